@@ -1,0 +1,116 @@
+"""What a vocabulary is: concepts with labels, a facet and broader concepts, and prompts that phrase them."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+Prompts = Mapping[str, tuple[str, ...]]
+"""Facet -> prompt templates, each with one ``{label}``. Its keys are the closed list of facets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A SKOS concept. ``alt_labels`` and ``broader`` are sets in SKOS; they are kept sorted here."""
+
+    id: str
+    pref_label: str
+    alt_labels: tuple[str, ...] = ()
+    facet: str = "object"
+    broader: tuple[str, ...] = ()
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alt_labels", tuple(sorted(self.alt_labels)))
+        object.__setattr__(self, "broader", tuple(sorted(set(self.broader))))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The preferred label, then the alternative ones in alphabetical order."""
+        return (self.pref_label, *self.alt_labels)
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """A validated vocabulary: unique ids, known parents, no cycles (`taxonomy.load_taxonomy` sees to it)."""
+
+    concepts: tuple[Concept, ...]
+    prompts: Prompts
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "concepts", tuple(sorted(self.concepts, key=lambda concept: concept.id)))
+        object.__setattr__(self, "prompts", dict(self.prompts))
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Concept]:
+        return {concept.id: concept for concept in self.concepts}
+
+    @cached_property
+    def facets(self) -> tuple[str, ...]:
+        """The facets that have concepts, in the order of the prompts."""
+        used = {concept.facet for concept in self.concepts}
+        return tuple(facet for facet in self.prompts if facet in used)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the SHA-256 of everything in the vocabulary, in whatever order it was written."""
+        content = {
+            "concepts": [
+                [c.id, c.pref_label, c.alt_labels, c.facet, c.broader, c.definition] for c in self.concepts
+            ],
+            "prompts": {facet: sorted(self.prompts[facet]) for facet in self.facets},
+        }
+        canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def phrases(self, concept: Concept) -> tuple[str, ...]:
+        """Every label in every template of the concept's facet, preferred label first."""
+        return tuple(
+            template.replace("{label}", label)
+            for label in concept.labels
+            for template in self.prompts[concept.facet]
+        )
+
+    def narrower_of(self, concept_id: str) -> tuple[str, ...]:
+        """Ids of the concepts one step below, sorted. KeyError for an id that is not in the vocabulary."""
+        return self._narrower[self.by_id[concept_id].id]
+
+    def ancestors(self, concept_id: str) -> frozenset[str]:
+        """Ids of all broader concepts, at any distance. KeyError for an id that is not in the vocabulary."""
+        return self._ancestors[concept_id]
+
+    def descendants(self, concept_id: str) -> frozenset[str]:
+        """Ids of all narrower concepts, at any distance. KeyError for an id that is not in the vocabulary."""
+        wanted = self.by_id[concept_id].id
+        return frozenset(narrower for narrower, above in self._ancestors.items() if wanted in above)
+
+    def broader_pairs(self) -> tuple[tuple[str, str], ...]:
+        """(narrower id, broader id) at every distance: the transitive closure of ``broader``, sorted."""
+        return tuple(
+            (narrower, ancestor)
+            for narrower in sorted(self._ancestors)
+            for ancestor in sorted(self._ancestors[narrower])
+        )
+
+    @cached_property
+    def _narrower(self) -> Mapping[str, tuple[str, ...]]:
+        narrower: dict[str, list[str]] = {concept.id: [] for concept in self.concepts}
+        for concept in self.concepts:
+            for parent in concept.broader:
+                narrower[parent].append(concept.id)
+        return {parent: tuple(children) for parent, children in narrower.items()}
+
+    @cached_property
+    def _ancestors(self) -> Mapping[str, frozenset[str]]:
+        return {concept.id: self._climb(concept.broader) for concept in self.concepts}
+
+    def _climb(self, start: Iterable[str]) -> frozenset[str]:
+        reached: set[str] = set()
+        waiting = list(start)
+        while waiting:
+            parent = waiting.pop()
+            if parent not in reached:
+                reached.add(parent)
+                waiting.extend(self.by_id[parent].broader)
+        return frozenset(reached)
