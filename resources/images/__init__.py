@@ -1,0 +1,35 @@
+"""From a folder of image files to rows and to bounded working copies (proxies), without Dagster or torch."""
+
+from resources.images.decode import Decoded, Limits, decode_to_proxy
+from resources.images.ingest import (
+    IMAGES_SCHEMA,
+    PROXIES_SCHEMA,
+    REJECTS_SCHEMA,
+    Ingested,
+    ingest_fingerprint,
+    ingest_folder,
+)
+from resources.images.phash import perceptual_hash
+from resources.images.proxies import open_proxy, prune_proxies
+from resources.images.rejects import Reject
+from resources.images.scan import Found, Rejected, find_folders, scan_folder
+
+__all__ = [
+    "IMAGES_SCHEMA",
+    "PROXIES_SCHEMA",
+    "REJECTS_SCHEMA",
+    "Decoded",
+    "Found",
+    "Ingested",
+    "Limits",
+    "Reject",
+    "Rejected",
+    "decode_to_proxy",
+    "find_folders",
+    "ingest_fingerprint",
+    "ingest_folder",
+    "open_proxy",
+    "perceptual_hash",
+    "prune_proxies",
+    "scan_folder",
+]

@@ -1,0 +1,193 @@
+"""Which files of a folder are taken for images. Looks at names and file status, and opens nothing."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from resources.images.rejects import Reject, unreadable
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib "  # noqa: SIM905
+    ".heic .heif .hif .avif .jp2 .j2k .jpx .jpf .ppm .pgm .pbm .pnm".split()
+)
+# Pictures to their owner, but not decoded here: rejected with advice rather than passed over.
+UNSUPPORTED_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw "  # noqa: SIM905
+    ".rw2 .rwl .sr2 .srf .srw .x3f .psd .psb .xcf .jxl .jxr .exr .hdr .tga .svg .ai .eps".split()
+)
+# Folders that systems and network disks keep for themselves, some of them full of thumbnails.
+SYSTEM_FOLDERS = frozenset(
+    ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found"]
+)
+
+LINK_LOOP = ("link_loop", "This link leads back to itself. Replace it by the file that was meant.")
+DANGLING_LINK = (
+    "dangling_link",
+    "This link leads to a file that does not exist. Restore the file or remove the link.",
+)
+BROKEN_LINKS = {errno.ELOOP: LINK_LOOP, errno.ENOENT: DANGLING_LINK, errno.ENOTDIR: DANGLING_LINK}
+LEAVES_LIBRARY = (
+    "link_leaves_library",
+    "This link leads to a file outside the library, and such links are not followed. "
+    "Copy the file itself into the folder.",
+)
+NOT_A_FILE = (
+    "not_a_file",
+    "This is a pipe, a socket or a device with the name of an image. Move it out of the library.",
+)
+UNSUPPORTED = (
+    "unsupported",
+    "This is a camera's raw format or an editor's own format, which vistag does not decode. "
+    "Export it as TIFF or JPEG beside the original.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A regular file that is to be read as an image.
+
+    `path` is relative to the library (posix; bytes that are no UTF-8 shown as backslash escapes), `file` is
+    what to open, with links resolved. Times are microseconds since 1970 UTC: `modified_us` of the content,
+    `changed_us` the later of that and the last change of name, owner or permissions.
+    """
+
+    path: str
+    file: Path
+    bytes: int
+    modified_us: int
+    changed_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A file that cannot be used: the row of `rejects` that it becomes, less the fingerprint.
+
+    `bytes` and `changed_us` (microseconds since 1970 UTC) are None where the system would not tell.
+    """
+
+    path: str
+    bytes: int | None
+    changed_us: int | None
+    code: str
+    reason: str
+
+
+def scan_folder(directory: Path, library_root: Path) -> list[Found | Rejected]:
+    """List the image files directly in `directory`, sorted by the bytes of their names.
+
+    Sub-folders, hidden files and files without the suffix of a picture (side-cars, partial copies) are passed
+    over. `directory` must be `library_root` or lie below it (else ValueError). A directory that may not be
+    listed is itself the one reject. Raises FileNotFoundError or NotADirectoryError if it is not there at all:
+    an unmounted disk must not look like an empty folder.
+    """
+    folder = directory.relative_to(library_root)
+    try:
+        names = sorted(
+            (file.name for file in directory.iterdir() if is_candidate(file.name)), key=os.fsencode
+        )
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise type(error)(
+            error.errno, "no such folder; check that its disk is mounted", str(directory)
+        ) from error
+    except OSError as error:
+        refused = unreadable(error)
+        return [Rejected(shown(folder), None, None, refused.code, refused.reason)]
+    root = os.path.realpath(library_root)
+    entries = (_examine(directory / name, shown(folder / name), root) for name in names)
+    return [entry for entry in entries if entry is not None]
+
+
+def find_folders(library_root: Path, home_root: Path | None = None) -> list[PurePosixPath]:
+    """List every folder, relative to the library and itself ('.') included, that directly holds a candidate.
+
+    Hidden folders, folders that systems keep for themselves and the home (`home_root`) are passed over. Links
+    to folders are not followed: what they lead to inside the library is found there, and the rest is not the
+    library's. A folder that may not be listed is included, so that its scan can say so. Undecodable names
+    keep their surrogate escapes, so that `library_root / folder` can be opened. Raises NotADirectoryError.
+    """
+    if not library_root.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "the library is no folder", str(library_root))
+    home = os.path.realpath(home_root) if home_root is not None else None
+    folders: list[PurePosixPath] = []
+
+    def relative(directory: str) -> PurePosixPath:
+        return PurePosixPath(Path(directory).relative_to(library_root).as_posix())
+
+    def keep_unlistable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # removed since its parent was listed
+            folders.append(relative(error.filename))
+
+    for directory, children, names in os.walk(library_root, onerror=keep_unlistable, followlinks=False):
+        children[:] = sorted(
+            (
+                child
+                for child in children
+                if not child.startswith(".")
+                and child not in SYSTEM_FOLDERS
+                and (home is None or os.path.realpath(Path(directory, child)) != home)
+            ),
+            key=os.fsencode,
+        )
+        if any(is_candidate(name) for name in names):
+            folders.append(relative(directory))
+    return folders
+
+
+def is_candidate(name: str) -> bool:
+    """Whether a file of this name is tried as an image: not hidden, and with the suffix of a picture."""
+    suffix = _suffix(name)
+    return not name.startswith(".") and (suffix in IMAGE_SUFFIXES or suffix in UNSUPPORTED_SUFFIXES)
+
+
+def shown(path: Path) -> str:
+    """The posix form of a path as text that any table can hold: undecodable bytes as backslash escapes."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def microseconds(nanoseconds: int) -> int:
+    """A file time in the resolution of the tables."""
+    return nanoseconds // 1000
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _examine(file: Path, path: str, root: str) -> Found | Rejected | None:
+    """What to do with one candidate: read it, reject it, or pass over it (a folder, or gone meanwhile)."""
+    try:
+        status = file.lstat()
+    except FileNotFoundError:
+        return None
+    try:
+        if stat.S_ISLNK(status.st_mode):
+            file = _target(file, root)
+            status = file.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            raise Reject(*NOT_A_FILE)
+        if _suffix(path) in UNSUPPORTED_SUFFIXES:
+            raise Reject(*UNSUPPORTED)
+    except Reject as reject:
+        return Rejected(path, status.st_size, _changed_us(status), reject.code, reject.reason)
+    return Found(path, file, status.st_size, microseconds(status.st_mtime_ns), _changed_us(status))
+
+
+def _target(link: Path, root: str) -> Path:
+    """Where a link ends. Raises Reject if that is nowhere, or outside the library."""
+    try:
+        target = os.path.realpath(link, strict=True)
+    except OSError as error:
+        if error.errno in BROKEN_LINKS:
+            raise Reject(*BROKEN_LINKS[error.errno]) from error
+        raise unreadable(error) from error
+    if os.path.commonpath([root, target]) != root:
+        raise Reject(*LEAVES_LIBRARY)
+    return Path(target)
+
+
+def _changed_us(status: os.stat_result) -> int:
+    return microseconds(max(status.st_mtime_ns, status.st_ctime_ns))
