@@ -1,0 +1,20 @@
+"""The lake: partitioned Parquet tables that a kill cannot harm, and their incremental update.
+
+`files` touches the disk, `store` knows the layout, `update` recomputes what is not current, `embeddings`
+turns vectors into columns and back. docs/lake.md describes the whole.
+"""
+
+from resources.lake.embeddings import embedding_column, embedding_matrix
+from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
+from resources.lake.update import UpdateStats, update_partition
+
+__all__ = [
+    "CorruptPartition",
+    "Lake",
+    "LakeError",
+    "MissingPartition",
+    "UpdateStats",
+    "embedding_column",
+    "embedding_matrix",
+    "update_partition",
+]

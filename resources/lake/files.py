@@ -1,0 +1,76 @@
+"""Atomic replacement and locking of local files."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` in one instant when the block ends without an error.
+
+    Until then, after an error and after a kill, `path` is what it was. The content is on the disk (fsync)
+    before the name points at it. The temporary file lies beside `path`, and its name begins with a dot and
+    has no suffix that a reader of the directory looks for.
+
+    Raises OSError if the disk is full, not writable and so on.
+    """
+    make_directory(path.parent)
+    temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync_directory(path.parent)
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Removes what killed writers left in `directory`; for who holds the lock that its writers take."""
+    for temporary in directory.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def make_directory(directory: Path) -> None:
+    """Makes `directory` and its missing parents, each of them safe on the disk."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    _fsync_directory(directory.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on the file `path` (made if absent, never removed), waiting for it if need be.
+
+    The lock excludes other processes and other threads; it is not re-entrant. The kernel releases it when
+    the process ends, however it ends.
+    """
+    make_directory(path.parent)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.info("waiting for another writer that holds %s", path)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,267 @@
+"""The layout of the lake on disk: reading, replacing and listing partitions, and SQL over all of them."""
+
+import contextlib
+import glob
+import logging
+import re
+import shutil
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.lake.files import locked, make_directory, remove_temporaries, replace_file
+
+_log = logging.getLogger(__name__)
+
+_DATA_FILE = "data.parquet"
+_PARTITION_PREFIX = "folder="
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_FORBIDDEN_IN_FOLDER = re.compile(r"^\.|[/\\=%\x00-\x1f]|^$")
+
+
+class LakeError(Exception):
+    """Something about the lake that the user has to know."""
+
+
+class MissingPartition(LakeError):  # noqa: N818
+    """The partition (or table) was never written, or was deleted."""
+
+
+class CorruptPartition(LakeError):  # noqa: N818
+    """The file is there but is not a whole Parquet file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """Parquet tables under `root`: `<table>/folder=<key>/data.parquet`, or `<table>/data.parquet`.
+
+    `folder` is a key as made by `folder_key`; None stands for a table that has no partitions. Batches of
+    unfinished updates and the locks lie under `pending_root`, corrupt files are moved to `quarantine`
+    beside it; both must be on the file system of `root`.
+
+    Readers take no lock: they see the last whole partition. Writers of one partition wait for each other.
+    """
+
+    root: Path
+    pending_root: Path
+
+    # ---- reading
+
+    def read(self, table: str, folder: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one partition, without a `folder` column.
+
+        Raises MissingPartition, CorruptPartition, and LakeError if one of `columns` is not there.
+        """
+        path = self.data_file(table, folder)
+        try:
+            return read_parquet(path, columns)
+        except FileNotFoundError:
+            raise MissingPartition(
+                f"{path} does not exist: materialise {_describe(table, folder)} first"
+            ) from None
+
+    def read_or_none(
+        self, table: str, folder: str | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table | None:
+        """As `read`, but None where there is no such partition."""
+        try:
+            return self.read(table, folder, columns)
+        except MissingPartition:
+            return None
+
+    def read_all(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of all partitions, ordered by folder, with the key in a string column `folder` at the end.
+
+        Columns that a partition lacks are null there, unless `columns` asks for them.
+        Raises MissingPartition if there is no partition at all, LakeError if types differ between partitions.
+        """
+        parts = [
+            rows.append_column("folder", pa.repeat(pa.scalar(folder, pa.string()), rows.num_rows))
+            for folder in self.folders(table)
+            # None: deleted since it was listed.
+            if (rows := self.read_or_none(table, folder, columns)) is not None
+        ]
+        if not parts:
+            raise MissingPartition(f"{self._table(table)} has no partitions: materialise {table} first")
+        _refuse_mixed_types(parts, self._table(table))
+        return pa.concat_tables(parts, promote_options="default")
+
+    def exists(self, table: str, folder: str | None = None) -> bool:
+        return self.data_file(table, folder).is_file()
+
+    def folders(self, table: str) -> list[str]:
+        """The keys of the partitions of `table`, sorted; empty if there are none."""
+        files = self._table(table).glob(f"{_PARTITION_PREFIX}*/{_DATA_FILE}")
+        # Some file systems hand names back decomposed; keys are NFC.
+        names = (unicodedata.normalize("NFC", file.parent.name) for file in files)
+        return sorted(name.removeprefix(_PARTITION_PREFIX) for name in names)
+
+    def tables(self) -> list[str]:
+        """The names of the tables that have at least one partition (or are whole), sorted."""
+        files = [*self.root.glob(f"*/{_DATA_FILE}"), *self.root.glob(f"*/{_PARTITION_PREFIX}*/{_DATA_FILE}")]
+        names = {file.relative_to(self.root).parts[0] for file in files}
+        return sorted(name for name in names if _TABLE_NAME.fullmatch(name))
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB connection with one view for each of `tables()`.
+
+        The views of partitioned tables have a VARCHAR column `folder` (a filter on it reads those partitions
+        only) and see partitions written later; a column that a partition lacks is null there. DuckDB reads
+        fixed-size lists of float16 as FLOAT[]; cast to FLOAT[<dim>] for its array functions.
+        Raises LakeError if the path of the lake itself looks like a Hive partition.
+        """
+        misleading = [part for part in self.root.absolute().parts if "=" in part]
+        if misleading:
+            raise LakeError(
+                f"the lake {self.root} lies under {misleading[0]!r}, which Hive readers take for a column: "
+                "move the home to a path without '='"
+            )
+        connection = duckdb.connect()
+        for table in self.tables():
+            connection.execute(f'CREATE VIEW "{table}" AS SELECT * FROM {self._scan(table)}')
+        return connection
+
+    # ---- writing
+
+    def write(self, table: str, rows: pa.Table, folder: str | None = None) -> None:
+        """Replaces one partition by `rows` (zstd, page checksums), wholly or not at all; makes it if absent.
+
+        Raises ValueError if `rows` has a column `folder`, which is the partition's, and LakeError if the
+        table exists with partitions and `folder` is None, or the other way round.
+        """
+        with self.locked(table, folder):
+            self.replace(table, rows, folder)
+
+    def replace(self, table: str, rows: pa.Table, folder: str | None = None) -> None:
+        """As `write`, for a caller that is inside `locked`."""
+        if "folder" in rows.column_names:
+            raise ValueError(
+                f"rows of {table} have a column 'folder', which is the name of the partition: rename it"
+            )
+        if self.folders(table) if folder is None else self.exists(table):
+            raise LakeError(
+                f"{self._table(table)} exists {'with' if folder is None else 'without'} partitions: "
+                "delete that directory or use another table name"
+            )
+        write_parquet(self.data_file(table, folder), rows)
+
+    def delete(self, table: str, folder: str | None = None) -> None:
+        """Removes one partition and its pending batches; nothing happens if there is none."""
+        with self.locked(table, folder):
+            path = self.data_file(table, folder)
+            path.unlink(missing_ok=True)
+            self.remove_pending(table, folder)
+            if path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+
+    @contextlib.contextmanager
+    def locked(self, table: str, folder: str | None = None) -> Iterator[None]:
+        """Holds the lock of one partition and clears away what killed writers left; waits for other writers.
+
+        Not re-entrant: `write`, `delete` and `update_partition` of the same partition would wait for ever.
+        """
+        partition = self.data_file(table, folder).parent
+        # A dot in front, because a key may end in ".lock" but never begins with a dot.
+        lock = self.pending_root / table / (".lock" if folder is None else f".{folder}.lock")
+        with locked(lock):
+            remove_temporaries(partition)
+            remove_temporaries(self.pending(table, folder))
+            yield
+
+    def quarantine(self, table: str, folder: str | None = None) -> Path:
+        """Moves a corrupt partition out of the lake, for a caller inside `locked`; returns where to."""
+        name = f"{folder or 'data'}-{time.time_ns()}.parquet"
+        destination = self.pending_root.parent / "quarantine" / table / name
+        make_directory(destination.parent)
+        return self.data_file(table, folder).rename(destination)
+
+    # ---- paths
+
+    def data_file(self, table: str, folder: str | None = None) -> Path:
+        """Where the partition is, if it exists; ValueError if `table` or `folder` cannot be a name."""
+        if folder is None:
+            return self._table(table) / _DATA_FILE
+        if _FORBIDDEN_IN_FOLDER.search(folder):
+            raise ValueError(f"{folder!r} cannot be the key of a partition: make keys with folder_key")
+        return self._table(table) / f"{_PARTITION_PREFIX}{folder}" / _DATA_FILE
+
+    def pending(self, table: str, folder: str | None = None) -> Path:
+        """The directory for the batches of an unfinished update."""
+        # No key begins with a dot, so this collides with none.
+        return self.pending_root / table / (folder or ".data")
+
+    def remove_pending(self, table: str, folder: str | None = None) -> None:
+        """Removes the batches of an unfinished update, for a caller inside `locked`."""
+        directory = self.pending(table, folder)
+        if directory.is_dir():
+            shutil.rmtree(directory)
+
+    def _table(self, table: str) -> Path:
+        if not _TABLE_NAME.fullmatch(table):
+            raise ValueError(f"{table!r} cannot be a table name: use lower-case letters, digits and '_'")
+        return self.root / table
+
+    def _scan(self, table: str) -> str:
+        """The DuckDB table function that reads all of `table`."""
+        directory = glob.escape(str(self._table(table).absolute())).replace("'", "''")
+        if self.exists(table):
+            return f"read_parquet('{directory}/{_DATA_FILE}', hive_partitioning = false)"
+        return (
+            f"read_parquet('{directory}/{_PARTITION_PREFIX}*/{_DATA_FILE}', union_by_name = true, "
+            "hive_partitioning = true, hive_types = {'folder': VARCHAR})"
+        )
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The content of one file, its checksums verified; they cover the values, not the column names.
+
+    Raises FileNotFoundError, CorruptPartition, LakeError if a column is not there, and OSError when it is
+    the disk or the permissions that fail rather than the content.
+    """
+    with path.open("rb") as file:
+        try:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            names = parquet.schema_arrow.names
+            missing = [name for name in columns or () if name not in names]
+            if missing:
+                raise LakeError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}")
+            rows = parquet.read(columns=None if columns is None else list(columns))
+            # A damaged page header, which has no checksum, can hide its rows.
+            if rows.num_rows != parquet.metadata.num_rows:
+                raise OSError(f"{rows.num_rows} rows instead of {parquet.metadata.num_rows}")
+            return rows
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise
+            raise CorruptPartition(
+                f"{path} is not a whole Parquet file ({error}): restore it from a backup, or delete it; "
+                "materialising its asset again recomputes it"
+            ) from error
+
+
+def write_parquet(path: Path, rows: pa.Table) -> None:
+    """Replaces one file atomically."""
+    with replace_file(path) as file:
+        pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+
+
+def _refuse_mixed_types(parts: list[pa.Table], directory: Path) -> None:
+    """pyarrow would turn embeddings of two lengths into lists of any length."""
+    types: dict[str, pa.DataType] = {}
+    for field in (field for rows in parts for field in rows.schema):
+        if types.setdefault(field.name, field.type) != field.type:
+            raise LakeError(
+                f"column {field.name} of {directory} is {types[field.name]} in one partition and "
+                f"{field.type} in another, of an older version or another model: "
+                f"materialise {directory.name} for every folder"
+            )
+
+
+def _describe(table: str, folder: str | None) -> str:
+    return table if folder is None else f"{table} of folder {folder}"

@@ -1,0 +1,211 @@
+"""Incremental update of one partition: compute what is not current, keep the rest, replace once."""
+
+import io
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resources.lake.store import CorruptPartition, Lake, read_parquet, write_parquet
+
+_log = logging.getLogger(__name__)
+
+_WANTED = pa.schema([("id", pa.string()), ("fingerprint", pa.string())])
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStats:
+    """How an update went, in numbers of ids (not rows)."""
+
+    kept: int
+    """current in the partition already"""
+    computed: int
+    """sent to `compute` now"""
+    dropped: int
+    """were in the partition and are wanted no longer"""
+    resumed: int
+    """taken from the batches of a run that did not finish"""
+
+
+def update_partition(
+    lake: Lake,
+    table: str,
+    folder: str | None,
+    wanted: pa.Table,
+    schema: pa.Schema,
+    compute: Callable[[list[str]], Iterator[pa.Table]],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> UpdateStats:
+    """Makes the partition hold rows for exactly the `wanted` (id, fingerprint), computing what it lacks.
+
+    `wanted` has the columns id and fingerprint, each id once. `schema` is that of the table and has both
+    columns too; an id may have many rows. `compute(ids)` gets the ids to compute, in the order of `wanted`,
+    and yields batches: tables with the columns of `schema`, all rows of an id in one batch, at least one row
+    for each id. It is not called when there is nothing to compute, so a model it loads stays unloaded.
+    `on_progress(done, total)` is called after each batch with numbers of ids to compute.
+
+    Each batch is written to the pending directory as it comes. A run that is killed, or whose compute
+    raises, leaves the partition as it was and its batches for the next run, which takes those that are still
+    wanted. In the end the partition is replaced in one step, sorted by id (rows of one id stay in their
+    order), and the pending batches go. If nothing changed, the file is not touched.
+
+    Rows stored with another schema are computed again, and so are those of a corrupt file, which is moved to
+    quarantine with a warning in the log. A second update of the same partition waits for the first.
+
+    Everything is held in memory, about four times the size of the partition as an Arrow table: 50,000 ids
+    with 200 tag scores each (10 million rows, 1 GB) were measured to need 3.6 GB.
+
+    Raises ValueError if `wanted` holds nulls or an id twice, if a batch does not fit `schema` or holds ids
+    or fingerprints that were not asked for, and if ids got no row; whatever `compute` raises; OSError.
+    """
+    wanted = _checked_wanted(wanted, table)
+    with lake.locked(table, folder):
+        stored = _read_stored(lake, table, folder, schema)
+        stored_ids = _distinct_ids(stored) if stored is not None else _no_ids()
+        kept = _current(stored, wanted) if stored is not None else schema.empty_table()
+        kept_ids = _distinct_ids(kept)
+
+        pending = lake.pending(table, folder)
+        resumed = _read_pending(pending, schema, _without(wanted, kept_ids))
+        resumed_ids = _distinct_ids(resumed)
+
+        missing = _without(wanted, kept_ids, resumed_ids)
+        computed = _compute_batches(pending, missing, schema, compute, on_progress, table)
+
+        if stored is None or kept.num_rows < stored.num_rows or missing.num_rows or resumed.num_rows:
+            rows = pa.concat_tables([kept, resumed, *computed])
+            lake.replace(table, _sorted_by_id(rows, wanted), folder)
+        lake.remove_pending(table, folder)
+    dropped = pc.sum(pc.invert(pc.is_in(stored_ids, wanted["id"]))).as_py() or 0
+    return UpdateStats(len(kept_ids), missing.num_rows, dropped, len(resumed_ids))
+
+
+def _checked_wanted(wanted: pa.Table, table: str) -> pa.Table:
+    wanted = wanted.select(_WANTED.names).cast(_WANTED)
+    if wanted["id"].null_count or wanted["fingerprint"].null_count:
+        raise ValueError(f"wanted rows of {table} hold null ids or fingerprints")
+    counts = wanted.group_by("id").aggregate([("id", "count")])
+    twice = counts.filter(pc.greater(counts["id_count"], 1))["id"]
+    if len(twice):
+        raise ValueError(f"{len(twice)} ids are wanted twice in {table}: {_some(twice)}")
+    return wanted
+
+
+def _read_stored(lake: Lake, table: str, folder: str | None, schema: pa.Schema) -> pa.Table | None:
+    """The rows on disk, as `schema`; None if they are not there or of no use."""
+    try:
+        stored = lake.read_or_none(table, folder)
+    except CorruptPartition as error:
+        moved_to = lake.quarantine(table, folder)
+        _log.warning("%s. It was moved to %s, its rows are computed again", error, moved_to)
+        return None
+    if stored is None:
+        return None
+    if not _fits(stored, schema):
+        _log.warning("%s has another schema now, its rows are computed again", lake.data_file(table, folder))
+        return None
+    return stored.cast(schema)
+
+
+def _read_pending(directory: Path, schema: pa.Schema, wanted: pa.Table) -> pa.Table:
+    """The wanted rows of the batches an earlier run left; batches of no use are removed."""
+    found = [schema.empty_table()]
+    for path in sorted(directory.glob("*.parquet")):
+        try:
+            batch = read_parquet(path)
+        except CorruptPartition as error:
+            _log.warning("a pending batch is discarded: %s", error)
+            path.unlink()
+            continue
+        if not _fits(batch, schema):
+            path.unlink()
+            continue
+        rows = _current(batch.cast(schema), wanted)
+        wanted = _without(wanted, _distinct_ids(rows))
+        found.append(rows)
+    return pa.concat_tables(found)
+
+
+def _compute_batches(
+    pending: Path,
+    missing: pa.Table,
+    schema: pa.Schema,
+    compute: Callable[[list[str]], Iterator[pa.Table]],
+    on_progress: Callable[[int, int], None] | None,
+    table: str,
+) -> list[pa.Table]:
+    if missing.num_rows == 0:
+        return []
+    first_number = 1 + max((int(path.stem) for path in pending.glob("*.parquet")), default=0)
+    batches: list[pa.Table] = []
+    open_ids = missing
+    for number, rows in enumerate(compute(missing["id"].to_pylist()), start=first_number):
+        batch = _checked_batch(rows, schema, open_ids, table)
+        open_ids = _without(open_ids, _distinct_ids(batch))
+        write_parquet(pending / f"{number:06d}.parquet", batch)
+        batches.append(batch)
+        if on_progress:
+            on_progress(missing.num_rows - open_ids.num_rows, missing.num_rows)
+    if open_ids.num_rows:
+        raise ValueError(
+            f"{open_ids.num_rows} ids got no row in {table}, which would have them computed at every run: "
+            f"{_some(open_ids['id'])}. A stage gives each id at least one row"
+        )
+    return batches
+
+
+def _checked_batch(rows: pa.Table, schema: pa.Schema, open_ids: pa.Table, table: str) -> pa.Table:
+    try:
+        batch = rows.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowException) as error:
+        raise ValueError(f"a batch for {table} does not fit its schema: {error}") from error
+    expected = _current(batch, open_ids)
+    if expected.num_rows < batch.num_rows:
+        strangers = batch.filter(pc.invert(pc.is_in(batch["id"], expected["id"].combine_chunks())))
+        raise ValueError(
+            f"a batch for {table} has rows that are not asked for: other ids, other fingerprints, or an id "
+            f"of an earlier batch: {_some(strangers['id'] if strangers.num_rows else batch['id'])}"
+        )
+    return batch
+
+
+def _fits(rows: pa.Table, schema: pa.Schema) -> bool:
+    """Whether `rows`, as read, were written with `schema`; Parquet lacks some types (timestamp[s])."""
+    file = io.BytesIO()
+    pq.write_table(schema.empty_table(), file)
+    return pq.read_schema(file).equals(rows.schema)
+
+
+def _current(rows: pa.Table, wanted: pa.Table) -> pa.Table:
+    """The rows whose (id, fingerprint) is wanted, in their order."""
+    wanted_fingerprint = wanted["fingerprint"].take(pc.index_in(rows["id"], wanted["id"].combine_chunks()))
+    return rows.filter(pc.equal(rows["fingerprint"], wanted_fingerprint))
+
+
+def _without(wanted: pa.Table, *ids: pa.Array) -> pa.Table:
+    for done in ids:
+        wanted = wanted.filter(pc.invert(pc.is_in(wanted["id"], done)))
+    return wanted
+
+
+def _sorted_by_id(rows: pa.Table, wanted: pa.Table) -> pa.Table:
+    # Sorting ranks instead of the ids themselves is many times faster; the sort is stable.
+    ranks = pc.index_in(rows["id"], wanted["id"].combine_chunks().sort())
+    return rows.take(pc.sort_indices(ranks))
+
+
+def _distinct_ids(rows: pa.Table) -> pa.Array:
+    return pc.unique(rows["id"])
+
+
+def _no_ids() -> pa.Array:
+    return pa.array([], pa.string())
+
+
+def _some(ids: pa.ChunkedArray) -> str:
+    shown = pc.unique(ids).to_pylist()
+    return ", ".join(shown[:5]) + (" ..." if len(shown) > 5 else "")
