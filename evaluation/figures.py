@@ -1,0 +1,243 @@
+"""The figures of an evaluation: computed from tables, and written as the JSON object scripts compare."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.bands import BANDS, ZERO, frequency_bands
+from evaluation.bootstrap import RESAMPLES, Interval, interval95
+from evaluation.metrics import (
+    KS,
+    OVERALL,
+    UNRANKED,
+    Recall,
+    RecallFigure,
+    average_precision,
+    band_groups,
+    pair_up,
+    recall_at_k,
+    recall_table,
+    tag_hits,
+    true_ranks,
+)
+
+HEADLINE_K = 10
+RARE_BAND = "tail"
+
+TAG_FIGURES_SCHEMA = pa.schema(
+    [
+        ("concept_id", pa.string()),
+        ("band", pa.string()),
+        ("lvis_band", pa.string()),
+        ("images", pa.int32()),  # that carry the tag
+        ("rank", pa.int32()),  # by images, 1 = the most frequent
+        ("found", pa.int32()),  # images that carry it and have it among their first HEADLINE_K tags
+        ("recall", pa.float64()),  # found / images; null without support
+        ("best_rank", pa.int32()),  # on the images that carry it; null if it was never predicted there
+        ("average_precision", pa.float64()),  # null without support
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BandFigure:
+    """A frequency band: how many tags it holds, and on how many images its tags stand."""
+
+    tags: int
+    min_images: int
+    max_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Micro recall overall minus micro recall of the tail, both at HEADLINE_K, in -1..1."""
+
+    value: float
+    ci95: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TagEvaluation:
+    """How well the tags of a ground truth were recovered. Bands and figures without support are absent."""
+
+    images: int  # evaluated
+    ranked_concepts: int  # among which the first k were taken
+    bands: Mapping[str, BandFigure]
+    recall: tuple[RecallFigure, ...]
+    mean_average_precision: Mapping[str, float]  # band -> 0..1
+    gap: Gap | None
+    tags: pa.Table  # TAG_FIGURES_SCHEMA, one row a concept of the evaluated vocabulary, by rank
+    resamples: int  # of the bootstrap
+    ignored_image_rows: int  # predictions about images that are not evaluated
+    ignored_concept_rows: int  # predictions of tags that are not ranked
+
+    def recall_figure(self, band: str, k: int = HEADLINE_K) -> RecallFigure | None:
+        return next((figure for figure in self.recall if (figure.band, figure.k) == (band, k)), None)
+
+    def recall_rows(self) -> pa.Table:
+        """The recall figures as rows of `metrics.TAG_RECALL_SCHEMA`, for the lake."""
+        return recall_table(self.recall)
+
+    @property
+    def zero_support_tags(self) -> list[str]:
+        return self.tags.filter(pc.equal(self.tags["band"], ZERO))["concept_id"].to_pylist()
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """How fast one asset worked, and on what."""
+
+    images_per_second: float
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Every figure of one evaluated run; what was not measured is None or empty, and absent from the JSON."""
+
+    tier: str
+    images: int
+    rejects: int
+    tags: TagEvaluation | None = None
+    tags_whole_vocabulary: TagEvaluation | None = None
+    throughput: Mapping[str, Throughput] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def compute_tag_figures(
+    truth: pa.Table,
+    predictions: pa.Table,
+    concepts: Sequence[str],
+    *,
+    images: Sequence[str] | None = None,
+    ranked_among: Sequence[str] | None = None,
+    bands: pa.Table | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> TagEvaluation:
+    """Recall@k, average precision and the gap, by frequency band and by tag.
+
+    Args:
+        truth: `id`, `concept_id`, one row a true tag.
+        predictions: `id`, `concept_id`, `score`, any subset of the pairs; rows about other images or concepts
+            are counted and left out. Recall@k needs the best k of the ranked concepts for each image.
+        concepts: the evaluated vocabulary, also the concepts that no image carries.
+        images: the evaluated images; by default those that the truth names.
+        ranked_among: the concepts that compete for the first k places, besides the evaluated ones. By default
+            none: predictions are restricted to the evaluated vocabulary before they are ranked. Give the
+            whole taxonomy here for the stricter figure of somebody who sees every suggestion.
+        bands: of `frequency_bands`; by default with its default shares.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        ValueError: as `frequency_bands` and `metrics.pair_up` do, among others where there is no truth.
+    """
+    if bands is None:
+        bands = frequency_bands(truth, concepts)
+    pairs = pair_up(truth, predictions, [*concepts, *(ranked_among or ())], images)
+    ranks = true_ranks(pairs)
+    groups = band_groups(bands, pairs.concepts)
+    recall = recall_at_k(pairs, ranks, groups, KS, resamples, seed)
+    precision = average_precision(pairs)
+
+    best_rank = np.full(len(pairs.concepts), UNRANKED, np.int32)
+    np.minimum.at(best_rank, pairs.true_tag, ranks)
+    by_concept = {
+        "found": tag_hits(pairs, ranks, HEADLINE_K),
+        "best_rank": best_rank,
+        "average_precision": precision,
+    }
+    return TagEvaluation(
+        images=len(pairs.images),
+        ranked_concepts=len(pairs.concepts),
+        bands=_band_figures(bands),
+        recall=recall.figures,
+        mean_average_precision={name: float(precision[mask].mean()) for name, mask in groups.items()},
+        gap=_gap(recall),
+        tags=_tag_table(bands, pairs.concepts, by_concept),
+        resamples=resamples,
+        ignored_image_rows=pairs.ignored_image_rows,
+        ignored_concept_rows=pairs.ignored_concept_rows,
+    )
+
+
+def figures_json(figures: Figures) -> dict[str, Any]:
+    """The JSON object of a run. A public interface: absent parts are absent, never null or a made-up zero.
+
+    `tag_recall_whole_vocabulary` has the shape of `tag_recall`, with every scored concept competing for the
+    first k places; `zero_support_tags` lists the evaluated concepts that no image carries.
+    """
+    parts: dict[str, Any] = {"tier": figures.tier, "images": figures.images, "rejects": figures.rejects}
+    if figures.tags is not None:
+        parts |= _tag_parts(figures.tags)
+    if figures.tags_whole_vocabulary is not None:
+        parts["tag_recall_whole_vocabulary"] = _recall_json(figures.tags_whole_vocabulary.recall)
+    parts["throughput"] = {
+        asset: {"images_per_second": speed.images_per_second, "device": speed.device}
+        for asset, speed in figures.throughput.items()
+    }
+    return {name: part for name, part in parts.items() if part not in (None, {}, [])}
+
+
+def _tag_parts(tags: TagEvaluation) -> dict[str, Any]:
+    return {
+        "bands": {
+            name: {"tags": band.tags, "min_images": band.min_images, "max_images": band.max_images}
+            for name, band in tags.bands.items()
+        },
+        "zero_support_tags": tags.zero_support_tags,
+        "tag_recall": _recall_json(tags.recall),
+        "tag_map": dict(tags.mean_average_precision),
+        "gap": {f"tag_recall@{HEADLINE_K}": tags.gap.value} if tags.gap else {},
+    }
+
+
+def _recall_json(recall: Sequence[RecallFigure]) -> dict[str, dict[str, dict[str, Any]]]:
+    nested: dict[str, dict[str, dict[str, Any]]] = {}
+    for f in recall:
+        cell: dict[str, Any] = {
+            "micro": f.micro,
+            "macro": f.macro,
+            "ceiling": f.ceiling,
+            "support": f.support,
+        }
+        if f.ci95:
+            cell["ci95"] = [f.ci95.low, f.ci95.high]
+        nested.setdefault(f.band, {})[str(f.k)] = cell
+    return nested
+
+
+def _gap(recall: Recall) -> Gap | None:
+    micro = {f.band: f for f in recall.figures if f.k == HEADLINE_K}
+    if RARE_BAND not in micro:
+        return None
+    samples = recall.samples[OVERALL, HEADLINE_K] - recall.samples[RARE_BAND, HEADLINE_K]
+    value = micro[OVERALL].micro - micro[RARE_BAND].micro
+    return Gap(value, interval95(samples) if micro[RARE_BAND].ci95 else None)
+
+
+def _band_figures(bands: pa.Table) -> dict[str, BandFigure]:
+    counted = bands.group_by("band").aggregate([("images", "count"), ("images", "min"), ("images", "max")])
+    found = {
+        row["band"]: BandFigure(row["images_count"], row["images_min"], row["images_max"])
+        for row in counted.to_pylist()
+    }
+    return {band: found[band] for band in BANDS if band in found}
+
+
+def _tag_table(bands: pa.Table, concepts: pa.Array, by_concept: Mapping[str, np.ndarray]) -> pa.Table:
+    position = pc.index_in(bands["concept_id"], value_set=concepts).to_numpy()
+    images = bands["images"].to_numpy()
+    found, best_rank, precision = (values[position] for values in by_concept.values())
+    columns = {
+        **{name: bands[name] for name in ("concept_id", "band", "lvis_band", "images", "rank")},
+        "found": pa.array(found, pa.int32()),
+        "recall": pa.array(found / np.maximum(images, 1), mask=images == 0),
+        "best_rank": pa.array(best_rank, mask=best_rank == UNRANKED),
+        "average_precision": pa.array(precision, mask=images == 0),
+    }
+    return pa.table(columns, schema=TAG_FIGURES_SCHEMA)

@@ -1,0 +1,191 @@
+"""Reads LVIS- and COCO-style annotations into Arrow tables.
+
+```
+{"images":      [{"id": 1, "file_name": "chairs/0001.jpg", "width": 640, "height": 480}],
+ "categories":  [{"id": 7, "name": "armchair", "concept_id": "object/armchair"}],
+ "annotations": [{"image_id": 1, "category_id": 7, "bbox": [x, y, width, height]}],
+ "image_tags":  [{"image_id": 1, "category_id": 9}]}
+```
+`image_tags` is for what has no region (a setting, the lighting). The concept id of a category is its
+`concept_id`, else its `name`. Other keys (`frequency`, `image_count`, `segmentation`, ...) may be there and
+are not read: bands are counted on the annotations themselves.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, StrictStr, ValidationError
+
+_SHOWN_PROBLEMS = 20
+# Tools round boxes outwards; more than a pixel beyond the image is a mistake, mostly corners given as sizes.
+_EDGE_TOLERANCE_PX = 1.0
+
+Id = StrictInt | StrictStr
+Name = Annotated[StrictStr, Field(min_length=1)]
+Side = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class GroundTruthError(ValueError):
+    """The annotations cannot be used; the message names the file and each entry and field at fault."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Image(_Entry):
+    id: Id
+    file_name: Name
+    width: Side | None = None
+    height: Side | None = None
+
+
+class _Category(_Entry):
+    id: Id
+    name: Name | None = None
+    concept_id: Name | None = None
+
+    @property
+    def concept(self) -> str | None:
+        return self.concept_id or self.name
+
+
+class _ImageTag(_Entry):
+    image_id: Id
+    category_id: Id
+
+
+class _Annotation(_ImageTag):
+    bbox: tuple[FiniteFloat, FiniteFloat, Side, Side]
+
+
+class _Document(_Entry):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Annotation]
+    image_tags: list[_ImageTag] = []
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """What a file of annotations says, by file name; whoever knows the image ids joins them on."""
+
+    images: pa.Table  # file_name: every annotated image, also those that carry no tag
+    truth: pa.Table  # file_name, concept_id: one row a true tag, sorted, no repetitions
+    concepts: pa.Table  # concept_id: the evaluated vocabulary, also what no image carries, sorted
+
+
+def read_ground_truth(path: Path) -> GroundTruth:
+    """Read and check a file of LVIS- or COCO-style annotations.
+
+    Raises:
+        GroundTruthError: the file is missing, is not JSON or not of this shape; an id, file name or concept
+            is given twice; an annotation names an unknown image or category; a box is not `x, y, width,
+            height` in pixels within its image.
+    """
+    document = _parse(path)
+    problems = list(_problems(document))
+    if problems:
+        raise _error(path, problems)
+    file_name = {image.id: image.file_name for image in document.images}
+    concept = {category.id: category.concept for category in document.categories}
+    pairs = sorted(
+        {
+            (file_name[tag.image_id], concept[tag.category_id])
+            for tag in (*document.annotations, *document.image_tags)
+        }
+    )
+    return GroundTruth(
+        images=_column("file_name", sorted(file_name.values())),
+        truth=pa.table(
+            {
+                "file_name": pa.array([name for name, _ in pairs], pa.string()),
+                "concept_id": pa.array([concept_id for _, concept_id in pairs], pa.string()),
+            }
+        ),
+        concepts=_column("concept_id", sorted(c for c in concept.values() if c is not None)),
+    )
+
+
+def _parse(path: Path) -> _Document:
+    try:
+        return _Document.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise GroundTruthError(
+            f"{path}: cannot be read ({error.strerror}); give a JSON file of annotations"
+        ) from error
+    except ValidationError as error:
+        problems = [f"{_place(e['loc'])}: {e['msg']}, found {_shorten(e['input'])}" for e in error.errors()]
+        raise _error(path, list(dict.fromkeys(problems))) from error
+
+
+def _problems(document: _Document) -> Iterator[str]:
+    yield from _repeated("images", "id", (image.id for image in document.images))
+    yield from _repeated("images", "file_name", (image.file_name for image in document.images))
+    yield from _repeated("categories", "id", (category.id for category in document.categories))
+    yield from _repeated("categories", "concept_id (or name)", (c.concept for c in document.categories))
+    for i, category in enumerate(document.categories):
+        if category.concept is None:
+            yield f"categories[{i}]: has neither a concept_id nor a name"
+
+    images = {image.id: image for image in document.images}
+    categories = {category.id for category in document.categories}
+    tagged: tuple[tuple[str, list[_ImageTag]], ...] = (
+        ("annotations", [*document.annotations]),
+        ("image_tags", document.image_tags),
+    )
+    for table, entries in tagged:
+        for i, entry in enumerate(entries):
+            if entry.image_id not in images:
+                yield f"{table}[{i}].image_id: {entry.image_id!r} is no id of images"
+            if entry.category_id not in categories:
+                yield f"{table}[{i}].category_id: {entry.category_id!r} is no id of categories"
+    for i, annotation in enumerate(document.annotations):
+        image = images.get(annotation.image_id)
+        if image is not None and not _within(annotation, image):
+            yield (
+                f"annotations[{i}].bbox: {list(annotation.bbox)} reaches beyond its image of "
+                f"{image.width} x {image.height} pixels; are these corners instead of x, y, width, height?"
+            )
+
+
+def _within(annotation: _Annotation, image: _Image) -> bool:
+    if image.width is None or image.height is None:
+        return True
+    x, y, width, height = annotation.bbox
+    return (
+        min(x, y) >= -_EDGE_TOLERANCE_PX
+        and x + width <= image.width + _EDGE_TOLERANCE_PX
+        and y + height <= image.height + _EDGE_TOLERANCE_PX
+    )
+
+
+def _repeated(table: str, field: str, values: Iterable[object]) -> Iterator[str]:
+    for value, count in Counter(value for value in values if value is not None).items():
+        if count > 1:
+            yield f"{table}.{field}: {value!r} is given {count} times; each must be given once"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """`('annotations', 17, 'bbox', 2)` -> `annotations[17].bbox[2]`; the branch of a union is left out."""
+    steps = [step for step in location if step not in ("int", "str", "constrained-str")]
+    return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".") or "document"
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _error(path: Path, problems: list[str]) -> GroundTruthError:
+    rest = len(problems) - _SHOWN_PROBLEMS
+    lines = problems[:_SHOWN_PROBLEMS] + ([f"and {rest} more"] if rest > 0 else [])
+    return GroundTruthError("\n  ".join([f"{path}: these annotations cannot be used:", *lines]))
+
+
+def _column(name: str, values: list[str]) -> pa.Table:
+    return pa.table({name: pa.array(values, pa.string())})

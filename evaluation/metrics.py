@@ -1,0 +1,327 @@
+"""Recall@k and average precision of tags, from the pairs that were predicted rather than from a dense matrix.
+
+Everything is computed from two lists of (image, tag) pairs, the true and the predicted ones, encoded as
+integers. The rank of each true pair is all that recall@k depends on, for any k and any group of tags, so
+memory grows with the pairs that are given and never with images x tags. docs/metrics.md has the formulas and
+a worked example.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.bands import BANDS
+from evaluation.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+
+KS = (1, 5, 10, 20)
+OVERALL = "overall"
+UNRANKED = np.iinfo(np.int32).max
+
+TAG_RECALL_SCHEMA = pa.schema(
+    [
+        ("band", pa.string()),
+        ("k", pa.int32()),
+        ("micro", pa.float64()),
+        ("macro", pa.float64()),
+        ("ci95_low", pa.float64()),
+        ("ci95_high", pa.float64()),
+        ("ceiling", pa.float64()),
+        ("support", pa.int64()),
+        ("tags", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TagPairs:
+    """True and predicted (image, tag) pairs as positions in `images` and `concepts`.
+
+    `true_pair` says for each predicted pair which true pair it is, -1 for none.
+    """
+
+    images: pa.Array  # string [images]: those that are evaluated
+    concepts: pa.Array  # string [tags]: those that are ranked, ascending: positions order as the ids do
+    true_image: np.ndarray  # int64 [true pairs]
+    true_tag: np.ndarray  # int64 [true pairs]
+    image: np.ndarray  # int64 [predicted pairs]
+    tag: np.ndarray  # int64 [predicted pairs]
+    score: np.ndarray  # float64 [predicted pairs]
+    true_pair: np.ndarray  # int64 [predicted pairs]
+    ignored_image_rows: int  # predictions about images that are not evaluated
+    ignored_concept_rows: int  # predictions of tags that are not ranked
+
+    @property
+    def tag_support(self) -> np.ndarray:
+        """int64 [tags]: images that carry each tag."""
+        return np.bincount(self.true_tag, minlength=len(self.concepts))
+
+
+@dataclass(frozen=True, slots=True)
+class RecallFigure:
+    """Recall@k of one band; `ci95` is that of `micro`, None where fewer than two images carry the band."""
+
+    band: str
+    k: int
+    micro: float  # 0..1
+    macro: float  # 0..1
+    ceiling: float  # 0..1, the largest micro recall that k slots an image allow
+    support: int  # true (image, tag) pairs
+    tags: int  # tags with support
+    ci95: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Recall@k of several groups of tags, with the bootstrap samples of the micro recall."""
+
+    figures: tuple[RecallFigure, ...]
+    samples: Mapping[tuple[str, int], np.ndarray]  # (band, k) -> float64 [resamples]; NaN without support
+
+
+def pair_up(
+    truth: pa.Table, predictions: pa.Table, concepts: Sequence[str], images: Sequence[str] | None = None
+) -> TagPairs:
+    """Encode truth and predictions, restricted to the evaluated images and the ranked concepts.
+
+    Args:
+        truth: `id` (image), `concept_id`; repeated rows count once.
+        predictions: `id`, `concept_id`, `score` (any real number, larger is better): any subset of the pairs,
+            such as the best 128 of each image. Rows about other images or other concepts are counted and left
+            out.
+        concepts: the tags that are ranked.
+        images: the evaluated images, a superset of those in the truth; by default exactly those. More images
+            change average precision (they are negatives) and never recall.
+
+    Raises:
+        ValueError: a column is missing or holds nulls, a score is NaN, a pair is predicted twice, there is no
+            truth, or the truth names an image or a concept that is not evaluated.
+    """
+    true_ids = _strings(truth, "id", "ground truth")
+    true_concepts = _strings(truth, "concept_id", "ground truth")
+    if len(true_ids) == 0:
+        raise ValueError("the ground truth names no tag, so there is nothing to measure recall against")
+    image_set = pc.unique(true_ids if images is None else pa.array(images, pa.string()))
+    vocabulary = pa.array(sorted(set(concepts)), pa.string())
+    true_key = np.unique(
+        _known_positions(true_ids, image_set, "images") * len(vocabulary)
+        + _known_positions(true_concepts, vocabulary, "concepts")
+    )
+
+    score = _scores(predictions)
+    image = _positions(_strings(predictions, "id", "predictions"), image_set)
+    tag = _positions(_strings(predictions, "concept_id", "predictions"), vocabulary)
+    other_image, other_concept = image < 0, tag < 0
+    kept = ~(other_image | other_concept)
+    image, tag, score = image[kept], tag[kept], score[kept]
+    key = image * len(vocabulary) + tag
+    _refuse_repeated(key, image_set, vocabulary)
+
+    nearest = np.searchsorted(true_key, key).clip(max=len(true_key) - 1)
+    return TagPairs(
+        images=image_set,
+        concepts=vocabulary,
+        true_image=true_key // len(vocabulary),
+        true_tag=true_key % len(vocabulary),
+        image=image,
+        tag=tag,
+        score=score,
+        true_pair=np.where(true_key[nearest] == key, nearest, -1),
+        ignored_image_rows=int(other_image.sum()),
+        ignored_concept_rows=int((other_concept & ~other_image).sum()),
+    )
+
+
+def true_ranks(pairs: TagPairs) -> np.ndarray:
+    """The rank of every true tag among the predictions of its image: int32 [true pairs], 1 is best.
+
+    By descending score, equal scores by concept id. `UNRANKED` where the tag was not predicted.
+    """
+    order = np.lexsort((pairs.tag, -pairs.score, pairs.image))
+    image, true_pair = pairs.image[order], pairs.true_pair[order]
+    first_of_image = np.searchsorted(image, np.arange(len(pairs.images)))
+    rank = np.arange(1, len(image) + 1) - first_of_image[image]
+    ranks = np.full(len(pairs.true_image), UNRANKED, np.int32)
+    ranks[true_pair[true_pair >= 0]] = rank[true_pair >= 0]
+    return ranks
+
+
+def band_groups(bands: pa.Table, concepts: pa.Array) -> dict[str, np.ndarray]:
+    """Masks bool [tags] over `concepts`: `overall` (every tag with support), then each band that has tags."""
+    known = bands.filter(pc.is_in(bands["band"], value_set=pa.array(BANDS)))
+    position = _known_positions(known["concept_id"], concepts, "concepts")
+    names = known["band"].to_numpy()
+
+    def mask(chosen: np.ndarray) -> np.ndarray:
+        member = np.zeros(len(concepts), bool)
+        member[position[chosen]] = True
+        return member
+
+    groups = {OVERALL: np.ones(len(names), bool)} | {band: names == band for band in BANDS}
+    return {name: mask(chosen) for name, chosen in groups.items() if chosen.any()}
+
+
+def tag_hits(pairs: TagPairs, ranks: np.ndarray, k: int) -> np.ndarray:
+    """int64 [tags]: on how many of the images that carry it each tag is among the first k."""
+    return np.bincount(pairs.true_tag[ranks <= k], minlength=len(pairs.concepts))
+
+
+def recall_at_k(
+    pairs: TagPairs,
+    ranks: np.ndarray,
+    groups: Mapping[str, np.ndarray],
+    ks: Sequence[int] = KS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Recall:
+    """Recall@k, micro and macro, with its ceiling and a 95 % bootstrap interval over images.
+
+    Micro: true tags of the group among the first k of their image / true tags of the group. Macro: the mean
+    over the tags of the group that have support. The first k are taken over all ranked concepts, not over the
+    group. Ceiling: `sum over images of min(true tags of the group, k)` / true tags of the group.
+
+    Args:
+        ranks: int32 [true pairs], of `true_ranks`.
+        groups: name -> bool [tags]; a group without support is left out of the result.
+        ks: cut-offs, each >= 1.
+        resamples, seed: of the bootstrap, over the images that carry at least one true tag.
+
+    Raises:
+        ValueError: a k is below 1.
+    """
+    if min(ks) < 1:
+        raise ValueError(f"recall@k needs k >= 1, not {min(ks)}")
+    support = pairs.tag_support
+    supported = {name: mask & (support > 0) for name, mask in groups.items() if support[mask].any()}
+    positives, hits = _counts_by_image(pairs, ranks, supported, ks)
+    sums = resampled_sums(np.concatenate([positives, hits.reshape(len(hits), -1)], axis=1), resamples, seed)
+    positive_sums = sums[:, : len(supported), None]
+    hit_sums = sums[:, len(supported) :].reshape(resamples, len(supported), len(ks))
+    rates = np.divide(hit_sums, positive_sums, out=np.full_like(hit_sums, np.nan), where=positive_sums > 0)
+
+    figures, samples = [], {}
+    for g, (name, mask) in enumerate(supported.items()):
+        total = int(positives[:, g].sum())
+        # One image always resamples to itself: the interval would have no width and claim certainty.
+        has_interval = np.count_nonzero(positives[:, g]) > 1
+        for j, k in enumerate(ks):
+            samples[name, k] = rates[:, g, j]
+            figures.append(
+                RecallFigure(
+                    band=name,
+                    k=k,
+                    micro=float(hits[:, g, j].sum() / total),
+                    macro=float((tag_hits(pairs, ranks, k)[mask] / support[mask]).mean()),
+                    ceiling=float(np.minimum(positives[:, g], k).sum() / total),
+                    support=total,
+                    tags=int(mask.sum()),
+                    ci95=interval95(rates[:, g, j]) if has_interval else None,
+                )
+            )
+    return Recall(tuple(figures), samples)
+
+
+def recall_table(figures: Sequence[RecallFigure]) -> pa.Table:
+    """The figures as rows of `TAG_RECALL_SCHEMA`; the bounds are null where there is no interval."""
+    rows = [
+        {
+            "band": f.band,
+            "k": f.k,
+            "micro": f.micro,
+            "macro": f.macro,
+            "ci95_low": f.ci95 and f.ci95.low,
+            "ci95_high": f.ci95 and f.ci95.high,
+            "ceiling": f.ceiling,
+            "support": f.support,
+            "tags": f.tags,
+        }
+        for f in figures
+    ]
+    return pa.Table.from_pylist(rows, schema=TAG_RECALL_SCHEMA)
+
+
+def average_precision(pairs: TagPairs) -> np.ndarray:
+    """Average precision of each tag over the evaluated images: float64 [tags], 0..1, NaN without support.
+
+    scikit-learn's definition (`average_precision_score`): the sum of (R_n - R_(n-1)) P_n over the distinct
+    scores, no interpolation. Pairs that were not predicted tie below every predicted one.
+    """
+    order = np.lexsort((-pairs.score, pairs.tag))
+    tag, score, is_true = pairs.tag[order], pairs.score[order], pairs.true_pair[order] >= 0
+    tags = len(pairs.concepts)
+    first_of_tag = np.searchsorted(tag, np.arange(tags))
+    true_so_far = np.concatenate([[0], np.cumsum(is_true)])
+    true_in_tag = true_so_far[1:] - true_so_far[first_of_tag[tag]]
+    rows_in_tag = np.arange(1, len(tag) + 1) - first_of_tag[tag]
+
+    # Equal scores are one threshold: only the last row of each run of them counts.
+    last = np.flatnonzero(np.append((tag[1:] != tag[:-1]) | (score[1:] != score[:-1]), True)[: len(tag)])
+    gained = np.diff(true_so_far[last + 1], prepend=0)
+    weighted = np.bincount(tag[last], gained * true_in_tag[last] / rows_in_tag[last], minlength=tags)
+
+    support = pairs.tag_support
+    found = np.bincount(tag[is_true], minlength=tags)
+    # The last threshold takes in every image: its precision is support / images, its recall step missed /
+    # support.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = weighted / support + (support - found) / len(pairs.images)
+    return np.where(support > 0, precision, np.nan)
+
+
+def _counts_by_image(
+    pairs: TagPairs, ranks: np.ndarray, groups: Mapping[str, np.ndarray], ks: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """positives int64 [images with truth, groups] and hits int64 [images with truth, groups, ks]."""
+    carriers, row = np.unique(pairs.true_image, return_inverse=True)
+
+    def count(chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(row[chosen], minlength=len(carriers))
+
+    member = [mask[pairs.true_tag] for mask in groups.values()]
+    positives = np.stack([count(chosen) for chosen in member], axis=1)
+    hits = np.stack([np.stack([count(m & (ranks <= k)) for k in ks], axis=1) for m in member], axis=1)
+    return positives, hits
+
+
+def _strings(table: pa.Table, column: str, what: str) -> pa.ChunkedArray:
+    if column not in table.column_names:
+        raise ValueError(f"the {what} have no column {column!r}, only {table.column_names}")
+    values = table[column].cast(pa.string())
+    if values.null_count:
+        raise ValueError(f"column {column!r} of the {what} holds {values.null_count} nulls")
+    return values
+
+
+def _scores(predictions: pa.Table) -> np.ndarray:
+    if "score" not in predictions.column_names:
+        raise ValueError(f"the predictions have no column 'score', only {predictions.column_names}")
+    score = predictions["score"].cast(pa.float64()).to_numpy()
+    bad = np.flatnonzero(np.isnan(score))
+    if bad.size:
+        raise ValueError(f"the score of row {bad[0]} of the predictions is no number ({bad.size} such rows)")
+    return score
+
+
+def _positions(values: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
+    return pc.fill_null(pc.index_in(values, value_set=known), -1).to_numpy().astype(np.int64)
+
+
+def _known_positions(values: pa.ChunkedArray, known: pa.Array, what: str) -> np.ndarray:
+    position = _positions(values, known)
+    strangers = pc.unique(values.filter(pa.array(position < 0))).to_pylist()
+    if strangers:
+        raise ValueError(f"the ground truth names {what} that are not evaluated, such as {strangers[:10]}")
+    return position
+
+
+def _refuse_repeated(key: np.ndarray, images: pa.Array, concepts: pa.Array) -> None:
+    ordered = np.sort(key)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if repeated.size:
+        image, tag = divmod(int(repeated[0]), len(concepts))
+        raise ValueError(
+            f"{repeated.size} predictions repeat a pair, such as image {images[image].as_py()!r} with "
+            f"concept {concepts[tag].as_py()!r}; keep one score for each pair"
+        )

@@ -1,0 +1,236 @@
+"""Plotly specifications (`data` and `layout` as plain dictionaries) of the two charts.
+
+Colours are the page's CSS variables, written `var(--tail)`; page.js puts their values in, so that the charts
+follow the light, dark and print styles. Bands differ by shape and dash as well as by colour.
+"""
+
+import html
+import math
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pyarrow.compute as pc
+
+from evaluation.bands import BANDS
+from evaluation.figures import HEADLINE_K
+from evaluation.metrics import KS, OVERALL
+from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_rows, interval, percent
+
+Spec = dict[str, Any]
+
+_DASHES = {"tail": "solid", "body": "dash", "head": "solid", OVERALL: "dot"}
+_SYMBOLS = {"tail": "diamond", "body": "square", "head": "circle", OVERALL: "circle-open"}
+_GOLDEN_ANGLE_RAD = math.pi * (3 - math.sqrt(5))
+# Distance of points that coincide, as a share of the axes: about one marker.
+_SPREAD = 0.013
+_PERCENT_AXIS: Spec = {
+    "tickformat": ".0%",
+    "gridcolor": "var(--line)",
+    "zeroline": False,
+    "tickvals": [0, 0.25, 0.5, 0.75, 1],
+}
+
+
+def recall_curves(report: LongTailReport) -> Spec:
+    """Micro recall against k: one line a band, its interval as a ribbon, and the ceiling of all tags."""
+    rows = band_rows(report.tags)
+    overall = next(row for row in rows if row.name == OVERALL)
+    ceiling = {
+        "x": list(KS),
+        "y": [overall.by_k[k].ceiling for k in KS],
+        "mode": "lines",
+        "line": {"color": "var(--muted)", "width": 1, "dash": "dot"},
+        "hovertemplate": "the most that %{x} suggestions allow over all tags: %{y:.1%}<extra></extra>",
+    }
+    ribbons = [_ribbon(row) for row in rows if row.name != OVERALL and all(row.by_k[k].ci95 for k in KS)]
+    ends = _spread_labels({row.name: row.by_k[KS[-1]].micro for row in rows})
+    return {
+        "data": [*ribbons, ceiling, *(_curve(row) for row in rows)],
+        "layout": _layout(
+            xaxis={
+                "title": {"text": "suggestions looked at (k)"},
+                "tickvals": list(KS),
+                "showgrid": False,
+                "zeroline": False,
+                "range": [0, KS[-1] + 0.3],
+            },
+            yaxis={"title": {"text": "recall@k"}, "range": [-0.02, 1.04], **_PERCENT_AXIS},
+            margin={"l": 60, "r": 64, "t": 16, "b": 48},
+            annotations=[
+                {
+                    "x": KS[-1],
+                    "y": y,
+                    "text": f"<b>{name}</b>",
+                    "xanchor": "left",
+                    "xshift": 10,
+                    "showarrow": False,
+                    "font": {"color": f"var(--{name})", "size": 14},
+                }
+                for name, y in ends.items()
+            ],
+        ),
+    }
+
+
+def recall_by_frequency(report: LongTailReport) -> Spec:
+    """Recall@10 of every tag with support against the images that carry it (logarithmic)."""
+    tags = report.tags.tags.filter(pc.greater(report.tags.tags["images"], 0)).to_pylist()
+    decades = max(1.0, math.log10(max(row["images"] for row in tags)))
+    seen: Counter[tuple[int, float]] = Counter()
+    points: dict[str, list[tuple[float, float, str]]] = {band: [] for band in BANDS}
+    for row in tags:
+        place = (row["images"], row["recall"])
+        x, y = _spread(*place, seen[place], decades)
+        seen[place] += 1
+        points[row["band"]].append((x, y, _hover(report, row)))
+    return {
+        "data": [_points(band, points[band]) for band in BANDS if points[band]],
+        "layout": _layout(
+            xaxis={
+                "title": {"text": "images that carry the tag (logarithmic)"},
+                "type": "log",
+                "dtick": "D2" if decades < 2.5 else 1,
+                "gridcolor": "var(--line)",
+                "range": [-0.07 * decades, 1.05 * decades],
+            },
+            yaxis={
+                "title": {"text": f"recall@{HEADLINE_K} of the tag"},
+                "range": [-0.09, 1.16],
+                **_PERCENT_AXIS,
+            },
+            margin={"l": 60, "r": 16, "t": 16, "b": 48},
+            **_band_marks(report, decades),
+        ),
+    }
+
+
+def _curve(row: BandRow) -> Spec:
+    figures = [row.by_k[k] for k in KS]
+    return {
+        "x": list(KS),
+        "y": [f.micro for f in figures],
+        "text": [
+            f"{percent(f.micro, 1)}, 95 % interval {interval(f.ci95)}<br>macro {percent(f.macro, 1)}"
+            for f in figures
+        ],
+        "name": row.name,
+        "mode": "lines+markers",
+        "line": {
+            "color": f"var(--{row.name})",
+            "width": 4 if row.name == "tail" else 2,
+            "dash": _DASHES[row.name],
+        },
+        "marker": {"symbol": _SYMBOLS[row.name], "size": 11 if row.name == "tail" else 8},
+        "hovertemplate": "<b>%{fullData.name}</b>, first %{x}: %{text}<extra></extra>",
+    }
+
+
+def _ribbon(row: BandRow) -> Spec:
+    bounds = [ci95 for k in KS if (ci95 := row.by_k[k].ci95)]
+    return {
+        "x": [*KS, *reversed(KS)],
+        "y": [*(b.low for b in bounds), *(b.high for b in reversed(bounds))],
+        "fill": "toself",
+        "fillcolor": f"var(--{row.name}-soft)",
+        "line": {"width": 0},
+        "mode": "lines",
+        "hoverinfo": "skip",
+    }
+
+
+def _points(band: str, points: list[tuple[float, float, str]]) -> Spec:
+    x, y, text = zip(*points, strict=True)
+    return {
+        "x": x,
+        "y": y,
+        "text": text,
+        "name": band,
+        "mode": "markers",
+        "marker": {
+            "symbol": _SYMBOLS[band],
+            "size": 9,
+            "color": f"var(--{band})",
+            "opacity": 0.85,
+            "line": {"color": "var(--panel)", "width": 1},
+        },
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _hover(report: LongTailReport, row: dict[str, Any]) -> str:
+    label = html.escape(report.label(row["concept_id"]))
+    return (
+        f"<b>{label}</b> ({row['band']})<br>found on {row['found']:,} of {row['images']:,} images "
+        f"({percent(row['recall'])})<br>average precision {row['average_precision']:.2f}"
+    )
+
+
+def _spread(images: int, recall: float, index: int, decades: float) -> tuple[float, float]:
+    """Move the points that share a place onto a small sunflower around it, so that each can be seen."""
+    radius, angle = _SPREAD * math.sqrt(index), index * _GOLDEN_ANGLE_RAD
+    return images * 10 ** (radius * math.cos(angle) * decades), recall + 1.6 * radius * math.sin(angle)
+
+
+def _spread_labels(ends: dict[str, float], apart: float = 0.065) -> dict[str, float]:
+    """Push labels at the ends of lines apart, top to bottom, so that none covers another."""
+    placed: dict[str, float] = {}
+    for name in sorted(ends, key=lambda name: (-ends[name], BAND_ORDER.index(name))):
+        placed[name] = min(ends[name], min(placed.values(), default=2.0) - apart)
+    return placed
+
+
+def _band_marks(report: LongTailReport, decades: float) -> Spec:
+    """A line where one band ends and the next begins, and each band's name above its part."""
+    bands = [(name, report.tags.bands[name]) for name in reversed(BANDS) if name in report.tags.bands]
+    cuts = [
+        math.log10(math.sqrt(lower.max_images * upper.min_images))
+        for (_, lower), (_, upper) in pairwise(bands)
+    ]
+    edges = [-0.07 * decades, *cuts, 1.05 * decades]
+    return {
+        "shapes": [
+            {
+                "type": "line",
+                "x0": 10**cut,
+                "x1": 10**cut,
+                "y0": 0,
+                "y1": 1,
+                "yref": "paper",
+                "layer": "below",
+                "line": {"color": "var(--muted)", "width": 1, "dash": "dot"},
+            }
+            for cut in cuts
+        ],
+        "annotations": [
+            {
+                "x": (left + right) / 2,
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "top",
+                "text": f"<b>{name}</b>",
+                "showarrow": False,
+                "font": {"color": f"var(--{name})", "size": 14},
+            }
+            for (name, _), left, right in zip(bands, edges[:-1], edges[1:], strict=True)
+        ],
+    }
+
+
+def _layout(**parts: Any) -> Spec:
+    return {
+        "height": 380,
+        "showlegend": False,
+        "hovermode": "closest",
+        "dragmode": False,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "var(--ink)"},
+        "hoverlabel": {
+            "bgcolor": "var(--panel)",
+            "bordercolor": "var(--muted)",
+            "font": {"color": "var(--ink)", "size": 13},
+            "align": "left",
+        },
+        **parts,
+    }

@@ -1,0 +1,115 @@
+"""Renders the report as Markdown, for the metadata of an asset."""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+from evaluation.figures import HEADLINE_K
+from evaluation.metrics import KS
+from evaluation.report import view
+
+_SHOWN_TAGS = 20
+
+
+def render_markdown(report: view.LongTailReport) -> str:
+    """The headline, the band and recall tables, the rare tags that are lost, and how all that was made."""
+    parts = [
+        f"**{view.headline(report.tags)}**",
+        view.consequence(report),
+        _band_table(report),
+        _recall_table(report),
+        _lost_tags(report),
+        _zero_support(report),
+        _whole_vocabulary(report),
+        _provenance(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _band_table(report: view.LongTailReport) -> str:
+    titles = ("Band", "Tags", "Images that carry a tag", "True tags", f"Recall@{HEADLINE_K}", "95 % interval")
+    return _table(
+        (*titles, "Macro", "Ceiling", "mAP"),
+        (
+            (
+                row.name,
+                f"{row.tags:,}",
+                row.edges,
+                f"{row.headline.support:,}",
+                f"**{view.percent(row.headline.micro, 1)}**",
+                view.interval(row.headline.ci95),
+                view.percent(row.headline.macro, 1),
+                view.percent(row.headline.ceiling, 1),
+                f"{row.mean_average_precision:.3f}",
+            )
+            for row in view.band_rows(report.tags)
+        ),
+    )
+
+
+def _recall_table(report: view.LongTailReport) -> str:
+    return _table(
+        ("Micro recall (macro)", *(f"@{k}" for k in KS)),
+        (
+            (
+                row.name,
+                *(f"{view.percent(f.micro, 1)} ({view.percent(f.macro, 1)})" for f in row.by_k.values()),
+            )
+            for row in view.band_rows(report.tags)
+        ),
+    )
+
+
+def _lost_tags(report: view.LongTailReport) -> str:
+    lost = view.lost_tags(report)
+    if not lost:
+        return ""
+    names = [f"{_escape(tag.label)} ({tag.images:,})" for tag in lost]
+    return f"**Rare tags never found** (images that carry them): {_listing(names)}"
+
+
+def _zero_support(report: view.LongTailReport) -> str:
+    names = [_escape(report.label(concept_id)) for concept_id in report.tags.zero_support_tags]
+    return f"**In the vocabulary, on no image** ({len(names):,}): {_listing(names)}" if names else ""
+
+
+def _whole_vocabulary(report: view.LongTailReport) -> str:
+    whole = report.figures.tags_whole_vocabulary
+    if whole is None:
+        return ""
+    rows = view.band_rows(whole)
+    recall = ", ".join(f"{row.name} {view.percent(row.headline.micro, 1)}" for row in rows)
+    return f"**Ranked among all {whole.ranked_concepts:,} concepts**, recall@{HEADLINE_K}: {recall}"
+
+
+def _provenance(report: view.LongTailReport) -> str:
+    figures = report.figures
+    facts = {
+        "Tier": figures.tier,
+        "Model": report.model,
+        "Taxonomy": report.taxonomy_fingerprint,
+        "Images": f"{figures.images:,}",
+        "Rejects": f"{figures.rejects:,}",
+        "Evaluated images": f"{report.tags.images:,}",
+    }
+    facts |= {
+        asset: f"{speed.images_per_second:,.1f} images/s ({speed.device})"
+        for asset, speed in figures.throughput.items()
+    }
+    return _table(("How it was made", ""), ((name, _escape(fact)) for name, fact in facts.items() if fact))
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _listing(names: list[str]) -> str:
+    rest = len(names) - _SHOWN_TAGS
+    return ", ".join(names[:_SHOWN_TAGS]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown and HTML leave alone, on one line."""
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", plain)

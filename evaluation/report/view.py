@@ -1,0 +1,186 @@
+"""What both reports say: the sentences, the rows and how a number is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow.compute as pc
+
+from evaluation.bootstrap import Interval
+from evaluation.figures import HEADLINE_K, RARE_BAND, Figures, TagEvaluation
+from evaluation.metrics import OVERALL, RecallFigure
+
+# The tail leads every list.
+BAND_ORDER = ("tail", "body", "head", OVERALL)
+NBSP = "\u00a0"
+_NUMBER_WORDS = {1: "one", 5: "five", 10: "ten", 20: "twenty"}
+
+
+@dataclass(frozen=True, slots=True)
+class LongTailReport:
+    """The figures of a run and what a reader needs around them."""
+
+    figures: Figures
+    created_at: datetime
+    model: str | None = None
+    taxonomy_fingerprint: str | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # concept id -> prefLabel
+    # concept id -> small pictures of images that carry it, as data URIs ("data:image/jpeg;base64,...")
+    examples: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.figures.tags is None:
+            raise ValueError("a long-tail report needs the figures of an evaluation; evaluate the tags first")
+        for concept_id, pictures in self.examples.items():
+            if not all(picture.startswith("data:image/") for picture in pictures):
+                raise ValueError(
+                    f"example images of {concept_id!r} must be data URIs that begin with data:image/"
+                )
+
+    @property
+    def tags(self) -> TagEvaluation:
+        assert self.figures.tags is not None
+        return self.figures.tags
+
+    def label(self, concept_id: str) -> str:
+        return self.labels.get(concept_id, concept_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LostTag:
+    """A tail tag that no image which carries it has among its first HEADLINE_K."""
+
+    concept_id: str
+    label: str
+    images: int
+    best_rank: int | None  # None: never scored on an image that carries it
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BandRow:
+    """One line of the tables: a band, its size and edges, and its figures by k."""
+
+    name: str
+    tags: int
+    min_images: int
+    max_images: int
+    by_k: Mapping[int, RecallFigure]
+    mean_average_precision: float
+
+    @property
+    def headline(self) -> RecallFigure:
+        return self.by_k[HEADLINE_K]
+
+    @property
+    def edges(self) -> str:
+        if self.min_images == self.max_images:
+            return f"{self.min_images:,}"
+        return f"{self.min_images:,} to {self.max_images:,}"
+
+
+def band_rows(evaluation: TagEvaluation) -> list[BandRow]:
+    """The bands that have tags, tail first, then `overall`."""
+    edges = {name: (band.min_images, band.max_images) for name, band in evaluation.bands.items()}
+    edges[OVERALL] = (min(low for low, _ in edges.values()), max(high for _, high in edges.values()))
+    rows = []
+    for name in BAND_ORDER:
+        by_k = {figure.k: figure for figure in evaluation.recall if figure.band == name}
+        if by_k:
+            precision = evaluation.mean_average_precision[name]
+            rows.append(BandRow(name, by_k[HEADLINE_K].tags, *edges[name], by_k, precision))
+    return rows
+
+
+def headline(evaluation: TagEvaluation) -> str:
+    """The answer in one sentence."""
+    first = f"stand among the first {_NUMBER_WORDS[HEADLINE_K]} suggestions"
+    tail, head = evaluation.recall_figure(RARE_BAND), evaluation.recall_figure("head")
+    if tail is None or head is None:
+        overall = evaluation.recall_figure(OVERALL)
+        assert overall is not None, "an evaluation always has figures over all tags"
+        return (
+            f"Of {overall.support:,} tags that the ground truth names, {found(overall):,} "
+            f"({percent(overall.micro)}) {first}; there are too few tags to tell rare ones from common ones."
+        )
+    return (
+        f"Of {tail.support:,} rare tags that the ground truth names, {found(tail):,} ({percent(tail.micro)}) "
+        f"{first}; the head: {percent(head.micro)}."
+    )
+
+
+def consequence(report: LongTailReport) -> str:
+    """The second sentence: how many rare concepts are out of reach, and how wide the gap is."""
+    tail = report.tags.bands.get(RARE_BAND)
+    if tail is None or report.tags.gap is None:
+        return ""
+    lost = len(lost_tags(report))
+    gap = report.tags.gap
+    reach = (
+        f"Each of the {tail.tags:,} rare concepts is found at least once."
+        if lost == 0
+        else f"{tail.tags - lost:,} of {tail.tags:,} rare concepts are found at least once, {lost:,} never."
+    )
+    interval = f" (95{NBSP}% interval {points(gap.ci95.low)} to {points(gap.ci95.high)})" if gap.ci95 else ""
+    return f"{reach} The tail lies {points(gap.value)} points of recall below the whole{interval}."
+
+
+def lost_tags(report: LongTailReport) -> list[LostTag]:
+    """Tail tags with no hit at all, those on the most images first."""
+    tags = report.tags.tags
+    lost = tags.filter(pc.and_(pc.equal(tags["band"], RARE_BAND), pc.equal(tags["found"], 0)))
+    return [
+        LostTag(
+            concept_id=row["concept_id"],
+            label=report.label(row["concept_id"]),
+            images=row["images"],
+            best_rank=row["best_rank"],
+            examples=tuple(report.examples.get(row["concept_id"], ())),
+        )
+        for row in lost.to_pylist()
+    ]
+
+
+def weakest_first(report: LongTailReport) -> list[dict[str, Any]]:
+    """The rows of the tags with support, by recall, then by the images that carry them."""
+    tags = report.tags.tags
+    return (
+        tags.filter(pc.greater(tags["images"], 0))
+        .sort_by([("recall", "ascending"), ("rank", "ascending")])
+        .to_pylist()
+    )
+
+
+def lvis_counts(evaluation: TagEvaluation) -> dict[str, int]:
+    counts = {
+        row["values"]: row["counts"] for row in pc.value_counts(evaluation.tags["lvis_band"]).to_pylist()
+    }
+    return {band: counts[band] for band in ("rare", "common", "frequent") if band in counts}
+
+
+def found(figure: RecallFigure) -> int:
+    """The number of true tags among the first k."""
+    return round(figure.micro * figure.support)
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """`46 %`; never rounded to 0 % or 100 % unless it is just that."""
+    for digits in range(decimals, decimals + 2):
+        text = f"{100 * share:.{digits}f}"
+        if float(text) not in (0, 100) or share in (0, 1):
+            return f"{text}{NBSP}%"
+    return f"{'<' if share < 0.5 else '>'}{0.1 if share < 0.5 else 99.9}{NBSP}%"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares, in percentage points."""
+    return f"{100 * difference:.0f}".replace("-", "\u2212")
+
+
+def interval(ci95: Interval | None) -> str:
+    """`55 to 61 %`."""
+    if ci95 is None:
+        return "no interval: one image"
+    return f"{percent(ci95.low).removesuffix(f'{NBSP}%')} to {percent(ci95.high)}"

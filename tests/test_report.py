@@ -1,0 +1,186 @@
+import re
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from plotly.offline import get_plotlyjs
+
+from evaluation.bootstrap import Interval
+from evaluation.figures import Figures, TagEvaluation, Throughput, compute_tag_figures
+from evaluation.report import LongTailReport, render_html, render_markdown
+from evaluation.report.view import headline, interval, lost_tags, percent
+
+HOSTILE = "<script>alert('x')</script> | **bold** </script>"
+PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+CHROMIUM = shutil.which("chromium")
+
+
+def evaluate(
+    support: Sequence[int], found: Sequence[int], zero: int = 0, resamples: int = 50
+) -> TagEvaluation:
+    """Tag n is carried by the first `support[n]` images and predicted on the first `found[n]` of them."""
+    tags = [f"t{n:02}" for n in range(len(support))]
+    truth = [(f"i{i:03}", tag) for tag, images in zip(tags, support, strict=True) for i in range(images)]
+    hits = [(f"i{i:03}", tag) for tag, images in zip(tags, found, strict=True) for i in range(images)]
+
+    def table(pairs: list[tuple[str, str]]) -> pa.Table:
+        ids, concepts = ([pair[n] for pair in pairs] for n in (0, 1))
+        return pa.table({"id": pa.array(ids, pa.string()), "concept_id": pa.array(concepts, pa.string())})
+
+    predictions = table(hits).append_column("score", pa.array(np.full(len(hits), 0.5)))
+    vocabulary = [*tags, *(f"zero{n}" for n in range(zero))]
+    return compute_tag_figures(table(truth), predictions, vocabulary, resamples=resamples)
+
+
+@pytest.fixture(scope="module")
+def report() -> LongTailReport:
+    """Ten tags: one in the head, two in the body, seven in the tail, of which t08 and t09 are lost."""
+    tags = evaluate([40, 20, 20, 9, 8, 7, 6, 5, 4, 3], [38, 18, 15, 5, 4, 3, 2, 1, 0, 0], zero=2)
+    return LongTailReport(
+        Figures("demo", 41, 1, tags, tags, {"tag_scores": Throughput(1234.5, "cpu")}),
+        datetime(2025, 1, 2, 3, 4, tzinfo=UTC),
+        model="tiny",
+        taxonomy_fingerprint="0123abcd",
+        labels={"t08": HOSTILE, "zero1": "plain label"},
+        examples={"t08": [PICTURE]},
+    )
+
+
+@pytest.fixture(scope="module")
+def page(report: LongTailReport) -> str:
+    return render_html(report)
+
+
+def test_the_page_leads_with_the_tail_in_plain_words(report: LongTailReport, page: str) -> None:
+    sentence = headline(report.tags)
+    assert sentence.replace("\u00a0", " ") == (
+        "Of 42 rare tags that the ground truth names, 15 (36 %) stand among the first ten suggestions; "
+        "the head: 95 %."
+    )
+    assert f"<h1>{sentence}</h1>" in page
+    assert re.findall(r'class="card (\w+)"', page) == ["tail", "body", "head", "overall", "gap"]
+    assert "5 of 7 rare concepts are found at least once, 2 never." in page
+
+
+class _Loads(HTMLParser):
+    """Collects what a browser would fetch, and the names of all elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.elements: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+
+
+def test_the_page_is_one_file_that_loads_nothing(page: str) -> None:
+    assert page.count(get_plotlyjs()) == 1
+    own = page.replace(get_plotlyjs(), "")
+    loads = _Loads()
+    loads.feed(own)
+    assert loads.fetched == [PICTURE]
+    assert "http:" not in own
+    assert "https:" not in own
+    assert "default-src 'none'" in own
+    assert len(page.encode()) < 7 * 2**20
+
+
+def test_hostile_labels_stay_text(page: str) -> None:
+    own = page.replace(get_plotlyjs(), "")
+    loads = _Loads()
+    loads.feed(own)
+    assert loads.elements.count("script") == 3  # the charts' data, plotly, the page's own
+    assert "<script>alert" not in own
+    assert "&lt;script&gt;alert" in own
+
+
+def test_markdown_escapes_labels_and_keeps_its_tables_whole(report: LongTailReport) -> None:
+    markdown = render_markdown(report)
+    assert markdown.startswith("**Of 42 rare tags")
+    assert "<script>" not in markdown
+    assert r"\|" in markdown
+    assert r"\*\*bold\*\*" in markdown
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {10, 6, 3}
+    assert [line.split()[1] for line in tables[2:6]] == ["tail", "body", "head", "overall"]
+
+
+def test_lost_tags_are_the_tail_tags_with_no_hit_the_most_frequent_first(report: LongTailReport) -> None:
+    assert [(tag.concept_id, tag.label, tag.images, tag.best_rank) for tag in lost_tags(report)] == [
+        ("t08", HOSTILE, 4, None),
+        ("t09", "t09", 3, None),
+    ]
+
+
+def test_absent_parts_leave_no_trace(report: LongTailReport) -> None:
+    bare = LongTailReport(
+        Figures("cpu", 40, 0, evaluate([40, 20], [40, 20])), datetime(2025, 1, 2, tzinfo=UTC)
+    )
+    page = render_html(bare).replace(get_plotlyjs(), "")
+    for words in ("lost entirely", "on no image", "whole vocabulary", "gap", "Model", "None"):
+        assert words not in page.split("</style>")[1]
+    assert "too few tags to tell rare ones from common ones" in page
+    assert render_markdown(bare).startswith("**Of 60 tags that the ground truth names, 60 (100\u00a0%)")
+
+
+def test_a_report_needs_an_evaluation_and_pictures_that_need_no_network() -> None:
+    when = datetime(2025, 1, 2, tzinfo=UTC)
+    with pytest.raises(ValueError, match="evaluate the tags first"):
+        LongTailReport(Figures("demo", 1, 0), when)
+    with pytest.raises(ValueError, match=r"'t00'.*data URIs"):
+        LongTailReport(
+            Figures("demo", 1, 0, evaluate([2], [1])), when, examples={"t00": ["https://a.b/c.jpg"]}
+        )
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (1, "100 %"), (0.456, "46 %"), (0.997, "99.7 %"), (0.0004, "<0.1 %"), (0.9999, ">99.9 %")],
+)
+def test_a_percentage_is_never_rounded_to_all_or_nothing(share: float, text: str) -> None:
+    assert percent(share).replace("\u00a0", " ") == text
+
+
+def test_an_interval_that_is_absent_says_why() -> None:
+    assert interval(Interval(0.421, 0.5)).replace("\u00a0", " ") == "42 to 50 %"
+    assert "one image" in interval(None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on the PATH")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_real_browser_draws_every_tag_runs_no_label_and_asks_for_nothing(
+    page: str, tmp_path: Path, scheme: str
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+        requests: list[str] = []
+        errors: list[str] = []
+        dialogs: list[str] = []
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.on("console", lambda message: errors.append(message.text))
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.on("dialog", lambda dialog: dialogs.append(dialog.message))
+        tab.goto(file.as_uri())
+        tab.wait_for_selector("[data-chart=scatter] .main-svg")
+        points = tab.locator("[data-chart=scatter] path.point").count()
+        ink = tab.evaluate("getComputedStyle(document.body).color")
+        tick = tab.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill")
+        browser.close()
+    assert points == 10
+    assert tick == ink  # chart text follows the colour scheme
+    assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
+    assert errors == []
+    assert dialogs == []
