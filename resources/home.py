@@ -19,15 +19,15 @@ _HASH_SUFFIX = re.compile(rf"-[0-9a-f]{{{_HASH_DIGITS}}}$")
 _RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")
 
 
-class UnknownFolder(LookupError):  # noqa: N818
+class UnknownFolder(LookupError):
     """No folder is registered under that key."""
 
 
-class KeyTaken(ValueError):  # noqa: N818
+class KeyTaken(ValueError):
     """Another folder is registered under that key."""
 
 
-class CorruptRegistration(ValueError):  # noqa: N818
+class CorruptRegistration(ValueError):
     """A file of the registry cannot be read."""
 
 

@@ -1,7 +1,7 @@
 """Why a file cannot be used: a stable code for programs, a sentence for people (docs/ingest.md lists all)."""
 
 
-class Reject(Exception):  # noqa: N818 - the file is at fault, not the program
+class Reject(Exception):
     """Raised for one file that cannot be used; ends as a row of `rejects`, never as a failed run.
 
     `code` is a short stable word; `reason` says in a sentence what is wrong and what to do.

@@ -29,11 +29,11 @@ class LakeError(Exception):
     """Something about the lake that the user has to know."""
 
 
-class MissingPartition(LakeError):  # noqa: N818
+class MissingPartition(LakeError):
     """The partition (or table) was never written, or was deleted."""
 
 
-class CorruptPartition(LakeError):  # noqa: N818
+class CorruptPartition(LakeError):
     """The file is there but is not a whole Parquet file."""
 
 

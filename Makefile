@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test dev train-encoder clean
+
+demo: $(VENV)/.installed
+	$(BIN)/vistag demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q
+
+dev: $(VENV)/.installed
+	$(BIN)/vistag dev
+
+train-encoder: $(VENV)/.installed
+	$(BIN)/python -m demo.train_encoder
+
+# The environment; made again when what it holds is changed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): 6 to 8 GB, a few minutes."
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP_INSTALL) -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

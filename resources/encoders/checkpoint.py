@@ -1,0 +1,92 @@
+"""A checkpoint as files: where it lies, what its bytes are, what its head is. No torch here.
+
+A run that finds nothing to compute needs a fingerprint and no model; so all of this reads files only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from resources.encoders.spec import EncoderSpec
+
+_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer*",
+    "spiece.model",
+    "vocab.*",
+    "merges.txt",
+    "*.safetensors",
+    "*.safetensors.index.json",
+)
+
+
+class ModelUnavailableError(RuntimeError):
+    """Weights that are neither on this machine nor to be had; the message says what to do."""
+
+
+def checkpoint_directory(spec: EncoderSpec) -> Path:
+    """The directory of a checkpoint, downloaded from the hub on first use.
+
+    Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
+    """
+    if Path(spec.model).is_absolute():
+        directory = Path(spec.model)
+        if not (directory / "config.json").is_file():
+            raise ModelUnavailableError(f"{directory} holds no checkpoint (config.json is missing)")
+        return directory
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                spec.model, revision=spec.revision, allow_patterns=[*_FILES, "calibration.json"]
+            )
+        )
+    except Exception as error:
+        raise ModelUnavailableError(
+            f"{spec.model} is not on this machine and could not be fetched from the Hugging Face hub "
+            f"({type(error).__name__}). Connect once to fetch it, or use --tier demo, which needs no network."
+        ) from error
+
+
+def content_hash(directory: Path) -> str:
+    """SHA-256 over the names and bytes of the files that decide what a checkpoint computes."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in _FILES for path in directory.glob(pattern)}):
+        stat = path.stat()
+        digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, size: int, modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_config(directory: Path) -> dict[str, dict[str, int]]:
+    config: dict[str, dict[str, int]] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def read_scalars(directory: Path, *names: str) -> dict[str, float]:
+    """The value of each one-number tensor in `names`, read without loading the rest of the weights.
+
+    Raises ValueError where a name is in none of the safetensors files.
+    """
+    from safetensors import safe_open
+
+    found: dict[str, float] = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as tensors:
+            present = set(tensors.keys()) & set(names)
+            found |= {name: float(tensors.get_tensor(name).reshape(-1)[0]) for name in present}
+    if missing := sorted(set(names) - set(found)):
+        raise ValueError(f"{directory}: no tensor named {', '.join(missing)} in its safetensors files")
+    return found

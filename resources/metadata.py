@@ -1,0 +1,72 @@
+"""What Dagster shows of an asset: column schemas, counts, and previews in Markdown."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+import pyarrow as pa
+from PIL import Image
+
+OWNERS = ["team:vistag"]
+THUMBNAIL_PX = 96
+
+COLUMNS: Mapping[str, str] = {
+    "id": "first 32 hex digits of the SHA-256 of the file's bytes",
+    "fingerprint": "what the row was computed by; a stage computes the rows whose fingerprint is missing",
+    "also_at": "other names of the same content in this folder",
+    "width": "pixels",
+    "height": "pixels",
+    "taken_at": "from EXIF, local time",
+    "phash": "64-bit DCT hash of the picture",
+    "code": "a short stable word for the reason",
+    "reason": "what is wrong with the file and what to do",
+    "embedding": "unit length",
+    "rank": "1 = best, ties by concept_id",
+    "logit": "raw score of the encoder's own head",
+    "score": "sigmoid or softmax of the logit, 0..1",
+    "probability": "calibrated, 0..1; the score itself where the encoder has no calibration",
+    "inherited_from": "the narrower concept that lent the score",
+    "band": "head, body, tail or zero",
+    "lvis_band": "rare (<= 10 images), common (<= 100), frequent or zero",
+    "micro": "recall over all true tags",
+    "macro": "mean recall over tags",
+    "ceiling": "the largest micro recall that k allows",
+    "support": "true tags",
+}
+
+
+def column_schema(schema: pa.Schema) -> dict[str, dg.TableSchema]:
+    """Metadata that lists the columns of a table of the lake."""
+    columns = [
+        dg.TableColumn(field.name, str(field.type), description=COLUMNS.get(field.name)) for field in schema
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def row_count(rows: int) -> dict[str, int]:
+    """The rows of one partition, as Dagster's own figure and by their plain name."""
+    return {"dagster/partition_row_count": rows, "rows": rows}
+
+
+def thumbnail(image: Image.Image) -> str:
+    """A small picture as Markdown with its data in it; Dagster's UI shows those."""
+    return f"![]({thumbnail_uri(image)})"
+
+
+def thumbnail_uri(image: Image.Image) -> str:
+    """A small JPEG as a data URI."""
+    small = image.copy()
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=70)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; bars and line breaks in cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -1,0 +1,92 @@
+"""Tiers: one YAML file names the model of each role and how it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from resources.encoders.spec import Device, EncoderSpec
+
+HERE = Path(__file__).parent
+
+
+class TierError(ValueError):
+    """A tier that does not exist or a tier file with a mistake; the message names file and field."""
+
+
+class Limits(BaseModel):
+    """What a file may cost before it is rejected, and how large its working copy is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_megapixels: PositiveFloat = 250
+    max_file_mib: PositiveFloat = 1024
+    proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
+
+
+class Tier(BaseModel):
+    """A tier file. Paths in it are relative to the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str
+    device: Device
+    encoder: EncoderSpec
+    taxonomy: str = "starter"
+    limits: Limits = Limits()
+    keep_top: PositiveInt = 200
+    """Tags kept for an image, best first."""
+    share_with_broader: bool = True
+    """Whether narrower concepts lend their score to broader ones."""
+    caveat: str = ""
+    """A sentence for users of images that these models cannot know."""
+
+
+def tier_names() -> list[str]:
+    return sorted(path.stem for path in HERE.glob("*.yaml"))
+
+
+def load_tier(name: str) -> Tier:
+    """The tier of a name, or of a path that ends in `.yaml`.
+
+    Raises TierError for an unknown name, an unreadable file, or a field that is missing, unknown or wrong.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else HERE / f"{name}.yaml"
+    if not path.is_file():
+        raise TierError(
+            f"There is no tier {name!r}. Known tiers: {', '.join(tier_names())}; or the path of a .yaml file"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TierError(f"{path}: not a YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise TierError(f"{path}: expected a mapping with the fields {', '.join(Tier.model_fields)}")
+    try:
+        tier = Tier.model_validate({"name": path.stem, **content})
+    except ValidationError as error:
+        problems = "\n".join(f"  {_problem(detail)}" for detail in error.errors())
+        raise TierError(f"{path}:\n{problems}") from error
+    return _with_absolute_paths(tier, path.parent)
+
+
+def _problem(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        fields = EncoderSpec.model_fields if detail["loc"][0] == "encoder" else Tier.model_fields
+        return f"{where}: unknown field; known: {', '.join(fields)}"
+    return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"
+
+
+def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
+    update: dict[str, Any] = {}
+    if tier.encoder.model.startswith("."):
+        model = str((base / tier.encoder.model).resolve())
+        update["encoder"] = tier.encoder.model_copy(update={"model": model})
+    if tier.taxonomy != "starter":
+        update["taxonomy"] = str((base / tier.taxonomy).resolve())
+    return tier.model_copy(update=update)

@@ -1,0 +1,97 @@
+"""The one place where a home's settings become the things that stages work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from resources.encoders import Encoder, load_encoder
+from resources.home import Home
+from resources.images import Limits
+from resources.lake import Lake
+from resources.lake.files import replace_file
+from resources.tiers import Tier, load_tier
+from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
+
+
+class SettingsError(ValueError):
+    """The settings of a home cannot be read; the message names the file."""
+
+
+class Settings(BaseModel):
+    """What a home remembers, so that the command line and Dagster's UI compute the same rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tier: str = "demo"
+    taxonomy: str | None = None
+    """Path of a vocabulary; None: the tier's."""
+    ground_truth_library: str | None = None
+    """The library whose files the ground truth names."""
+
+
+def read_settings(home: Home) -> Settings:
+    """The settings of a home, the defaults where it has none. Raises SettingsError."""
+    path = _settings_path(home)
+    if not path.exists():
+        return Settings()
+    try:
+        return Settings.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise SettingsError(
+            f"{path}: {error}. Correct the file, or delete it to start from defaults"
+        ) from error
+
+
+def write_settings(home: Home, settings: Settings) -> None:
+    with replace_file(_settings_path(home)) as file:
+        file.write(settings.model_dump_json(indent=2).encode() + b"\n")
+
+
+def _settings_path(home: Home) -> Path:
+    return home.root / "settings.json"
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A home with its tier. What is expensive is made when it is first used, and once."""
+
+    home: Home
+    settings: Settings
+    tier: Tier
+
+    @property
+    def lake(self) -> Lake:
+        return self.home.lake
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**self.tier.limits.model_dump())
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        name = self.settings.taxonomy or self.tier.taxonomy
+        return starter_taxonomy() if name == "starter" else load_taxonomy(Path(name))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        return load_encoder(self.tier.encoder, self.tier.device)
+
+
+def open_workbench(home: Home) -> Workbench:
+    """The workbench of a home. Raises SettingsError or TierError."""
+    settings = read_settings(home)
+    return Workbench(home, settings, load_tier(settings.tier))
+
+
+class VistagResource(dg.ConfigurableResource):
+    """The home that assets read and write: this one, else $VISTAG_HOME, else ./.vistag."""
+
+    home: str = ""
+
+    def open(self) -> Workbench:
+        return open_workbench(Home.resolve(Path(self.home) if self.home else None))

@@ -1,0 +1,80 @@
+"""The code location: it loads quickly, without torch, and says what everything is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from vistag_assets.definitions import defs
+from vistag_assets.instance import contiguous_ranges, prepare_dagster_home
+
+PER_FOLDER = {"images", "rejects", "proxies", "global_embeddings", "tag_scores"}
+WHOLE = {
+    "concept_embeddings",
+    "ground_truth",
+    "ground_truth_images",
+    "ground_truth_concepts",
+    "frequency_bands",
+    "tag_recall",
+    "long_tail_report",
+}
+
+
+def test_loading_the_code_location_imports_no_torch() -> None:
+    code = (
+        "import sys, vistag_assets.definitions as d; d.defs.resolve_asset_graph(); "
+        "sys.exit(', '.join(sorted({'torch', 'transformers', 'open_clip'} & set(sys.modules))) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_workspace_file_loads_the_module_that_the_command_line_runs() -> None:
+    workspace = yaml.safe_load((Path(__file__).parents[1] / "workspace.yaml").read_text())
+    assert workspace == {"load_from": [{"python_module": "vistag_assets.definitions"}]}
+
+
+def test_assets_are_partitioned_by_folder_up_to_the_tags_and_whole_after() -> None:
+    graph = defs.resolve_asset_graph()
+    partitioned = {
+        key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).is_partitioned
+    }
+    assert partitioned == PER_FOLDER
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == PER_FOLDER | WHOLE
+
+
+def test_every_asset_is_described() -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.description, spec.key
+        assert spec.kinds, spec.key
+        assert spec.owners, spec.key
+        assert spec.code_version, spec.key
+        assert spec.group_name != "default", spec.key
+
+
+@pytest.mark.parametrize("name", ["tag_folders", "everything"])
+def test_a_job_of_folders_takes_them_all_in_one_run(name: str) -> None:
+    policy = defs.resolve_job_def(name).backfill_policy
+    assert policy is not None
+    assert policy.policy_type.value == dg.BackfillPolicy.single_run().policy_type.value
+
+
+def test_contiguous_ranges_cover_exactly_what_is_wanted() -> None:
+    ordered = ["d", "a", "c", "b", "e"]
+    assert contiguous_ranges(ordered, ["a", "c", "e"]) == [("a", "c"), ("e", "e")]
+    assert contiguous_ranges(ordered, sorted(ordered)) == [("d", "e")]
+    assert contiguous_ranges(ordered, []) == []
+    with pytest.raises(ValueError, match="not among the partitions: x"):
+        contiguous_ranges(ordered, ["a", "x"])
+
+
+def test_the_databases_of_a_home_are_made_before_several_processes_use_them(tmp_path: Path) -> None:
+    # the web server and the daemon, started together on a fresh home, would both make them
+    prepare_dagster_home(tmp_path)
+    databases = {path.relative_to(tmp_path / "dagster").as_posix() for path in tmp_path.rglob("*.db")}
+    assert {"history/runs.db", "history/runs/index.db", "schedules/schedules.db"} <= databases
+    assert "telemetry" in (tmp_path / "dagster" / "dagster.yaml").read_text()

@@ -1,0 +1,116 @@
+"""What the command line shows: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from vistag_assets.progress import Watcher
+    from vistag_assets.runs import TagOutcome
+
+out = Console()
+err = Console(stderr=True)
+
+BANDS = ("head", "body", "tail", "overall")
+SHOWN_FOLDERS = 30
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} images/s" if speed else "")
+
+
+@contextmanager
+def progress_bars() -> Iterator[Watcher]:
+    """A watcher that draws one bar a stage."""
+    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=err) as progress:
+
+        def watcher(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        yield watcher
+
+
+def folders_table(outcome: TagOutcome) -> Table:
+    table = Table("folder", "images", "rejects", "new")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for folder in outcome.folders[:SHOWN_FOLDERS]:
+        counts = (folder.images, folder.rejects, folder.embedded)
+        table.add_row(escape(_printable(folder.folder.relative)), *(f"{count:,}" for count in counts))
+    hidden = len(outcome.folders) - SHOWN_FOLDERS
+    if hidden > 0:
+        table.add_row(f"and {hidden:,} more", "", "", "")
+    if len(outcome.folders) > 1:
+        table.add_section()
+        counts = (outcome.images, outcome.rejects, outcome.embedded)
+        table.add_row("all", *(f"{count:,}" for count in counts))
+    return table
+
+
+def summary(outcome: TagOutcome) -> str:
+    """One line: what the model had to do."""
+    if outcome.embedded and outcome.images_per_second:
+        speed = f"{outcome.images_per_second:,.1f} images/s on {outcome.device}"
+        return f"{outcome.embedded:,} images went through the model, {speed}."
+    if outcome.scored:
+        again = f"{outcome.scored:,} images were scored again"
+        phrases = (
+            f"{outcome.phrases_embedded:,} new phrases were embedded, " if outcome.phrases_embedded else ""
+        )
+        return f"No image was sent to the model; {phrases}{again}."
+    return f"Nothing new: {outcome.images:,} images unchanged, no image was sent to the model."
+
+
+def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:
+    """Best tags by image path."""
+    table = Table("image", "best tags")
+    for path, best in tags.items():
+        table.add_row(escape(_printable(path)), ", ".join(best))
+    return table
+
+
+def recall_table(figures: Mapping[str, Any]) -> Table:
+    """Micro recall@k by band, from the JSON of a report; narrow enough for 80 columns."""
+    columns = ("band", "tags", "images", "@1", "@5", "@10", "@20", "95 % @10", "macro@10", "support")
+    table = Table(*columns, title="Recall of true tags", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for band in BANDS:
+        if by_k := figures["tag_recall"].get(band):
+            style = "bold" if band == "tail" else ""
+            table.add_row(*_recall_row(band, by_k, figures["bands"].get(band)), style=style)
+    return table
+
+
+def _recall_row(band: str, by_k: Mapping[str, Any], edges: Mapping[str, int] | None) -> list[str]:
+    at_10 = by_k["10"]
+    return [
+        band,
+        f"{edges['tags']}" if edges else "",
+        f"{edges['min_images']}–{edges['max_images']}" if edges else "",
+        *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),
+        "{:.2f}–{:.2f}".format(*at_10["ci95"]) if "ci95" in at_10 else "",
+        f"{at_10['macro']:.3f}",
+        f"{at_10['support']:,}",
+    ]
+
+
+def _printable(text: str) -> str:
+    """File names may hold line breaks, control characters and bytes that are no UTF-8."""
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

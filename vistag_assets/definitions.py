@@ -1,0 +1,37 @@
+"""The code location: everything Dagster shows. Loading it imports no torch."""
+
+import dagster as dg
+
+from evaluation import assets as evaluation_assets
+from resources.workbench import VistagResource
+from vistag_assets import ingest, tagging
+
+TAG_FOLDERS = "tag_folders"
+EVALUATE = "evaluate"
+
+_evaluation = dg.AssetSelection.groups("evaluation")
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules([ingest, tagging, evaluation_assets]),
+    asset_checks=dg.load_asset_checks_from_modules([ingest, tagging]),
+    jobs=[
+        dg.define_asset_job(
+            TAG_FOLDERS,
+            selection=dg.AssetSelection.all() - _evaluation,
+            description="Images to scored tags, for the folders that are chosen.",
+        ),
+        dg.define_asset_job(
+            EVALUATE,
+            selection=_evaluation,
+            description="Ground truth against the tags in the lake, to the long-tail report.",
+        ),
+        dg.define_asset_job(
+            "everything",
+            selection=dg.AssetSelection.all(),
+            description="Images to the long-tail report, for the folders that are chosen.",
+        ),
+    ],
+    resources={"vistag": VistagResource()},
+    # one process for all steps of a run: each would load the models again
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,60 @@
+"""The Dagster instance of a home, and runs in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.lake.files import locked, replace_file
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+TEMPLATE = Path(__file__).parent / "dagster.yaml"
+
+
+def prepare_dagster_home(home: Path) -> dict[str, str]:
+    """Make `<home>/dagster` with its settings and databases; returns the variables that name the home."""
+    from dagster import DagsterInstance
+
+    dagster_home = home.resolve() / "dagster"
+    # Processes that make the databases at the same time leave them with two versions each.
+    with locked(dagster_home / ".lock"):
+        if not (dagster_home / "dagster.yaml").exists():
+            with replace_file(dagster_home / "dagster.yaml") as settings:
+                settings.write(TEMPLATE.read_bytes())
+        with DagsterInstance.from_config(str(dagster_home)) as instance:
+            _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+    return {"DAGSTER_HOME": str(dagster_home), "VISTAG_HOME": str(home.resolve())}
+
+
+@contextmanager
+def home_instance(home: Path) -> Iterator[DagsterInstance]:
+    """The instance of a home, for runs in this process."""
+    from dagster import DagsterInstance
+
+    environment = prepare_dagster_home(home)
+    os.environ.update(environment)
+    with DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        yield instance
+
+
+def contiguous_ranges(ordered: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, str]]:
+    """The fewest (first, last) ranges of `ordered` that hold exactly the keys of `wanted`.
+
+    A Dagster run addresses a range of dynamic partitions in the order in which they were added.
+    Raises ValueError for a key that is not in `ordered`.
+    """
+    if unknown := set(wanted) - set(ordered):
+        raise ValueError(f"not among the partitions: {', '.join(sorted(unknown))}")
+    places = [place for place, key in enumerate(ordered) if key in set(wanted)]
+    ranges: list[tuple[int, int]] = []
+    for place in places:
+        if ranges and place == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], place)
+        else:
+            ranges.append((place, place))
+    return [(ordered[first], ordered[last]) for first, last in ranges]

@@ -1,0 +1,59 @@
+"""How far a stage has come, told to whoever watches (the command line's progress bars, or nobody)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+Watcher = Callable[[str, int, int], None]
+"""Called with a stage, the images done so far and how many are known of."""
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Send the progress of everything inside to `watcher`."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+class Meter:
+    """Adds up the progress of one stage over its folders, and the seconds that it worked."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.seconds = 0.0
+        self._done = 0
+        self._total = 0
+
+    def folder(self) -> Callable[[int, int], None]:
+        """An `on_progress(done, total)` for the next folder."""
+        before_done, before_total = self._done, self._total
+
+        def on_progress(done: int, total: int) -> None:
+            self._done, self._total = before_done + done, before_total + total
+            if watcher := _watcher.get():
+                watcher(self.stage, self._done, self._total)
+
+        return on_progress
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def speed(self, images: int, device: str) -> dict[str, float | int | str]:
+        """Metadata of the whole run; images per second only where there was something to do."""
+        speed: dict[str, float | int | str] = {"device": device, "images_worked_on": images}
+        if images:
+            speed |= {"seconds": round(self.seconds, 3), "images_per_second": round(images / self.seconds, 1)}
+        return speed

@@ -1,0 +1,148 @@
+"""Dagster runs from Python: what the command line starts is what the UI shows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from resources.home import FolderRef, Home, folder_key
+from resources.images import find_folders
+from vistag_assets.definitions import EVALUATE, TAG_FOLDERS, defs
+from vistag_assets.instance import contiguous_ranges, home_instance
+from vistag_assets.partitions import FOLDERS
+from vistag_assets.progress import Watcher, watching
+
+_RANGE_START = "dagster/asset_partition_range_start"
+_RANGE_END = "dagster/asset_partition_range_end"
+# Dagster's own log goes to the run, where the UI shows it; the console is for progress.
+_QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class NoImagesError(ValueError):
+    """The folder that was given holds nothing to work on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOutcome:
+    """One folder after a run, in numbers of images and of rejected files."""
+
+    folder: FolderRef
+    images: int
+    rejects: int
+    decoded: int
+    embedded: int
+    scored: int
+
+
+@dataclass(frozen=True, slots=True)
+class TagOutcome:
+    """What a tagging run did. `images_per_second`, of the model, is None where it had nothing to do."""
+
+    folders: tuple[FolderOutcome, ...]
+    phrases_embedded: int
+    images_per_second: float | None
+    device: str
+
+    @property
+    def images(self) -> int:
+        return sum(folder.images for folder in self.folders)
+
+    @property
+    def rejects(self) -> int:
+        return sum(folder.rejects for folder in self.folders)
+
+    @property
+    def embedded(self) -> int:
+        return sum(folder.embedded for folder in self.folders)
+
+    @property
+    def scored(self) -> int:
+        return sum(folder.scored for folder in self.folders)
+
+
+def find_library(root: Path, library: str, home: Home) -> list[FolderRef]:
+    """The folders of a library that hold files with the names of images, and those it had before.
+
+    Raises NotADirectoryError for a root that is no directory, NoImagesError where nothing is found.
+    """
+    root = root.resolve()
+    found = {str(relative) for relative in find_folders(root, home.root)}
+    if not found:
+        raise NoImagesError(
+            f"There are no images in {root}. Give a folder that holds image files, directly or below it."
+        )
+    # a folder that was emptied is still to be looked at, so that its rows go
+    known = [folder for folder in home.folders() if (folder.library, folder.root) == (library, str(root))]
+    found |= {folder.relative for folder in known if folder.directory.is_dir()}
+    return [
+        FolderRef(folder_key(library, relative), library, str(root), relative) for relative in sorted(found)
+    ]
+
+
+def tag_folders(home: Home, folders: Sequence[FolderRef], watcher: Watcher) -> TagOutcome:
+    """Register the folders and materialise everything up to their tag scores.
+
+    One run for each range of neighbouring partitions, which is one run but for unusual histories; the models
+    are loaded once all the same. Raises what a stage raised; the run in Dagster has failed then.
+    """
+    for folder in folders:
+        home.register(folder)
+    keys = [folder.key for folder in folders]
+    with home_instance(home.root) as instance, watching(watcher):
+        instance.add_dynamic_partitions(FOLDERS, keys)
+        ordered = list(instance.get_dynamic_partitions(FOLDERS))
+        job = defs.resolve_job_def(TAG_FOLDERS)
+        results = [
+            job.execute_in_process(
+                instance=instance, run_config=_config(home), tags={_RANGE_START: first, _RANGE_END: last}
+            )
+            for first, last in contiguous_ranges(ordered, keys)
+        ]
+    return _outcome(folders, results)
+
+
+def evaluate(home: Home) -> None:
+    """Materialise the evaluation, from the home's ground truth to the report. Raises what a stage raised."""
+    with home_instance(home.root) as instance:
+        defs.resolve_job_def(EVALUATE).execute_in_process(instance=instance, run_config=_config(home))
+
+
+def _config(home: Home) -> dict[str, Any]:
+    return {**_QUIET, "resources": {"vistag": {"config": {"home": str(home.root)}}}}
+
+
+def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcessResult]) -> TagOutcome:
+    of: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
+    for result in results:
+        for event in result.all_events:
+            if event.is_step_materialization:
+                made = event.step_materialization_data.materialization
+                metadata = {name: value.value for name, value in made.metadata.items()}
+                of[made.asset_key.to_user_string()][made.partition] = metadata
+    embedding_runs = {
+        metadata["images_per_second"]: metadata["images_worked_on"]
+        for metadata in of["global_embeddings"].values()
+        if "images_per_second" in metadata
+    }
+    seconds = sum(images / speed for speed, images in embedding_runs.items())
+    return TagOutcome(
+        folders=tuple(
+            FolderOutcome(
+                folder,
+                images=of["images"][folder.key]["rows"],
+                rejects=of["rejects"][folder.key]["rows"],
+                decoded=of["images"][folder.key]["decoded"],
+                embedded=of["global_embeddings"][folder.key]["computed"],
+                scored=of["tag_scores"][folder.key]["computed"],
+            )
+            for folder in folders
+        ),
+        phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
+        images_per_second=sum(embedding_runs.values()) / seconds if seconds else None,
+        device=next(iter(of["global_embeddings"].values()))["device"],
+    )

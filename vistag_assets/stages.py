@@ -1,0 +1,205 @@
+"""What each asset does for one folder: read from the lake, call a pure function, update the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.encoders import embed_in_batches
+from resources.fingerprint import fingerprint
+from resources.home import FolderRef
+from resources.images import ingest_folder, open_proxy, prune_proxies
+from resources.lake import UpdateStats, embedding_column, embedding_matrix, update_partition
+from resources.workbench import Workbench
+from vistag_assets.progress import Meter
+from vistag_assets.scoring import TAG_SCORES, Scorer, lenders_of, pool_phrases, score_images
+
+# To be raised when a stage would compute other rows from the same inputs.
+EMBEDDING_VERSION = 1
+SCORING_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class IngestStats:
+    """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there."""
+
+    images: int
+    rejects: int
+    decoded: int
+    kept: int
+    removed: int
+
+
+def embeddings_schema(dimension: int) -> pa.Schema:
+    vector = pa.list_(pa.float16(), dimension)
+    return pa.schema([("id", pa.string()), ("embedding", vector), ("fingerprint", pa.string())])
+
+
+def concept_embeddings_schema(dimension: int) -> pa.Schema:
+    vector = pa.list_(pa.float16(), dimension)
+    return pa.schema(
+        [
+            ("concept_id", pa.string()),
+            ("text", pa.string()),
+            ("embedding", vector),
+            ("fingerprint", pa.string()),
+        ]
+    )
+
+
+def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
+    """Bring `images`, `rejects` and `proxies` of a folder up to date with its files."""
+    known = {table: bench.lake.read_or_none(table, folder.key) for table in ("images", "rejects", "proxies")}
+    with meter.timed():
+        found = ingest_folder(
+            folder.directory,
+            Path(folder.root),
+            bench.home.root,
+            bench.limits,
+            known["images"],
+            known["rejects"],
+            known["proxies"],
+            on_progress=meter.folder(),
+        )
+    # images last: whoever sees an image finds its proxy
+    for table, rows in (("proxies", found.proxies), ("rejects", found.rejects), ("images", found.images)):
+        if not _same_rows(known[table], rows):
+            bench.lake.write(table, rows, folder.key)
+    removed = _count_missing(known["images"], found.images)
+    return IngestStats(found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed)
+
+
+def prune(bench: Workbench) -> int:
+    """Remove the proxies that no folder names any more; returns how many."""
+    return prune_proxies(bench.home.root, bench.lake.read_all("proxies", ["path"])["path"].to_pylist())
+
+
+def embed_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
+    """Bring `global_embeddings` of a folder up to date with its proxies."""
+    encoder, home_root = bench.encoder, bench.home.root
+    schema = embeddings_schema(encoder.dimension)
+    proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
+    path_of = _column_by_id(proxies, "path")
+    wanted = _derived(proxies, encoder=encoder.fingerprint, version=EMBEDDING_VERSION)
+    wanted_fingerprint = _column_by_id(wanted, "fingerprint")
+
+    def compute(ids: list[str]) -> Iterator[pa.Table]:
+        encoder.load()
+        with meter.timed():
+            batches = embed_in_batches(encoder, ids, lambda id_: open_proxy(home_root, path_of[id_]))
+            for batch, vectors in batches:
+                fingerprints = [wanted_fingerprint[id_] for id_ in batch]
+                yield pa.table([batch, embedding_column(vectors), fingerprints], schema=schema)
+
+    return update_partition(
+        bench.lake, "global_embeddings", key, wanted, schema, compute, on_progress=meter.folder()
+    )
+
+
+def embed_concepts(bench: Workbench) -> UpdateStats:
+    """Bring `concept_embeddings` up to date with the taxonomy; only new phrases are embedded."""
+    encoder, table = bench.encoder, "concept_embeddings"
+    schema = concept_embeddings_schema(encoder.dimension)
+    wanted = [(c.id, text) for c in bench.taxonomy.concepts for text in bench.taxonomy.phrases(c)]
+    current = fingerprint(encoder=encoder.fingerprint, version=EMBEDDING_VERSION)
+
+    with bench.lake.locked(table):
+        stored = bench.lake.read_or_none(table)
+        known = _rows_by(current, stored, schema)
+        texts = known["text"].to_pylist()
+        missing = sorted({text for _, text in wanted} - set(texts))
+        vectors = np.concatenate([embedding_matrix(known["embedding"]), encoder.embed_texts(missing)])
+        row_of = {text: row for row, text in enumerate([*texts, *missing])}
+        rows = pa.table(
+            [
+                [concept_id for concept_id, _ in wanted],
+                [text for _, text in wanted],
+                embedding_column(vectors[[row_of[text] for _, text in wanted]]),
+                [current] * len(wanted),
+            ],
+            schema=schema,
+        )
+        if not _same_rows(stored, rows):
+            bench.lake.replace(table, rows)
+    computed, dropped = len(missing), len(set(texts) - {text for _, text in wanted})
+    return UpdateStats(kept=len(row_of) - computed - dropped, computed=computed, dropped=dropped, resumed=0)
+
+
+def make_scorer(bench: Workbench) -> Scorer:
+    """The scorer of a home's taxonomy and encoder. Raises MissingPartition before `concept_embeddings`."""
+    tier, encoder = bench.tier, bench.encoder
+    concept_ids, concepts = pool_phrases(bench.lake.read("concept_embeddings"))
+    pairs = bench.taxonomy.broader_pairs() if tier.share_with_broader else ()
+    return Scorer(
+        concept_ids,
+        concepts,
+        encoder.score_head,
+        encoder.calibration,
+        lenders_of(concept_ids, pairs),
+        tier.keep_top,
+    )
+
+
+def score_tags(bench: Workbench, scorer: Scorer, key: str, meter: Meter) -> UpdateStats:
+    """Bring `tag_scores` of a folder up to date with its embeddings. No model is needed for it."""
+    embeddings = bench.lake.read("global_embeddings", key)
+    wanted = _derived(
+        embeddings,
+        concepts=bench.taxonomy.fingerprint,
+        encoder=bench.encoder.fingerprint,
+        calibration=repr(scorer.calibration),
+        keep_top=scorer.keep_top,
+        share_with_broader=bench.tier.share_with_broader,
+        version=SCORING_VERSION,
+    )
+
+    def compute(ids: list[str]) -> Iterator[pa.Table]:
+        with meter.timed():
+            places = pc.index_in(pa.array(ids), value_set=embeddings["id"].combine_chunks())
+            vectors = embedding_matrix(embeddings["embedding"].take(places))
+            yield from score_images(ids, vectors, scorer, wanted["fingerprint"].take(places).to_pylist())
+
+    return update_partition(
+        bench.lake, "tag_scores", key, wanted, TAG_SCORES, compute, on_progress=meter.folder()
+    )
+
+
+def _derived(rows: pa.Table, **by: str | int | bool) -> pa.Table:
+    """(id, fingerprint) of rows that are computed from these rows, by what else decides them."""
+    derived = {
+        source: fingerprint(source=source, **by) for source in pc.unique(rows["fingerprint"]).to_pylist()
+    }
+    fingerprints = [derived[source] for source in rows["fingerprint"].to_pylist()]
+    return pa.table({"id": rows["id"], "fingerprint": pa.array(fingerprints, pa.string())})
+
+
+def _rows_by(current: str, stored: pa.Table | None, schema: pa.Schema) -> pa.Table:
+    """The stored rows of one fingerprint; none where another model, and so another schema, made the table."""
+    if stored is None or not stored.schema.equals(schema):
+        return schema.empty_table()
+    return stored.filter(pc.equal(stored["fingerprint"], current))
+
+
+def _column_by_id(rows: pa.Table, column: str) -> dict[str, str]:
+    return dict(zip(rows["id"].to_pylist(), rows[column].to_pylist(), strict=True))
+
+
+def _same_rows(stored: pa.Table | None, rows: pa.Table) -> bool:
+    """Whether the stored rows are these; Parquet gives some types back as wider ones, so they are cast."""
+    return (
+        stored is not None
+        and stored.column_names == rows.column_names
+        and stored.num_rows == rows.num_rows
+        and bool(stored.cast(rows.schema).equals(rows))
+    )
+
+
+def _count_missing(before: pa.Table | None, now: pa.Table) -> int:
+    if before is None:
+        return 0
+    return len(set(before["id"].to_pylist()) - set(now["id"].to_pylist()))

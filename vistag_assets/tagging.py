@@ -1,0 +1,156 @@
+"""From proxies and a vocabulary to scored tags, and the checks beside them."""
+
+import dagster as dg
+
+from resources.images import open_proxy
+from resources.lake import UpdateStats
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.workbench import VistagResource, Workbench
+from vistag_assets import stages
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+from vistag_assets.scoring import TAG_SCORES
+from vistag_assets.tags import best_tags
+
+PREVIEWED_TAGS = 5
+UNIT_LENGTH_TOLERANCE = 2e-3
+"""A float16 unit vector of any size is at most this far from length 1."""
+_SAMPLED_EMBEDDINGS = 10_000
+
+
+@dg.asset(
+    deps=["proxies"],
+    description="One unit vector an image, by the encoder of the tier.",
+    metadata=column_schema(stages.embeddings_schema(1)),
+    group_name="tagging",
+    kinds={"parquet", "pytorch"},
+    owners=OWNERS,
+    code_version=str(stages.EMBEDDING_VERSION),
+    **PER_FOLDER,
+)
+def global_embeddings(
+    context: dg.AssetExecutionContext, vistag: VistagResource
+) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    meter = Meter("Embedding images")
+    computed = 0
+    for key in context.partition_keys:
+        stats = stages.embed_images(bench, key, meter)
+        computed += stats.computed
+        context.add_asset_metadata(_update(stats), partition_key=key)
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, bench.encoder.device)
+        | {
+            "tier": bench.tier.name,
+            "model": bench.tier.encoder.name,
+            "encoder": bench.encoder.fingerprint,
+            "dtype": bench.tier.encoder.dtype,
+            "licence": bench.tier.encoder.licence,
+            "dimension": bench.encoder.dimension,
+        }
+    )
+
+
+@dg.asset(
+    description="One unit vector a phrase: every label of every concept in the templates of its facet.",
+    metadata=column_schema(stages.concept_embeddings_schema(1)),
+    group_name="tagging",
+    kinds={"parquet", "pytorch"},
+    owners=OWNERS,
+    code_version=str(stages.EMBEDDING_VERSION),
+)
+def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    stats = stages.embed_concepts(bench)
+    return dg.MaterializeResult(
+        metadata={
+            "concepts": len(bench.taxonomy.concepts),
+            "phrases_kept": stats.kept,
+            "phrases_computed": stats.computed,
+            "phrases_dropped": stats.dropped,
+            "taxonomy": bench.taxonomy.fingerprint,
+            "device": bench.encoder.device,
+        }
+    )
+
+
+@dg.asset(
+    deps=["global_embeddings", "concept_embeddings"],
+    description="The best tags of each image: cosine, logit, score and probability, ranked.",
+    metadata=column_schema(TAG_SCORES),
+    group_name="tagging",
+    kinds={"parquet", "numpy"},
+    owners=OWNERS,
+    code_version=str(stages.SCORING_VERSION),
+    **PER_FOLDER,
+)
+def tag_scores(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    scorer = stages.make_scorer(bench)
+    meter = Meter("Scoring tags")
+    computed = 0
+    for number, key in enumerate(context.partition_keys):
+        stats = stages.score_tags(bench, scorer, key, meter)
+        computed += stats.computed
+        preview = {"preview": _tags_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
+        context.add_asset_metadata({**_update(stats), **preview}, partition_key=key)
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, "cpu")
+        | {
+            "tier": bench.tier.name,
+            "taxonomy": bench.taxonomy.fingerprint,
+            "concepts": len(scorer.concept_ids),
+            "calibrated": scorer.calibration is not None,
+            "keep_top": scorer.keep_top,
+            "share_with_broader": bench.tier.share_with_broader,
+        }
+    )
+
+
+@dg.asset_check(asset="global_embeddings", description="Embeddings have unit length (of a sample).")
+def embeddings_are_unit_length(vistag: VistagResource) -> dg.AssetCheckResult:
+    with vistag.open().lake.connect() as sql:
+        [(wrong,)] = sql.execute(
+            "select count(*) from "
+            f"(select embedding from global_embeddings using sample {_SAMPLED_EMBEDDINGS} rows) "
+            "where abs(sqrt(list_dot_product(embedding, embedding)) - 1) > $tolerance",
+            {"tolerance": UNIT_LENGTH_TOLERANCE},
+        ).fetchall()
+    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong})
+
+
+@dg.asset_check(asset="tag_scores", description="Every image that has an embedding has tag scores.")
+def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
+    lake = vistag.open().lake
+    scored = set(lake.folders("tag_scores"))
+    with lake.connect() as sql:
+        [(missing,)] = sql.execute(
+            "select count(*) from global_embeddings anti join tag_scores using (folder, id) "
+            "where list_contains($scored, folder)",
+            {"scored": sorted(scored)},
+        ).fetchall()
+    return dg.AssetCheckResult(passed=missing == 0, metadata={"missing": missing})
+
+
+def _update(stats: UpdateStats) -> dict[str, int]:
+    return {
+        **row_count(stats.kept + stats.computed + stats.resumed),
+        "kept": stats.kept,
+        "computed": stats.computed,
+        "resumed": stats.resumed,
+        "dropped": stats.dropped,
+    }
+
+
+def _tags_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+    proxies = bench.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
+    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    best = best_tags(bench.lake, key, [proxy["id"] for proxy in proxies], PREVIEWED_TAGS)
+    rows = [
+        (
+            thumbnail(open_proxy(bench.home.root, proxy["path"])),
+            ", ".join(f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best[proxy["id"]]),
+        )
+        for proxy in proxies
+    ]
+    return dg.MetadataValue.md(markdown_table(["image", f"best {PREVIEWED_TAGS} tags"], rows))

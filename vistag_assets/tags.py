@@ -1,0 +1,28 @@
+"""Reading tags back from the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.lake import Lake
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    concept_id: str
+    probability: float
+    """0..1"""
+
+
+def best_tags(lake: Lake, folder: str, ids: Sequence[str], count: int) -> dict[str, list[Tag]]:
+    """The `count` best tags of each image, best first. Raises MissingPartition before `tag_scores`."""
+    rows = lake.read("tag_scores", folder, ["id", "concept_id", "rank", "probability"])
+    wanted = pc.and_(pc.less_equal(rows["rank"], count), pc.is_in(rows["id"], pa.array(ids, pa.string())))
+    tags: dict[str, list[Tag]] = {id_: [] for id_ in ids}
+    for row in rows.filter(wanted).sort_by("rank").to_pylist():
+        tags[row["id"]].append(Tag(row["concept_id"], row["probability"]))
+    return tags
