@@ -1,0 +1,120 @@
+"""Turn a finished training run into the bundled checkpoint: float16 safetensors, processor, calibration, model card.
+
+Run after `demo.train_encoder` by `make train-encoder`. The calibration is fitted through the same code that tags a
+user's images, on scenes of a split that neither training nor the corpus draws from.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from transformers import SiglipImageProcessor, SiglipProcessor
+
+from demo.tokenizer import train_tokenizer
+from demo.train_encoder import IMAGE_PX, TEXT_TOKENS, Recipe, build_model
+from demo.world.render import render
+from demo.world.scene import SceneSampler, Split, drawable_concepts, tag_matrix
+from resources.encoders import Encoder, EncoderSpec, load_encoder
+from taxonomy import starter_taxonomy
+from vistag_assets.scoring import unit_rows
+
+CHECKPOINT = Path(__file__).parent / "checkpoints" / "encoder"
+CALIBRATION_SCENES = 2_000
+RENDER_PX = 448
+
+MODEL_CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: zero-shot-image-classification
+---
+# The encoder of the demo tier
+A SigLIP of {parameters:.1f} M parameters at {image_px} px, trained from scratch on the procedural world of `demo/world` by
+`make train-encoder`. It knows that world and nothing else: on real photographs its tags are nonsense.
+
+- Training data: scenes of the split `TRAIN` ({train_scenes:,} of them), drawn by the program; no photograph, no person.
+- Calibration: {calibration_scenes:,} scenes of the split `CALIBRATE`. The demo corpus is the split `CORPUS`; they share no scene.
+- The curve of its training: `demo/encoder_training.csv`; its recipe: `training.json` beside this card.
+"""
+
+
+def save_checkpoint(state: Path, tokenizer_folder: Path, recipe: Recipe, out: Path) -> None:
+    """Write the trained SigLIP with its processor and card; weights as float16."""
+    tokenizer = train_tokenizer([], tokenizer_folder, TEXT_TOKENS)
+    model = build_model(recipe, tokenizer)
+    stored = torch.load(state, weights_only=True)
+    if stored["step"] != recipe.steps:
+        raise SystemExit(
+            f"{state} stands at step {stored['step']} of {recipe.steps}: finish demo.train_encoder first"
+        )
+    model.load_state_dict(stored["model"])
+    out.mkdir(parents=True, exist_ok=True)
+    model.half().save_pretrained(out)
+    SiglipProcessor(
+        SiglipImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX}), tokenizer
+    ).save_pretrained(out)
+    card = MODEL_CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        image_px=IMAGE_PX,
+        train_scenes=recipe.train_scenes,
+        calibration_scenes=CALIBRATION_SCENES,
+    )
+    (out / "README.md").write_text(card, encoding="utf-8")
+    splits = {split.name: int(split) for split in (Split.TRAIN, Split.VALIDATE, Split.CALIBRATE)}
+    training = {"recipe": asdict(recipe), "splits_seen": splits, "calibration_scenes": CALIBRATION_SCENES}
+    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+
+
+def logits_and_truth(encoder: Encoder, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Raw logits and truth of calibration scenes, [count, concepts] each, in the order of `drawable_concepts()`."""
+    taxonomy, concepts = starter_taxonomy(), drawable_concepts()
+    sampler = SceneSampler(Split.CALIBRATE)
+    scenes = [sampler.scene(index) for index in range(count)]
+    phrases = [taxonomy.phrases(taxonomy.by_id[c]) for c in concepts]
+    texts = unit_rows(np.stack([encoder.embed_texts(p).mean(axis=0) for p in phrases]))
+    images = []
+    for start in range(0, count, 100):
+        pictures = [Image.fromarray(render(scene, RENDER_PX).pixels) for scene in scenes[start : start + 100]]
+        images.append(encoder.embed_images(pictures))
+        print(f"\rlooked at {start + len(pictures):,} of {count:,} calibration scenes", end="", flush=True)
+    print()
+    return encoder.score_head.logits(np.concatenate(images) @ texts.T), tag_matrix(scenes, concepts)
+
+
+def fit_calibration(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> dict[str, float]:
+    """One Platt line over all pairs of image and concept."""
+    line = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), truth.reshape(-1))
+    return {"slope": float(line.coef_[0, 0]), "intercept": float(line.intercept_[0])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pool", type=Path, default=Path("demo/.pool"))
+    parser.add_argument("--out", type=Path, default=CHECKPOINT)
+    arguments = parser.parse_args()
+    save_checkpoint(arguments.pool / "state.pt", arguments.pool / "tokenizer", Recipe(), arguments.out)
+    spec = EncoderSpec(
+        family="siglip",
+        model=str(arguments.out.resolve()),
+        dtype="float32",
+        batch_size=50,
+        licence="Apache-2.0",
+    )
+    calibration = fit_calibration(*logits_and_truth(load_encoder(spec, "cpu"), CALIBRATION_SCENES))
+    (arguments.out / "calibration.json").write_text(
+        json.dumps(calibration, indent=2) + "\n", encoding="utf-8"
+    )
+    print(
+        f"{arguments.out}: {sum(f.stat().st_size for f in arguments.out.iterdir()) / 1e6:.1f} MB, {calibration}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A seeded, procedural world of museum catalogue photographs with exact ground truth."""
