@@ -15,6 +15,7 @@ from resources.encoders.siglip import SiglipEncoder
 from resources.home import Home
 from resources.workbench import Settings, read_settings, write_settings
 from vistag_assets.runs import NoImagesError, TagOutcome, evaluate, find_library, tag_folders
+from vistag_assets.tags import best_tags
 
 VOCABULARY = """id,pref_label,alt_labels,facet,broader,definition
 vessel,vessel,,object,,
@@ -155,6 +156,15 @@ def test_another_number_of_kept_tags_needs_no_model(
     assert sent_to_the_model == []
     scores = home.lake.read_all("tag_scores")
     assert sorted(set(scores["rank"].to_pylist())) == [1, 2]
+
+
+def test_the_tags_that_are_shown_earned_their_own_score(tagged: Path, home: Home) -> None:
+    rows = home.lake.read("tag_scores", "lib--a").to_pylist()
+    id_ = next(row["id"] for row in rows if row["inherited_from"])
+    own = [row for row in rows if row["id"] == id_ and not row["inherited_from"]]
+    shown = best_tags(home.lake, "lib--a", [id_], count=2)[id_]
+    assert [tag.concept_id for tag in shown] == [row["concept_id"] for row in own[:2]]
+    assert len(best_tags(home.lake, "lib--a", [id_], count=1)[id_]) == 1
 
 
 def test_several_folders_are_one_run_of_dagster(tagged: Path, home: Home) -> None:

@@ -133,6 +133,18 @@ def test_weights_are_loaded_only_to_embed(checkpoint: Path) -> None:
     assert encoder.is_loaded
 
 
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    directory = save_tiny_siglip(tmp_path / "tiny")
+    weights = load_file(directory / "model.safetensors")
+    del weights["vision_model.post_layernorm.weight"]
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    spec = EncoderSpec(family="siglip", model=str(directory), licence="none")
+    with pytest.raises(ModelUnavailableError, match="post_layernorm"):
+        SiglipEncoder(spec, "cpu").load()
+
+
 def test_fingerprint_follows_weights_preprocessing_and_dtype_but_not_the_place(
     tmp_path: Path, checkpoint: Path
 ) -> None:

@@ -182,7 +182,9 @@ def plain_errors() -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, _expected_errors()):
             raise
-        console.err.print(f"[bold red]Error:[/] {console.escape(_sentence(error))}", highlight=False)
+        console.err.print(
+            f"[bold red]Error:[/] {console.escape(_sentence(error))}", highlight=False, soft_wrap=True
+        )
         raise typer.Exit(1) from error
 
 

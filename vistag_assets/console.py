@@ -26,8 +26,8 @@ SHOWN_FOLDERS = 30
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} images/s" if speed else "")
+        seconds = task.finished_time or task.elapsed
+        return Text(f"{task.completed / seconds:,.0f} images/s" if seconds and task.completed else "")
 
 
 @contextmanager

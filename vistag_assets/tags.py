@@ -19,10 +19,14 @@ class Tag:
 
 
 def best_tags(lake: Lake, folder: str, ids: Sequence[str], count: int) -> dict[str, list[Tag]]:
-    """The `count` best tags of each image, best first. Raises MissingPartition before `tag_scores`."""
-    rows = lake.read("tag_scores", folder, ["id", "concept_id", "rank", "probability"])
-    wanted = pc.and_(pc.less_equal(rows["rank"], count), pc.is_in(rows["id"], pa.array(ids, pa.string())))
+    """The `count` best tags of each image that earned their own score, best first.
+
+    A tag whose score was lent by a narrower one says nothing that the narrower one does not say better.
+    Raises MissingPartition before `tag_scores`.
+    """
+    rows = lake.read("tag_scores", folder, ["id", "concept_id", "rank", "probability", "inherited_from"])
+    wanted = pc.and_(pc.is_null(rows["inherited_from"]), pc.is_in(rows["id"], pa.array(ids, pa.string())))
     tags: dict[str, list[Tag]] = {id_: [] for id_ in ids}
     for row in rows.filter(wanted).sort_by("rank").to_pylist():
         tags[row["id"]].append(Tag(row["concept_id"], row["probability"]))
-    return tags
+    return {id_: best[:count] for id_, best in tags.items()}

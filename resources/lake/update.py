@@ -46,7 +46,7 @@ def update_partition(
     columns too; an id may have many rows. `compute(ids)` gets the ids to compute, in the order of `wanted`,
     and yields batches: tables with the columns of `schema`, all rows of an id in one batch, at least one row
     for each id. It is not called when there is nothing to compute, so a model it loads stays unloaded.
-    `on_progress(done, total)` is called after each batch with numbers of ids to compute.
+    `on_progress(done, total)` is called at the start and after each batch with numbers of ids to compute.
 
     Each batch is written to the pending directory as it comes. A run that is killed, or whose compute
     raises, leaves the partition as it was and its batches for the next run, which takes those that are still
@@ -143,6 +143,8 @@ def _compute_batches(
     first_number = 1 + max((int(path.stem) for path in pending.glob("*.parquet")), default=0)
     batches: list[pa.Table] = []
     open_ids = missing
+    if on_progress:
+        on_progress(0, missing.num_rows)
     for number, rows in enumerate(compute(missing["id"].to_pylist()), start=first_number):
         batch = _checked_batch(rows, schema, open_ids, table)
         open_ids = _without(open_ids, _distinct_ids(batch))
