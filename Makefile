@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test dev train-encoder clean
+.PHONY: demo test dev train-encoder pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -19,6 +19,11 @@ dev: $(VENV)/.installed
 
 train-encoder: $(VENV)/.installed
 	$(BIN)/python -m demo.train_encoder
+	$(BIN)/python -m demo.export_encoder
+
+# The pictures of the README, from the last `make demo`; needs a Chromium ($$CHROMIUM, else /usr/bin/chromium).
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python docs/pictures.py
 
 # The environment; made again when what it holds is changed.
 $(VENV)/.installed: pyproject.toml constraints.txt

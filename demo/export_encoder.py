@@ -6,14 +6,17 @@ user's images, on scenes of a split that neither training nor the corpus draws f
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
 from transformers import SiglipImageProcessor, SiglipProcessor
 
 from demo.tokenizer import train_tokenizer
@@ -25,8 +28,8 @@ from taxonomy import starter_taxonomy
 from vistag_assets.scoring import unit_rows
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "encoder"
-CALIBRATION_SCENES = 2_000
-RENDER_PX = 448
+CALIBRATION_SCENES = 4_000
+RENDER_PX = 384
 
 MODEL_CARD = """---
 license: apache-2.0
@@ -41,6 +44,17 @@ A SigLIP of {parameters:.1f} M parameters at {image_px} px, trained from scratch
 - Calibration: {calibration_scenes:,} scenes of the split `CALIBRATE`. The demo corpus is the split `CORPUS`; they share no scene.
 - The curve of its training: `demo/encoder_training.csv`; its recipe: `training.json` beside this card.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """probability = sigmoid(slope * logit + intercept) (Platt 1999)."""
+
+    slope: float
+    intercept: float
+
+
+CONCEPT_SPREAD = Line(slope=0.3, intercept=2.5)
 
 
 def save_checkpoint(state: Path, tokenizer_folder: Path, recipe: Recipe, out: Path) -> None:
@@ -86,10 +100,34 @@ def logits_and_truth(encoder: Encoder, count: int) -> tuple[NDArray[np.float32],
     return encoder.score_head.logits(np.concatenate(images) @ texts.T), tag_matrix(scenes, concepts)
 
 
-def fit_calibration(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> dict[str, float]:
-    """One Platt line over all pairs of image and concept."""
-    line = LogisticRegression(C=1e6).fit(logits.reshape(-1, 1), truth.reshape(-1))
-    return {"slope": float(line.coef_[0, 0]), "intercept": float(line.intercept_[0])}
+def fit_line(logits: NDArray[np.float32], truth: NDArray[np.bool_], around: Line, spread: Line) -> Line:
+    """The most probable line for logits and truth [n], if it lies `around` one with a normal `spread`.
+
+    A concept with few examples stays near the line of all; a common one finds its own.
+    """
+    x, positives = logits.astype(np.float64), truth.astype(np.float64)
+    centre, width = np.array([around.slope, around.intercept]), np.array([spread.slope, spread.intercept])
+
+    def cost(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z, away = line[0] * x + line[1], (line - centre) / width
+        excess = expit(z) - positives
+        value = float(np.logaddexp(0, z).sum() - (z * positives).sum() + 0.5 * (away**2).sum())
+        return value, np.array([(excess * x).sum(), excess.sum()]) + away / width
+
+    slope, intercept = minimize(cost, centre, jac=True, method="L-BFGS-B").x
+    return Line(float(slope), float(intercept))
+
+
+def fit_calibration(
+    logits: NDArray[np.float32], truth: NDArray[np.bool_], concepts: Sequence[str]
+) -> dict[str, Any]:
+    """One line over all pairs of image and concept, and a line for every concept near it; as `calibration.json`."""
+    overall = fit_line(logits.reshape(-1), truth.reshape(-1), Line(1.0, 0.0), Line(10.0, 10.0))
+    lines = {
+        concept: asdict(fit_line(logits[:, column], truth[:, column], overall, CONCEPT_SPREAD))
+        for column, concept in enumerate(concepts)
+    }
+    return asdict(overall) | {"concepts": lines}
 
 
 def main() -> None:
@@ -107,7 +145,8 @@ def main() -> None:
         batch_size=50,
         licence="Apache-2.0",
     )
-    calibration = fit_calibration(*logits_and_truth(load_encoder(spec, "cpu"), CALIBRATION_SCENES))
+    logits, truth = logits_and_truth(load_encoder(spec, "cpu"), CALIBRATION_SCENES)
+    calibration = fit_calibration(logits, truth, drawable_concepts())
     (arguments.out / "calibration.json").write_text(
         json.dumps(calibration, indent=2) + "\n", encoding="utf-8"
     )

@@ -1,14 +1,20 @@
 """Train the bundled encoder: a small SigLIP, from scratch, on the procedural world.
 
-Run it with `make train-encoder`. One seed, resumable, and every batch depends on (seed, step) alone. Three sigmoid
-losses in the manner of SigLIP (Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training") are summed:
+Run it with `make train-encoder`. One seed, resumable, and every batch depends on (seed, step) alone. Two losses are
+those of SigLIP (Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training"):
 
 - tags: every image against one random phrase of every concept (multi-label);
-- patches: every patch against the concepts of the thing that covers it, through a head that is thrown away at the end
-  (the dense supervision that teaches silhouettes early);
-- captions: every image against every caption of its batch.
+- captions: every image against every caption of its batch;
 
-The learning rate is constant, then falls linearly to zero over the last `cooldown_steps`.
+and three come from a scaffold of plain classifiers that is thrown away at the end:
+
+- images and patches: against the concepts of the whole and of the thing that covers the patch;
+- outlines: every patch against the fine mask of what lies in it.
+
+Early steps see small pictures, most of them of one large object; the late ones full size. The hidden matrices are
+trained by Muon (Jordan et al. 2024), the rest by AdamW. The learning rate is constant, then falls linearly to zero
+over `cooldown_steps`; a second, gentler fall takes the last `again_steps` (warm restart: Loshchilov and Hutter 2017).
+What was tried on the way: docs/decisions/0001-training-the-demo-encoder.md.
 """
 
 import argparse
@@ -32,13 +38,18 @@ from transformers import (
 from demo.pool import Pool, PoolRecipe, build_pool
 from demo.tokenizer import train_tokenizer
 from demo.world.captions import caption
-from demo.world.scene import LIGHTINGS, SETTINGS, Split, drawable_concepts
+from demo.world.scene import LIGHTINGS, OBJECTS, SETTINGS, Split, drawable_concepts
 from taxonomy import Taxonomy, starter_taxonomy
 
 IMAGE_PX = 160
 PATCH_PX = 16
 TEXT_TOKENS = 24
+CELLS = 4
+"""Each patch is cut into CELLS x CELLS cells, of which each is covered by a thing or not."""
 HEAD_SHARE, BODY_SHARE = 0.10, 0.20
+LOSSES = ("tag_loss", "image_loss", "patch_loss", "outline_loss", "caption_loss")
+RECALLS = ("overall", "head", "body", "tail", "objects@5")
+LOG_COLUMNS = ("step", "images", "images_per_second", "pace", *LOSSES, *RECALLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +62,22 @@ class Recipe:
     flatness: float = 0.8
     closeup_every: int = 3
     batch_images: int = 96
-    steps: int = 3_400
+    steps: int = 3_500
     cooldown_steps: int = 1_000
+    again_steps: int = 800
+    again_pace: float = 0.5
     warmup_steps: int = 100
     learning_rate: float = 1e-3
     muon_learning_rate: float = 0.02
     weight_decay: float = 0.05
-    early_steps: int = 1_800
+    early_steps: int = 900
     early_px: int = 112
+    early_closeups: float = 0.7
     other_concepts: int = 32
     captioned_images: int = 32
+    image_weight: float = 1.0
     patch_weight: float = 8.0
+    shape_weight: float = 0.5
     caption_weight: float = 0.3
     vision_width: int = 224
     vision_layers: int = 6
@@ -106,17 +122,19 @@ def truth_columns(taxonomy: Taxonomy, concepts: list[str], drawable: list[str]) 
     return implied
 
 
-class PatchHead(nn.Module):
-    """Maps patch tokens into the shared space; used in training only."""
+class Scaffold(nn.Module):
+    """What holds the vision tower up while it is built, and is thrown away: plain classifiers beside the text tower.
 
-    def __init__(self, width: int) -> None:
+    The phrases of a young text tower are all alike, so that they teach what a thing is made of long before what it is.
+    """
+
+    def __init__(self, width: int, concepts: int, dense_concepts: int) -> None:
         super().__init__()
-        self.project = nn.Linear(width, width)
-        self.scale = nn.Parameter(torch.tensor(np.log(10.0), dtype=torch.float32))
-        self.bias = nn.Parameter(torch.tensor(-5.0))
-
-    def forward(self, patches: Tensor, texts: Tensor) -> Tensor:
-        return functional.normalize(self.project(patches), dim=-1) @ texts.T * self.scale.exp() + self.bias
+        self.image = nn.Linear(width, concepts)
+        self.patch = nn.Linear(width, dense_concepts)
+        self.outline = nn.Linear(width, CELLS * CELLS)
+        for head in (self.image, self.patch):
+            nn.init.constant_(head.bias, -4.0)
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> SiglipModel:
@@ -144,10 +162,28 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> SiglipMod
     model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
     # scaled-dot-product attention spends four times as long in its backward pass on a CPU
     model.set_attn_implementation("eager")
+    _start_spatially(model)
     with torch.no_grad():
         model.logit_scale.fill_(np.log(10.0))
         model.logit_bias.fill_(-5.0)
     return model
+
+
+@torch.no_grad()
+def _start_spatially(model: SiglipModel) -> None:
+    """Start with neighbours that know each other: sine-cosine positions, and queries equal to keys.
+
+    Without it the position of a patch is random noise at first, and silhouettes are learned late. After Trockman and
+    Kolter 2023, "Mimetic Initialization of Self-Attention Layers".
+    """
+    positions = model.vision_model.embeddings.position_embedding.weight
+    grid, width = IMAGE_PX // PATCH_PX, positions.shape[1]
+    frequency = (2 * grid) ** (-torch.arange(width // 4) / (width // 4))
+    place = torch.arange(grid)[:, None] * frequency * np.pi
+    line = torch.cat([place.sin(), place.cos()], dim=1)
+    positions.copy_(torch.cat([line.repeat_interleave(grid, 0), line.repeat(grid, 1)], dim=1) * 0.5)
+    for layer in model.vision_model.encoder.layers:
+        layer.self_attn.k_proj.weight.copy_(layer.self_attn.q_proj.weight)
 
 
 def pixels(
@@ -181,6 +217,15 @@ def patch_owners(
     if mirrored:
         columns = columns[::-1]
     return torch.from_numpy(owners[:, rows][:, :, columns].reshape(len(owners), -1).astype(np.int64))
+
+
+def patch_outlines(
+    owners: NDArray[np.uint8], crop: tuple[int, int, int, bool], image_px: int, grid: int
+) -> Tensor:
+    """float32 [b, grid * grid, CELLS * CELLS]: 1 where a cell of a patch is covered by a thing."""
+    cells = (patch_owners(owners, crop, image_px, grid * CELLS) > 0).float()
+    cells = cells.reshape(len(owners), grid, CELLS, grid, CELLS).transpose(2, 3)
+    return cells.reshape(len(owners), grid * grid, CELLS * CELLS)
 
 
 def sigmoid_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -250,9 +295,9 @@ class Trainer:
         self.implied = truth_columns(self.taxonomy, self.concepts, self.drawable)
         self.dense = np.array([i for i, c in enumerate(self.drawable) if c not in {*SETTINGS, *LIGHTINGS}])
         self.model = build_model(recipe, self.tokenizer)
-        self.patch_head = PatchHead(recipe.vision_width)
+        self.scaffold = Scaffold(recipe.vision_width, len(self.drawable), len(self.dense))
         hidden = {id(p): p for name, p in self.model.named_parameters() if ".layers." in name and p.ndim == 2}
-        rest = [p for p in (*self.model.parameters(), *self.patch_head.parameters()) if id(p) not in hidden]
+        rest = [p for p in (*self.model.parameters(), *self.scaffold.parameters()) if id(p) not in hidden]
         self.optimisers: tuple[torch.optim.Optimizer, ...] = (
             torch.optim.Muon(
                 list(hidden.values()), lr=recipe.muon_learning_rate, weight_decay=recipe.weight_decay
@@ -264,17 +309,28 @@ class Trainer:
     def pace(self) -> float:
         """The share of the full learning rate at this step, 0..1."""
         r = self.recipe
-        warm = min(1.0, (self.step + 1) / r.warmup_steps)
-        cool = min(1.0, (r.steps - self.step) / r.cooldown_steps)
-        return warm * cool
+        again = self.step - (r.steps - r.again_steps)
+        if again >= 0:
+            return r.again_pace * min(1.0, (again + 1) / r.warmup_steps) * (1 - again / r.again_steps)
+        return min(1.0, (self.step + 1) / r.warmup_steps, -again / r.cooldown_steps)
 
-    def losses(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The three losses of the batch of this step."""
-        r, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.step])
+    def rows(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The scenes of a batch; early on most of them show one large object."""
+        r = self.recipe
         rows = rng.choice(r.train_scenes, r.batch_images, replace=False)
+        if self.step < r.early_steps:
+            swapped = int(r.early_closeups * r.batch_images)
+            rows[:swapped] -= rows[:swapped] % r.closeup_every
+        return rng.permutation(rows)
+
+    def losses(self) -> tuple[Tensor, ...]:
+        """The losses of the batch of this step: tags, images, patches, outlines, captions."""
+        r, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.step])
+        rows = self.rows(rng)
         to_px = r.early_px if self.step < r.early_steps else IMAGE_PX
         batch, crop = pixels(self.train.images[rows], rng, to_px)
-        owners = patch_owners(self.train.owners[rows], crop, self.train.images.shape[1], to_px // PATCH_PX)
+        place = (self.train.owners[rows], crop, self.train.images.shape[1], to_px // PATCH_PX)
+        owners, outlines = patch_owners(*place), patch_outlines(*place)
         captioned = rows[: r.captioned_images]
         shown = len(self.drawable)
         others = shown + rng.choice(
@@ -288,7 +344,9 @@ class Trainer:
             images = functional.normalize(seen.pooler_output, dim=-1)
             scale, bias = self.model.logit_scale.exp(), self.model.logit_bias
             tag_logits = images @ texts[: len(asked)].T * scale + bias
-            patch_logits = self.patch_head(seen.last_hidden_state, texts[torch.from_numpy(self.dense)])
+            image_logits = self.scaffold.image(seen.pooler_output)
+            patch_logits = self.scaffold.patch(seen.last_hidden_state)
+            outline_logits = self.scaffold.outline(seen.last_hidden_state)
             caption_logits = images[: len(captioned)] @ texts[len(asked) :].T * scale + bias
         tags = self.train.tags[rows]
         truth = torch.from_numpy(np.clip(tags.astype(np.float32) @ self.implied[:, asked], 0, 1))
@@ -299,25 +357,28 @@ class Trainer:
         patch_truth = torch.from_numpy(things)[torch.arange(len(rows))[:, None], owners]
         return (
             sigmoid_loss(tag_logits, truth),
+            sigmoid_loss(image_logits, torch.from_numpy(tags.astype(np.float32))),
             sigmoid_loss(patch_logits, patch_truth),
+            sigmoid_loss(outline_logits, outlines),
             sigmoid_loss(caption_logits, torch.eye(len(captioned))),
         )
 
-    def advance(self) -> tuple[float, float, float]:
-        """One optimiser step; returns the three losses."""
+    def advance(self) -> tuple[float, ...]:
+        """One optimiser step; returns the losses."""
         full = (self.recipe.muon_learning_rate, self.recipe.learning_rate)
         for optimiser, rate in zip(self.optimisers, full, strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = rate * self.pace()
             optimiser.zero_grad(set_to_none=True)
-        tags, patches, captions = self.losses()
-        total = tags + self.recipe.patch_weight * patches + self.recipe.caption_weight * captions
+        r, losses = self.recipe, self.losses()
+        weights = (1.0, r.image_weight, r.patch_weight, r.shape_weight, r.caption_weight)
+        total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
         total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
         self.step += 1
-        return float(tags.detach()), float(patches.detach()), float(captions.detach())
+        return tuple(float(loss.detach()) for loss in losses)
 
     def check(self) -> dict[str, float]:
         """Recall@10 on unseen scenes of the corpus's own frequencies."""
@@ -325,12 +386,15 @@ class Trainer:
         drawn = all_phrases(self.tokenizer, self.taxonomy, self.drawable)
         scores = image_logits(self.model, self.validate, pooled_texts(self.model, drawn))
         self.model.train()
-        return quick_recall(scores, np.asarray(self.validate.tags))
+        truth = np.asarray(self.validate.tags)
+        objects = [self.drawable.index(c) for c in OBJECTS]
+        of_objects = quick_recall(scores[:, objects], truth[:, objects], k=5)["overall"]
+        return quick_recall(scores, truth) | {"objects@5": of_objects}
 
     def save(self) -> None:
         """Keep everything that a resumed run needs."""
         state = {
-            "model": self.model.state_dict(), "patch_head": self.patch_head.state_dict(),
+            "model": self.model.state_dict(), "scaffold": self.scaffold.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers], "step": self.step,
         }  # fmt: skip
         part = self.folder / "state.part"
@@ -341,7 +405,7 @@ class Trainer:
         """Go on where the last run of the same folder stopped."""
         state = torch.load(self.folder / "state.pt", weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.patch_head.load_state_dict(state["patch_head"])
+        self.scaffold.load_state_dict(state["scaffold"])
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
         self.step = state["step"]
@@ -353,6 +417,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--cooldown-steps", type=int, default=Recipe().cooldown_steps)
+    parser.add_argument("--again-steps", type=int, default=Recipe().again_steps)
     parser.add_argument("--train-scenes", type=int, default=Recipe().train_scenes)
     parser.add_argument(
         "--pool", type=Path, default=Path("demo/.pool"), help="where rendered scenes and the state are kept"
@@ -362,7 +427,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     recipe = Recipe(
-        steps=arguments.steps, cooldown_steps=arguments.cooldown_steps, train_scenes=arguments.train_scenes
+        steps=arguments.steps,
+        cooldown_steps=arguments.cooldown_steps,
+        again_steps=arguments.again_steps,
+        train_scenes=arguments.train_scenes,
     )
     trainer = Trainer(recipe, arguments.pool, arguments.workers)
     if (arguments.pool / "state.pt").exists():
@@ -372,23 +440,29 @@ def main() -> None:
     print(f"{parameters / 1e6:.2f} M parameters, {json.dumps(asdict(recipe))}", flush=True)
     fresh = not arguments.log.exists() or trainer.step == 0
     with arguments.log.open("w" if fresh else "a", newline="") as file:
-        log = csv.writer(file)
+        log = csv.DictWriter(file, LOG_COLUMNS)
         if fresh:
-            log.writerow(["step", "images", "minutes", "images_per_second", "pace", "tag_loss", "patch_loss",
-                          "caption_loss", "overall", "head", "body", "tail"])  # fmt: skip
-        started, mark, losses = time.monotonic(), time.monotonic(), []
+            log.writeheader()
+        mark, losses = time.monotonic(), []
         while trainer.step < recipe.steps:
             losses.append(trainer.advance())
             if trainer.step % arguments.check_every == 0 or trainer.step == recipe.steps:
                 speed = len(losses) * recipe.batch_images / (time.monotonic() - mark)
-                recall = trainer.check()
-                trainer.save()
-                row = [trainer.step, trainer.step * recipe.batch_images, f"{(time.monotonic() - started) / 60:.1f}", f"{speed:.0f}",
-                       f"{trainer.pace():.3f}", *(f"{v:.3f}" for v in np.mean(losses, axis=0)),
-                       *(f"{recall[b]:.3f}" for b in ("overall", "head", "body", "tail"))]  # fmt: skip
+                row = {
+                    "step": trainer.step,
+                    "images": trainer.step * recipe.batch_images,
+                    "images_per_second": round(speed),
+                    "pace": round(trainer.pace(), 3),
+                    **{
+                        name: f"{loss:.3f}"
+                        for name, loss in zip(LOSSES, np.mean(losses, axis=0), strict=True)
+                    },
+                    **{name: f"{recall:.3f}" for name, recall in trainer.check().items()},
+                }
                 log.writerow(row)
                 file.flush()
-                print(" ".join(map(str, row)), flush=True)
+                trainer.save()
+                print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
                 mark, losses = time.monotonic(), []
 
 

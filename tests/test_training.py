@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.export_encoder import fit_calibration, save_checkpoint
+from demo.export_encoder import Line, fit_calibration, fit_line, save_checkpoint
 from demo.pool import IMAGE_PX as POOL_PX
 from demo.pool import OWNER_PX
 from demo.train_encoder import (
@@ -29,7 +29,8 @@ TINY = Recipe(
     validate_scenes=6,
     batch_images=4,
     steps=4,
-    cooldown_steps=2,
+    cooldown_steps=1,
+    again_steps=1,
     warmup_steps=1,
     early_steps=2,
     captioned_images=2,
@@ -84,11 +85,21 @@ def test_quick_recall_by_hand() -> None:
 
 def test_calibration_turns_logits_into_frequencies() -> None:
     rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (400, 50)).astype(np.float32)
-    truth = rng.random(logits.shape) < 1 / (1 + np.exp(-(0.5 * logits - 1)))
-    line = fit_calibration(logits, truth)
-    assert line["slope"] == pytest.approx(0.5, abs=0.05)
-    assert line["intercept"] == pytest.approx(-1, abs=0.05)
+    logits = rng.normal(0, 2, (2000, 3)).astype(np.float32)
+    truth = rng.random(logits.shape) < 1 / (1 + np.exp(-(0.5 * logits + np.array([-3, -1, 1]))))
+    calibration = fit_calibration(logits, truth, ["rare", "common", "frequent"])
+    lines = [calibration["concepts"][c] for c in ("rare", "common", "frequent")]
+    assert [line["intercept"] for line in lines] == pytest.approx([-3, -1, 1], abs=0.3)
+    assert [line["slope"] for line in lines] == pytest.approx([0.5] * 3, abs=0.1)
+
+
+def test_a_concept_without_examples_stays_near_the_line_of_all() -> None:
+    around, spread = Line(0.8, -2.0), Line(0.3, 2.5)
+    nothing = fit_line(np.empty(0, np.float32), np.empty(0, bool), around, spread)
+    assert nothing == around
+    one = fit_line(np.array([3.0], np.float32), np.array([True]), around, spread)
+    assert one.slope == pytest.approx(0.8, abs=0.3)
+    assert one.intercept > around.intercept
 
 
 @pytest.mark.slow
