@@ -20,7 +20,9 @@ from resources.lake import (
     UpdateStats,
     embedding_column,
     embedding_matrix,
+    empty_ids,
     update_partition,
+    with_empty_ids,
 )
 
 SCHEMA = pa.schema(
@@ -562,3 +564,45 @@ def test_a_folder_of_50000_images_is_updated(lake: Lake) -> None:
     assert run(names[10:]) == UpdateStats(kept=0, computed=count - 10, dropped=0, resumed=0)
     assert run(names[:-10]) == UpdateStats(kept=count - 20, computed=10, dropped=10, resumed=0)
     assert lake.read("tags", "f").num_rows == (count - 10) * rows_an_id
+
+
+class FindsLittle(Stage):
+    """A stage that finds something in one image only, and says so."""
+
+    def update(self, wanted: dict[str, str], fail_after: int | None = None) -> UpdateStats:
+        def compute(ids: list[str]) -> Iterator[pa.Table]:
+            self.asked.append(ids)
+            for number, id_ in enumerate(ids):
+                if number == fail_after:
+                    raise RuntimeError("out of memory")
+                found = rows_of({id_: wanted[id_]} if id_ == "a" else {})
+                yield found if found.num_rows else with_empty_ids(found, {id_: wanted[id_]})
+
+        return update(self.lake, wanted, compute)
+
+
+def test_an_id_in_which_nothing_was_found_is_looked_at_once(lake: Lake) -> None:
+    stage = FindsLittle(lake)
+    assert stage.update({"a": OLD, "b": OLD, "c": OLD}) == UpdateStats(0, 3, 0, 0)
+    assert set(stage.rows()["id"].to_pylist()) == {"a"}
+    assert empty_ids(stage.rows()) == {"b": OLD, "c": OLD}
+    assert stage.update({"a": OLD, "b": OLD, "c": OLD}) == UpdateStats(3, 0, 0, 0)
+    assert stage.update({"b": NEW, "c": OLD}) == UpdateStats(1, 1, 1, 0)
+    assert stage.rows().num_rows == 0
+    assert empty_ids(stage.rows()) == {"b": NEW, "c": OLD}
+
+
+def test_ids_without_rows_survive_a_run_that_fails(lake: Lake) -> None:
+    stage, wanted = FindsLittle(lake), {"a": OLD, "b": OLD, "c": OLD}
+    with pytest.raises(RuntimeError):
+        stage.update(wanted, fail_after=2)
+    assert stage.update(wanted) == UpdateStats(0, 1, 0, 2)
+    assert stage.asked[-1] == ["c"]
+
+
+def test_a_batch_may_not_speak_for_ids_that_were_not_asked_for(lake: Lake) -> None:
+    def compute(ids: list[str]) -> Iterator[pa.Table]:
+        yield with_empty_ids(SCHEMA.empty_table(), {"stranger": OLD})
+
+    with pytest.raises(ValueError, match="not asked for"):
+        update(lake, {"a": OLD}, compute)

@@ -6,7 +6,7 @@ turns vectors into columns and back. docs/lake.md describes the whole.
 
 from resources.lake.embeddings import embedding_column, embedding_matrix
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
-from resources.lake.update import UpdateStats, update_partition
+from resources.lake.update import UpdateStats, empty_ids, update_partition, with_empty_ids
 
 __all__ = [
     "CorruptPartition",
@@ -16,5 +16,7 @@ __all__ = [
     "UpdateStats",
     "embedding_column",
     "embedding_matrix",
+    "empty_ids",
     "update_partition",
+    "with_empty_ids",
 ]

@@ -1,8 +1,9 @@
 """Incremental update of one partition: compute what is not current, keep the rest, replace once."""
 
 import io
+import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from resources.lake.store import CorruptPartition, Lake, read_parquet, write_par
 _log = logging.getLogger(__name__)
 
 _WANTED = pa.schema([("id", pa.string()), ("fingerprint", pa.string())])
+_WITHOUT_ROWS = b"vistag:without_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,22 @@ class UpdateStats:
     """taken from the batches of a run that did not finish"""
 
 
+def with_empty_ids(rows: pa.Table, empty: Mapping[str, str]) -> pa.Table:
+    """`rows` that also say for which ids (id -> fingerprint) there was looked and nothing found.
+
+    Otherwise an image without a region would be looked at again in every run. They lie in the metadata of the
+    Parquet file, so that a reader of the table sees rows and nothing else.
+    """
+    metadata = {**(rows.schema.metadata or {}), _WITHOUT_ROWS: json.dumps(dict(empty), sort_keys=True)}
+    return rows.replace_schema_metadata(metadata)
+
+
+def empty_ids(rows: pa.Table) -> dict[str, str]:
+    """The ids (id -> fingerprint) of which a stored partition or a batch says that they have no rows."""
+    stored: dict[str, str] = json.loads((rows.schema.metadata or {}).get(_WITHOUT_ROWS, b"{}"))
+    return stored
+
+
 def update_partition(
     lake: Lake,
     table: str,
@@ -44,8 +62,9 @@ def update_partition(
 
     `wanted` has the columns id and fingerprint, each id once. `schema` is that of the table and has both
     columns too; an id may have many rows. `compute(ids)` gets the ids to compute, in the order of `wanted`,
-    and yields batches: tables with the columns of `schema`, all rows of an id in one batch, at least one row
-    for each id. It is not called when there is nothing to compute, so a model it loads stays unloaded.
+    and yields batches: tables with the columns of `schema`, all rows of an id in one batch. An id for which
+    there is nothing to say is named by the batch (`with_empty_ids`); every other one has at least one row.
+    It is not called when there is nothing to compute, so a model it loads stays unloaded.
     `on_progress(done, total)` is called at the start and after each batch with numbers of ids to compute.
 
     Each batch is written to the pending directory as it comes. A run that is killed, or whose compute
@@ -65,22 +84,21 @@ def update_partition(
     wanted = _checked_wanted(wanted, table)
     with lake.locked(table, folder):
         stored = _read_stored(lake, table, folder, schema)
-        stored_ids = _distinct_ids(stored) if stored is not None else _no_ids()
+        stored_ids = _answered_ids(stored) if stored is not None else _no_ids()
         kept = _current(stored, wanted) if stored is not None else schema.empty_table()
-        kept_ids = _distinct_ids(kept)
+        kept_ids = _answered_ids(kept)
 
         pending = lake.pending(table, folder)
         resumed = _read_pending(pending, schema, _without(wanted, kept_ids))
-        resumed_ids = _distinct_ids(resumed)
+        resumed_ids = _answered_ids(resumed)
 
         missing = _without(wanted, kept_ids, resumed_ids)
         computed = _compute_batches(pending, missing, schema, compute, on_progress, table)
 
-        if stored is None or kept.num_rows < stored.num_rows or missing.num_rows or resumed.num_rows:
-            rows = pa.concat_tables([kept, resumed, *computed])
-            lake.replace(table, _sorted_by_id(rows, wanted), folder)
+        dropped = pc.sum(pc.invert(pc.is_in(stored_ids, wanted["id"]))).as_py() or 0
+        if stored is None or dropped or missing.num_rows or len(resumed_ids):
+            lake.replace(table, _sorted_by_id(_concat([kept, resumed, *computed]), wanted), folder)
         lake.remove_pending(table, folder)
-    dropped = pc.sum(pc.invert(pc.is_in(stored_ids, wanted["id"]))).as_py() or 0
     return UpdateStats(len(kept_ids), missing.num_rows, dropped, len(resumed_ids))
 
 
@@ -108,7 +126,7 @@ def _read_stored(lake: Lake, table: str, folder: str | None, schema: pa.Schema) 
     if not _fits(stored, schema):
         _log.warning("%s has another schema now, its rows are computed again", lake.data_file(table, folder))
         return None
-    return stored.cast(schema)
+    return _cast(stored, schema)
 
 
 def _read_pending(directory: Path, schema: pa.Schema, wanted: pa.Table) -> pa.Table:
@@ -124,10 +142,10 @@ def _read_pending(directory: Path, schema: pa.Schema, wanted: pa.Table) -> pa.Ta
         if not _fits(batch, schema):
             path.unlink()
             continue
-        rows = _current(batch.cast(schema), wanted)
-        wanted = _without(wanted, _distinct_ids(rows))
+        rows = _current(_cast(batch, schema), wanted)
+        wanted = _without(wanted, _answered_ids(rows))
         found.append(rows)
-    return pa.concat_tables(found)
+    return _concat(found)
 
 
 def _compute_batches(
@@ -147,7 +165,7 @@ def _compute_batches(
         on_progress(0, missing.num_rows)
     for number, rows in enumerate(compute(missing["id"].to_pylist()), start=first_number):
         batch = _checked_batch(rows, schema, open_ids, table)
-        open_ids = _without(open_ids, _distinct_ids(batch))
+        open_ids = _without(open_ids, _answered_ids(batch))
         write_parquet(pending / f"{number:06d}.parquet", batch)
         batches.append(batch)
         if on_progress:
@@ -155,24 +173,28 @@ def _compute_batches(
     if open_ids.num_rows:
         raise ValueError(
             f"{open_ids.num_rows} ids got no row in {table}, which would have them computed at every run: "
-            f"{_some(open_ids['id'])}. A stage gives each id at least one row"
+            f"{_some(open_ids['id'])}. A stage gives each id at least one row, or names it in with_empty_ids"
         )
     return batches
 
 
 def _checked_batch(rows: pa.Table, schema: pa.Schema, open_ids: pa.Table, table: str) -> pa.Table:
     try:
-        batch = rows.select(schema.names).cast(schema)
+        batch = _cast(rows.select(schema.names), schema)
     except (KeyError, pa.ArrowException) as error:
         raise ValueError(f"a batch for {table} does not fit its schema: {error}") from error
     expected = _current(batch, open_ids)
-    if expected.num_rows < batch.num_rows:
+    if expected.num_rows < batch.num_rows or len(empty_ids(expected)) < len(empty_ids(batch)):
         strangers = batch.filter(pc.invert(pc.is_in(batch["id"], expected["id"].combine_chunks())))
         raise ValueError(
             f"a batch for {table} has rows that are not asked for: other ids, other fingerprints, or an id "
             f"of an earlier batch: {_some(strangers['id'] if strangers.num_rows else batch['id'])}"
         )
     return batch
+
+
+def _cast(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    return rows.cast(schema).replace_schema_metadata(rows.schema.metadata)
 
 
 def _fits(rows: pa.Table, schema: pa.Schema) -> bool:
@@ -183,9 +205,19 @@ def _fits(rows: pa.Table, schema: pa.Schema) -> bool:
 
 
 def _current(rows: pa.Table, wanted: pa.Table) -> pa.Table:
-    """The rows whose (id, fingerprint) is wanted, in their order."""
+    """The rows (and the ids without rows) whose (id, fingerprint) is wanted, in their order."""
     wanted_fingerprint = wanted["fingerprint"].take(pc.index_in(rows["id"], wanted["id"].combine_chunks()))
-    return rows.filter(pc.equal(rows["fingerprint"], wanted_fingerprint))
+    current = rows.filter(pc.equal(rows["fingerprint"], wanted_fingerprint))
+    if empty := empty_ids(rows):
+        by_id = dict(zip(wanted["id"].to_pylist(), wanted["fingerprint"].to_pylist(), strict=True))
+        current = with_empty_ids(current, {id_: by for id_, by in empty.items() if by_id.get(id_) == by})
+    return current
+
+
+def _concat(tables: list[pa.Table]) -> pa.Table:
+    rows = pa.concat_tables(tables)
+    empty = {id_: by for table in tables for id_, by in empty_ids(table).items()}
+    return with_empty_ids(rows, empty) if empty else rows.replace_schema_metadata(None)
 
 
 def _without(wanted: pa.Table, *ids: pa.Array) -> pa.Table:
@@ -200,8 +232,8 @@ def _sorted_by_id(rows: pa.Table, wanted: pa.Table) -> pa.Table:
     return rows.take(pc.sort_indices(ranks))
 
 
-def _distinct_ids(rows: pa.Table) -> pa.Array:
-    return pc.unique(rows["id"])
+def _answered_ids(rows: pa.Table) -> pa.Array:
+    return pc.unique(pa.concat_arrays([pc.unique(rows["id"]), pa.array(list(empty_ids(rows)), pa.string())]))
 
 
 def _no_ids() -> pa.Array:
