@@ -191,7 +191,7 @@ def plain_errors() -> Iterator[None]:
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
     from evaluation.ground_truth import GroundTruthError
-    from resources.encoders import DeviceUnavailableError, ModelUnavailableError
+    from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
     from resources.lake import LakeError
     from resources.tiers import TierError

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
-from resources.encoders.spec import Device, EncoderSpec
+from resources.checkpoints import Device, ModelSpec
+from resources.detectors.spec import DetectorSpec
+from resources.encoders.spec import EncoderSpec
+from resources.ocr.spec import OcrSpec
+from resources.segmenters.spec import SegmenterSpec
+from resources.vlms.spec import VlmSpec
+
+Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
+"""How much of the graph makes the final tags and descriptions (docs/options.md)."""
 
 HERE = Path(__file__).parent
 
@@ -35,7 +43,14 @@ class Tier(BaseModel):
     name: str
     description: str
     device: Device
+    option: Option = "B3"
     encoder: EncoderSpec
+    detector: DetectorSpec | None = None
+    segmenter: SegmenterSpec | None = None
+    vlm: VlmSpec | None = None
+    heavy_vlm: VlmSpec | None = None
+    """The heavy lane's; None: the same model with more beams."""
+    ocr: OcrSpec | None = None
     taxonomy: str = "starter"
     limits: Limits = Limits()
     keep_top: PositiveInt = 200
@@ -77,16 +92,25 @@ def load_tier(name: str) -> Tier:
 def _problem(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        fields = EncoderSpec.model_fields if detail["loc"][0] == "encoder" else Tier.model_fields
-        return f"{where}: unknown field; known: {', '.join(fields)}"
+        return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][0]))}"
     return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"
+
+
+def _known_fields(role: str) -> list[str]:
+    specs: dict[str, type[BaseModel]] = {
+        "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
+        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "limits": Limits,
+    }  # fmt: skip
+    return list(specs.get(role, Tier).model_fields)
 
 
 def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
     update: dict[str, Any] = {}
-    if tier.encoder.model.startswith("."):
-        model = str((base / tier.encoder.model).resolve())
-        update["encoder"] = tier.encoder.model_copy(update={"model": model})
+    for role in tier.model_fields_set:
+        spec = getattr(tier, role)
+        if isinstance(spec, ModelSpec) and spec.model.startswith("."):
+            model = str((base / spec.model).resolve())
+            update[role] = spec.model_copy(update={"model": model})
     if tier.taxonomy != "starter":
         update["taxonomy"] = str((base / tier.taxonomy).resolve())
     return tier.model_copy(update=update)
