@@ -18,6 +18,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def build_model(
     recipe: Recipe, tokenizer: PreTrainedTokenizerFast, encoder: SiglipModel
 ) -> Owlv2ForObjectDetection:
     """An OWLv2 of transformers whose vision tower starts as the encoder's."""
-    seen = encoder.config.vision_config
+    seen: Any = encoder.config.vision_config
     width = seen.hidden_size
     config = Owlv2Config(
         text_config={
@@ -225,7 +226,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, folder: Path, encoder_folder: Path, workers: int) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder = recipe, folder
-        layout = {"image_px": POOL_PX, "owner_px": OWNER_PX, "padded": True}
+        layout: dict[str, Any] = {"image_px": POOL_PX, "owner_px": OWNER_PX, "padded": True}
         self.train = build_pool(
             folder / "train", PoolRecipe(Split.TRAIN, recipe.train_scenes, recipe.flatness, **layout), workers
         )
@@ -318,9 +319,9 @@ class Trainer:
 
     def predict(self, pixels: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Class logits [b, patches, texts], boxes [b, patches, 4] as xyxy, objectness logits [b, patches]."""
-        grid, _ = self.model.image_embedder(pixels)
+        grid = self.model.image_embedder(pixels)[0]
         patches = grid.flatten(1, 2)
-        logits, _ = self.model.class_predictor(patches, texts.expand(len(pixels), -1, -1))
+        logits = self.model.class_predictor(patches, texts.expand(len(pixels), -1, -1))[0]
         boxes = box_convert(self.model.box_predictor(patches, grid).float(), "cxcywh", "xyxy")
         return logits.float(), boxes, self.model.objectness_predictor(patches).float()
 

@@ -13,6 +13,7 @@ from resources.detectors.spec import DetectorSpec
 from resources.encoders.spec import EncoderSpec
 from resources.ocr.spec import OcrSpec
 from resources.segmenters.spec import SegmenterSpec
+from resources.tiers.routing import RoutingSpec
 from resources.vlms.spec import VlmSpec
 
 Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
@@ -51,6 +52,7 @@ class Tier(BaseModel):
     heavy_vlm: VlmSpec | None = None
     """The heavy lane's; None: the same model with more beams."""
     ocr: OcrSpec | None = None
+    routing: RoutingSpec = RoutingSpec()
     taxonomy: str = "starter"
     limits: Limits = Limits()
     keep_top: PositiveInt = 200
@@ -99,7 +101,8 @@ def _problem(detail: Any) -> str:
 def _known_fields(role: str) -> list[str]:
     specs: dict[str, type[BaseModel]] = {
         "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
-        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "limits": Limits,
+        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "routing": RoutingSpec,
+        "limits": Limits,
     }  # fmt: skip
     return list(specs.get(role, Tier).model_fields)
 
