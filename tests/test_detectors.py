@@ -10,14 +10,35 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_detectors import save_tiny_owlv2
+from tiny_detectors import (
+    bert_tokenizer,
+    save_tiny_florence2,
+    save_tiny_grounding_dino,
+    save_tiny_mm_grounding_dino,
+    save_tiny_omdet_turbo,
+    save_tiny_owlv2,
+)
 
 from resources.checkpoints import ModelUnavailableError
 from resources.detectors import Detections, Detector, DetectorSpec, load_detector
-from resources.detectors.boxes import MIN_SIDE
+from resources.detectors.boxes import MIN_SIDE, suppress
+from resources.detectors.florence2 import read_locations
+from resources.detectors.grounding_dino import write_sentences
 
-SAVERS: dict[str, Callable[[Path], Path]] = {"owlv2": save_tiny_owlv2}
-MIN_SCORE = {"owlv2": 0.3}
+SAVERS: dict[str, Callable[[Path], Path]] = {
+    "owlv2": save_tiny_owlv2,
+    "grounding-dino": save_tiny_grounding_dino,
+    "mm-grounding-dino": save_tiny_mm_grounding_dino,
+    "omdet-turbo": save_tiny_omdet_turbo,
+    "florence2": save_tiny_florence2,
+}
+MIN_SCORE = {
+    "owlv2": 0.3,
+    "grounding-dino": 0.5,
+    "mm-grounding-dino": 0.05,
+    "omdet-turbo": 0.3,
+    "florence2": 0.05,
+}
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (61, 40))
 PHRASES = ["bowl", "brick wall", "car", "car taxi", "taxi"]
 
@@ -143,7 +164,7 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Detector]:
     return load
 
 
-def library_boxes(detector: Any, image: Image.Image, phrases: list[str], threshold: float) -> list[Any]:
+def library_owlv2(detector: Any, image: Image.Image, phrases: list[str], threshold: float) -> list[Any]:
     """(label, score, box in xywh relative to the image) by the library's own forward pass and post-processing."""
     processor, model = detector._checkpoint.processor, detector._checkpoint.model
     inputs = processor(text=[phrases], images=[image], return_tensors="pt")
@@ -167,7 +188,7 @@ def library_boxes(detector: Any, image: Image.Image, phrases: list[str], thresho
 def test_owlv2_equals_the_library_for_one_phrase(owlv2: Load, size: tuple[int, int]) -> None:
     image = noise(size, 3)
     (ours,) = owlv2().detect([image], [["bowl"]])
-    theirs = library_boxes(owlv2(), image, ["bowl"], 0.3)
+    theirs = library_owlv2(owlv2(), image, ["bowl"], 0.3)
     assert len(theirs) == len(ours.scores) > 3
     np.testing.assert_allclose(ours.scores, [score for _, score, _ in theirs], atol=1e-6)
     np.testing.assert_allclose(ours.boxes_xywh, [box for _, _, box in theirs], atol=1e-5)
@@ -179,7 +200,7 @@ def test_owlv2_finds_what_the_library_finds_for_many_phrases_and_lets_phrases_sh
     image = noise((61, 40), 3)
     (ours,) = owlv2().detect([image], [PHRASES])
     rows = list(zip(ours.phrase_index.tolist(), ours.scores, ours.boxes_xywh, strict=True))
-    theirs = library_boxes(owlv2(), image, PHRASES, 0.3)  # the library keeps the best label of each box
+    theirs = library_owlv2(owlv2(), image, PHRASES, 0.3)  # the library keeps the best label of each box
     assert len(rows) > len(theirs) > 5
     for label, score, box in theirs:
         assert any(
@@ -211,3 +232,152 @@ def test_owlv2_does_not_take_a_phrase_for_a_longer_one_that_begins_with_it(owlv2
         np.testing.assert_allclose(together.scores[together.phrase_index == index], alone.scores, atol=1e-6)
     first, second = (together.scores[together.phrase_index == index] for index in (0, 1))
     assert not np.allclose(first, second)
+
+
+# ---- Grounding DINO
+
+
+def spans(phrases: list[str], max_tokens: int = 64) -> list[list[list[str]]]:
+    """The tokens that are taken for each phrase, one list a sentence."""
+    tokenizer = bert_tokenizer()
+    return [
+        [
+            tokenizer.convert_ids_to_tokens(list(sentence.token_ids[start:end]))
+            for start, end in sentence.token_spans
+        ]
+        for sentence in write_sentences(phrases, tokenizer, max_tokens)
+    ]
+
+
+def test_the_tokens_of_a_phrase_are_its_own_also_within_a_longer_one() -> None:
+    assert spans(["car", "car taxi", "taxi"]) == [
+        [
+            ["c", "##a", "##r"],
+            ["c", "##a", "##r", "t", "##a", "##x", "##i"],
+            ["t", "##a", "##x", "##i"],
+        ]
+    ]
+    (sentence,) = write_sentences(["car", "car taxi", "taxi"], bert_tokenizer(), 64)
+    assert sentence.text == "car. car taxi. taxi."
+    assert list(sentence.token_ids) == bert_tokenizer()(sentence.text)["input_ids"]
+    assert sentence.token_spans == ((1, 4), (5, 12), (13, 17))
+
+
+def test_a_full_stop_in_a_phrase_does_not_end_it() -> None:
+    (sentence,) = write_sentences(["St. George", "What?"], bert_tokenizer(), 64)
+    assert sentence.text == "st george. what."
+    assert len(sentence.token_spans) == 2
+
+
+def test_a_text_that_is_too_long_becomes_several() -> None:
+    sentences = write_sentences(["aaaa", "bbbb", "cccc"], bert_tokenizer(), 12)
+    assert [sentence.text for sentence in sentences] == ["aaaa. bbbb.", "cccc."]
+    assert [sentence.phrases for sentence in sentences] == [(0, 1), (2,)]
+    assert all(len(sentence.token_ids) <= 12 for sentence in sentences)
+    with pytest.raises(ValueError, match="longer than 12 tokens"):
+        write_sentences(["a" * 20], bert_tokenizer(), 12)
+    with pytest.raises(ValueError, match="no token"):
+        write_sentences(["..."], bert_tokenizer(), 12)
+
+
+@pytest.mark.parametrize("name", ["grounding-dino", "mm-grounding-dino"])
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_grounding_dino_equals_the_library(name: str, size: tuple[int, int], tmp_path: Path) -> None:
+    directory = SAVERS[name](tmp_path)
+    spec = DetectorSpec(family=name, model=str(directory), min_score=0.0, licence="none")
+    detector: Any = load_detector(spec, "cpu")
+    image, phrases = noise(size, 3), ["bowl", "car", "car taxi"]
+    (ours,) = detector.detect([image], [phrases])
+    processor, model = detector._checkpoint.processor, detector._checkpoint.model
+    inputs = processor(images=[image], text=[phrases], return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(**inputs)
+    (theirs,) = processor.post_process_grounded_object_detection(
+        outputs,
+        inputs["input_ids"],
+        threshold=0.0,
+        text_threshold=0.0,
+        target_sizes=[(image.height, image.width)],
+    )
+    # all boxes and all phrases pass: query by query, phrase by phrase
+    assert len(ours.scores) == 20 * len(phrases)
+    assert ours.phrase_index.tolist() == [0, 1, 2] * 20
+    corners = np.clip(theirs["boxes"].numpy() / np.array([*size, *size]), 0, 1)
+    np.testing.assert_allclose(ours.boxes_xywh[::3, :2], corners[:, :2], atol=1e-4)
+    np.testing.assert_allclose(ours.boxes_xywh[::3, 2:], corners[:, 2:] - corners[:, :2], atol=1e-4)
+    tokens = outputs.logits[0].sigmoid().numpy()
+    for index, (start, end) in enumerate([(1, 5), (6, 9), (10, 17)]):
+        np.testing.assert_allclose(ours.scores[index::3], tokens[:, start:end].max(axis=1), atol=1e-4)
+        np.testing.assert_allclose(ours.text_scores[index::3], tokens[:, start:end].mean(axis=1), atol=1e-4)
+    # the library's score is of the best token, which is one of a phrase's or a full stop
+    assert (ours.scores.reshape(20, 3).max(axis=1) <= theirs["scores"].numpy() + 1e-4).all()
+    assert np.isclose(ours.scores.reshape(20, 3).max(axis=1), theirs["scores"].numpy(), atol=1e-4).any()
+
+
+# ---- OmDet-Turbo
+
+
+def test_omdet_turbo_equals_the_library(tmp_path: Path) -> None:
+    directory = save_tiny_omdet_turbo(tmp_path)
+    spec = DetectorSpec(family="omdet-turbo", model=str(directory), min_score=0.3, licence="none")
+    detector: Any = load_detector(spec, "cpu")
+    image = noise((61, 40), 3)
+    (ours,) = detector.detect([image], [PHRASES])
+    processor, model = detector._checkpoint.processor, detector._checkpoint.model
+    inputs = processor(images=[image], text=[PHRASES], return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(**inputs)
+    (theirs,) = processor.post_process_grounded_object_detection(
+        outputs, text_labels=[PHRASES], threshold=0.3, nms_threshold=0.5, target_sizes=[(1, 1)],
+        max_num_det=20 * len(PHRASES),
+    )  # fmt: skip
+    kept = suppress(ours.boxes_xywh, ours.scores, ours.phrase_index, 0.5)
+    found = {(PHRASES[ours.phrase_index[place]], round(float(ours.scores[place]), 4)) for place in kept}
+    expected = {
+        (label, round(float(score), 4))
+        for label, score, box in zip(
+            theirs["text_labels"], theirs["scores"], theirs["boxes"].numpy(), strict=True
+        )
+        if (box[2:] - box[:2]).min() >= MIN_SIDE
+    }
+    assert len(found) > 3
+    assert found == expected
+
+
+# ---- Florence-2
+
+
+def test_location_tokens_are_read_in_fours() -> None:
+    bins = {100 + number: number for number in range(1000)}
+    tokens = [7, 100, 200, 300, 400, 7, 150, 250, 350, 450, 151, 251, 351]
+    corners, scores = read_locations(tokens, [-9.0] + [-1.0] * 12, bins)
+    np.testing.assert_allclose(
+        corners, [[0.0005, 0.1005, 0.2005, 0.3005], [0.0505, 0.1505, 0.2505, 0.3505]], atol=1e-6
+    )
+    np.testing.assert_allclose(scores, np.exp([-1.0, -1.0]))
+    corners, scores = read_locations([7, 300, 100, 200, 500, 400, 300], [0.0] * 7, bins, outlines=True)
+    np.testing.assert_allclose(corners, [[0.1005, 0.0005, 0.3005, 0.4005]], atol=1e-6)
+    assert read_locations([7, 100], [0.0, 0.0], bins)[0].shape == (0, 4)
+
+
+def test_florence2_reads_the_boxes_that_the_library_reads(tmp_path: Path) -> None:
+    directory = save_tiny_florence2(tmp_path)
+    spec = DetectorSpec(family="florence2", model=str(directory), min_score=0.0, licence="none")
+    detector: Any = load_detector(spec, "cpu")
+    image = noise((61, 40), 3)
+    processor, model = detector._checkpoint.processor, detector._checkpoint.model
+    task = "<OPEN_VOCABULARY_DETECTION>"
+    inputs = processor(images=image, text=task + "bowl", return_tensors="pt")
+    tokens = model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=256)[0]
+    text = "bowl" + "".join(
+        token for token in processor.tokenizer.convert_ids_to_tokens(tokens) if "loc" in token
+    )
+    answer = processor.post_process_generation(text=text, task=task, image_size=(10_000, 10_000))[task]
+    theirs = [box for box in answer["bboxes"] if min(box[2] - box[0], box[3] - box[1]) >= 10_000 * MIN_SIDE]
+    corners, _ = read_locations(tokens.tolist(), [0.0] * len(tokens), detector._bin_of)
+    ours = [box for box in corners if min(box[2] - box[0], box[3] - box[1]) >= MIN_SIDE]
+    assert len(ours) > 0
+    np.testing.assert_allclose(np.array(ours) * 10_000, theirs, atol=1.0)
+    (found,) = detector.detect([image], [["bowl"]])
+    assert len(found.scores) == len(ours)
+    assert found.prompt == "Locate bowl in the image."

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from resources.checkpoints import Device, require_device
 from resources.detectors.detections import Detections
+from resources.detectors.florence2 import Florence2Detector
+from resources.detectors.grounding_dino import GroundingDinoDetector
+from resources.detectors.omdet_turbo import OmDetTurboDetector
 from resources.detectors.owlv2 import Owlv2Detector
 from resources.detectors.spec import DetectorSpec
 
@@ -36,7 +39,13 @@ class Detector(Protocol):
         ...
 
 
-FAMILIES: dict[str, Callable[[DetectorSpec, Device], Detector]] = {"owlv2": Owlv2Detector}
+FAMILIES: dict[str, Callable[[DetectorSpec, Device], Detector]] = {
+    "grounding-dino": GroundingDinoDetector,
+    "mm-grounding-dino": GroundingDinoDetector,
+    "owlv2": Owlv2Detector,
+    "omdet-turbo": OmDetTurboDetector,
+    "florence2": Florence2Detector,
+}
 
 
 @lru_cache(maxsize=2)
