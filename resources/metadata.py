@@ -22,7 +22,6 @@ COLUMNS: Mapping[str, str] = {
     "taken_at": "from EXIF, local time",
     "phash": "64-bit DCT hash of the picture",
     "code": "a short stable word for the reason",
-    "reason": "what is wrong with the file and what to do",
     "embedding": "unit length",
     "rank": "1 = best, ties by concept_id",
     "logit": "raw score of the encoder's own head",
@@ -34,6 +33,13 @@ COLUMNS: Mapping[str, str] = {
     "lane": "fast or heavy",
     "reasons": "why the image asks for the heavy lane, strongest first",
     "priority": "weighted sum of the strengths of the reasons",
+    "phrase": "what the detector is asked; a concept's preferred label",
+    "reason": "what is wrong with the file and what to do",
+    "needs_review": "nobody may rely on it before a person has looked",
+    "region_id": "first 12 digits of the id and the number of the region, best first",
+    "text_score": "of the phrase's tokens alone, 0..1",
+    "prompt": "exactly what the text tower saw",
+    "chunk": "which of the image's prompts, from 0",
     "inherited_from": "the narrower concept that lent the score",
     "band": "head, body, tail or zero",
     "lvis_band": "rare (<= 10 images), common (<= 100), frequent or zero",
@@ -44,10 +50,11 @@ COLUMNS: Mapping[str, str] = {
 }
 
 
-def column_schema(schema: pa.Schema) -> dict[str, dg.TableSchema]:
-    """Metadata that lists the columns of a table of the lake."""
+def column_schema(schema: pa.Schema, **own: str) -> dict[str, dg.TableSchema]:
+    """Metadata that lists the columns of a table of the lake; `own`: what a column means in this table only."""
+    described = {**COLUMNS, **own}
     columns = [
-        dg.TableColumn(field.name, str(field.type), description=COLUMNS.get(field.name)) for field in schema
+        dg.TableColumn(field.name, str(field.type), description=described.get(field.name)) for field in schema
     ]
     return {"dagster/column_schema": dg.TableSchema(columns)}
 
@@ -57,15 +64,15 @@ def row_count(rows: int) -> dict[str, int]:
     return {"dagster/partition_row_count": rows, "rows": rows}
 
 
-def thumbnail(image: Image.Image) -> str:
+def thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:
     """A small picture as Markdown with its data in it; Dagster's UI shows those."""
-    return f"![]({thumbnail_uri(image)})"
+    return f"![]({thumbnail_uri(image, side_px)})"
 
 
-def thumbnail_uri(image: Image.Image) -> str:
-    """A small JPEG as a data URI."""
+def thumbnail_uri(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:
+    """A small JPEG as a data URI; `side_px`: its longer side."""
     small = image.copy()
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    small.thumbnail((side_px, side_px))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=70)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

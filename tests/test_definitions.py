@@ -13,7 +13,17 @@ import yaml
 from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, prepare_dagster_home
 
-PER_FOLDER = {"images", "rejects", "proxies", "global_embeddings", "tag_scores", "ocr_text", "routing"}
+PER_FOLDER = {
+    "images",
+    "rejects",
+    "proxies",
+    "global_embeddings",
+    "tag_scores",
+    "ocr_text",
+    "routing",
+    "candidates",
+    "grounded_regions",
+}
 WHOLE = {
     "concept_embeddings",
     "ground_truth",

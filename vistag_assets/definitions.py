@@ -4,16 +4,17 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from resources.workbench import VistagResource
-from vistag_assets import ingest, lanes, reading, tagging
+from vistag_assets import ingest, lanes, reading, regions, tagging
 
 TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
 
+_GRAPH = [ingest, tagging, reading, lanes, regions]
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([ingest, tagging, reading, lanes, evaluation_assets]),
-    asset_checks=dg.load_asset_checks_from_modules([ingest, tagging, reading, lanes]),
+    assets=dg.load_assets_from_modules([*_GRAPH, evaluation_assets]),
+    asset_checks=dg.load_asset_checks_from_modules(_GRAPH),
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,

@@ -6,36 +6,21 @@ A new family is one class with the methods of `Detector` and one line in `FAMILI
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from resources.checkpoints import Device, require_device
+from resources.detectors.detections import Detections
+from resources.detectors.florence2 import Florence2Detector
+from resources.detectors.grounding_dino import GroundingDinoDetector
+from resources.detectors.omdet_turbo import OmDetTurboDetector
+from resources.detectors.owlv2 import Owlv2Detector
 from resources.detectors.spec import DetectorSpec
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Detections", "Detector", "DetectorSpec", "load_detector"]
-
-
-@dataclass(frozen=True, slots=True)
-class Detections:
-    """The boxes of one image for one chunk of phrases, n >= 0, before non-maximum suppression."""
-
-    boxes_xywh: NDArray[np.float32]
-    """[n, 4], relative to the image: x, y (top left), width, height, each 0..1"""
-    phrase_index: NDArray[np.int64]
-    """[n], which of the queried phrases"""
-    scores: NDArray[np.float32]
-    """[n], 0..1, the detector's own confidence in box and phrase"""
-    text_scores: NDArray[np.float32]
-    """[n], 0..1, of the phrase's tokens alone; equal to `scores` where a family has only one"""
-    prompt: str
-    """exactly what the text tower saw"""
 
 
 class Detector(Protocol):
@@ -54,7 +39,13 @@ class Detector(Protocol):
         ...
 
 
-FAMILIES: dict[str, Callable[[DetectorSpec, Device], Detector]] = {}
+FAMILIES: dict[str, Callable[[DetectorSpec, Device], Detector]] = {
+    "grounding-dino": GroundingDinoDetector,
+    "mm-grounding-dino": GroundingDinoDetector,
+    "owlv2": Owlv2Detector,
+    "omdet-turbo": OmDetTurboDetector,
+    "florence2": Florence2Detector,
+}
 
 
 @lru_cache(maxsize=2)
