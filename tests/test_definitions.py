@@ -13,7 +13,11 @@ import yaml
 from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, prepare_dagster_home
 
-PER_FOLDER = {"images", "rejects", "proxies", "global_embeddings", "tag_scores"}
+PER_FOLDER = {"images", "rejects", "proxies", "global_embeddings", "tag_scores"} | {
+    "region_masks",
+    "region_embeddings",
+    "region_matches",
+}
 WHOLE = {
     "concept_embeddings",
     "ground_truth",

@@ -210,9 +210,9 @@ def test_a_mask_survives_its_encoding(mask: np.ndarray) -> None:
     assert coco.area({"size": list(mask.shape), "counts": counts.encode()}) == mask.sum()
 
 
-def test_a_box_has_the_pixels_that_it_touches() -> None:
+def test_a_box_is_rounded_to_pixels_inside_the_image() -> None:
     assert box_slices(np.array([0.25, 0.5, 0.5, 0.25]), 8, 4) == (slice(4, 6), slice(1, 3))
-    assert box_slices(np.array([0.26, 0.5, 0.5, 0.26]), 8, 4) == (slice(4, 7), slice(1, 4))
+    assert box_slices(np.array([0.26, 0.5, 0.55, 0.33]), 8, 4) == (slice(4, 7), slice(1, 3))
     assert box_slices(np.array([-1.0, 0.999, 5.0, 0.0]), 8, 4) == (slice(7, 8), slice(0, 4))
     # 147, 638, 421 and 267 of 768 x 1024 pixels through float32
     box = (np.array([147, 638, 421, 267]) / np.array([768, 1024, 768, 1024])).astype(np.float32)

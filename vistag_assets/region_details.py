@@ -1,7 +1,5 @@
 """From grounded regions to their masks, embeddings and matches, and the checks beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -46,18 +46,14 @@ def decode_rle(counts: str, height: int, width: int) -> Mask:
 
 
 def box_slices(box_xywh: NDArray[np.floating], height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the pixels that a relative box touches, at least one of each, inside the image."""
+    """Rows and columns of a relative box, to the nearest pixel: at least one of each, inside the image."""
     x, y, w, h = (float(value) for value in box_xywh)
     return _span(y, y + h, height), _span(x, x + w, width)
 
 
 def _span(start: float, stop: float, pixels: int) -> slice:
-    first = min(max(int(np.floor(start * pixels + _ROUNDING)), 0), pixels - 1)
-    return slice(first, min(max(int(np.ceil(stop * pixels - _ROUNDING)), first + 1), pixels))
-
-
-_ROUNDING = 1e-3
-"""Pixels: a box that was made from whole pixels stays on them through float32."""
+    first = min(max(round(start * pixels), 0), pixels - 1)
+    return slice(first, min(max(round(stop * pixels), first + 1), pixels))
 
 
 def grown(box_xywh: NDArray[np.floating], share: float) -> NDArray[np.float64]:
