@@ -23,6 +23,9 @@ PER_FOLDER = {
     "routing",
     "candidates",
     "grounded_regions",
+    "region_masks",
+    "region_embeddings",
+    "region_matches",
 }
 WHOLE = {
     "concept_embeddings",

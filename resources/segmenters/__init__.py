@@ -6,7 +6,6 @@ A new family is one class with the methods of `Segmenter` and one line in `FAMIL
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,22 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import Device, require_device
+from resources.segmenters.grabcut import GrabCut
+from resources.segmenters.masks import Masks
+from resources.segmenters.sam2 import Sam2
 from resources.segmenters.spec import SegmenterSpec
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Masks", "Segmenter", "SegmenterSpec", "load_segmenter"]
-
-
-@dataclass(frozen=True, slots=True)
-class Masks:
-    """One mask a box of one image."""
-
-    masks: NDArray[np.bool_]
-    """[boxes, height, width] in pixels of the image that was given"""
-    scores: NDArray[np.float32]
-    """[boxes], the segmenter's own estimate of its IoU, 0..1; NaN where it has none"""
 
 
 class Segmenter(Protocol):
@@ -45,7 +37,7 @@ class Segmenter(Protocol):
         ...
 
 
-FAMILIES: dict[str, Callable[[SegmenterSpec, Device], Segmenter]] = {}
+FAMILIES: dict[str, Callable[[SegmenterSpec, Device], Segmenter]] = {"grabcut": GrabCut, "sam2": Sam2}
 
 
 @lru_cache(maxsize=2)
