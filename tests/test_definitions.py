@@ -14,6 +14,7 @@ from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, prepare_dagster_home
 
 PER_FOLDER = {"images", "rejects", "proxies", "global_embeddings", "tag_scores"}
+PER_FOLDER |= {"captions", "region_captions", "descriptions"}
 WHOLE = {
     "concept_embeddings",
     "ground_truth",

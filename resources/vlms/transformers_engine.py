@@ -50,7 +50,8 @@ class TransformersVlm:
         from transformers import AutoModelForImageTextToText
 
         quieten_transformers()
-        model, loading = AutoModelForImageTextToText.from_pretrained(
+        auto: Any = AutoModelForImageTextToText
+        model, loading = auto.from_pretrained(
             self.directory,
             local_files_only=True,
             dtype=getattr(torch, self.spec.dtype),
