@@ -140,8 +140,8 @@ def _flags(claim: Claim, known: Known, labels: Labels, supported: frozenset[str]
     unsupported = [
         f"unsupported:{named.phrase}"
         for named in labels.named_in(claim.text)
-        if named.concept_id not in supported
-        and labels.taxonomy.by_id[named.concept_id].facet not in _UNSEEN_FACETS
+        if supported.isdisjoint(named.concept_ids)
+        and not _UNSEEN_FACETS.issuperset(labels.taxonomy.by_id[c].facet for c in named.concept_ids)
     ]
     return (*(flag for flag, is_so in flags.items() if is_so), *dict.fromkeys(unsupported))
 

@@ -25,7 +25,7 @@ _OPENER = re.compile(
 )
 _SENTENCE_END = re.compile(r"(\S+?)[.!?]+[\"'”’)\]]*\s+(?=\S)")
 _ABBREVIATIONS = frozenset(
-    {"c", "ca", "cf", "no", "nr", "st", "mr", "mrs", "ms", "dr", "fig", "vol", "approx"}
+    {"c", "ca", "cf", "no", "nr", "st", "mr", "mrs", "ms", "dr", "fig", "inv", "vol", "approx"}
 )
 
 
@@ -40,10 +40,10 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A label of the vocabulary that a text names, as the text writes it."""
+    """A label of the vocabulary that a text names, as the text writes it, and all concepts that bear it."""
 
     phrase: str
-    concept_id: str
+    concept_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Labels:
     taxonomy: Taxonomy
 
     def concept_of(self, phrase: str) -> str | None:
-        """The concept that the whole phrase is a label of; preferred labels come before others."""
+        """The concept that the whole phrase is a label of; of several the one it is the preferred label of, by id."""
         words = _words(phrase)
         while words and words[0] in _ARTICLES and tuple(words) not in self._exact:
             words = words[1:]
-        return self._look_up(words)
+        return next(iter(self._look_up(words)), None)
 
     def named_in(self, text: str) -> list[Named]:
         """The labels in a text from left to right; of labels that overlap, the longest of the leftmost.
@@ -70,8 +70,8 @@ class Labels:
             while place < len(words):
                 for length in range(min(self._longest, len(words) - place), 0, -1):
                     part = words[place : place + length]
-                    if concept_id := self._look_up(part):
-                        found.append(Named(" ".join(part), concept_id))
+                    if concept_ids := self._look_up(part):
+                        found.append(Named(" ".join(part), concept_ids))
                         break
                 else:
                     length = 1
@@ -80,29 +80,35 @@ class Labels:
 
     def concepts_in(self, *texts: str) -> frozenset[str]:
         """The concepts that any of the texts names."""
-        return frozenset(named.concept_id for text in texts for named in self.named_in(text))
+        named = (named for text in texts for named in self.named_in(text))
+        return frozenset(concept_id for label in named for concept_id in label.concept_ids)
 
     def with_broader(self, concepts: frozenset[str]) -> frozenset[str]:
         """The concepts and all that are broader: whoever sees a bowl sees a vessel."""
         return concepts.union(*(self.taxonomy.ancestors(concept) for concept in concepts))
 
-    def _look_up(self, words: Sequence[str]) -> str | None:
+    def _look_up(self, words: Sequence[str]) -> tuple[str, ...]:
         if not words:
-            return None
+            return ()
         key = tuple(words)
         ways = (self._exact.get(key), *map(self._exact.get, _singulars(key)), self._singular.get(key))
-        return next((concept_id for concept_id in ways if concept_id), None)
+        return next((concept_ids for concept_ids in ways if concept_ids), ())
 
     @cached_property
-    def _exact(self) -> Mapping[tuple[str, ...], str]:
-        concepts = self.taxonomy.concepts
-        alternative = {tuple(_words(label)): c.id for c in reversed(concepts) for label in c.alt_labels}
-        return alternative | {tuple(_words(c.pref_label)): c.id for c in reversed(concepts)}
+    def _exact(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+        """Words of a label -> ids of the concepts, those first that prefer it."""
+        owners: dict[tuple[str, ...], tuple[str, ...]] = {}
+        preferred = [(concept.pref_label, concept.id) for concept in self.taxonomy.concepts]
+        others = [(label, concept.id) for concept in self.taxonomy.concepts for label in concept.alt_labels]
+        for label, concept_id in preferred + others:
+            words = tuple(_words(label))
+            owners[words] = (*owners.get(words, ()), concept_id)
+        return owners
 
     @cached_property
-    def _singular(self) -> Mapping[tuple[str, ...], str]:
+    def _singular(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
         """Of labels in the plural."""
-        return {one: concept_id for words, concept_id in self._exact.items() for one in _singulars(words)}
+        return {one: owners for words, owners in self._exact.items() if words for one in _singulars(words)}
 
     @cached_property
     def _longest(self) -> int:
