@@ -26,6 +26,9 @@ PER_FOLDER = {
     "region_masks",
     "region_embeddings",
     "region_matches",
+    "region_captions",
+    "captions",
+    "descriptions",
 }
 WHOLE = {
     "concept_embeddings",

@@ -4,12 +4,12 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from resources.workbench import VistagResource
-from vistag_assets import ingest, lanes, reading, region_details, regions, tagging
+from vistag_assets import ingest, lanes, language, reading, region_details, regions, tagging
 
 TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
 
-_GRAPH = [ingest, tagging, reading, lanes, regions, region_details]
+_GRAPH = [ingest, tagging, reading, lanes, regions, region_details, language]
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(

@@ -5,38 +5,19 @@ A new engine is one class with the methods of `Vlm` and one line in `ENGINES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol
 
 from resources.checkpoints import Device, require_device
+from resources.vlms.answers import ENTROPY_TOP, Answer
 from resources.vlms.spec import VlmSpec
+from resources.vlms.transformers_engine import TransformersVlm
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Answer", "Vlm", "VlmSpec", "load_vlm"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model said to one image and prompt; figures are over the answer's own tokens."""
-
-    text: str
-    tokens: tuple[str, ...]
-    logprobs: NDArray[np.float32]
-    """[tokens], natural logarithm, of the raw distribution (before masks, penalties and temperature)"""
-    entropies: NDArray[np.float32]
-    """[tokens], nats, truncated: over the most probable tokens only (`ENTROPY_TOP`), renormalised"""
-    finished: bool
-    """False where the answer was cut at the most tokens allowed"""
-
-
-ENTROPY_TOP = 20
+__all__ = ["ENTROPY_TOP", "Answer", "Vlm", "VlmSpec", "load_vlm"]
 
 
 class Vlm(Protocol):
@@ -48,13 +29,22 @@ class Vlm(Protocol):
 
     def load(self) -> None: ...
     def answer(
-        self, images: Sequence[Image.Image], prompts: Sequence[str], *, max_tokens: int
+        self,
+        images: Sequence[Image.Image],
+        prompts: Sequence[str],
+        *,
+        max_tokens: int,
+        schema: Mapping[str, Any] | None = None,
     ) -> list[Answer]:
-        """One answer an image, greedy or by the beams of the spec. Batched inside, left-padded."""
+        """One answer an image, greedy or by the beams of the spec. Batched inside, left-padded.
+
+        An engine that can constrain its decoding holds the answers to `schema`, a JSON Schema; one that cannot
+        takes no notice of it, so whoever asks validates the answers all the same.
+        """
         ...
 
 
-ENGINES: dict[str, Callable[[VlmSpec, Device], Vlm]] = {}
+ENGINES: dict[str, Callable[[VlmSpec, Device], Vlm]] = {"transformers": TransformersVlm}
 
 
 @lru_cache(maxsize=2)
