@@ -13,7 +13,7 @@ import yaml
 from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, prepare_dagster_home
 
-PER_FOLDER = {"images", "rejects", "proxies", "global_embeddings", "tag_scores"}
+PER_FOLDER = {"images", "rejects", "proxies", "global_embeddings", "tag_scores", "tags"}
 WHOLE = {
     "concept_embeddings",
     "ground_truth",

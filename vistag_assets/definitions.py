@@ -4,16 +4,17 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from resources.workbench import VistagResource
-from vistag_assets import ingest, tagging
+from vistag_assets import fused_tags, ingest, tagging
 
 TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
+GATHER_EVIDENCE = "gather_evidence"
 
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([ingest, tagging, evaluation_assets]),
-    asset_checks=dg.load_asset_checks_from_modules([ingest, tagging]),
+    assets=dg.load_assets_from_modules([ingest, tagging, fused_tags, evaluation_assets]),
+    asset_checks=dg.load_asset_checks_from_modules([ingest, tagging, fused_tags]),
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,
@@ -24,6 +25,12 @@ defs = dg.Definitions(
             EVALUATE,
             selection=_evaluation,
             description="Ground truth against the tags in the lake, to the long-tail report.",
+        ),
+        dg.define_asset_job(
+            GATHER_EVIDENCE,
+            selection=dg.AssetSelection.assets("tags").upstream().materializable()
+            - dg.AssetSelection.assets("tags"),
+            description="Images to all that the tags are fused from, for the folders that are chosen.",
         ),
         dg.define_asset_job(
             "everything",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from resources.checkpoints import Device, ModelSpec
 from resources.detectors.spec import DetectorSpec
@@ -35,6 +35,20 @@ class Limits(BaseModel):
     proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
 
 
+class TagSettings(BaseModel):
+    """Which fused tags are kept, and when an image is known too little."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    top_k: PositiveInt = 40
+    """Tags kept for an image, best first; broader ones that got their probability from these come on top."""
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Tags below are not kept."""
+    confident_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    confident_tags: NonNegativeInt = 3
+    """An image with fewer tags of `confident_probability` gets the VLM's own words too, for review."""
+
+
 class Tier(BaseModel):
     """A tier file. Paths in it are relative to the file."""
 
@@ -53,6 +67,9 @@ class Tier(BaseModel):
     ocr: OcrSpec | None = None
     taxonomy: str = "starter"
     limits: Limits = Limits()
+    tags: TagSettings = TagSettings()
+    fusion: str | None = None
+    """A fusion.json (make fit-fusion); None: the noisy-or of docs/fusion.md."""
     keep_top: PositiveInt = 200
     """Tags kept for an image, best first."""
     share_with_broader: bool = True
@@ -99,7 +116,7 @@ def _problem(detail: Any) -> str:
 def _known_fields(role: str) -> list[str]:
     specs: dict[str, type[BaseModel]] = {
         "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
-        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "limits": Limits,
+        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "limits": Limits, "tags": TagSettings,
     }  # fmt: skip
     return list(specs.get(role, Tier).model_fields)
 
@@ -111,6 +128,8 @@ def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
         if isinstance(spec, ModelSpec) and spec.model.startswith("."):
             model = str((base / spec.model).resolve())
             update[role] = spec.model_copy(update={"model": model})
+    if tier.fusion:
+        update["fusion"] = str((base / tier.fusion).resolve())
     if tier.taxonomy != "starter":
         update["taxonomy"] = str((base / tier.taxonomy).resolve())
     return tier.model_copy(update=update)
