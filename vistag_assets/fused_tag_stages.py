@@ -192,7 +192,8 @@ def _decisions_in(bench: Workbench, key: str) -> pa.Table:
 
 _TAGS = f"""
 with ranked as (
-    select *, row_number() over (partition by id order by probability desc, concept_id) as place from fused
+    select *, row_number() over (partition by id order by probability desc, concept_id) as place
+    from fused anti join (select id, concept_id from decided where state = 'rejected') using (id, concept_id)
 ), kept as (
     select * from ranked where place <= $top_k and probability >= $min_probability
 ), lent as (

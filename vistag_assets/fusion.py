@@ -172,7 +172,7 @@ class LinearModel:
     shift: float = 0.0
 
     def scores(self, features: Mapping[str, Floats]) -> Floats:
-        """z of features [rows] by name."""
+        """z of features [rows] by name; one number where the model has no weights."""
         parts = [w.coefficient * (features[w.feature] - w.mean) / w.scale for w in self.weights]
         return np.asarray(np.sum(parts, axis=0) + self.intercept, dtype=np.float64)
 
@@ -208,7 +208,8 @@ class FittedFusion:
                 f"{', '.join(map(_key, self.models))}: fit it again with them (make fit-fusion)"
             )
         names = {weight.feature for weight in model.weights}
-        return model.probabilities({f.name: f.of(evidence) for f in FEATURES if f.name in names})
+        features = {f.name: f.of(evidence) for f in FEATURES if f.name in names}
+        return np.broadcast_to(model.probabilities(features), evidence.num_rows)
 
 
 def load_fusion(path: str | None) -> Fusion:

@@ -34,6 +34,7 @@ gave most of the tail's recall for the least of the head's (docs/fusion.md).
 FOLDS = 5
 BINS = 10
 _INVERSE_PENALTY = 1.0
+_CONSTANT = 1e-9
 
 
 def fit_fusion(
@@ -149,31 +150,28 @@ def fit_linear(
     """Logistic regression on standardised `features` [rows, names], coefficients 0 or larger, calibrated.
 
     A feature that would count against its own evidence (a negative coefficient) is left out, the most
-    negative first, and the rest fitted again; so is one that never varies. The second line is Platt's (1999).
+    negative first, and the rest fitted again; so is one that never varies. Where none is left, every pair gets
+    the share that is true. The second line is Platt's (1999).
     """
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = features.mean(axis=0), features.std(axis=0)
-    kept = [place for place in range(len(names)) if scale[place] > 1e-9]
-    while True:
+    kept = [place for place in range(len(names)) if scale[place] > _CONSTANT]
+    while kept:
         standard = (features[:, kept] - mean[kept]) / scale[kept]
         fitted = LogisticRegression(C=_INVERSE_PENALTY, max_iter=1000).fit(standard, is_true, weights)
-        worst = int(np.argmin(fitted.coef_[0]))
-        if fitted.coef_[0][worst] >= 0 or len(kept) == 1:
-            break
-        del kept[worst]
-    line = LogisticRegression(C=np.inf, max_iter=1000)
-    line.fit(fitted.decision_function(standard)[:, None], is_true)
-    coefficients = np.maximum(fitted.coef_[0], 0)
-    return LinearModel(
-        tuple(
-            Weight(names[place], float(mean[place]), float(scale[place]), float(coefficient))
-            for place, coefficient in zip(kept, coefficients, strict=True)
-        ),
-        intercept=float(fitted.intercept_[0]),
-        slope=float(line.coef_[0][0]),
-        shift=float(line.intercept_[0]),
-    )
+        coefficients = fitted.coef_[0]
+        if (coefficients >= 0).all():
+            line = LogisticRegression(C=np.inf, max_iter=1000)
+            line.fit(fitted.decision_function(standard)[:, None], is_true)
+            weighted = [
+                Weight(names[place], float(mean[place]), float(scale[place]), float(coefficient))
+                for place, coefficient in zip(kept, coefficients, strict=True)
+            ]
+            slope, shift = float(line.coef_[0][0]), float(line.intercept_[0])
+            return LinearModel(tuple(weighted), float(fitted.intercept_[0]), slope, shift)
+        del kept[int(np.argmin(coefficients))]
+    return LinearModel((), float(np.log(is_true.mean() / (1 - is_true.mean()))))
 
 
 def _folds(evidence: pa.Table) -> NDArray[np.int64]:
