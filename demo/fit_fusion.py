@@ -24,7 +24,6 @@ from resources.home import Home
 from resources.tiers import Tier
 from resources.workbench import Settings, Workbench, open_workbench, write_settings
 from vistag_assets.definitions import GATHER_EVIDENCE
-from vistag_assets.evidence import SOURCES, TABLES_OF, EvidenceTables, Source, gather, only
 from vistag_assets.fused_tag_stages import sources_of
 from vistag_assets.fusion import FittedFusion, fusion_json
 from vistag_assets.fusion_fit import (
@@ -39,6 +38,7 @@ from vistag_assets.fusion_fit import (
 from vistag_assets.mentions import LabelIndex
 from vistag_assets.runs import find_library, tag_folders
 from vistag_assets.stages import make_scorer
+from vistag_assets.tag_evidence import SOURCES, TABLES_OF, EvidenceTables, Source, gather, only
 
 OUT = Path(__file__).parent / "checkpoints" / "fusion" / "fusion.json"
 IMAGES = 500

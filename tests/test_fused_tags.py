@@ -20,12 +20,12 @@ from resources.lake.store import MissingPartition
 from resources.tiers import TierError, load_tier
 from resources.workbench import Settings, VistagResource, open_workbench, write_settings
 from vistag_assets import fused_tags
-from vistag_assets.evidence import Source
-from vistag_assets.fused_tag_stages import TAGS, fuse_tags, make_tagger, sources_of
+from vistag_assets.fused_tag_stages import TAGS, fuse_tags, fused_as, make_tagger, sources_of
 from vistag_assets.partitions import FOLDERS
 from vistag_assets.progress import Meter
 from vistag_assets.scoring import TAG_SCORES
 from vistag_assets.stages import embed_concepts
+from vistag_assets.tag_evidence import Source
 
 KEY = "lib--a"
 VOCABULARY = """id,pref_label,alt_labels,facet,broader,definition
@@ -246,6 +246,17 @@ def test_an_option_hears_its_sources_only(
         assert not any(tag["ungrounded"] for tag in tags.values())
 
 
+def test_the_ladder_hears_an_option_of_the_same_lake(home: Home) -> None:
+    bench = open_workbench(home)
+    told = {option: fused_as(bench, option) for option in ("A1", "A2", "A3")}
+    vases = {
+        option: next(row["probability"] for row in rows.to_pylist() if row["concept_id"] == "vase")
+        for option, rows in told.items()
+    }
+    assert vases["A1"] < vases["A2"] < vases["A3"]
+    assert told["A1"].num_rows < told["A2"].num_rows
+
+
 def test_a_tier_without_a_role_needs_no_table_of_it(home: Home, use_tier: UseTier) -> None:
     for table in ("grounded_regions", "captions", "ocr_text"):
         home.lake.delete(table, KEY)
@@ -262,7 +273,8 @@ def test_sources_are_those_of_the_option_that_the_tier_has(use_tier: UseTier, tm
         return set(sources_of(load_tier(str(tmp_path / "tiny.yaml"))))
 
     assert sources() == {"global", "regions", "vlm", "ocr"}
-    assert sources(option="A2") == {"global", "vlm", "ocr"}
+    assert sources(option="A2") == sources(option="B2") == {"global", "vlm", "ocr"}
+    assert sources(option="B1") == {"vlm"}
     assert sources(option="B3", vlm=None) == {"global", "regions", "ocr"}
 
 

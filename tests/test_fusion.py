@@ -15,15 +15,6 @@ from resources.encoders import Calibration, Platt
 from resources.encoders.heads import ScoreHead
 from resources.lake import embedding_column
 from taxonomy import Concept, Taxonomy
-from vistag_assets.evidence import (
-    COLUMNS_OF,
-    EVIDENCE,
-    SOURCES,
-    EvidenceTables,
-    Source,
-    gather,
-    only,
-)
 from vistag_assets.fusion import (
     FittedFusion,
     Fusion,
@@ -47,6 +38,15 @@ from vistag_assets.fusion_fit import (
 )
 from vistag_assets.mentions import LabelIndex, mentions
 from vistag_assets.scoring import Scorer
+from vistag_assets.tag_evidence import (
+    COLUMNS_OF,
+    EVIDENCE,
+    SOURCES,
+    EvidenceTables,
+    Source,
+    gather,
+    only,
+)
 
 PROMPTS = dict.fromkeys(("object", "material", "setting"), ("{label}",))
 TAXONOMY = Taxonomy(

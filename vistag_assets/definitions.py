@@ -10,6 +10,7 @@ TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
 GATHER_EVIDENCE = "gather_evidence"
 
+_tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
@@ -28,8 +29,7 @@ defs = dg.Definitions(
         ),
         dg.define_asset_job(
             GATHER_EVIDENCE,
-            selection=dg.AssetSelection.assets("tags").upstream().materializable()
-            - dg.AssetSelection.assets("tags"),
+            selection=(_tags.upstream().materializable() - _tags).required_multi_asset_neighbors(),
             description="Images to all that the tags are fused from, for the folders that are chosen.",
         ),
         dg.define_asset_job(

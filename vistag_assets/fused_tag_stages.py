@@ -13,13 +13,13 @@ from resources.fingerprint import fingerprint
 from resources.lake import UpdateStats, update_partition, with_empty_ids
 from resources.tiers import Option, TagSettings, Tier
 from resources.workbench import Workbench
-from vistag_assets.evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.fusion import Fusion, fuse, load_fusion
 from vistag_assets.lineage import answered, column_by_id, gathered
 from vistag_assets.mentions import LabelIndex
 from vistag_assets.progress import Meter
 from vistag_assets.scoring import Scorer
 from vistag_assets.stages import make_scorer
+from vistag_assets.tag_evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
 
 FUSED_TAGS_VERSION = 1
 """To be raised when other tags would be made of the same evidence."""
@@ -52,8 +52,8 @@ SOURCES_OF_OPTION: Mapping[Option, frozenset[Source]] = {
     "A1": frozenset({"vlm"}),
     "A2": frozenset({"vlm", "global", "ocr"}),
     "A3": frozenset({"vlm", "global", "ocr", "regions"}),
-    "B1": frozenset({"vlm", "global", "ocr"}),
-    "B2": frozenset({"vlm", "global", "ocr", "regions"}),
+    "B1": frozenset({"vlm"}),
+    "B2": frozenset({"vlm", "global", "ocr"}),
     "B3": frozenset({"vlm", "global", "ocr", "regions"}),
 }
 
@@ -71,15 +71,17 @@ class Tagger:
     """concept_id, phrase (preferred label), located (bool)"""
 
 
-def sources_of(tier: Tier) -> frozenset[Source]:
-    """What the option asks for, as far as the tier has the model for it."""
+def sources_of(tier: Tier, option: Option | None = None) -> frozenset[Source]:
+    """What an option (by default the tier's) asks for, as far as the tier has the model for it."""
     roles: dict[Source, object] = {
         "global": tier.encoder,
         "regions": tier.detector,
         "vlm": tier.vlm,
         "ocr": tier.ocr,
     }
-    return frozenset(source for source in SOURCES_OF_OPTION[tier.option] if roles[source] is not None)
+    return frozenset(
+        source for source in SOURCES_OF_OPTION[option or tier.option] if roles[source] is not None
+    )
 
 
 def make_tagger(bench: Workbench) -> Tagger:
@@ -131,8 +133,7 @@ def fuse_tags(bench: Workbench, tagger: Tagger, key: str, meter: Meter) -> Updat
     def compute(ids: list[str]) -> Iterator[pa.Table]:
         fingerprint_of = column_by_id(wanted, "fingerprint")
         decided = _decisions_in(bench, key)  # again: nobody else writes from here on
-        labels, scorer = LabelIndex(bench.taxonomy), make_scorer(bench)
-        facet_of = {concept.id: concept.facet for concept in bench.taxonomy.concepts}
+        labels, scorer, facet_of = LabelIndex(bench.taxonomy), make_scorer(bench), _facets(bench)
         for start in range(0, len(ids), IMAGES_AT_A_TIME):
             with meter.timed():
                 batch = ids[start : start + IMAGES_AT_A_TIME]
@@ -141,6 +142,19 @@ def fuse_tags(bench: Workbench, tagger: Tagger, key: str, meter: Meter) -> Updat
                 yield _with_fingerprints(tags, batch, fingerprint_of)
 
     return update_partition(lake, "tags", key, wanted, TAGS, compute, on_progress=meter.folder())
+
+
+def fused_as(bench: Workbench, option: Option) -> pa.Table:
+    """EVIDENCE and `probability` of every pair in the lake as the tags of an option would have them.
+
+    Nothing is cut, lent or decided. For the ladder: the lake holds what every stage found, an option hears
+    some of it. Raises MissingPartition where a table of a source is not there at all, FusionError.
+    """
+    sources = sources_of(bench.tier, option)
+    names = [name for source in sorted(sources) for name in TABLES_OF[source]]
+    tables = EvidenceTables.of({name: bench.lake.read_all(name) for name in names})
+    evidence = gather(tables, LabelIndex(bench.taxonomy), make_scorer(bench), _facets(bench))
+    return fuse(evidence, load_fusion(bench.tier.fusion), sources)
 
 
 def tag_images(
@@ -241,6 +255,10 @@ select * replace (
 from (select * from decided union all by name select * from undecided)
 order by id, rank
 """
+
+
+def _facets(bench: Workbench) -> dict[str, str]:
+    return {concept.id: concept.facet for concept in bench.taxonomy.concepts}
 
 
 def _own_words(captions: pa.Table) -> pa.Table:

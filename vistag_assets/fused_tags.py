@@ -6,9 +6,9 @@ from resources.lake import UpdateStats
 from resources.metadata import OWNERS, column_schema, markdown_table, row_count
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import fused_tag_stages as stages
-from vistag_assets.evidence import SOURCES, TABLES_OF
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
+from vistag_assets.tag_evidence import SOURCES, TABLES_OF
 
 PREVIEWED_TAGS = 8
 _EVIDENCE_TABLES = sorted({name for source in SOURCES for name in TABLES_OF[source]})

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from resources.encoders.heads import sigmoid
 from resources.fingerprint import fingerprint
-from vistag_assets.evidence import SOURCES, Source, is_there, only
+from vistag_assets.tag_evidence import SOURCES, Source, is_there, only
 
 FEATURES_VERSION = 1
 """To be raised when a feature is computed in another way: fitted coefficients are of no use then."""

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vistag_assets.evidence import Source, only
 from vistag_assets.fusion import (
     FEATURES,
     FittedFusion,
@@ -24,6 +23,7 @@ from vistag_assets.fusion import (
     has_boxes,
     rounded,
 )
+from vistag_assets.tag_evidence import Source, only
 
 BALANCE = 0.5
 """Exponent of the weight of a true pair: (images of the most frequent concept / images of its own) ** BALANCE.
