@@ -172,6 +172,13 @@ def test_a_table_that_is_not_there_is_silence(missing: str) -> None:
     assert {"vase", "shelf", "oil-lamp"} <= set(gathered(tables))
 
 
+def test_a_concept_that_has_a_box_is_asked_of_the_crops_whatever_its_facet() -> None:
+    tables = some_tables()
+    found = {"id": "a", "region_id": "a-r2", "concept_id": "shelf", "phrase": "shelf", "score": 0.3}
+    tables["grounded_regions"] = pa.Table.from_pylist([found])
+    assert gathered(tables)["shelf"]["crop_logit"] == pytest.approx(5.0)
+
+
 def test_only_leaves_out_what_other_sources_say() -> None:
     evidence = gather(EvidenceTables.of(some_tables()), LabelIndex(TAXONOMY), SCORER, FACETS)
     heard = only(evidence, {"vlm"})

@@ -166,8 +166,8 @@ def gather(
 ) -> pa.Table:
     """`EVIDENCE` of every (image, concept) that a source speaks of, sorted by both.
 
-    `facet_of` (concept id -> facet) says which concepts a box can show: only those of `LOCATED_FACETS` get a
-    crop score. A concept whose tag score was lent by a narrower one has no global evidence of its own.
+    `facet_of` (concept id -> facet) says which concepts a box can show: only those of `LOCATED_FACETS`, and
+    those that have a box, get a crop score. A concept whose tag score was lent by a narrower one has no global evidence of its own.
     """
     captions, ocr = tables.captions, tables.ocr_text
     calibration = scorer.calibration
@@ -223,10 +223,9 @@ def _crop_scores(
     )
     image = pc.index_in(pairs["id"], value_set=pa.array(images, pa.string()))
     concept = pc.index_in(pairs["concept_id"], value_set=pa.array(scorer.concept_ids, pa.string()))
-    located = np.array(
-        [facet_of.get(c) in LOCATED_FACETS for c in pairs["concept_id"].to_pylist()], dtype=bool
-    )
-    known = pc.and_(pc.is_valid(image), pc.is_valid(concept)).to_numpy() & located
+    located = [facet_of.get(concept_id) in LOCATED_FACETS for concept_id in pairs["concept_id"].to_pylist()]
+    shown = np.array(located, dtype=bool) | is_there(pairs, "detector_score")
+    known = pc.and_(pc.is_valid(image), pc.is_valid(concept)).to_numpy(zero_copy_only=False) & shown
     at = pc.fill_null(image, 0).to_numpy(), pc.fill_null(concept, 0).to_numpy()
     return {
         "crop_logit": pa.array(logit[at], pa.float32(), mask=~known),

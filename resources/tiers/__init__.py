@@ -42,7 +42,7 @@ class TagSettings(BaseModel):
 
     top_k: PositiveInt = 40
     """Tags kept for an image, best first; broader ones that got their probability from these come on top."""
-    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.01
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.002
     """Tags below are not kept."""
     confident_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     confident_tags: NonNegativeInt = 3
