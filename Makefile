@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test dev train-encoder train-detector pictures clean
+.PHONY: demo test dev train-encoder train-detector train-vlm fit-fusion pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -24,6 +24,10 @@ train-encoder: $(VENV)/.installed
 train-detector: $(VENV)/.installed
 	$(BIN)/python -m demo.train_detector
 	$(BIN)/python -m demo.export_detector
+
+# The fusion of the demo tier's evidence; to be fitted again when one of its models is another.
+fit-fusion: $(VENV)/.installed
+	$(BIN)/python -m demo.fit_fusion
 
 # The pictures of the README, from the last `make demo`; needs a Chromium ($$CHROMIUM, else /usr/bin/chromium).
 pictures: $(VENV)/.installed-dev

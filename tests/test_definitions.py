@@ -29,6 +29,7 @@ PER_FOLDER = {
     "region_captions",
     "captions",
     "descriptions",
+    "tags",
 }
 WHOLE = {
     "concept_embeddings",

@@ -4,12 +4,13 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from resources.workbench import VistagResource
-from vistag_assets import ingest, lanes, language, reading, region_details, regions, tagging
+from vistag_assets import fused_tags, ingest, lanes, language, reading, region_details, regions, tagging
 
 TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
+GATHER_EVIDENCE = "gather_evidence"
 
-_GRAPH = [ingest, tagging, reading, lanes, regions, region_details, language]
+_GRAPH = [ingest, tagging, reading, lanes, regions, region_details, language, fused_tags]
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
@@ -25,6 +26,11 @@ defs = dg.Definitions(
             EVALUATE,
             selection=_evaluation,
             description="Ground truth against the tags in the lake, to the long-tail report.",
+        ),
+        dg.define_asset_job(
+            GATHER_EVIDENCE,
+            selection=(_tags.upstream().materializable() - _tags).required_multi_asset_neighbors(),
+            description="Images to all that the tags are fused from, for the folders that are chosen.",
         ),
         dg.define_asset_job(
             "everything",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,6 +39,17 @@ def joined(*sources: pa.Table) -> pa.Table:
     by_id: list[dict[str, str]] = [column_by_id(source, "fingerprint") for source in sources]
     ids = [id_ for id_ in by_id[0] if all(id_ in source for source in by_id)]
     fingerprints = [fingerprint(sources=[source[id_] for source in by_id]) for id_ in ids]
+    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
+
+
+def gathered(rows: pa.Table, sources: Sequence[pa.Table], **by: object) -> pa.Table:
+    """(id, fingerprint) of every row, by the fingerprints of all sources; a source may lack an id.
+
+    For a stage that takes what there is. `by`: JSON values that decide besides.
+    """
+    known = [column_by_id(source, "fingerprint") for source in sources]
+    ids = rows["id"].to_pylist()
+    fingerprints = [fingerprint(sources=[of.get(id_) for of in known], **by) for id_ in ids]
     return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
 
 

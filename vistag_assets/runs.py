@@ -84,8 +84,10 @@ def find_library(root: Path, library: str, home: Home) -> list[FolderRef]:
     ]
 
 
-def tag_folders(home: Home, folders: Sequence[FolderRef], watcher: Watcher) -> TagOutcome:
-    """Register the folders and materialise everything up to their tag scores.
+def tag_folders(
+    home: Home, folders: Sequence[FolderRef], watcher: Watcher, job_name: str = TAG_FOLDERS
+) -> TagOutcome:
+    """Register the folders and materialise everything but the evaluation, or what another job says.
 
     One run for each range of neighbouring partitions, which is one run but for unusual histories; the models
     are loaded once all the same. Raises what a stage raised; the run in Dagster has failed then.
@@ -96,7 +98,7 @@ def tag_folders(home: Home, folders: Sequence[FolderRef], watcher: Watcher) -> T
     with home_instance(home.root) as instance, watching(watcher):
         instance.add_dynamic_partitions(FOLDERS, keys)
         ordered = list(instance.get_dynamic_partitions(FOLDERS))
-        job = defs.resolve_job_def(TAG_FOLDERS)
+        job = defs.resolve_job_def(job_name)
         results = [
             job.execute_in_process(
                 instance=instance, run_config=_config(home), tags={_RANGE_START: first, _RANGE_END: last}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from resources.checkpoints import Device, ModelSpec
 from resources.detectors.spec import DetectorSpec
@@ -36,6 +36,20 @@ class Limits(BaseModel):
     proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
 
 
+class TagSettings(BaseModel):
+    """Which fused tags are kept, and when an image is known too little."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    top_k: PositiveInt = 40
+    """Tags kept for an image, best first; broader ones that got their probability from these come on top."""
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.002
+    """Tags below are not kept."""
+    confident_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    confident_tags: NonNegativeInt = 3
+    """An image with fewer tags of `confident_probability` gets the VLM's own words too, for review."""
+
+
 class Tier(BaseModel):
     """A tier file. Paths in it are relative to the file."""
 
@@ -55,6 +69,9 @@ class Tier(BaseModel):
     routing: RoutingSpec = RoutingSpec()
     taxonomy: str = "starter"
     limits: Limits = Limits()
+    tags: TagSettings = TagSettings()
+    fusion: str | None = None
+    """A fusion.json (make fit-fusion); None: the noisy-or of docs/fusion.md."""
     keep_top: PositiveInt = 200
     """Tags kept for an image, best first."""
     share_with_broader: bool = True
@@ -102,7 +119,7 @@ def _known_fields(role: str) -> list[str]:
     specs: dict[str, type[BaseModel]] = {
         "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
         "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "routing": RoutingSpec,
-        "limits": Limits,
+        "limits": Limits, "tags": TagSettings,
     }  # fmt: skip
     return list(specs.get(role, Tier).model_fields)
 
@@ -114,6 +131,8 @@ def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
         if isinstance(spec, ModelSpec) and spec.model.startswith("."):
             model = str((base / spec.model).resolve())
             update[role] = spec.model_copy(update={"model": model})
+    if tier.fusion:
+        update["fusion"] = str((base / tier.fusion).resolve())
     if tier.taxonomy != "starter":
         update["taxonomy"] = str((base / tier.taxonomy).resolve())
     return tier.model_copy(update=update)
