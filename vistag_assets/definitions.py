@@ -4,7 +4,7 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from resources.workbench import VistagResource
-from vistag_assets import ingest, tagging
+from vistag_assets import contact_sheet, ingest, tagging
 
 TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
@@ -12,7 +12,7 @@ EVALUATE = "evaluate"
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([ingest, tagging, evaluation_assets]),
+    assets=dg.load_assets_from_modules([ingest, tagging, contact_sheet, evaluation_assets]),
     asset_checks=dg.load_asset_checks_from_modules([ingest, tagging]),
     jobs=[
         dg.define_asset_job(
