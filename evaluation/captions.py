@@ -88,10 +88,10 @@ def named_objects(
     hits, there, wrong, named = rows.sum(axis=0)
     return NamedObjects(
         texts=len(rows),
-        object_recall=hits / there if there else None,
+        object_recall=float(hits / there) if there else None,
         objects=int(there),
         recall_ci95=_ratio_interval(rows[:, :2], resamples, seed),
-        hallucination_rate=wrong / named if named else None,
+        hallucination_rate=float(wrong / named) if named else None,
         mentions=int(named),
         hallucination_ci95=_ratio_interval(rows[:, 2:], resamples, seed),
     )

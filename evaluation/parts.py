@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,10 +17,18 @@ from evaluation.grounding import GroundingEvaluation, Matching, grounding_recall
 from evaluation.ladder import Rung, ladder
 from evaluation.masks import MaskFigures, mask_figures
 from evaluation.metrics import pair_up, recall_at_k, true_ranks
+from evaluation.ocr import read_signs, sign_recall
 from evaluation.options import found_regions, option_tables
 from resources.lake import Lake
 from resources.workbench import Workbench
 
+# Files of one content are one image, with the signs of its first name.
+_SIGNS = """
+select id, text, bbox from signs
+join (select id, min(file_name) as file_name from names semi join signs using (file_name) group by id)
+using (file_name)
+order by all
+"""
 OBJECT_FACET = "object"
 
 
@@ -43,6 +52,7 @@ def evaluate(bench: Workbench, throughput: Mapping[str, Throughput]) -> Figures:
         tags_embeddings=of_embeddings,
         grounding=grounding,
         masks=masks,
+        ocr=signs(bench),
         captions=texts.named("captions", "caption"),
         schema_valid=schema_valid(lake),
         lanes=_lanes(lake, tags, texts),
@@ -88,6 +98,21 @@ def schema_valid(lake: Lake) -> Share | None:
         return None
     interval = interval95(resampled_sums(valid[:, None])[:, 0] / len(valid)) if len(valid) > 1 else None
     return Share(float(valid.mean()), len(valid), interval)
+
+
+def signs(bench: Workbench) -> Share | None:
+    """Of the signs in the evaluated images, those whose text was read."""
+    if not bench.lake.folders("ocr_text"):
+        return None
+    from_lake.require_answers(bench.lake, "ocr_text", "text lines")
+    names = from_lake.image_names(bench.home, bench.settings.ground_truth_library)
+    with duckdb.connect() as sql:
+        sql.register("signs", read_signs(bench.home.ground_truth_path))
+        sql.register("names", names)
+        there = sql.sql(_SIGNS).to_arrow_table()
+    lines = _of_evaluated(bench.lake, "ocr_text", ["id", "line", "text", "bbox"])
+    recall = sign_recall(there, lines)
+    return None if recall.recall is None else Share(recall.recall, recall.support, recall.ci95)
 
 
 class _Texts:

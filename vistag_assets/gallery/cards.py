@@ -16,6 +16,7 @@ Rows = Mapping[str, Sequence[Row]]
 
 SHOWN_TAGS = 30
 OTHER_FACET = "other"
+FIRST_FACETS = ("object", "material", "technique", "condition")
 # column of `tags`, what it is called, what it says
 _SOURCES = (
     ("global_probability", "whole picture", "probability by the image encoder"),
@@ -113,11 +114,11 @@ class Card:
 
     @property
     def tags_by_facet(self) -> dict[str, list[TagLine]]:
-        """Facets in the order of their best tag."""
-        found: dict[str, list[TagLine]] = {}
+        """Objects first and what they are made of, then other facets in the order of their best tag."""
+        found: dict[str, list[TagLine]] = {facet: [] for facet in FIRST_FACETS}
         for tag in self.tags:
             found.setdefault(tag.facet, []).append(tag)
-        return found
+        return {facet: tags for facet, tags in found.items() if tags}
 
     @property
     def description_parts(self) -> list[tuple[str, Claim | None]]:
