@@ -30,6 +30,8 @@ using (file_name)
 order by all
 """
 OBJECT_FACET = "object"
+AIDS = "cataloguing-aid"
+"""What is narrower than this (scale bars, colour charts, labels) lies beside the subject: captions leave it out."""
 
 
 def evaluate(bench: Workbench, throughput: Mapping[str, Throughput]) -> Figures:
@@ -124,7 +126,9 @@ class _Texts:
         self._objects = frozenset(
             concept.id
             for concept in bench.taxonomy.concepts
-            if concept.facet == OBJECT_FACET and concept.id in evaluated
+            if concept.facet == OBJECT_FACET
+            and concept.id in evaluated
+            and AIDS not in bench.taxonomy.ancestors(concept.id)
         )
         self._matcher = LabelMatcher(bench.taxonomy)
         self._present: dict[str, set[str]] = {}
