@@ -59,6 +59,7 @@ def demo(home: HomeOption = None) -> None:
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
         _evaluate(base)
+        _say_where_the_gallery_is(base)
 
 
 @app.command()
@@ -341,4 +342,11 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
         )
     if caveat := load_tier(settings.tier).caveat:
         typer.echo(caveat)
+    _say_where_the_gallery_is(home)
     typer.echo("Look further: vistag dev, or vistag sql 'from tag_scores limit 20'")
+
+
+def _say_where_the_gallery_is(home: Home) -> None:
+    from vistag_assets.contact_sheet import gallery_page
+
+    typer.echo(f"Contact sheet: {gallery_page(home)}")

@@ -4,13 +4,24 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from resources.workbench import VistagResource
-from vistag_assets import fused_tags, ingest, lanes, language, reading, region_details, regions, tagging
+from vistag_assets import (
+    contact_sheet,
+    fused_tags,
+    ingest,
+    lanes,
+    language,
+    reading,
+    region_details,
+    regions,
+    tagging,
+)
 
 TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
 GATHER_EVIDENCE = "gather_evidence"
 
-_GRAPH = [ingest, tagging, reading, lanes, regions, region_details, language, fused_tags]
+_GRAPH = [ingest, tagging, reading, lanes, regions, region_details, language, fused_tags, contact_sheet]
+_tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(

@@ -14,7 +14,7 @@ from vistag_assets.routing import ROUTED_OPTIONS, WEIGHTS, heavy_places
 
 
 @dg.asset(
-    deps=["tag_scores", "ocr_text"],
+    deps=["tag_scores", "ocr_text", "captions"],
     description="The lane of each image, fast or heavy, with the reasons and within the tier's budget.",
     metadata=column_schema(stages.ROUTING),
     group_name="routing",

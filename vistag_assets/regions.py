@@ -17,7 +17,7 @@ NO_DETECTOR = "the tier names no detector"
 
 
 @dg.asset(
-    deps=["tag_scores"],
+    deps=["tag_scores", "captions"],
     description="The phrases to look for in each image: likely tags, rare tags with a lower bar, proposals.",
     metadata=column_schema(
         CANDIDATES, reason="why it is looked for: score, tail (the lower bar) or vlm (proposed)"
