@@ -30,15 +30,14 @@ def test_the_command_writes_a_fusion_of_what_the_tier_has(
 ) -> None:
     encoder = {"family": "siglip", "model": str(save_tiny_siglip(tmp_path / "tiny")), "licence": "none"}
     tier = tmp_path / "tiny.yaml"
-    tier.write_text(
-        json.dumps({"description": "tiny", "device": "cpu", "encoder": encoder, "fusion": "not-yet.json"})
-    )
+    fields = {"description": "tiny", "device": "cpu", "keep_top": 1000, "fusion": "not-yet.json"}
+    tier.write_text(json.dumps(fields | {"encoder": encoder}))
     arguments = ["--images", "15", "--tier", str(tier), "--home", str(tmp_path / "home")]
     monkeypatch.setattr(sys, "argv", ["fit_fusion", *arguments, "--out", str(tmp_path / "out" / "f.json")])
     main()
     fusion = read_fusion(tmp_path / "out" / "f.json")
     assert set(fusion.models) == {frozenset({"global"})}
-    assert fusion.fitted_on["true_pairs"] > 15
+    assert fusion.fitted_on["true_pairs"] >= 3 * 15  # an object, a material and a setting at least
     figures = fusion.fitted_on["cross_validated"]
     assert 0 <= figures["global"]["recall@10"]["overall"] <= 1
     assert figures["global"]["reliability"]["expected_error"] < 0.2
