@@ -24,6 +24,7 @@ WHOLE = {
     "tag_recall",
     "grounding_recall",
     "ladder",
+    "contact_sheet",
     "long_tail_report",
 }
 
