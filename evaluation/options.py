@@ -9,22 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evaluation import from_lake
 from evaluation.figures import Throughput
-from evaluation.ladder import OPTIONS, OptionTables
+from evaluation.ladder import OptionTables
 from resources.lake import Lake
+from resources.tiers import Option
 from resources.workbench import Workbench
+from vistag_assets.fused_tag_stages import fused_as
 
 _REGIONS = """
 select distinct on (id, region_id) id, region_id, concept_id, bbox, score
 from grounded_regions semi join ground_truth_images using (id) order by id, region_id
-"""
-_KEYWORDS = """
-select id, keyword.concept_id as concept_id, max(keyword.logprob)::double as score
-from (select id, unnest(keywords) as keyword from captions) semi join ground_truth_images using (id)
-where keyword.concept_id is not null and keyword.logprob is not null
-group by all order by all
 """
 
 
@@ -41,7 +38,7 @@ _FAST = ("proxies", "captions")
 _EMBEDDINGS = ("global_embeddings", "tag_scores")
 _GROUNDING = ("candidates", "grounded_regions", "region_embeddings", "region_matches")
 _HEAVY = ("ocr_text", "routing", "descriptions")
-PARTS: Mapping[str, _Parts] = {
+PARTS: Mapping[Option, _Parts] = {
     "A1": _Parts(("captions",), _FAST),
     "A2": _Parts(("tag_scores",), (*_FAST, *_EMBEDDINGS)),
     "A3": _Parts(("tag_scores", "grounded_regions"), (*_FAST, *_EMBEDDINGS, *_GROUNDING), regions=True),
@@ -57,8 +54,7 @@ PARTS: Mapping[str, _Parts] = {
 def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Sequence[OptionTables]:
     """The options that the lake has everything for, in the order of the ladder."""
     found = []
-    for option in OPTIONS:
-        parts = PARTS[option]
+    for option, parts in PARTS.items():
         if not all(bench.lake.folders(table) for table in parts.tables):
             continue
         predictions = ranked_tags(bench, option)
@@ -68,29 +64,21 @@ def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Seq
     return found
 
 
-def ranked_tags(bench: Workbench, option: str) -> pa.Table | None:
-    """(id, concept_id, score) of the tags that an option would give; None where nothing can say it.
-
-    The fusion of a subset of sources belongs here, and nowhere else.
-    """
-    if option == "A1":
-        return _keywords(bench.lake)
-    if option == "A2":
-        return from_lake.embedding_scores(bench.lake)
-    if option == "B3" and bench.tier.option == "B3":
+def ranked_tags(bench: Workbench, option: Option) -> pa.Table | None:
+    """(id, concept_id, score) of the tags that an option would give of what is in the lake."""
+    if option == bench.tier.option:
         return from_lake.final_tags(bench.lake)
-    return None
+    fused = fused_as(bench, option)
+    pairs = fused.select(["id", "concept_id", "probability"]).rename_columns(["id", "concept_id", "score"])
+    evaluated = bench.lake.read("ground_truth_images", columns=["id"])["id"].combine_chunks()
+    known = pc.and_(pc.is_in(pairs["id"], evaluated), pc.is_valid(pairs["concept_id"]))
+    return pairs.filter(known)
 
 
 def found_regions(lake: Lake) -> pa.Table:
     """`grounded_regions` of the evaluated images, each region once, as `grounding.match_regions` takes them."""
     with lake.connect() as sql:
         return sql.sql(_REGIONS).to_arrow_table()
-
-
-def _keywords(lake: Lake) -> pa.Table:
-    with lake.connect() as sql:
-        return sql.sql(_KEYWORDS).to_arrow_table()
 
 
 def _seconds(stages: Sequence[str], throughput: Mapping[str, Throughput]) -> float | None:

@@ -112,10 +112,7 @@ def _parts(report: view.LongTailReport) -> str:
         return ""
     return _table(
         ("Masks and texts", "", "95 % interval", ""),
-        (
-            (card.title, f"**{card.value}**", view.interval(card.ci95) if card.ci95 else "", card.note)
-            for card in cards
-        ),
+        ((card.title, f"**{card.value}**", card.range, card.note) for card in cards),
     )
 
 

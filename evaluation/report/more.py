@@ -8,7 +8,7 @@ from evaluation.captions import NamedObjects
 from evaluation.figures import TagEvaluation
 from evaluation.grounding import GroundingFigure
 from evaluation.ladder import BASE_OPTION, LADDER_K
-from evaluation.report.view import BAND_ORDER, NBSP, LongTailReport, percent, signed_points
+from evaluation.report.view import BAND_ORDER, NBSP, LongTailReport, interval, percent, signed_points
 
 HEAVY = "heavy"
 OPTION_NAMES = {
@@ -36,7 +36,8 @@ class PartCard:
 
     title: str
     value: str
-    ci95: Interval | None
+    range: str
+    """the interval, empty where there is none"""
     note: str
 
 
@@ -65,20 +66,28 @@ def part_cards(report: LongTailReport) -> list[PartCard]:
     figures, cards = report.figures, []
     if figures.masks:
         note = f"mean over {figures.masks.support:,} regions that match a true one and have a mask"
-        cards.append(PartCard("Mask IoU", f"{figures.masks.mean_iou:.3f}", figures.masks.ci95, note))
+        bounds = figures.masks.ci95
+        range_ = f"{bounds.low:.3f} to {bounds.high:.3f}" if bounds else ""
+        cards.append(PartCard("Mask IoU", f"{figures.masks.mean_iou:.3f}", range_, note))
     if (named := figures.captions) and named.object_recall is not None:
         note = f"of {named.objects:,} objects in {named.texts:,} images, named by the caption"
-        cards.append(PartCard("Objects named", percent(named.object_recall), named.recall_ci95, note))
+        cards.append(PartCard("Objects named", percent(named.object_recall), _range(named.recall_ci95), note))
     if named and named.hallucination_rate is not None:
         note = f"of {named.mentions:,} objects that captions name, not there"
-        interval_ = named.hallucination_ci95
-        cards.append(PartCard("Objects invented", percent(named.hallucination_rate), interval_, note))
+        range_ = _range(named.hallucination_ci95)
+        cards.append(PartCard("Objects invented", percent(named.hallucination_rate), range_, note))
     if valid := figures.schema_valid:
         note = f"of {valid.support:,} descriptions fit the schema at the first answer"
-        cards.append(PartCard("Valid descriptions", percent(valid.value), valid.ci95, note))
+        cards.append(PartCard("Valid descriptions", percent(valid.value), _range(valid.ci95), note))
     if ocr := figures.ocr:
-        cards.append(PartCard("Signs read", percent(ocr.value), ocr.ci95, f"of {ocr.support:,} signs"))
+        cards.append(
+            PartCard("Signs read", percent(ocr.value), _range(ocr.ci95), f"of {ocr.support:,} signs")
+        )
     return cards
+
+
+def _range(bounds: Interval | None) -> str:
+    return interval(bounds) if bounds else ""
 
 
 def ladder_verdict(report: LongTailReport) -> str:

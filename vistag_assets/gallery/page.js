@@ -17,7 +17,7 @@
     card.classList.remove("busy");
   };
 
-  // Names of regions on one spot go below each other; at the upper edge they hang inside the picture.
+  // Names of regions on one spot go above each other; where the upper edge is near, below, inside the picture.
   const stackTips = (card) => {
     const taken = [];
     for (const tip of card.querySelectorAll(".tip.lit")) {
@@ -27,13 +27,15 @@
       let place = tip.getBoundingClientRect();
       const over = place.right - frame.right;
       if (over > 0) tip.style.marginLeft = `${-over}px`;
-      let down = 0;
       const hit = () => taken.find((t) => t.left < place.right && place.left < t.right && t.top < place.bottom - 1 && place.top < t.bottom - 1);
       place = tip.getBoundingClientRect();
+      let shift = 0, up = !tip.classList.contains("low");
       for (let other = hit(); other; other = hit()) {
-        down += other.bottom - place.top;
-        tip.style.marginTop = `${down}px`;
+        shift += up ? other.top - place.bottom : other.bottom - place.top;
+        if (up && place.top + other.top - place.bottom < frame.top) { up = false; shift = 0; }
+        tip.style.marginTop = `${shift}px`;
         place = tip.getBoundingClientRect();
+        if (!up && shift > frame.height) break;
       }
       taken.push(place);
     }
