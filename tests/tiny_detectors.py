@@ -35,6 +35,7 @@ from transformers import (
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz -'"
 OWLV2_TEXT_LENGTH = 16
+FLORENCE2_TEXT_LENGTH = 64
 
 
 def letter_tokenizer(specials: list[str], begin: str, end: str, **named: str) -> PreTrainedTokenizerFast:
@@ -103,7 +104,7 @@ def swin() -> SwinConfig:
 
 
 def save_tiny_grounding_dino(directory: Path, seed: int = 0, mm: bool = False) -> Path:
-    """64 to 96 px, two layers of 32, 20 queries, sentences of 64 tokens."""
+    """96 to 192 px, two layers of 32, 20 queries, sentences of 64 tokens."""
     torch.manual_seed(seed)
     config = (MMGroundingDinoConfig if mm else GroundingDinoConfig)(
         backbone_config=swin(),
@@ -132,7 +133,7 @@ def save_tiny_grounding_dino(directory: Path, seed: int = 0, mm: bool = False) -
         )  # a dot product: 1.0 everywhere otherwise
         _spread_boxes(model)
     model.save_pretrained(directory)
-    pixels = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+    pixels = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 192})
     GroundingDinoProcessor(image_processor=pixels, tokenizer=bert_tokenizer()).save_pretrained(directory)
     return directory
 
@@ -163,7 +164,7 @@ def save_tiny_omdet_turbo(directory: Path, seed: int = 0) -> Path:
         backbone_config=swin(),
         text_config=CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=32,
+            hidden_size=48,
             intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=2,
@@ -174,10 +175,10 @@ def save_tiny_omdet_turbo(directory: Path, seed: int = 0) -> Path:
         ),
         image_size=64,
         apply_layernorm_after_vision_backbone=False,
-        text_projection_in_dim=32,
-        text_projection_out_dim=32,
+        text_projection_in_dim=48,
+        text_projection_out_dim=48,
         task_encoder_hidden_dim=64,
-        class_embed_dim=32,
+        class_embed_dim=48,
         num_queries=20,
         encoder_hidden_dim=32,
         vision_features_channels=(32, 32, 32),
@@ -224,7 +225,7 @@ def save_tiny_florence2(directory: Path, seed: int = 0) -> Path:
             decoder_attention_heads=2,
             encoder_ffn_dim=64,
             decoder_ffn_dim=64,
-            max_position_embeddings=300,
+            max_position_embeddings=FLORENCE2_TEXT_LENGTH,
             bos_token_id=0,
             pad_token_id=1,
             eos_token_id=2,
@@ -240,5 +241,9 @@ def save_tiny_florence2(directory: Path, seed: int = 0) -> Path:
     with torch.no_grad():
         features = model.get_image_features(torch.zeros(1, 3, 64, 64)).pooler_output
     pixels.image_seq_length = features.shape[1]
-    Florence2Processor(image_processor=pixels, tokenizer=tokenizer).save_pretrained(directory)
+    Florence2Processor(
+        image_processor=pixels,
+        tokenizer=tokenizer,
+        post_processor_config={"description_with_bboxes_or_polygons": {}},
+    ).save_pretrained(directory)
     return directory

@@ -27,7 +27,10 @@ REGION_MATCHES = pa.schema(
 CONFIRMED_FROM = 0.5
 """More likely than not, by the calibration of the encoder."""
 REJECTED_BELOW = 0.05
-"""One in twenty. Thresholds on a probability hold for every encoder, as far as its calibration does."""
+"""One in twenty. Of crops without background in the demo, 2 of 104 true objects are below and 83 of 84 names of a neighbour.
+
+Thresholds on a probability hold for every encoder, as far as its calibration does.
+"""
 NO_CONCEPT = -1
 
 

@@ -82,7 +82,7 @@ class Florence2Detector:
             **inputs,
             do_sample=False,
             num_beams=1,
-            max_new_tokens=_MAX_NEW_TOKENS,
+            max_new_tokens=min(_MAX_NEW_TOKENS, model.config.text_config.max_position_embeddings - 1),
             return_dict_in_generate=True,
             output_logits=True,
         )
@@ -93,13 +93,16 @@ class Florence2Detector:
 
     @cached_property
     def _bin_of(self) -> dict[int, int]:
-        tokenizer = self._checkpoint.processor.tokenizer
-        ids = tokenizer.convert_tokens_to_ids([f"<loc_{number}>" for number in range(_BINS)])
-        return {id_: number for number, id_ in enumerate(ids)}
+        return {self._vocabulary[f"<loc_{number}>"]: number for number in range(_BINS)}
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        vocabulary: dict[str, int] = self._checkpoint.processor.tokenizer.get_vocab()
+        return vocabulary
 
     def _read(self, tokens: Sequence[int], logprobs: Sequence[float], index: int, phrase: str) -> Detections:
-        polygon = self._checkpoint.processor.tokenizer.convert_tokens_to_ids("<poly>")
-        corners, scores = read_locations(tokens, logprobs, self._bin_of, outlines=polygon in tokens)
+        outlines = self._vocabulary.get("<poly>") in tokens
+        corners, scores = read_locations(tokens, logprobs, self._bin_of, outlines)
         boxes, inside = clip(from_corners(corners))
         keep = inside & (scores >= self.spec.min_score)
         kept = scores[keep]
