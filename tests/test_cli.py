@@ -166,7 +166,7 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         assert len(children) >= 2
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(120)
     assert process.returncode == 0
     assert "supersede" not in log.read_text()
     wait_for(lambda: not any(alive(child) for child in children))
@@ -180,7 +180,7 @@ def served_assets(port: int) -> set[str]:
         return {node["assetKey"]["path"][0] for node in json.load(answer)["data"]["assetNodes"]}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

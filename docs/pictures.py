@@ -1,0 +1,72 @@
+"""Draw the pictures of the README and the docs from the home of the last `make demo`. Run by `make pictures`."""
+
+import os
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from playwright.sync_api import sync_playwright
+
+from resources.home import Home
+from resources.images import open_proxy
+from resources.workbench import open_workbench
+from vistag_assets.tags import best_tags
+
+HERE = Path(__file__).parent / "images"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+TILE_PX, LINE_PX, COLUMNS, ROWS, TAGS = 300, 21, 4, 2, 5
+PAPER, INK, FOUND, MISSED = "#ffffff", "#222222", "#00664d", "#a23b00"
+
+
+def contact_sheet(home: Home, path: Path) -> None:
+    """Images of the demo with their best tags, green where the ground truth names them or a narrower one."""
+    bench = open_workbench(home)
+    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    truth = bench.lake.read("ground_truth").to_pylist()
+    true_tags = {
+        (row["id"], concept)
+        for row in truth
+        for concept in (row["concept_id"], *bench.taxonomy.ancestors(row["concept_id"]))
+    }
+    tile_height = TILE_PX + TAGS * LINE_PX + 26
+    sheet = Image.new("RGB", (COLUMNS * (TILE_PX + 20) + 20, ROWS * tile_height + 10), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    shown = []
+    for folder in home.folders():
+        proxies = bench.lake.read("proxies", folder.key, ["id", "path"]).slice(0, 2).to_pylist()
+        tags = best_tags(bench.lake, folder.key, [proxy["id"] for proxy in proxies], TAGS)
+        shown += [(proxy, tags[proxy["id"]]) for proxy in proxies]
+    for number, (proxy, tags_of) in enumerate(shown[: COLUMNS * ROWS]):
+        x, y = 20 + number % COLUMNS * (TILE_PX + 20), 14 + number // COLUMNS * tile_height
+        image = open_proxy(home.root, proxy["path"])
+        image.thumbnail((TILE_PX, TILE_PX))
+        sheet.paste(image, (x + (TILE_PX - image.width) // 2, y + (TILE_PX - image.height) // 2))
+        for line, tag in enumerate(tags_of):
+            right = (proxy["id"], tag.concept_id) in true_tags
+            text = f"{tag.probability:.2f}  {labels[tag.concept_id]}"
+            place = (x + 4, y + TILE_PX + 6 + line * LINE_PX)
+            draw.text(place, text, font=font, fill=FOUND if right else MISSED)
+    sheet.save(path, quality=88)
+
+
+def report_pictures(home: Home) -> None:
+    """The head of the long-tail report, light and dark, from a real browser."""
+    page_file = home.reports_dir / "long_tail.html"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme=scheme)
+            page.goto(page_file.resolve().as_uri())
+            page.wait_for_timeout(1500)
+            page.screenshot(path=HERE / f"report-{scheme}.png")
+        browser.close()
+
+
+def main() -> None:
+    HERE.mkdir(exist_ok=True)
+    home = Home.resolve(None)
+    contact_sheet(home, HERE / "tags.jpg")
+    report_pictures(home)
+
+
+if __name__ == "__main__":
+    main()
