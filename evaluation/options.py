@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from evaluation import from_lake
 from evaluation.figures import Throughput
 from evaluation.ladder import OptionTables
 from resources.lake import Lake
@@ -22,6 +20,12 @@ from vistag_assets.fused_tag_stages import fused_as
 _REGIONS = """
 select distinct on (id, region_id) id, region_id, concept_id, bbox, score
 from grounded_regions semi join ground_truth_images using (id) order by id, region_id
+"""
+
+
+_FUSED = """
+select id, concept_id, max(probability)::double as score
+from fused semi join ground_truth_images using (id) where concept_id is not null group by all order by all
 """
 
 
@@ -57,22 +61,18 @@ def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Seq
     for option, parts in PARTS.items():
         if not all(bench.lake.folders(table) for table in parts.tables):
             continue
-        predictions = ranked_tags(bench, option)
-        if predictions is not None:
-            regions = found_regions(bench.lake) if parts.regions else None
-            found.append(OptionTables(option, predictions, regions, _seconds(parts.stages, throughput)))
+        regions = found_regions(bench.lake) if parts.regions else None
+        seconds = _seconds(parts.stages, throughput)
+        found.append(OptionTables(option, ranked_tags(bench, option), regions, seconds))
     return found
 
 
-def ranked_tags(bench: Workbench, option: Option) -> pa.Table | None:
+def ranked_tags(bench: Workbench, option: Option) -> pa.Table:
     """(id, concept_id, score) of the tags that an option would give of what is in the lake."""
-    if option == bench.tier.option:
-        return from_lake.final_tags(bench.lake)
     fused = fused_as(bench, option)
-    pairs = fused.select(["id", "concept_id", "probability"]).rename_columns(["id", "concept_id", "score"])
-    evaluated = bench.lake.read("ground_truth_images", columns=["id"])["id"].combine_chunks()
-    known = pc.and_(pc.is_in(pairs["id"], evaluated), pc.is_valid(pairs["concept_id"]))
-    return pairs.filter(known)
+    with bench.lake.connect() as sql:
+        sql.register("fused", fused)
+        return sql.sql(_FUSED).to_arrow_table()
 
 
 def found_regions(lake: Lake) -> pa.Table:

@@ -290,7 +290,8 @@ def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]
     labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
     for folder in folders[:SHOWN_IMAGES]:
         images = bench.lake.read("images", folder.key, ["id", "path"]).slice(0, a_folder).to_pylist()
-        tags = best_tags(bench.lake, folder.key, [image["id"] for image in images], SHOWN_TAGS)
+        table = "tags" if bench.lake.exists("tags", folder.key) else "tag_scores"
+        tags = best_tags(bench.lake, folder.key, [image["id"] for image in images], SHOWN_TAGS, table)
         for image in images[: SHOWN_IMAGES - len(examples)]:
             best = tags[image["id"]]
             examples[image["path"]] = [f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best]

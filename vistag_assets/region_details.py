@@ -171,7 +171,7 @@ def _per_folder(
         said = {
             **row_count(bench.lake.read(table, key, ["id"]).num_rows),
             "images_kept": stats.kept,
-            "images_computed": stats.computed,
+            "computed": stats.computed,
             "images_resumed": stats.resumed,
             "images_dropped": stats.dropped,
         }

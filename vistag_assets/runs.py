@@ -44,6 +44,8 @@ class TagOutcome:
     """What a tagging run did. `images_per_second`, of the model, is None where it had nothing to do."""
 
     folders: tuple[FolderOutcome, ...]
+    computed: Mapping[str, int]
+    """Asset -> images it had to do something for, where there were any."""
     phrases_embedded: int
     images_per_second: float | None
     device: str
@@ -144,6 +146,11 @@ def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcess
             )
             for folder in folders
         ),
+        computed={
+            asset: images
+            for asset, partitions in of.items()
+            if (images := sum(made.get("computed", 0) for made in partitions.values()))
+        },
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
         images_per_second=sum(embedding_runs.values()) / seconds if seconds else None,
         device=next(iter(of["global_embeddings"].values()))["device"],
