@@ -180,7 +180,7 @@ def served_assets(port: int) -> set[str]:
         return {node["assetKey"]["path"][0] for node in json.load(answer)["data"]["assetNodes"]}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

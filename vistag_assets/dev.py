@@ -37,7 +37,8 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
         "the web server": ["dagster-webserver", "-m", _MODULE, "-h", HOST, "-p", str(port)],
         "the daemon": ["dagster-daemon", "run", "-m", _MODULE],
     }
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell has it ignored in what it starts in the background
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, (program, *arguments) in commands.items():
@@ -51,7 +52,8 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         _stop(processes)
 
 
