@@ -50,10 +50,10 @@ TAGS = pa.schema(
 
 SOURCES_OF_OPTION: Mapping[Option, frozenset[Source]] = {
     "A1": frozenset({"vlm"}),
-    "A2": frozenset({"vlm", "global", "ocr"}),
-    "A3": frozenset({"vlm", "global", "ocr", "regions"}),
+    "A2": frozenset({"global"}),
+    "A3": frozenset({"global", "ocr", "regions"}),
     "B1": frozenset({"vlm"}),
-    "B2": frozenset({"vlm", "global", "ocr"}),
+    "B2": frozenset({"global"}),
     "B3": frozenset({"vlm", "global", "ocr", "regions"}),
 }
 
