@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test dev train-encoder pictures clean
+.PHONY: demo test dev train-encoder train-vlm pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -20,6 +20,10 @@ dev: $(VENV)/.installed
 train-encoder: $(VENV)/.installed
 	$(BIN)/python -m demo.train_encoder
 	$(BIN)/python -m demo.export_encoder
+
+train-vlm: $(VENV)/.installed
+	$(BIN)/python -m demo.train_vlm
+	$(BIN)/python -m demo.export_vlm
 
 # The pictures of the README, from the last `make demo`; needs a Chromium ($$CHROMIUM, else /usr/bin/chromium).
 pictures: $(VENV)/.installed-dev
