@@ -18,6 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, SiglipConfi
 from demo.chat import chat_processor, train_chat_tokenizer
 from demo.export_encoder import CHECKPOINT as ENCODER
 from demo.language import Region, description_problem, label_text, mentions
+from demo.train_encoder import IMAGE_PX
 from demo.train_vlm import ANSWER_TOKENS, Recipe, build_model, named_objects
 from demo.world.render import Picture, render
 from demo.world.scene import OBJECTS, SceneSampler, SceneSpec, Split, object_tags
@@ -45,21 +46,25 @@ world and four prompts (`resources/vlms/prompts.py`), and nothing else: of real 
 """
 
 
-def save_checkpoint(folder: Path, recipe: Recipe, encoder: Path, out: Path) -> int:
-    """Write the trained LLaVA of `folder` with its processor, weights as float16; returns the number of parameters."""
-    tokenizer = train_chat_tokenizer([], folder / "tokenizer", recipe.vocabulary)
-    vision = SiglipConfig.from_pretrained(encoder).vision_config.to_dict()
-    model = build_model(recipe, tokenizer, vision)
+def save_checkpoint(folder: Path, encoder: Path, out: Path) -> tuple[Recipe, int]:
+    """Write the trained LLaVA of `folder` with its processor, weights as float16.
+
+    Returns the recipe that the run ended by and the number of parameters.
+    """
     stored = torch.load(folder / "state.pt", weights_only=True)
+    recipe = Recipe(**stored["recipe"])
     if stored["step"] != recipe.steps:
         raise SystemExit(
             f"{folder / 'state.pt'} stands at step {stored['step']} of {recipe.steps}: finish demo.train_vlm first"
         )
+    tokenizer = train_chat_tokenizer([], folder / "tokenizer", recipe.vocabulary)
+    vision = SiglipConfig.from_pretrained(encoder).to_dict()["vision_config"]
+    model = build_model(recipe, tokenizer, vision)
     model.load_state_dict(stored["model"])
     out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(out)
     chat_processor(tokenizer, vision["image_size"], vision["patch_size"]).save_pretrained(out)
-    return sum(p.numel() for p in model.parameters())
+    return recipe, sum(p.numel() for p in model.parameters())
 
 
 @torch.inference_mode()
@@ -189,12 +194,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     parser.add_argument("--scenes", type=int, default=300, help="held-out scenes behind the figures")
     arguments = parser.parse_args()
-    recipe = Recipe()
-    parameters = save_checkpoint(arguments.pool / "vlm", recipe, arguments.encoder, arguments.out)
+    recipe, parameters = save_checkpoint(arguments.pool / "vlm", arguments.encoder, arguments.out)
     figures = measure(arguments.out, arguments.scenes)
     card = MODEL_CARD.format(
         parameters=parameters / 1e6,
-        image_px=SiglipConfig.from_pretrained(arguments.encoder).vision_config.image_size,
+        image_px=IMAGE_PX,
         layers=recipe.text_layers,
         width=recipe.text_width,
         train_scenes=recipe.train_scenes,

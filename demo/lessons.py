@@ -122,10 +122,8 @@ def _cut(
     left, top, right, bottom = rng.uniform(0, CROP_MARGIN, 4) * (w, h, w, h)
     x0, y0 = max(0, round(x - left)), max(0, round(y - top))
     crop = pixels[y0 : round(y + h + bottom), x0 : round(x + w + right)]
-    shrinks = min(crop.shape[:2]) > IMAGE_PX
-    return cv2.resize(
-        crop, (IMAGE_PX, IMAGE_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
+    how = cv2.INTER_AREA if min(crop.shape[:2]) > IMAGE_PX else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop, (IMAGE_PX, IMAGE_PX), interpolation=how), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Train the bundled vision-language model: a small LLaVA, on the procedural world.
 
 Run it with `make train-vlm`, after the encoder is there: its vision tower is where this one begins. One seed,
-resumable, and every batch depends on (seed, step) alone. The language model is a Llama with fresh weights. The loss is
+resumable, and every batch depends on (seed, step) alone. The language model is a Llama with fresh weights; scenes are
+drawn almost evenly at first, from step `lean_from` on with odds of (rank of an object)^-`lean`, nearer to a corpus. The loss is
 that of the answers' own tokens, summed over an answer, so that a long description of few facts counts no more than
 its facts. A picture is read once for all that is asked about it (`demo.lessons.Sheet`).
 
@@ -36,7 +37,7 @@ from demo.language import Speaker, description_problem, mentions, mirrored
 from demo.lessons import IGNORED, Exchange, Scribe, Sheet, Teacher, build_crops
 from demo.pool import PoolRecipe, build_pool
 from demo.train_encoder import pixels
-from demo.world.scene import OBJECTS, SceneSpec, Split
+from demo.world.scene import OBJECTS, SceneSpec, Split, drawable_concepts
 from resources.vlms import prompts
 from taxonomy import Taxonomy, starter_taxonomy
 
@@ -44,6 +45,7 @@ LESSONS = ("told", "described", "cropped")
 FIGURES = ("object_recall", "absent_share", "tag_recall", "valid_descriptions", "right_crops")
 LOG_COLUMNS = ("step", "images", "images_per_second", "pace", *(f"{name}_loss" for name in LESSONS), *FIGURES)
 ANSWER_TOKENS = 320
+SAVE_EVERY = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,11 @@ class Recipe:
     told_weight: float = 1.0
     described_weight: float = 0.5
     cropped_weight: float = 0.5
-    steps: int = 1_900
-    frozen_steps: int = 1_200
-    cooldown_steps: int = 1_200
+    steps: int = 2_400
+    frozen_steps: int = 2_400
+    cooldown_steps: int = 1_600
+    lean_from: int = 1_200
+    lean: float = 0.4
     described_from: int = 300
     warmup_steps: int = 50
     learning_rate: float = 1.5e-3
@@ -105,7 +109,7 @@ def build_model(
     config = LlavaConfig(
         vision_config=vision | {"vision_use_head": False},
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_token_index=tokenizer.get_vocab()[IMAGE],
         image_seq_length=(vision["image_size"] // vision["patch_size"]) ** 2,
         vision_feature_select_strategy="full",
         vision_feature_layer=-1,
@@ -155,7 +159,7 @@ def answer_loss(model: LlavaForConditionalGeneration, features: Tensor, sheet: S
 
 @torch.inference_mode()
 def greedy_answers(
-    model: LlavaForConditionalGeneration, scribe: Scribe, images: NDArray[np.uint8], prompt: str, most: int
+    model: Any, scribe: Scribe, images: NDArray[np.uint8], prompt: str, most: int
 ) -> list[str]:
     """The model's answers to one prompt about squashed images [n, h, w, 3]."""
     ids = scribe.asked(prompt)
@@ -169,6 +173,13 @@ def greedy_answers(
         )  # fmt: skip
         answers += scribe.tokenizer.batch_decode(said[:, len(ids) :], skip_special_tokens=True)
     return answers
+
+
+def leaning_odds(tags: NDArray[np.bool_], lean: float) -> NDArray[np.float64]:
+    """How often each scene [n] is drawn, sum 1: the mean over its objects of their ranks to the power of -`lean`."""
+    shown = tags[:, [drawable_concepts().index(concept) for concept in OBJECTS]]
+    odds = shown @ np.arange(1, len(OBJECTS) + 1) ** -lean / shown.sum(axis=1)
+    return np.asarray(odds / odds.sum())
 
 
 def named_objects(answers: list[str], scenes: list[SceneSpec], taxonomy: Taxonomy) -> dict[str, float]:
@@ -219,6 +230,7 @@ class Trainer:
             features = patch_features(self.model, batch)
         start_projector(self.model, features)
         self.optimisers = self._optimisers()
+        self.odds = leaning_odds(np.asarray(self.train.tags), recipe.lean)
         self.step = 0
 
     def _texts(self) -> list[str]:
@@ -270,7 +282,8 @@ class Trainer:
             batch, _ = pixels(self.crops.images[rows], rng)
             return batch, self.scribe.sheet([[(prompts.REGION, self.crops.phrases[row])] for row in rows])
         count = r.told_images if name == "told" else r.described_images
-        rows = rng.choice(r.train_scenes, count, replace=False)
+        odds = self.odds if self.step >= r.lean_from else None
+        rows = rng.choice(r.train_scenes, count, replace=False, p=odds)
         batch, (*_, flipped) = pixels(self.train.images[rows], rng)
         ask = self.teacher.told if name == "told" else self.teacher.described
         pages: list[list[Exchange]] = [ask(scene, rng) for scene in self._scenes(rows, flipped)]
@@ -330,6 +343,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step,
+            "recipe": asdict(self.recipe),
         }
         part = self.folder / "state.part"
         torch.save(state, part)
@@ -349,10 +363,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for field in fields(Recipe):
-        if field.name in ("steps", "frozen_steps", "cooldown_steps"):
-            parser.add_argument(
-                f"--{field.name.replace('_', '-')}", type=int, default=getattr(Recipe(), field.name)
-            )
+        default = getattr(Recipe(), field.name)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument(
         "--pool", type=Path, default=Path("demo/.pool"), help="where rendered scenes and the state are kept"
     )
@@ -361,11 +373,7 @@ def main() -> None:
     parser.add_argument("--check-every", type=int, default=250)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    recipe = Recipe(
-        steps=arguments.steps,
-        frozen_steps=arguments.frozen_steps,
-        cooldown_steps=arguments.cooldown_steps,
-    )
+    recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
     trainer = Trainer(recipe, arguments.pool, arguments.encoder, arguments.workers)
     if (trainer.folder / "state.pt").exists():
         trainer.resume()
@@ -381,8 +389,9 @@ def main() -> None:
         mark, losses = time.monotonic(), []
         while trainer.step < recipe.steps:
             losses.append(trainer.advance())
-            if trainer.step % 25 == 0:
-                print(trainer.step, np.mean(losses[-25:], axis=0).round(3), flush=True)
+            if trainer.step % SAVE_EVERY == 0:
+                trainer.save()
+                print(trainer.step, np.mean(losses[-SAVE_EVERY:], axis=0).round(3), flush=True)
             if trainer.step % arguments.check_every == 0 or trainer.step == recipe.steps:
                 speed = len(losses) * pictures / (time.monotonic() - mark)
                 means = np.mean(losses, axis=0)

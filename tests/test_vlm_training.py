@@ -1,6 +1,6 @@
 """The training of the demo VLM: sheets are what the chat template writes, and a resumed run is the same run."""
 
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +184,7 @@ def test_an_exported_checkpoint_answers_as_the_trained_model_does(tmp_path: Path
     while trainer.step < TINY.steps:
         trainer.advance()
     trainer.save()
-    save_checkpoint(trainer.folder, TINY, encoder, tmp_path / "out")
+    assert save_checkpoint(trainer.folder, encoder, tmp_path / "out")[0] == TINY
     processor = AutoProcessor.from_pretrained(tmp_path / "out")
     model = AutoModelForImageTextToText.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
     square = np.asarray(trainer.validate.images[:2])[:, 8:168, 8:168]
@@ -213,7 +213,6 @@ def test_an_exported_checkpoint_answers_as_the_trained_model_does(tmp_path: Path
 
 
 def test_export_refuses_an_unfinished_run(tmp_path: Path, encoder: Path) -> None:
-    torch.save({"step": 1, "model": {}}, tmp_path / "state.pt")
-    train_chat_tokenizer(["a bowl"], tmp_path / "tokenizer", 400)
-    with pytest.raises(SystemExit, match="step 1 of 5"):
-        save_checkpoint(tmp_path, replace(TINY, steps=5), encoder, tmp_path / "out")
+    torch.save({"step": 1, "model": {}, "recipe": asdict(TINY)}, tmp_path / "state.pt")
+    with pytest.raises(SystemExit, match="step 1 of 4"):
+        save_checkpoint(tmp_path, encoder, tmp_path / "out")
