@@ -143,7 +143,11 @@ def measure(checkpoint: Path, count: int) -> dict[str, float]:
     parsed = [
         json.loads(answer) if good else {"claims": []} for answer, good in zip(described, valid, strict=True)
     ]
-    words = [len(" ".join(claim["text"] for claim in answer["claims"]).split()) for answer in parsed]
+    words = [
+        len(" ".join(claim["text"] for claim in answer["claims"]).split())
+        for answer, good in zip(parsed, valid, strict=True)
+        if good
+    ] or [0]
     said_tags = [mentions(line, taxonomy) for line in tags]
     kinds = frozenset(OBJECTS)
     figures = {
