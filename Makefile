@@ -21,6 +21,10 @@ train-encoder: $(VENV)/.installed
 	$(BIN)/python -m demo.train_encoder
 	$(BIN)/python -m demo.export_encoder
 
+train-vlm: $(VENV)/.installed
+	$(BIN)/python -m demo.train_vlm
+	$(BIN)/python -m demo.export_vlm
+
 train-detector: $(VENV)/.installed
 	$(BIN)/python -m demo.train_detector
 	$(BIN)/python -m demo.export_detector
