@@ -36,13 +36,13 @@ class Marked:
 def draw_regions(image: Image.Image, regions: Sequence[Marked]) -> Image.Image:
     """A copy of the picture with the regions in it; the best are drawn last, so that they lie on top.
 
-    A label that would cover another one moves down until it is free, so regions that share a box stack theirs.
+    A label that would cover another one moves on until it is free, so regions that share a box stack theirs.
     """
     picture = image.convert("RGB")
     draw = ImageDraw.Draw(picture)
     side = max(picture.size)
     line = max(2, side // 250)
-    font = ImageFont.load_default(size=max(11, side // 45))
+    font = _font(max(11, side // 45))
     ordered = sorted(regions, key=lambda region: (region.score, region.label))
     for region in ordered:
         draw.rectangle(_corners(region.bbox, picture.size), outline=_colour(region), width=line)
@@ -54,6 +54,13 @@ def draw_regions(image: Image.Image, regions: Sequence[Marked]) -> Image.Image:
         draw.rectangle(place, fill=_colour(region))
         draw.text((place[0] + line, place[1]), text, fill="white", font=font)
     return picture
+
+
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size_px)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow was built without FreeType, so labels cannot be drawn: install its wheel")
+    return font
 
 
 def _colour(region: Marked) -> str:
@@ -69,24 +76,28 @@ def _corners(bbox: Sequence[float], size: tuple[int, int]) -> Box:
 def _free_place(
     region: Marked,
     text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: ImageFont.FreeTypeFont,
     padding: int,
     size: tuple[int, int],
     taken: Sequence[Box],
 ) -> Box:
-    """Where the label goes: above its box if there is room, else from its top edge down; inside the picture."""
-    left, top, _, _ = _corners(region.bbox, size)
-    extent = font.getbbox(text)
-    width, height = extent[2] + 2 * padding, extent[3] + padding
+    """Where the label goes: from its box upwards, else from below it downwards, else inside from its top."""
+    left, top, _, bottom = _corners(region.bbox, size)
+    width, height = font.getlength(text) + 2 * padding, float(sum(font.getmetrics()))
     left = max(0.0, min(left, size[0] - width))
-    first = top - height if top >= height else top
-    at = first
-    while at + height <= size[1]:
-        place = (left, at, left + width, at + height)
-        blocking = [other for other in taken if _overlap(place, other)]
-        if not blocking:
-            return place
-        at = max(other[3] for other in blocking) + 1
+    for first, step in ((top - height, -1), (bottom, 1), (top, 1)):
+        at = first
+        while 0 <= at <= size[1] - height:
+            place = (left, at, left + width, at + height)
+            blocking = [other for other in taken if _overlap(place, other)]
+            if not blocking:
+                return place
+            at = (
+                max(other[3] for other in blocking) + 1
+                if step > 0
+                else min(o[1] for o in blocking) - height - 1
+            )
+    first = max(0.0, min(top, size[1] - height))
     return (left, first, left + width, first + height)
 
 
