@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from demo.world.render import render
 from demo.world.scene import SceneSampler, SceneSpec, Split, drawable_concepts
 
+IMAGE_PX = 176
+OWNER_PX = 44
 MAX_THINGS = 5
 RENDER_PX = 288
 CHUNK = 250
@@ -29,8 +31,8 @@ class PoolRecipe:
     count: int
     flatness: float
     closeup_every: int = 0
-    image_px: int = 176
-    owner_px: int = 44
+    image_px: int = IMAGE_PX
+    owner_px: int = OWNER_PX
     padded: bool = False
 
     def scene(self, index: int) -> SceneSpec:

@@ -24,9 +24,10 @@ from resources.workbench import Settings, Workbench, open_workbench, write_setti
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets import language_stages as stages
 from vistag_assets.boxes import Region, cited_regions, distinct_boxes, iou
-from vistag_assets.describing import Known, describe
+from vistag_assets.describing import CheckedClaim, Known, describe
 from vistag_assets.phrases import Labels, caption_problems, keywords, sentences, without_opener
 from vistag_assets.progress import Meter
+from vistag_assets.quotes import requoted
 from vistag_assets.repair import adds_no_fact, salvaged, tidied
 from vistag_assets.runs import find_library
 from vistag_assets.stages import ingest
@@ -302,7 +303,7 @@ def test_what_cannot_be_mended_is_told_by_the_caption_alone(answer: str) -> None
     told = describe(answer, finished=True, known=KNOWN, labels=LABELS, words=WORDS)
     assert told.description == KNOWN.caption
     assert told.problems == ("from_caption",)
-    assert told.claims[0].flags == ("uncited",)
+    assert (told.claims[0].flags, told.claims[0].region_ids) == ((), (BOWL.region_id,))
     silent = describe(answer, finished=True, known=Known({}, "", (), frozenset()), labels=LABELS, words=WORDS)
     assert (silent.description, silent.claims, silent.json) == ("", (), None)
     assert silent.problems == ("from_caption", "words", "empty")
@@ -512,11 +513,41 @@ def test_text_in_a_picture_is_told_to_the_model_and_changes_its_rows_only(
     write_ocr(bench, "ROOM 4", "No\nflash")
     assert run(bench) == [1, 0, 1]
     assert f"1:{with_text(CAPTION, ['ROOM 4', 'No flash'])}" in asked
-    assert (
-        "1:Write a catalogue description of this photograph as JSON.\nRegions: r1 bowl; r2 chair\n"
-        in asked[-1]
+    assert asked[-1] == (
+        "1:Write a catalogue description of this photograph as JSON."
+        "\nText in the picture: ROOM 4; No flash\nRegions: r1 bowl; r2 chair"
     )
-    assert asked[-1].endswith("Text in the picture: ROOM 4; No flash")
+
+
+CHAIR = Region("0123456789ab-r2", "chair", "chair", (0.5, 0.1, 0.4, 0.6), 0.8)
+
+
+def told(claim: str, *regions: str) -> CheckedClaim:
+    answer = json.dumps(
+        {
+            "title": "Things",
+            "claims": [{"aspect": "subject", "text": claim, "regions": list(regions)}],
+            "tags": ["bowl"],
+        }
+    )
+    known = Known({"r1": BOWL, "r2": CHAIR}, "A bowl and a chair.", ("ANNO 1677",), frozenset())
+    return describe(answer, finished=True, known=known, labels=LABELS, words=WORDS).claims[0]
+
+
+def test_a_claim_is_cited_by_the_regions_that_it_names() -> None:
+    right = told("A bowl stands on the left.", "r1")
+    assert (right.region_ids, right.flags) == ((BOWL.region_id,), ())
+    wrong = told("A bowl stands on the left.", "r2")
+    assert (wrong.region_ids, wrong.flags) == ((BOWL.region_id,), ("wrong_region",))
+    silent = told("A bowl and a chair stand together.")
+    assert (silent.region_ids, silent.flags) == ((BOWL.region_id, CHAIR.region_id), ())
+
+
+def test_a_quotation_is_what_was_read() -> None:
+    assert told("A bowl beside the label 'ANNO 1790'.").text == "A bowl beside the label 'ANNO 1677'."
+    assert requoted("a label reading 'ANNO 1790'", ()) == "a label reading 'ANNO 1790'"
+    assert requoted("reads 'anno-1677'", ("ANNO 1677",)) == "reads 'anno-1677'"
+    assert requoted("the potter's mark 'CASE 4'", ("ROOM 9", "CASE 44")) == "the potter's mark 'CASE 44'"
 
 
 def test_the_heavy_lane_describes_what_routing_sends_there(bench: Workbench, asked: list[str]) -> None:

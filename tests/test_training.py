@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from demo.export_encoder import Line, fit_calibration, fit_line, save_checkpoint
-from demo.pool import PoolRecipe
+from demo.pool import IMAGE_PX as POOL_PX
+from demo.pool import OWNER_PX
 from demo.train_encoder import (
     IMAGE_PX,
     PATCH_PX,
@@ -45,28 +46,24 @@ def _weights(trainer: Trainer) -> torch.Tensor:
 
 
 def test_patches_belong_to_the_thing_under_their_centre() -> None:
-    owners = np.zeros((1, PoolRecipe.owner_px, PoolRecipe.owner_px), np.uint8)
-    owners[0, : PoolRecipe.owner_px // 2, : PoolRecipe.owner_px // 2] = 3
-    upright = patch_owners(owners, (PoolRecipe.image_px, 0, 0, False), PoolRecipe.image_px, GRID).reshape(
-        GRID, GRID
-    )
+    owners = np.zeros((1, OWNER_PX, OWNER_PX), np.uint8)
+    owners[0, : OWNER_PX // 2, : OWNER_PX // 2] = 3
+    upright = patch_owners(owners, (POOL_PX, 0, 0, False), POOL_PX, GRID).reshape(GRID, GRID)
     assert (upright[: GRID // 2, : GRID // 2] == 3).all()
     assert (upright == 3).sum() == (GRID // 2) ** 2
-    mirrored = patch_owners(owners, (PoolRecipe.image_px, 0, 0, True), PoolRecipe.image_px, GRID).reshape(
-        GRID, GRID
-    )
+    mirrored = patch_owners(owners, (POOL_PX, 0, 0, True), POOL_PX, GRID).reshape(GRID, GRID)
     assert torch.equal(mirrored, upright.flip(1))
 
 
 def test_pixels_and_owners_are_cropped_alike() -> None:
-    image = np.zeros((1, PoolRecipe.image_px, PoolRecipe.image_px, 3), np.uint8)
-    image[:, :, PoolRecipe.image_px // 2 :] = 255
-    owners = np.zeros((1, PoolRecipe.owner_px, PoolRecipe.owner_px), np.uint8)
-    owners[:, :, PoolRecipe.owner_px // 2 :] = 1
+    image = np.zeros((1, POOL_PX, POOL_PX, 3), np.uint8)
+    image[:, :, POOL_PX // 2 :] = 255
+    owners = np.zeros((1, OWNER_PX, OWNER_PX), np.uint8)
+    owners[:, :, OWNER_PX // 2 :] = 1
     for seed in range(8):
         batch, crop = pixels(image, np.random.default_rng(seed))
         shown = batch[0, 0, PATCH_PX // 2 :: PATCH_PX, PATCH_PX // 2 :: PATCH_PX] > 0
-        owned = patch_owners(owners, crop, PoolRecipe.image_px, GRID).reshape(GRID, GRID) == 1
+        owned = patch_owners(owners, crop, POOL_PX, GRID).reshape(GRID, GRID) == 1
         assert (shown == owned).float().mean() >= 0.9
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from resources.vlms.description import Claim, Description, parse_description
 from vistag_assets.boxes import Region
 from vistag_assets.phrases import Labels, word_count
+from vistag_assets.quotes import requoted
 from vistag_assets.repair import adds_no_fact, prose, salvaged, tidied
 
 SPECULATION = re.compile(
@@ -45,7 +46,8 @@ class CheckedClaim:
     text: str
     region_ids: tuple[str, ...]
     flags: tuple[str, ...]
-    """`uncited` (a subject without region), `unknown_region`, `speculation`, `unsupported:<noun>`"""
+    """`uncited` (a subject without region), `wrong_region` (the model cited one that the claim does not name),
+    `unknown_region`, `speculation`, `unsupported:<noun>`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def describe(
     is out of bounds in the end is the problem `words`.
     """
     first = parse_description(answer)
-    said = first or salvaged(answer)
+    answer = requoted(answer, known.text)
+    said = parse_description(answer) or salvaged(answer)
     told = tidied(said, words[1]) if said else None
     if told and not adds_no_fact(told, answer, labels):
         told = None
@@ -120,20 +123,38 @@ def _checked(claims: list[Claim], known: Known, labels: Labels) -> tuple[Checked
         CheckedClaim(
             claim.aspect,
             claim.text,
-            tuple(known.regions[short].region_id for short in _known_of(claim, known)),
+            tuple(known.regions[short].region_id for short in _cited(claim, known, labels)),
             _flags(claim, known, labels, supported),
         )
         for claim in claims
     )
 
 
-def _known_of(claim: Claim, known: Known) -> list[str]:
-    return [short for short in dict.fromkeys(claim.regions) if short in known.regions]
+def _named_regions(claim: Claim, known: Known, labels: Labels) -> list[str]:
+    """Short ids of the regions whose phrase the claim names."""
+    named = labels.concepts_in(claim.text)
+    return [
+        short
+        for short, region in known.regions.items()
+        if region.concept_id in named or not named.isdisjoint(labels.concepts_in(region.phrase))
+    ]
+
+
+def _cited(claim: Claim, known: Known, labels: Labels) -> list[str]:
+    """The regions that stand behind a claim: of those it names the ones the model cites, else all for a subject.
+
+    So a citation never depends on a model's skill in copying ids.
+    """
+    named = _named_regions(claim, known, labels)
+    own = [short for short in dict.fromkeys(claim.regions) if short in named]
+    return own or (named if claim.aspect == "subject" else [])
 
 
 def _flags(claim: Claim, known: Known, labels: Labels, supported: frozenset[str]) -> tuple[str, ...]:
+    unnamed = known.regions.keys() - set(_named_regions(claim, known, labels))
     flags = {
-        "uncited": claim.aspect == "subject" and not _known_of(claim, known),
+        "uncited": claim.aspect == "subject" and not _cited(claim, known, labels),
+        "wrong_region": any(short in unnamed for short in claim.regions),
         "unknown_region": any(short not in known.regions for short in claim.regions),
         "speculation": SPECULATION.search(claim.text) is not None,
     }

@@ -39,7 +39,7 @@ class Evidence:
 
     def prompt(self, id_: str) -> str:
         phrases = [(short, region.phrase) for short, region in self.regions.get(id_, {}).items()]
-        return with_text(with_regions(DESCRIPTION, phrases), self.text.get(id_, ()))
+        return with_regions(with_text(DESCRIPTION, self.text.get(id_, ())), phrases)
 
     def known(self, id_: str, caption: str) -> Known:
         return Known(

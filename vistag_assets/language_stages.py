@@ -24,6 +24,7 @@ from vistag_assets.language_tables import CAPTIONS, DESCRIPTIONS, REGION_CAPTION
 from vistag_assets.lineage import answered, column_by_id, derived, joined
 from vistag_assets.phrases import Labels, caption_problems, keywords
 from vistag_assets.progress import Meter
+from vistag_assets.quotes import requoted
 
 # To be raised when a stage would compute other rows from the same inputs.
 CAPTION_VERSION = 1
@@ -41,13 +42,11 @@ def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     vlm, labels, most = bench.vlm, Labels(bench.taxonomy), bench.vlm.spec.caption_tokens
     proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
     text = text_lines(bench.lake.read_or_none("ocr_text", key))
-    prompts = {
-        id_: (with_text(CAPTION, text.get(id_, ())), with_text(TAGS, text.get(id_, ())))
-        for id_ in proxies["id"].to_pylist()
-    }
+    prompts = {id_: with_text(CAPTION, text.get(id_, ())) for id_ in proxies["id"].to_pylist()}
     wanted = derived(
-        joined(proxies, _by_id({id_: "\n".join(asked) for id_, asked in prompts.items()})),
+        joined(proxies, _by_id(prompts)),
         vlm=vlm.fingerprint,
+        keywords=TAGS,
         taxonomy=bench.taxonomy.fingerprint,
         tokens=most,
         version=CAPTION_VERSION,
@@ -56,19 +55,25 @@ def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
 
     def rows_of(ids: list[str]) -> Rows:
         images = [open_image(id_) for id_ in ids]
-        captions = vlm.answer(images, [prompts[id_][0] for id_ in ids], max_tokens=most)
-        tags = vlm.answer(images, [prompts[id_][1] for id_ in ids], max_tokens=most)
+        captions = vlm.answer(images, [prompts[id_] for id_ in ids], max_tokens=most)
+        tags = vlm.answer(images, [TAGS] * len(ids), max_tokens=most)
+        quoting = [
+            requoted(caption.text, text.get(id_, ())) for id_, caption in zip(ids, captions, strict=True)
+        ]
         return [
             {
                 "id": id_,
-                "caption": caption.text,
+                "caption": said,
                 **_figures(caption),
                 "tokens": len(caption.tokens),
                 "keywords": told_keywords(told, labels),
-                "problems": caption_problems(caption.text, finished=caption.finished),
-                "prompt": prompts[id_][0],
+                "problems": [
+                    *caption_problems(said, finished=caption.finished),
+                    *(["requoted"] if said != caption.text else []),
+                ],
+                "prompt": prompts[id_],
             }
-            for id_, caption, told in zip(ids, captions, tags, strict=True)
+            for id_, said, caption, told in zip(ids, quoting, captions, tags, strict=True)
         ]
 
     return _update(bench, "captions", key, wanted, CAPTIONS, rows_of, meter)
@@ -189,7 +194,10 @@ def _described(
     captions = [evidence.captions[id_] for id_ in ids]
     if evidence.lane(ids[0]) == "heavy":
         asked = [evidence.caption_prompt(id_) for id_ in ids]
-        captions = [answer.text for answer in vlm.answer(images, asked, max_tokens=vlm.spec.caption_tokens)]
+        heard = vlm.answer(images, asked, max_tokens=vlm.spec.caption_tokens)
+        captions = [
+            requoted(answer.text, evidence.text.get(id_, ())) for id_, answer in zip(ids, heard, strict=True)
+        ]
     answers = vlm.answer(
         images,
         [evidence.prompt(id_) for id_ in ids],
