@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test dev train-encoder train-detector train-vlm fit-fusion pictures clean
+.PHONY: demo test test-slow dev train-encoder train-detector train-vlm fit-fusion pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -12,7 +12,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -m "not slow"
+
+# The long ones: the whole demo held to its bars, trainings in miniature, kills.
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -q -m slow
 
 dev: $(VENV)/.installed
 	$(BIN)/vistag dev

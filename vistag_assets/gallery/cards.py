@@ -15,6 +15,8 @@ Rows = Mapping[str, Sequence[Row]]
 """Table -> the rows of one folder, as dictionaries; a table that is not there yet is absent."""
 
 SHOWN_TAGS = 30
+SHOWN_PROBABILITY = 0.05
+"""Of a machine's tag; the table keeps less likely ones for the figures."""
 OTHER_FACET = "other"
 FIRST_FACETS = ("object", "material", "technique", "condition")
 # column of `tags`, what it is called, what it says
@@ -205,7 +207,8 @@ def _tags(
     of: Mapping[str, Mapping[str, Sequence[Row]]], id_: str, labels: Mapping[str, tuple[str, str]]
 ) -> list[TagLine]:
     if "tags" in of:
-        return [_final_tag(row, labels) for row in sorted(of["tags"].get(id_, ()), key=lambda r: r["rank"])]
+        rows = sorted(of["tags"].get(id_, ()), key=lambda row: row["rank"])
+        return [_final_tag(row, labels) for row in rows if _is_worth_showing(row)]
     scored = sorted(of.get("tag_scores", {}).get(id_, ()), key=lambda row: row["rank"])
     own = [row for row in scored if row["inherited_from"] is None][: SHOWN_TAGS // 2]
     return [
@@ -220,6 +223,10 @@ def _tags(
         )
         for row in own
     ]
+
+
+def _is_worth_showing(row: Row) -> bool:
+    return row["state"] != "machine" or row["needs_review"] or row["probability"] >= SHOWN_PROBABILITY
 
 
 def _final_tag(row: Row, labels: Mapping[str, tuple[str, str]]) -> TagLine:
