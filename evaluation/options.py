@@ -15,7 +15,8 @@ from evaluation.ladder import OptionTables
 from resources.lake import Lake
 from resources.tiers import Option
 from resources.workbench import Workbench
-from vistag_assets.fused_tag_stages import fused_as
+from vistag_assets.fused_tag_stages import fused_as, sources_of
+from vistag_assets.tag_evidence import TABLES_OF
 
 _REGIONS = """
 select distinct on (id, region_id) id, region_id, concept_id, bbox, score
@@ -31,8 +32,6 @@ from fused semi join ground_truth_images using (id) where concept_id is not null
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    tables: tuple[str, ...]
-    """of the lake, without which the option cannot be had"""
     stages: tuple[str, ...]
     """assets whose time an image costs; a stage without a measured speed adds nothing"""
     regions: bool = False
@@ -43,12 +42,11 @@ _EMBEDDINGS = ("global_embeddings", "tag_scores")
 _GROUNDING = ("candidates", "grounded_regions", "region_embeddings", "region_matches")
 _HEAVY = ("ocr_text", "routing", "descriptions")
 PARTS: Mapping[Option, _Parts] = {
-    "A1": _Parts(("captions",), _FAST),
-    "A2": _Parts(("tag_scores",), (*_FAST, *_EMBEDDINGS)),
-    "A3": _Parts(("tag_scores", "grounded_regions"), (*_FAST, *_EMBEDDINGS, *_GROUNDING), regions=True),
-    "B2": _Parts(("tag_scores", "routing"), (*_FAST, *_EMBEDDINGS, *_HEAVY)),
+    "A1": _Parts(_FAST),
+    "A2": _Parts((*_FAST, *_EMBEDDINGS)),
+    "A3": _Parts((*_FAST, *_EMBEDDINGS, *_GROUNDING), regions=True),
+    "B2": _Parts((*_FAST, *_EMBEDDINGS, *_HEAVY)),
     "B3": _Parts(
-        ("tags", "grounded_regions"),
         (*_FAST, *_EMBEDDINGS, *_GROUNDING, "region_masks", "region_captions", *_HEAVY, "tags"),
         regions=True,
     ),
@@ -59,7 +57,9 @@ def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Seq
     """The options that the lake has everything for, in the order of the ladder."""
     found = []
     for option, parts in PARTS.items():
-        if not all(bench.lake.folders(table) for table in parts.tables):
+        heard = sources_of(bench.tier, option)
+        tables = [table for source in heard for table in TABLES_OF[source]]
+        if not heard or not all(bench.lake.folders(table) for table in tables):
             continue
         regions = found_regions(bench.lake) if parts.regions else None
         seconds = _seconds(parts.stages, throughput)

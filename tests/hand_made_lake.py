@@ -1,6 +1,7 @@
 """A home with a lake written by hand: three pictures, and something from every stage of the graph."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ HOSTILE = "<script>alert('x')</script>"
 WIDTH, HEIGHT = 400, 300
 _BOX = pa.list_(pa.float32(), 4)
 _BY = "0" * 16
+_UNIT = np.eye(1, 224, dtype=np.float16)[0]
+"""An embedding of the bundled encoder's size."""
+_EMBEDDING = pa.list_(pa.float16(), 224)
 Row = dict[str, Any]
 
 
@@ -54,6 +58,10 @@ def write(home: Home, table: str, rows: Sequence[Row]) -> None:
     if "bbox" in found.column_names:
         place = found.column_names.index("bbox")
         found = found.set_column(place, "bbox", found["bbox"].cast(_BOX))
+    for column in ("embedding", "masked_embedding"):
+        if column in found.column_names:
+            place = found.column_names.index(column)
+            found = found.set_column(place, column, found[column].cast(_EMBEDDING))
     silent = {id_: _BY for id_ in IDS if "id" in found.column_names and id_ not in found["id"].to_pylist()}
     home.lake.write(table, with_empty_ids(found, silent), FOLDER)
 
@@ -116,6 +124,9 @@ def tables() -> Mapping[str, list[Row]]:
                 "id": id_,
                 "concept_id": name,
                 "rank": n,
+                "cosine": 0.1 / n,
+                "logit": -math.log(n),
+                "score": 1 / (n + 1),
                 "probability": 1 / (n + 1),
                 "inherited_from": None,
             }
@@ -169,7 +180,19 @@ def tables() -> Mapping[str, list[Row]]:
                 "counts": rle(HEIGHT, WIDTH, [40, 60, 40, 60]),  # half of it
             }
         ],
-        "region_matches": [{"id": a, "region_id": bowl, "verdict": "confirmed"}],
+        "region_matches": [
+            {
+                "id": a,
+                "region_id": bowl,
+                "concept_id": "bowl",
+                "logit": 2.0,
+                "probability": 0.9,
+                "verdict": "confirmed",
+            }
+        ],
+        "region_embeddings": [
+            {"id": a, "region_id": bowl, "embedding": _UNIT, "masked_embedding": None},
+        ],
         "region_captions": [{"id": a, "region_id": bowl, "caption": "a bowl on a shelf"}],
         "ocr_text": [
             {"id": a, "line": 0, "text": "GALLERY 5", "confidence": 0.9, "bbox": [0.5, 0.66, 0.25, 0.1]}

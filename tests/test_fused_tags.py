@@ -273,7 +273,8 @@ def test_sources_are_those_of_the_option_that_the_tier_has(use_tier: UseTier, tm
         return set(sources_of(load_tier(str(tmp_path / "tiny.yaml"))))
 
     assert sources() == {"global", "regions", "vlm", "ocr"}
-    assert sources(option="A2") == sources(option="B2") == {"global", "vlm", "ocr"}
+    assert sources(option="A2") == sources(option="B2") == {"global"}
+    assert sources(option="A3") == {"global", "regions", "ocr"}
     assert sources(option="B1") == {"vlm"}
     assert sources(option="B3", vlm=None) == {"global", "regions", "ocr"}
 
