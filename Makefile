@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test dev train-encoder pictures clean
+.PHONY: demo test test-slow dev train-encoder train-detector train-vlm fit-fusion pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -12,7 +12,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -m "not slow"
+
+# The long ones: the whole demo held to its bars, trainings in miniature, kills.
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -q -m slow
 
 dev: $(VENV)/.installed
 	$(BIN)/vistag dev
@@ -20,6 +24,18 @@ dev: $(VENV)/.installed
 train-encoder: $(VENV)/.installed
 	$(BIN)/python -m demo.train_encoder
 	$(BIN)/python -m demo.export_encoder
+
+train-vlm: $(VENV)/.installed
+	$(BIN)/python -m demo.train_vlm
+	$(BIN)/python -m demo.export_vlm
+
+train-detector: $(VENV)/.installed
+	$(BIN)/python -m demo.train_detector
+	$(BIN)/python -m demo.export_detector
+
+# The fusion of the demo tier's evidence; to be fitted again when one of its models is another.
+fit-fusion: $(VENV)/.installed
+	$(BIN)/python -m demo.fit_fusion
 
 # The pictures of the README, from the last `make demo`; needs a Chromium ($$CHROMIUM, else /usr/bin/chromium).
 pictures: $(VENV)/.installed-dev

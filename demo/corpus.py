@@ -30,14 +30,16 @@ ROTATED_FOR_VIEWING = 6
 
 @dataclass(frozen=True, slots=True)
 class CorpusRecipe:
-    """Which scenes the corpus shows: numbers `seed` * 1,000,000 onwards of the corpus split."""
+    """Which scenes the corpus shows: numbers `seed` * 1,000,000 onwards of its split."""
 
     images: int
     folders: int
     seed: int
+    split: Split = Split.CORPUS
+    longer_side_px: int = LONGER_SIDE_PX
 
     def scene(self, number: int) -> SceneSpec:
-        return SceneSampler(Split.CORPUS).scene(self.seed * 1_000_000 + number)
+        return SceneSampler(self.split).scene(self.seed * 1_000_000 + number)
 
     def file_name(self, number: int) -> str:
         """Relative to the library, posix."""
@@ -50,6 +52,8 @@ def make_corpus(
     images: int = 600,
     folders: int = 6,
     seed: int = 0,
+    split: Split = Split.CORPUS,
+    longer_side_px: int = LONGER_SIDE_PX,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -57,9 +61,13 @@ def make_corpus(
 
     Does nothing if the same corpus is there already. `on_progress` gets (done, total) in images.
     """
-    recipe = CorpusRecipe(images, folders, seed)
+    recipe = CorpusRecipe(images, folders, seed, split, longer_side_px)
     truth_path = out_dir / "ground_truth.json"
-    description = f"vistag demo world, split corpus, seed {seed}, {images} images in {folders} folders"
+    description = (
+        f"vistag demo world, split {split.name.lower()}, seed {seed}, {images} images in {folders} folders"
+    )
+    if longer_side_px != LONGER_SIDE_PX:
+        description += f", {longer_side_px} px"
     if truth_path.exists():
         if json.loads(truth_path.read_text())["info"]["description"] == description:
             return
@@ -100,7 +108,7 @@ def _draw(
     }
     for number in numbers:
         scene, image_id = recipe.scene(number), number + 1
-        picture = render(scene, LONGER_SIDE_PX)
+        picture = render(scene, recipe.longer_side_px)
         path = library / recipe.file_name(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         _save_photograph(picture.pixels, path, number)

@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cv2
@@ -22,12 +22,18 @@ CHUNK = 250
 
 @dataclass(frozen=True, slots=True)
 class PoolRecipe:
-    """Which scenes are in a pool: `count` of them; every `closeup_every`-th shows one large object alone."""
+    """Which scenes are in a pool: `count` of them; every `closeup_every`-th shows one large object alone.
+
+    Each is kept as a square of `image_px`: squashed, or `padded` with black on the right or below.
+    """
 
     split: Split
     count: int
     flatness: float
     closeup_every: int = 0
+    image_px: int = IMAGE_PX
+    owner_px: int = OWNER_PX
+    padded: bool = False
 
     def scene(self, index: int) -> SceneSpec:
         sampler = SceneSampler(self.split, self.flatness)
@@ -39,8 +45,8 @@ class PoolRecipe:
 class Pool:
     """Rendered scenes, memory-mapped.
 
-    images: uint8 [n, IMAGE_PX, IMAGE_PX, 3], squashed to a square as the encoder's processor does.
-    owners: uint8 [n, OWNER_PX, OWNER_PX]: 0 is background, i is the i-th thing.
+    images: uint8 [n, image_px, image_px, 3].
+    owners: uint8 [n, owner_px, owner_px]: 0 is background, i is the i-th thing.
     things: bool [n, MAX_THINGS, concepts]: the concepts of each thing.
     tags: bool [n, concepts]: all concepts of the scene, setting and light too.
     """
@@ -52,44 +58,54 @@ class Pool:
     tags: NDArray[np.bool_]
 
 
-def _shapes(count: int) -> dict[str, tuple[type, tuple[int, ...]]]:
-    concepts = len(drawable_concepts())
+def _shapes(recipe: PoolRecipe) -> dict[str, tuple[type, tuple[int, ...]]]:
+    concepts, count = len(drawable_concepts()), recipe.count
     return {
-        "images": (np.uint8, (count, IMAGE_PX, IMAGE_PX, 3)),
-        "owners": (np.uint8, (count, OWNER_PX, OWNER_PX)),
+        "images": (np.uint8, (count, recipe.image_px, recipe.image_px, 3)),
+        "owners": (np.uint8, (count, recipe.owner_px, recipe.owner_px)),
         "things": (np.bool_, (count, MAX_THINGS, concepts)),
         "tags": (np.bool_, (count, concepts)),
     }
 
 
+def padded_square(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[h, w, ...] with zeros on the right or below, so that it is as high as wide."""
+    side = max(array.shape[:2])
+    square = np.zeros((side, side, *array.shape[2:]), np.uint8)
+    square[: array.shape[0], : array.shape[1]] = array
+    return square
+
+
 def _render_chunk(folder: Path, recipe: PoolRecipe, start: int) -> None:
     cv2.setNumThreads(1)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _shapes(recipe.count)}
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _shapes(recipe)}
     column = {c: i for i, c in enumerate(drawable_concepts())}
     for index in range(start, min(start + CHUNK, recipe.count)):
         scene = recipe.scene(index)
         picture = render(scene, RENDER_PX)
+        pixels = padded_square(picture.pixels) if recipe.padded else picture.pixels
         arrays["images"][index] = cv2.resize(
-            picture.pixels, (IMAGE_PX, IMAGE_PX), interpolation=cv2.INTER_AREA
+            pixels, (recipe.image_px, recipe.image_px), interpolation=cv2.INTER_AREA
         )
         owner = np.zeros(picture.pixels.shape[:2], np.uint8)
         for number, thing in enumerate(picture.instances):
             owner[thing.mask] = number + 1
             arrays["things"][index, number, [column[c] for c in thing.concepts]] = True
-        arrays["owners"][index] = cv2.resize(owner, (OWNER_PX, OWNER_PX), interpolation=cv2.INTER_NEAREST)
+        owner = padded_square(owner) if recipe.padded else owner
+        arrays["owners"][index] = cv2.resize(
+            owner, (recipe.owner_px, recipe.owner_px), interpolation=cv2.INTER_NEAREST
+        )
         arrays["tags"][index, [column[c] for c in scene.tags]] = True
 
 
 def build_pool(folder: Path, recipe: PoolRecipe, workers: int = 2) -> Pool:
     """Render `recipe` into `folder`, or open what is already there."""
     done = folder / "recipe.json"
-    wanted = json.dumps(
-        [int(recipe.split), recipe.count, recipe.flatness, recipe.closeup_every, drawable_concepts()]
-    )
+    wanted = json.dumps([*astuple(recipe), drawable_concepts()])
     if not (done.exists() and done.read_text() == wanted):
         folder.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)
-        for name, (dtype, shape) in _shapes(recipe.count).items():
+        for name, (dtype, shape) in _shapes(recipe).items():
             np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape).flush()
         starts = range(0, recipe.count, CHUNK)
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as executor:
@@ -103,5 +119,5 @@ def build_pool(folder: Path, recipe: PoolRecipe, workers: int = 2) -> Pool:
                 )
         print()
         done.write_text(wanted)
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _shapes(recipe.count)}
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _shapes(recipe)}
     return Pool(recipe, **arrays)

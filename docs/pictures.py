@@ -33,7 +33,7 @@ def contact_sheet(home: Home, path: Path) -> None:
     shown = []
     for folder in home.folders():
         proxies = bench.lake.read("proxies", folder.key, ["id", "path"]).slice(0, 2).to_pylist()
-        tags = best_tags(bench.lake, folder.key, [proxy["id"] for proxy in proxies], TAGS)
+        tags = best_tags(bench.lake, folder.key, [proxy["id"] for proxy in proxies], TAGS, "tags")
         shown += [(proxy, tags[proxy["id"]]) for proxy in proxies]
     for number, (proxy, tags_of) in enumerate(shown[: COLUMNS * ROWS]):
         x, y = 20 + number % COLUMNS * (TILE_PX + 20), 14 + number // COLUMNS * tile_height
@@ -61,11 +61,24 @@ def report_pictures(home: Home) -> None:
         browser.close()
 
 
+def gallery_picture(home: Home) -> None:
+    """The beginning of a page of the contact sheet, one tag with its boxes and scores open."""
+    page_file = sorted((home.reports_dir / "gallery").glob("*-*.html"))[0]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1150}, color_scheme="light")
+        page.goto(page_file.resolve().as_uri())
+        page.wait_for_timeout(1500)
+        page.screenshot(path=HERE / "gallery.png")
+        browser.close()
+
+
 def main() -> None:
     HERE.mkdir(exist_ok=True)
     home = Home.resolve(None)
     contact_sheet(home, HERE / "tags.jpg")
     report_pictures(home)
+    gallery_picture(home)
 
 
 if __name__ == "__main__":

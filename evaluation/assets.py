@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 import dagster as dg
 import pyarrow as pa
 
-from evaluation import from_lake
+from evaluation import from_lake, parts
 from evaluation.bands import BANDS, FREQUENCY_BANDS_SCHEMA
 from evaluation.bands import frequency_bands as cut_into_bands
-from evaluation.figures import Throughput, figures_json
+from evaluation.figures import Throughput
+from evaluation.figures_json import figures_json
 from evaluation.ground_truth import read_ground_truth
+from evaluation.grounding import GROUNDING_RECALL_SCHEMA
+from evaluation.ladder import LADDER_SCHEMA, ladder_table
 from evaluation.metrics import TAG_RECALL_SCHEMA
 from evaluation.report import LongTailReport, render_html, render_markdown
 from resources.images import open_proxy
@@ -20,7 +23,23 @@ from resources.metadata import OWNERS, column_schema, thumbnail_uri
 from resources.workbench import VistagResource
 
 REPORT = "long_tail"
-MEASURED_ASSETS = ("images", "global_embeddings", "tag_scores")
+MEASURED_ASSETS = (
+    "images",
+    "proxies",
+    "global_embeddings",
+    "tag_scores",
+    "ocr_text",
+    "captions",
+    "candidates",
+    "grounded_regions",
+    "region_masks",
+    "region_embeddings",
+    "region_matches",
+    "region_captions",
+    "routing",
+    "descriptions",
+    "tags",
+)
 # Materialisations looked back through for the last that had something to do.
 _LOOK_BACK = 200
 
@@ -46,6 +65,11 @@ def _spec(name: str, schema: pa.Schema, description: str) -> dg.AssetSpec:
     name="read_ground_truth",
     specs=[
         _spec("ground_truth", _TRUTH, "One row a true tag of an image in the lake."),
+        _spec(
+            "ground_truth_regions",
+            from_lake.GROUND_TRUTH_REGIONS,
+            "One row a true region: its box and, where somebody drew one, its mask.",
+        ),
         _spec("ground_truth_images", _IMAGES, "The annotated images in the lake, also those without tags."),
         _spec("ground_truth_concepts", _CONCEPTS, "The evaluated vocabulary, also what no image carries."),
     ],
@@ -63,6 +87,7 @@ def ground_truth(vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]
     }
     for table, rows in (
         ("ground_truth", matched.truth),
+        ("ground_truth_regions", matched.regions),
         ("ground_truth_images", matched.images),
         ("ground_truth_concepts", matched.concepts),
     ):
@@ -92,18 +117,21 @@ def frequency_bands(vistag: VistagResource) -> dg.MaterializeResult[None]:
 
 
 @dg.asset(
-    deps=["tag_scores", "ground_truth", "ground_truth_images", "frequency_bands"],
-    description="Recall@1/5/10/20 of head, body, tail and overall, with supports, ceilings and intervals.",
+    deps=["tags", "tag_scores", "ground_truth", "ground_truth_images", "frequency_bands"],
+    description="Recall@1/5/10/20 of head, body, tail and overall, with supports, ceilings and intervals: "
+    "of the final tags, or of the embeddings alone where there are none.",
     metadata=column_schema(TAG_RECALL_SCHEMA),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
-    tags = from_lake.evaluate(bench, throughput={}).tags
-    assert tags is not None
+    from_lake.require_answers(bench.lake, "tag_scores", "tag scores")
+    final = from_lake.final_tags(bench.lake)
+    scored = from_lake.embedding_scores(bench.lake) if final is None else final
+    tags = from_lake.evaluate_tags(bench, scored)
     bench.lake.write("tag_recall", tags.recall_rows())
     micro = {f"recall@10_{figure.band}": figure.micro for figure in tags.recall if figure.k == 10}
     return dg.MaterializeResult(
@@ -112,6 +140,7 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
             "images": tags.images,
             "ranked_concepts": tags.ranked_concepts,
             "tier": bench.tier.name,
+            "of": "tag_scores" if final is None else "tags",
             **micro,
             **({"gap@10": tags.gap.value} if tags.gap else {}),
         }
@@ -119,16 +148,71 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
 
 
 @dg.asset(
-    deps=["tag_recall"],
+    deps=[
+        "grounded_regions",
+        "region_masks",
+        "ground_truth_regions",
+        "ground_truth_images",
+        "frequency_bands",
+    ],
+    description="Recall of the true regions at IoU 0.5, 0.75 and 0.5:0.95, by band, as LVIS counts it.",
+    metadata=column_schema(GROUNDING_RECALL_SCHEMA),
+    group_name="evaluation",
+    kinds={"parquet", "numpy"},
+    owners=OWNERS,
+    code_version="1",
+)
+def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    grounding, masks = parts.regions(bench.lake)
+    rows = grounding.rows() if grounding else GROUNDING_RECALL_SCHEMA.empty_table()
+    bench.lake.write("grounding_recall", rows)
+    figures = grounding.recall if grounding else ()
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.num_rows,
+            "tier": bench.tier.name,
+            **{f"recall@{f.iou}_{f.band}": f.micro for f in figures},
+            **({"regions_over_the_cap": grounding.over_the_cap} if grounding else {}),
+            **({"mean_mask_iou": masks.mean_iou} if masks else {}),
+        }
+    )
+
+
+@dg.asset(
+    deps=["captions", "tags", "tag_scores", "grounded_regions", "ground_truth_regions", "frequency_bands"],
+    description="The same images by each option, from captions alone to the full graph: tag recall@10, recall "
+    "of regions, seconds an image.",
+    metadata=column_schema(LADDER_SCHEMA),
+    group_name="evaluation",
+    kinds={"parquet", "numpy"},
+    owners=OWNERS,
+    code_version="1",
+)
+def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    rungs = parts.option_ladder(bench, _throughput(context.instance))
+    bench.lake.write("ladder", ladder_table(rungs))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(rungs),
+            "options": ", ".join(rung.option for rung in rungs),
+            **{f"tail_gain_{rung.option}": rung.tail_gain for rung in rungs if rung.tail_gain is not None},
+        }
+    )
+
+
+@dg.asset(
+    deps=["tag_recall", "grounding_recall", "ladder", "captions", "descriptions", "routing", "region_masks"],
     description="How well rare tags are recovered: a page, the same as Markdown, and the figures as JSON.",
     group_name="evaluation",
     kinds={"html", "markdown"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
-    figures = from_lake.evaluate(bench, _throughput(context.instance))
+    figures = parts.evaluate(bench, _throughput(context.instance))
     assert figures.tags is not None
     examples = {
         concept_id: [thumbnail_uri(open_proxy(bench.home.root, path)) for path in paths]
@@ -163,7 +247,7 @@ def _throughput(instance: dg.DagsterInstance) -> dict[str, Throughput]:
         records = instance.fetch_materializations(dg.AssetKey(asset), limit=_LOOK_BACK).records
         for record in records:
             metadata = record.asset_materialization.metadata if record.asset_materialization else {}
-            if "images_per_second" in metadata:
+            if "images_per_second" in metadata and "device" in metadata:
                 per_second = metadata["images_per_second"].value
                 assert isinstance(per_second, float)
                 speeds[asset] = Throughput(per_second, str(metadata["device"].value))

@@ -1,9 +1,8 @@
-"""The figures of an evaluation: computed from tables, and written as the JSON object scripts compare."""
+"""The figures of an evaluation: what there is to know about a run, and those of its tags."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,10 @@ import pyarrow.compute as pc
 
 from evaluation.bands import BANDS, ZERO, frequency_bands
 from evaluation.bootstrap import RESAMPLES, Interval, interval95
+from evaluation.captions import NamedObjects
+from evaluation.grounding import GroundingEvaluation
+from evaluation.ladder import Rung
+from evaluation.masks import MaskFigures
 from evaluation.metrics import (
     KS,
     OVERALL,
@@ -97,15 +100,43 @@ class Throughput:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A share of `support` things; the interval is over images."""
+
+    value: float  # 0..1
+    support: int
+    ci95: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFigures:
+    """The images of one lane of the routing, and what was said about them."""
+
+    images: int
+    reasons: Mapping[str, int]  # reason -> images; an image may have several
+    tag_recall: float | None  # micro recall@HEADLINE_K of the final tags
+    captions: NamedObjects | None
+    descriptions: NamedObjects | None
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Every figure of one evaluated run; what was not measured is None or empty, and absent from the JSON."""
 
     tier: str
     images: int
     rejects: int
-    tags: TagEvaluation | None = None
+    tags: TagEvaluation | None = None  # of the final tags, of the embeddings alone where there are none
     tags_whole_vocabulary: TagEvaluation | None = None
     throughput: Mapping[str, Throughput] = field(default_factory=lambda: MappingProxyType({}))
+    tags_embeddings: TagEvaluation | None = None  # of the embeddings alone
+    grounding: GroundingEvaluation | None = None
+    masks: MaskFigures | None = None
+    ocr: Share | None = None  # of the lines of text that are there, those that were read
+    captions: NamedObjects | None = None
+    schema_valid: Share | None = None  # of the descriptions, those whose first answer fits the schema
+    lanes: Mapping[str, LaneFigures] = field(default_factory=lambda: MappingProxyType({}))
+    ladder: tuple[Rung, ...] = ()
 
 
 def compute_tag_figures(
@@ -163,52 +194,6 @@ def compute_tag_figures(
         ignored_image_rows=pairs.ignored_image_rows,
         ignored_concept_rows=pairs.ignored_concept_rows,
     )
-
-
-def figures_json(figures: Figures) -> dict[str, Any]:
-    """The JSON object of a run. A public interface: absent parts are absent, never null or a made-up zero.
-
-    `tag_recall_whole_vocabulary` has the shape of `tag_recall`, with every scored concept competing for the
-    first k places; `zero_support_tags` lists the evaluated concepts that no image carries.
-    """
-    parts: dict[str, Any] = {"tier": figures.tier, "images": figures.images, "rejects": figures.rejects}
-    if figures.tags is not None:
-        parts |= _tag_parts(figures.tags)
-    if figures.tags_whole_vocabulary is not None:
-        parts["tag_recall_whole_vocabulary"] = _recall_json(figures.tags_whole_vocabulary.recall)
-    parts["throughput"] = {
-        asset: {"images_per_second": speed.images_per_second, "device": speed.device}
-        for asset, speed in figures.throughput.items()
-    }
-    return {name: part for name, part in parts.items() if part not in (None, {}, [])}
-
-
-def _tag_parts(tags: TagEvaluation) -> dict[str, Any]:
-    return {
-        "bands": {
-            name: {"tags": band.tags, "min_images": band.min_images, "max_images": band.max_images}
-            for name, band in tags.bands.items()
-        },
-        "zero_support_tags": tags.zero_support_tags,
-        "tag_recall": _recall_json(tags.recall),
-        "tag_map": dict(tags.mean_average_precision),
-        "gap": {f"tag_recall@{HEADLINE_K}": tags.gap.value} if tags.gap else {},
-    }
-
-
-def _recall_json(recall: Sequence[RecallFigure]) -> dict[str, dict[str, dict[str, Any]]]:
-    nested: dict[str, dict[str, dict[str, Any]]] = {}
-    for f in recall:
-        cell: dict[str, Any] = {
-            "micro": f.micro,
-            "macro": f.macro,
-            "ceiling": f.ceiling,
-            "support": f.support,
-        }
-        if f.ci95:
-            cell["ci95"] = [f.ci95.low, f.ci95.high]
-        nested.setdefault(f.band, {})[str(f.k)] = cell
-    return nested
 
 
 def _gap(recall: Recall) -> Gap | None:

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.figures import Figures, TagEvaluation, Throughput, compute_tag_figures
+from evaluation.figures import TagEvaluation, compute_tag_figures
 from evaluation.ground_truth import GroundTruth
 from resources.home import Home
-from resources.lake import Lake
+from resources.lake import Lake, empty_ids
 from resources.workbench import Workbench
 
 EXAMPLES_A_TAG = 3
 
 _NAMES = """
-select id, path as file_name from images where list_contains($folders, folder)
+select id, path as file_name, width, height from images where list_contains($folders, folder)
 union all
-select id, unnest(also_at) as file_name from images where list_contains($folders, folder)
+select id, unnest(also_at) as file_name, width, height from images where list_contains($folders, folder)
 """
+# Files of one content are one image: the regions of the first name that has any are its regions.
+_REGIONS = """
+with found as (
+    select *, names.width as lake_width, names.height as lake_height
+    from (select distinct * from names) as names
+    join (select * rename (width as mask_width, height as mask_height) from regions) using (file_name)
+),
+first_names as (select id, min(file_name) as file_name from found group by id)
+select id, concept_id, instance_id,
+       [bbox[1] / coalesce(image_width, lake_width), bbox[2] / coalesce(image_height, lake_height),
+        bbox[3] / coalesce(image_width, lake_width), bbox[4] / coalesce(image_height, lake_height)] as bbox,
+       mask_height as height, mask_width as width, counts
+from found semi join first_names using (id, file_name)
+order by id, concept_id, instance_id, bbox
+"""
+GROUND_TRUTH_REGIONS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("concept_id", pa.string()),
+        ("instance_id", pa.string()),
+        ("bbox", pa.list_(pa.float32(), 4)),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("counts", pa.string()),
+    ]
+)
 
 
 class EvaluationError(ValueError):
@@ -35,11 +60,13 @@ class MatchedTruth:
     images: pa.Table
     truth: pa.Table
     concepts: pa.Table
+    regions: pa.Table
+    """GROUND_TRUTH_REGIONS"""
     images_not_in_lake: int
 
 
 def match_ground_truth(truth: GroundTruth, names: pa.Table) -> MatchedTruth:
-    """Join a ground truth, by file name, with `names` (id, file_name).
+    """Join a ground truth, by file name, with `names` (id, file_name, width, height in pixels).
 
     Files of one content become one image, with the tags of all. Raises EvaluationError where no file matches.
     """
@@ -47,12 +74,16 @@ def match_ground_truth(truth: GroundTruth, names: pa.Table) -> MatchedTruth:
         sql.register("annotated", truth.images)
         sql.register("true_tags", truth.truth)
         sql.register("names", names)
+        sql.register("regions", truth.regions)
+        regions = sql.sql(_REGIONS).to_arrow_table().cast(GROUND_TRUTH_REGIONS)
         images = sql.sql("select distinct id from annotated join names using (file_name) order by id")
         tags = sql.sql(
             "select distinct id, concept_id from true_tags join names using (file_name) order by all"
         )
         [(missing,)] = sql.sql("from annotated anti join names using (file_name) select count(*)").fetchall()
-        matched = MatchedTruth(images.to_arrow_table(), tags.to_arrow_table(), truth.concepts, missing)
+        matched = MatchedTruth(
+            images.to_arrow_table(), tags.to_arrow_table(), truth.concepts, regions, missing
+        )
     if matched.images.num_rows == 0:
         shown = ", ".join(truth.images["file_name"].slice(0, 3).to_pylist())
         raise EvaluationError(
@@ -63,45 +94,54 @@ def match_ground_truth(truth: GroundTruth, names: pa.Table) -> MatchedTruth:
 
 
 def image_names(home: Home, library: str | None) -> pa.Table:
-    """(id, file_name) of every name of every image, of one library or of all."""
+    """(id, file_name, width, height) of every name of every image, of one library or of all."""
     folders = [folder.key for folder in home.folders() if library in (None, folder.library)]
     with home.lake.connect() as sql:
         return sql.sql(_NAMES, params={"folders": folders}).to_arrow_table()
 
 
-def predictions(lake: Lake) -> pa.Table:
-    """(id, concept_id, score) for the images of the ground truth; probability is what ranks."""
-    with lake.connect() as sql:
-        # the same content in two folders has rows in both
-        return sql.sql(
-            "select id, concept_id, max(probability)::double as score from tag_scores "
-            "semi join ground_truth_images using (id) group by id, concept_id order by all"
-        ).to_arrow_table()
+def embedding_scores(lake: Lake) -> pa.Table:
+    """(id, concept_id, score) of `tag_scores` for the images of the ground truth; probability is what ranks."""
+    return _ranked(lake, "from tag_scores")
 
 
-def evaluate(bench: Workbench, throughput: Mapping[str, Throughput]) -> Figures:
-    """All figures. Ranked among the ground truth's concepts; among the whole vocabulary apart."""
+def final_tags(lake: Lake) -> pa.Table | None:
+    """(id, concept_id, score) of `tags` for the images of the ground truth; None where there is no such table.
+
+    What a person rejected is no prediction, and neither is a phrase outside the vocabulary.
+    """
+    if not lake.folders("tags"):
+        return None
+    require_answers(lake, "tags", "final tags")
+    return _ranked(lake, "from tags where concept_id is not null and state <> 'rejected'")
+
+
+def evaluate_tags(bench: Workbench, scored: pa.Table, whole_vocabulary: bool = False) -> TagEvaluation:
+    """Figures of (id, concept_id, score), ranked among the ground truth's concepts, or among all there are."""
     lake = bench.lake
-    concepts = lake.read("ground_truth_concepts")["concept_id"].to_pylist()
-    images = lake.read("ground_truth_images")["id"].to_pylist()
-    truth, scored = lake.read("ground_truth"), predictions(lake)
-    _require_scores(images, scored)
-    bands = lake.read("frequency_bands")
-
-    def figures_of(ranked_among: list[str] | None) -> TagEvaluation:
-        return compute_tag_figures(
-            truth, scored, concepts, images=images, ranked_among=ranked_among, bands=bands
-        )
-
-    vocabulary = [concept.id for concept in bench.taxonomy.concepts]
-    return Figures(
-        tier=bench.tier.name,
-        images=len(images),
-        rejects=lake.read_all("rejects", ["path"]).num_rows,
-        tags=figures_of(None),
-        tags_whole_vocabulary=figures_of(vocabulary) if set(vocabulary) - set(concepts) else None,
-        throughput=throughput,
+    return compute_tag_figures(
+        lake.read("ground_truth"),
+        scored,
+        lake.read("ground_truth_concepts")["concept_id"].to_pylist(),
+        images=lake.read("ground_truth_images")["id"].to_pylist(),
+        ranked_among=[concept.id for concept in bench.taxonomy.concepts] if whole_vocabulary else None,
+        bands=lake.read("frequency_bands"),
     )
+
+
+def require_answers(lake: Lake, table: str, what: str) -> None:
+    """Raises EvaluationError unless every image of the ground truth was looked at by the stage of `table`."""
+    answered: set[str] = set()
+    for folder in lake.folders(table):
+        rows = lake.read(table, folder, ["id"])
+        answered |= {*rows["id"].to_pylist(), *empty_ids(rows)}
+    images = lake.read("ground_truth_images")["id"].to_pylist()
+    missing = len(set(images) - answered)
+    if missing:
+        raise EvaluationError(
+            f"{missing} of the {len(images)} images of the ground truth have no {what} yet. "
+            f"Materialise {table} for their folders, then evaluate."
+        )
 
 
 def example_images(lake: Lake, tags: TagEvaluation) -> dict[str, list[str]]:
@@ -119,10 +159,10 @@ def example_images(lake: Lake, tags: TagEvaluation) -> dict[str, list[str]]:
     return dict(rows)
 
 
-def _require_scores(images: list[str], scored: pa.Table) -> None:
-    missing = len(set(images) - set(scored["id"].to_pylist()))
-    if missing:
-        raise EvaluationError(
-            f"{missing} of the {len(images)} images of the ground truth have no tag scores yet. "
-            "Materialise tag_scores for their folders, then evaluate."
-        )
+def _ranked(lake: Lake, source: str) -> pa.Table:
+    with lake.connect() as sql:
+        # the same content in two folders has rows in both
+        return sql.sql(
+            f"select id, concept_id, max(probability)::double as score from (select * {source}) "
+            "semi join ground_truth_images using (id) group by id, concept_id order by all"
+        ).to_arrow_table()

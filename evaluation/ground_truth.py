@@ -3,26 +3,53 @@
 ```
 {"images":      [{"id": 1, "file_name": "chairs/0001.jpg", "width": 640, "height": 480}],
  "categories":  [{"id": 7, "name": "armchair", "concept_id": "object/armchair"}],
- "annotations": [{"image_id": 1, "category_id": 7, "bbox": [x, y, width, height]}],
+ "annotations": [{"image_id": 1, "category_id": 7, "bbox": [x, y, width, height],
+                  "instance_id": 3, "segmentation": {"size": [480, 640], "counts": "..."}}],
  "image_tags":  [{"image_id": 1, "category_id": 9}]}
 ```
 `image_tags` is for what has no region (a setting, the lighting). The concept id of a category is its
-`concept_id`, else its `name`. Other keys (`frequency`, `image_count`, `segmentation`, ...) may be there and
-are not read: bands are counted on the annotations themselves.
+`concept_id`, else its `name`. Annotations of one thing (a bowl that is of bronze) share an `instance_id`; by
+default each is a thing of its own. A `segmentation` is a COCO RLE or a list of polygons, in pixels; without it
+there is a box and no mask. Other keys (`frequency`, `image_count`, ...) may be there and are not read: bands
+are counted on the annotations themselves.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveInt,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 _SHOWN_PROBLEMS = 20
 # Tools round boxes outwards; more than a pixel beyond the image is a mistake, mostly corners given as sizes.
 _EDGE_TOLERANCE_PX = 1.0
+
+TRUE_REGIONS = pa.schema(
+    [
+        ("file_name", pa.string()),
+        ("concept_id", pa.string()),
+        ("instance_id", pa.string()),
+        ("bbox", pa.list_(pa.float64(), 4)),  # xywh in pixels of the annotated image
+        ("image_width", pa.float64()),  # of the annotated image; null where the file does not say it
+        ("image_height", pa.float64()),
+        ("height", pa.int32()),  # of the mask, pixels; null without mask
+        ("width", pa.int32()),
+        ("counts", pa.string()),  # COCO compressed RLE; null without mask
+    ]
+)
 
 Id = StrictInt | StrictStr
 Name = Annotated[StrictStr, Field(min_length=1)]
@@ -59,8 +86,18 @@ class _ImageTag(_Entry):
     category_id: Id
 
 
+class _Rle(_Entry):
+    size: tuple[PositiveInt, PositiveInt]
+    counts: StrictStr | list[NonNegativeInt]
+
+
+Polygon = Annotated[list[FiniteFloat], Field(min_length=6)]
+
+
 class _Annotation(_ImageTag):
     bbox: tuple[FiniteFloat, FiniteFloat, Side, Side]
+    instance_id: Id | None = None
+    segmentation: _Rle | list[Polygon] | None = None
 
 
 class _Document(_Entry):
@@ -77,6 +114,7 @@ class GroundTruth:
     images: pa.Table  # file_name: every annotated image, also those that carry no tag
     truth: pa.Table  # file_name, concept_id: one row a true tag, sorted, no repetitions
     concepts: pa.Table  # concept_id: the evaluated vocabulary, also what no image carries, sorted
+    regions: pa.Table  # TRUE_REGIONS: one row an annotation, as they come
 
 
 def read_ground_truth(path: Path) -> GroundTruth:
@@ -108,7 +146,48 @@ def read_ground_truth(path: Path) -> GroundTruth:
             }
         ),
         concepts=_column("concept_id", sorted(c for c in concept.values() if c is not None)),
+        regions=_regions(document, concept),
     )
+
+
+def _regions(document: _Document, concept: Mapping[int | str, str | None]) -> pa.Table:
+    images = {image.id: image for image in document.images}
+    rows: list[dict[str, Any]] = []
+    for number, annotation in enumerate(document.annotations):
+        image = images[annotation.image_id]
+        instance = annotation.instance_id
+        rows.append(
+            {
+                "file_name": image.file_name,
+                "concept_id": concept[annotation.category_id],
+                "instance_id": f"annotation-{number}" if instance is None else str(instance),
+                "bbox": annotation.bbox,
+                "image_width": image.width,
+                "image_height": image.height,
+                **_mask(annotation.segmentation, image),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=TRUE_REGIONS)
+
+
+def _mask(segmentation: _Rle | list[Polygon] | None, image: _Image) -> dict[str, Any]:
+    """Height, width and counts as COCO's compressed RLE; nothing without a mask."""
+    if segmentation is None or (isinstance(segmentation, list) and not segmentation):
+        return {}
+    if isinstance(segmentation, _Rle) and isinstance(segmentation.counts, str):
+        (height, width), counts = segmentation.size, segmentation.counts
+    else:
+        from pycocotools import mask as coco
+
+        if isinstance(segmentation, _Rle):
+            (height, width), given = segmentation.size, segmentation.model_dump()
+            rle = coco.frPyObjects(given, height, width)
+        else:
+            # _problems asked for both
+            height, width = round(image.height or 0), round(image.width or 0)
+            rle = coco.merge(coco.frPyObjects(segmentation, height, width))
+        counts = rle["counts"].decode("ascii")
+    return {"height": height, "width": width, "counts": counts}
 
 
 def _parse(path: Path) -> _Document:
@@ -146,11 +225,27 @@ def _problems(document: _Document) -> Iterator[str]:
                 yield f"{table}[{i}].category_id: {entry.category_id!r} is no id of categories"
     for i, annotation in enumerate(document.annotations):
         image = images.get(annotation.image_id)
+        yield from _mask_problems(f"annotations[{i}].segmentation", annotation.segmentation, image)
         if image is not None and not _within(annotation, image):
             yield (
                 f"annotations[{i}].bbox: {list(annotation.bbox)} reaches beyond its image of "
                 f"{image.width} x {image.height} pixels; are these corners instead of x, y, width, height?"
             )
+
+
+def _mask_problems(
+    place: str, segmentation: _Rle | list[Polygon] | None, image: _Image | None
+) -> Iterator[str]:
+    if segmentation is None or image is None:
+        return
+    sides = None if image.height is None or image.width is None else (image.height, image.width)
+    if isinstance(segmentation, list):
+        if sides is None:
+            yield f"{place}: polygons need the width and height of their image"
+    elif sides is not None and segmentation.size != sides:
+        yield (
+            f"{place}.size: {list(segmentation.size)} is not the [height, width] of its image, {list(sides)}"
+        )
 
 
 def _within(annotation: _Annotation, image: _Image) -> bool:

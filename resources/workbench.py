@@ -5,17 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from resources.detectors import Detector, load_detector
 from resources.encoders import Encoder, load_encoder
 from resources.home import Home
 from resources.images import Limits
 from resources.lake import Lake
 from resources.lake.files import replace_file
-from resources.tiers import Tier, load_tier
+from resources.ocr import OcrEngine, load_ocr
+from resources.segmenters import Segmenter, load_segmenter
+from resources.tiers import Tier, TierError, load_tier
+from resources.vlms import Vlm, load_vlm
 from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
+
+HEAVY_EXTRA_BEAMS = 3
+
+Spec = TypeVar("Spec")
 
 
 class SettingsError(ValueError):
@@ -80,6 +89,33 @@ class Workbench:
     @cached_property
     def encoder(self) -> Encoder:
         return load_encoder(self.tier.encoder, self.tier.device)
+
+    @cached_property
+    def detector(self) -> Detector:
+        return load_detector(self._required(self.tier.detector, "detector"), self.tier.device)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        return load_segmenter(self._required(self.tier.segmenter, "segmenter"), self.tier.device)
+
+    @cached_property
+    def vlm(self) -> Vlm:
+        return load_vlm(self._required(self.tier.vlm, "vlm"), self.tier.device)
+
+    @cached_property
+    def heavy_vlm(self) -> Vlm:
+        fast = self._required(self.tier.vlm, "vlm")
+        heavy = self.tier.heavy_vlm or fast.model_copy(update={"beams": fast.beams + HEAVY_EXTRA_BEAMS})
+        return load_vlm(heavy, self.tier.device)
+
+    @cached_property
+    def ocr(self) -> OcrEngine:
+        return load_ocr(self._required(self.tier.ocr, "ocr"))
+
+    def _required(self, spec: Spec | None, role: str) -> Spec:
+        if spec is None:
+            raise TierError(f"The tier {self.tier.name} names no {role}: add `{role}:` to its YAML file")
+        return spec
 
 
 def open_workbench(home: Home) -> Workbench:

@@ -120,14 +120,14 @@ def test_run_then_run_again_then_evaluate(tmp_path: Path, library: Path, tier: P
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
 
     first = vistag("run", library, "--tier", tier)
-    assert "3 images went through the model" in first.stdout
+    assert "3 images went through the encoder" in first.stdout
     assert "Nonsense." in first.stdout
     assert "1 of the files could not be used" in first.stdout
     assert "Traceback" not in first.stderr
     assert "nanobind" not in first.stderr
 
     again = vistag("run", library)  # the home remembers the tier
-    assert "Nothing new: 3 images unchanged, no image was sent to the model." in again.stdout
+    assert "Nothing new: 3 images unchanged, no image was sent to a model." in again.stdout
 
     counted = vistag("sql", "select count(*) as images from images")
     assert "3" in counted.stdout

@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score
 
 from evaluation.bands import frequency_bands
 from evaluation.bootstrap import Interval, interval95, resampled_sums
-from evaluation.figures import Figures, Throughput, compute_tag_figures, figures_json
+from evaluation.figures import Figures, Throughput, compute_tag_figures
+from evaluation.figures_json import figures_json
 from evaluation.metrics import KS, average_precision, pair_up
 
 CONCEPTS = [f"c{n}" for n in range(12)]

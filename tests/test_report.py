@@ -1,6 +1,7 @@
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from evaluation.bootstrap import Interval
-from evaluation.figures import Figures, TagEvaluation, Throughput, compute_tag_figures
+from evaluation.captions import NamedObjects
+from evaluation.figures import Figures, LaneFigures, Share, TagEvaluation, Throughput, compute_tag_figures
+from evaluation.grounding import GroundingEvaluation, GroundingFigure
+from evaluation.ladder import Rung
+from evaluation.masks import MaskFigures
 from evaluation.report import LongTailReport, render_html, render_markdown
 from evaluation.report.view import headline, interval, lost_tags, percent
 
@@ -153,6 +158,67 @@ def test_an_interval_that_is_absent_says_why() -> None:
     assert "one image" in interval(None)
 
 
+@pytest.fixture(scope="module")
+def full(report: LongTailReport) -> LongTailReport:
+    """A report with every part that there can be."""
+    bounds = Interval(0.5, 0.7)
+    named = NamedObjects(41, 0.81, 90, bounds, 0.05, 80, bounds)
+    return replace(
+        report,
+        figures=replace(
+            report.figures,
+            tags_embeddings=evaluate([40, 20, 20, 9, 8, 7, 6, 5, 4, 3], [38, 18, 15, 5, 4, 3, 2, 1, 0, 0]),
+            grounding=GroundingEvaluation(
+                41,
+                tuple(
+                    GroundingFigure(band, iou, 0.61, 0.6, 120, 7, bounds if iou == "0.5" else None)
+                    for band in ("overall", "head", "body", "tail")
+                    for iou in ("0.5", "0.75", "0.5:0.95")
+                ),
+                gap=(0.07, Interval(-0.01, 0.15)),
+                resamples=50,
+                over_the_cap=0,
+            ),
+            masks=MaskFigures(0.784, 66, bounds),
+            ocr=Share(0.9, 10, bounds),
+            captions=named,
+            schema_valid=Share(1.0, 41),
+            lanes={
+                "fast": LaneFigures(30, {}, 0.8, named, None),
+                "heavy": LaneFigures(11, {"low_coverage": 9, "text": 4}, None, named, named),
+            },
+            ladder=(
+                Rung("A1", {"overall": 0.4, "tail": 0.2}, {}, None, -0.1, None),
+                Rung("A2", {"overall": 0.5, "tail": 0.3}, {}, 0.0123),
+                Rung("B3", {"overall": 0.6, "tail": 0.42}, {"overall": 0.61}, 1.5, 0.12, Interval(0.05, 0.2)),
+            ),
+        ),
+    )
+
+
+def test_both_reports_say_what_the_whole_graph_gains_and_finds(full: LongTailReport) -> None:
+    page, markdown = render_html(full), render_markdown(full)
+    for text in (page.replace(get_plotlyjs(), ""), markdown):
+        plain = text.replace("\u00a0", " ")
+        assert "B3 recovers +12 points of tail recall@10 against A2 (95 % interval +5 to +20" in plain
+        assert "11 of 41 images (27 %) went to the heavy lane: low coverage 9, text 4." in plain
+        for words in ("Mask IoU", "0.784", "Objects invented", "Valid descriptions", "Signs read", "1.5 s"):
+            assert words in plain, words
+    sections = re.findall(r"<h2>([^<]+)", page)
+    assert {"The ladder", "Regions found", "What routing changed", "Embeddings alone"} <= set(sections)
+    rows = re.search(r"<h2>Regions found</h2>.*?</table>", page, re.S)
+    assert rows is not None
+    assert re.findall(r"</i>(\w+)</th>", rows.group()) == ["tail", "body", "head", "overall"]
+    assert "no interval: one image" in rows.group()
+
+
+def test_the_tables_of_the_markdown_stay_whole_with_every_part(full: LongTailReport) -> None:
+    blocks = re.findall(r"(?:^\|.*\n)+", render_markdown(full), re.M)
+    assert len(blocks) == 7
+    for block in blocks:
+        assert len({re.sub(r"\\\|", "", line).count("|") for line in block.splitlines()}) == 1, block
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on the PATH")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -166,6 +232,7 @@ def test_a_real_browser_draws_every_tag_runs_no_label_and_asks_for_nothing(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+        tab.set_default_timeout(120_000)
         requests: list[str] = []
         errors: list[str] = []
         dialogs: list[str] = []

@@ -59,6 +59,7 @@ def demo(home: HomeOption = None) -> None:
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
         _evaluate(base)
+        _say_where_the_gallery_is(base)
 
 
 @app.command()
@@ -191,7 +192,7 @@ def plain_errors() -> Iterator[None]:
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
     from evaluation.ground_truth import GroundTruthError
-    from resources.encoders import DeviceUnavailableError, ModelUnavailableError
+    from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
     from resources.lake import LakeError
     from resources.tiers import TierError
@@ -289,7 +290,8 @@ def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]
     labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
     for folder in folders[:SHOWN_IMAGES]:
         images = bench.lake.read("images", folder.key, ["id", "path"]).slice(0, a_folder).to_pylist()
-        tags = best_tags(bench.lake, folder.key, [image["id"] for image in images], SHOWN_TAGS)
+        table = "tags" if bench.lake.exists("tags", folder.key) else "tag_scores"
+        tags = best_tags(bench.lake, folder.key, [image["id"] for image in images], SHOWN_TAGS, table)
         for image in images[: SHOWN_IMAGES - len(examples)]:
             best = tags[image["id"]]
             examples[image["path"]] = [f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best]
@@ -341,4 +343,11 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
         )
     if caveat := load_tier(settings.tier).caveat:
         typer.echo(caveat)
+    _say_where_the_gallery_is(home)
     typer.echo("Look further: vistag dev, or vistag sql 'from tag_scores limit 20'")
+
+
+def _say_where_the_gallery_is(home: Home) -> None:
+    from vistag_assets.contact_sheet import gallery_page
+
+    typer.echo(f"Contact sheet: {gallery_page(home)}")

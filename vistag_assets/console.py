@@ -22,6 +22,17 @@ err = Console(stderr=True)
 
 BANDS = ("head", "body", "tail", "overall")
 SHOWN_FOLDERS = 30
+MODEL_STAGES: Mapping[str, str] = {
+    "global_embeddings": "",
+    "ocr_text": "read",
+    "captions": "captioned",
+    "grounded_regions": "grounded",
+    "region_masks": "outlined",
+    "region_embeddings": "embedded by region",
+    "region_captions": "captioned by region",
+    "descriptions": "described",
+}
+"""Assets that ask a model, and what an image they did it for was; the encoder's own line leads."""
 
 
 class _Rate(ProgressColumn):
@@ -63,17 +74,20 @@ def folders_table(outcome: TagOutcome) -> Table:
 
 
 def summary(outcome: TagOutcome) -> str:
-    """One line: what the model had to do."""
+    """What the models had to do, in one or two lines."""
+    asked = {asset: images for asset, images in outcome.computed.items() if asset in MODEL_STAGES}
     if outcome.embedded and outcome.images_per_second:
         speed = f"{outcome.images_per_second:,.1f} images/s on {outcome.device}"
-        return f"{outcome.embedded:,} images went through the model, {speed}."
-    if outcome.scored:
-        again = f"{outcome.scored:,} images were scored again"
+        first = f"{outcome.embedded:,} images went through the encoder, {speed}."
+    elif asked or outcome.scored:
         phrases = (
             f"{outcome.phrases_embedded:,} new phrases were embedded, " if outcome.phrases_embedded else ""
         )
-        return f"No image was sent to the model; {phrases}{again}."
-    return f"Nothing new: {outcome.images:,} images unchanged, no image was sent to the model."
+        first = f"No image was sent to the encoder; {phrases}{outcome.scored:,} images were scored again."
+    else:
+        return f"Nothing new: {outcome.images:,} images unchanged, no image was sent to a model."
+    others = [f"{images:,} {MODEL_STAGES[asset]}" for asset, images in asked.items() if MODEL_STAGES[asset]]
+    return f"{first}\nImages {', '.join(others)}." if others else first
 
 
 def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:

@@ -4,16 +4,29 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from resources.workbench import VistagResource
-from vistag_assets import ingest, tagging
+from vistag_assets import (
+    contact_sheet,
+    fused_tags,
+    ingest,
+    lanes,
+    language,
+    reading,
+    region_details,
+    regions,
+    tagging,
+)
 
 TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
+GATHER_EVIDENCE = "gather_evidence"
 
+_GRAPH = [ingest, tagging, reading, lanes, regions, region_details, language, fused_tags, contact_sheet]
+_tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([ingest, tagging, evaluation_assets]),
-    asset_checks=dg.load_asset_checks_from_modules([ingest, tagging]),
+    assets=dg.load_assets_from_modules([*_GRAPH, evaluation_assets]),
+    asset_checks=dg.load_asset_checks_from_modules(_GRAPH),
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,
@@ -24,6 +37,11 @@ defs = dg.Definitions(
             EVALUATE,
             selection=_evaluation,
             description="Ground truth against the tags in the lake, to the long-tail report.",
+        ),
+        dg.define_asset_job(
+            GATHER_EVIDENCE,
+            selection=(_tags.upstream().materializable() - _tags).required_multi_asset_neighbors(),
+            description="Images to all that the tags are fused from, for the folders that are chosen.",
         ),
         dg.define_asset_job(
             "everything",

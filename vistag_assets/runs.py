@@ -44,6 +44,8 @@ class TagOutcome:
     """What a tagging run did. `images_per_second`, of the model, is None where it had nothing to do."""
 
     folders: tuple[FolderOutcome, ...]
+    computed: Mapping[str, int]
+    """Asset -> images it had to do something for, where there were any."""
     phrases_embedded: int
     images_per_second: float | None
     device: str
@@ -84,8 +86,10 @@ def find_library(root: Path, library: str, home: Home) -> list[FolderRef]:
     ]
 
 
-def tag_folders(home: Home, folders: Sequence[FolderRef], watcher: Watcher) -> TagOutcome:
-    """Register the folders and materialise everything up to their tag scores.
+def tag_folders(
+    home: Home, folders: Sequence[FolderRef], watcher: Watcher, job_name: str = TAG_FOLDERS
+) -> TagOutcome:
+    """Register the folders and materialise everything but the evaluation, or what another job says.
 
     One run for each range of neighbouring partitions, which is one run but for unusual histories; the models
     are loaded once all the same. Raises what a stage raised; the run in Dagster has failed then.
@@ -96,7 +100,7 @@ def tag_folders(home: Home, folders: Sequence[FolderRef], watcher: Watcher) -> T
     with home_instance(home.root) as instance, watching(watcher):
         instance.add_dynamic_partitions(FOLDERS, keys)
         ordered = list(instance.get_dynamic_partitions(FOLDERS))
-        job = defs.resolve_job_def(TAG_FOLDERS)
+        job = defs.resolve_job_def(job_name)
         results = [
             job.execute_in_process(
                 instance=instance, run_config=_config(home), tags={_RANGE_START: first, _RANGE_END: last}
@@ -142,6 +146,11 @@ def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcess
             )
             for folder in folders
         ),
+        computed={
+            asset: images
+            for asset, partitions in of.items()
+            if (images := sum(made.get("computed", 0) for made in partitions.values()))
+        },
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
         images_per_second=sum(embedding_runs.values()) / seconds if seconds else None,
         device=next(iter(of["global_embeddings"].values()))["device"],

@@ -16,6 +16,7 @@ from resources.home import FolderRef
 from resources.images import ingest_folder, open_proxy, prune_proxies
 from resources.lake import UpdateStats, embedding_column, embedding_matrix, update_partition
 from resources.workbench import Workbench
+from vistag_assets.lineage import column_by_id, derived
 from vistag_assets.progress import Meter
 from vistag_assets.scoring import TAG_SCORES, Scorer, lenders_of, pool_phrases, score_images
 
@@ -84,9 +85,9 @@ def embed_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     encoder, home_root = bench.encoder, bench.home.root
     schema = embeddings_schema(encoder.dimension)
     proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
-    path_of = _column_by_id(proxies, "path")
-    wanted = _derived(proxies, encoder=encoder.fingerprint, version=EMBEDDING_VERSION)
-    wanted_fingerprint = _column_by_id(wanted, "fingerprint")
+    path_of = column_by_id(proxies, "path")
+    wanted = derived(proxies, encoder=encoder.fingerprint, version=EMBEDDING_VERSION)
+    wanted_fingerprint = column_by_id(wanted, "fingerprint")
 
     def compute(ids: list[str]) -> Iterator[pa.Table]:
         encoder.load()
@@ -148,7 +149,7 @@ def make_scorer(bench: Workbench) -> Scorer:
 def score_tags(bench: Workbench, scorer: Scorer, key: str, meter: Meter) -> UpdateStats:
     """Bring `tag_scores` of a folder up to date with its embeddings. No model is needed for it."""
     embeddings = bench.lake.read("global_embeddings", key)
-    wanted = _derived(
+    wanted = derived(
         embeddings,
         concepts=bench.taxonomy.fingerprint,
         encoder=bench.encoder.fingerprint,
@@ -169,24 +170,11 @@ def score_tags(bench: Workbench, scorer: Scorer, key: str, meter: Meter) -> Upda
     )
 
 
-def _derived(rows: pa.Table, **by: str | int | bool) -> pa.Table:
-    """(id, fingerprint) of rows that are computed from these rows, by what else decides them."""
-    derived = {
-        source: fingerprint(source=source, **by) for source in pc.unique(rows["fingerprint"]).to_pylist()
-    }
-    fingerprints = [derived[source] for source in rows["fingerprint"].to_pylist()]
-    return pa.table({"id": rows["id"], "fingerprint": pa.array(fingerprints, pa.string())})
-
-
 def _rows_by(current: str, stored: pa.Table | None, schema: pa.Schema) -> pa.Table:
     """The stored rows of one fingerprint; none where another model, and so another schema, made the table."""
     if stored is None or not stored.schema.equals(schema):
         return schema.empty_table()
     return stored.filter(pc.equal(stored["fingerprint"], current))
-
-
-def _column_by_id(rows: pa.Table, column: str) -> dict[str, str]:
-    return dict(zip(rows["id"].to_pylist(), rows[column].to_pylist(), strict=True))
 
 
 def _same_rows(stored: pa.Table | None, rows: pa.Table) -> bool:

@@ -6,9 +6,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from evaluation.figures import HEADLINE_K
-from evaluation.metrics import KS
-from evaluation.report import charts, view
+from evaluation.figures import HEADLINE_K, RARE_BAND
+from evaluation.grounding import IOU_NAMES
+from evaluation.metrics import KS, OVERALL
+from evaluation.report import charts, more, view
 
 _SHOWN_LOST_TAGS = 200
 
@@ -30,6 +31,18 @@ def render_html(report: view.LongTailReport) -> str:
             lost=lost[:_SHOWN_LOST_TAGS],
             lost_count=len(lost),
             every_tag=view.weakest_first(report),
+            embeddings=more.of_embeddings_alone(report),
+            grounding=more.grounding_rows(report),
+            gap_of_regions=report.figures.grounding and report.figures.grounding.gap,
+            ious=tuple(IOU_NAMES),
+            parts=more.part_cards(report),
+            option_names=more.OPTION_NAMES,
+            ladder=report.figures.ladder,
+            verdict=more.ladder_verdict(report),
+            lanes=report.figures.lanes,
+            lane_sentence=more.lane_sentence(report),
+            overall=OVERALL,
+            rare_band=RARE_BAND,
             zero=[report.label(concept_id) for concept_id in evaluation.zero_support_tags],
             lvis=view.lvis_counts(evaluation),
             charts={"curves": charts.recall_curves(report), "scatter": charts.recall_by_frequency(report)},
@@ -54,5 +67,10 @@ def _environment() -> Environment:
         points=view.points,
         interval=view.interval,
         number=lambda value: f"{value:,}",
+        seconds=view.seconds,
+        share=view.share,
+        named=more.named,
+        invented=more.invented,
+        signed_points=view.signed_points,
     )
     return environment

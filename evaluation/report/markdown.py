@@ -4,9 +4,11 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from evaluation.figures import HEADLINE_K
-from evaluation.metrics import KS
-from evaluation.report import view
+from evaluation.figures import HEADLINE_K, RARE_BAND
+from evaluation.grounding import IOU_NAMES
+from evaluation.ladder import LADDER_K
+from evaluation.metrics import KS, OVERALL
+from evaluation.report import more, view
 
 _SHOWN_TAGS = 20
 
@@ -18,6 +20,11 @@ def render_markdown(report: view.LongTailReport) -> str:
         view.consequence(report),
         _band_table(report),
         _recall_table(report),
+        _ladder(report),
+        _regions(report),
+        _parts(report),
+        more.lane_sentence(report),
+        _lanes(report),
         _lost_tags(report),
         _zero_support(report),
         _whole_vocabulary(report),
@@ -56,6 +63,75 @@ def _recall_table(report: view.LongTailReport) -> str:
                 *(f"{view.percent(f.micro, 1)} ({view.percent(f.macro, 1)})" for f in row.by_k.values()),
             )
             for row in view.band_rows(report.tags)
+        ),
+    )
+
+
+def _ladder(report: view.LongTailReport) -> str:
+    if not report.figures.ladder:
+        return ""
+    titles = ("Option", f"Tail recall@{LADDER_K}", "against A2, points", f"Overall recall@{LADDER_K}")
+    table = _table(
+        (*titles, "Regions at IoU 0.5, tail", "overall", "Time an image"),
+        (
+            (
+                f"{rung.option} {more.OPTION_NAMES[rung.option]}",
+                view.share(rung.tag_recall.get(RARE_BAND)),
+                "–" if rung.tail_gain is None else view.signed_points(rung.tail_gain),
+                view.share(rung.tag_recall.get(OVERALL)),
+                view.share(rung.grounding_recall.get(RARE_BAND)),
+                view.share(rung.grounding_recall.get(OVERALL)),
+                view.seconds(rung.seconds_per_image),
+            )
+            for rung in report.figures.ladder
+        ),
+    )
+    return "\n\n".join(part for part in (more.ladder_verdict(report), table) if part)
+
+
+def _regions(report: view.LongTailReport) -> str:
+    rows = more.grounding_rows(report)
+    if not rows:
+        return ""
+    return _table(
+        ("Regions found", "True regions", *(f"IoU {iou}" for iou in IOU_NAMES)),
+        (
+            (
+                row.name,
+                f"{row.support:,}",
+                *(f"{view.percent(f.micro, 1)} ({view.interval(f.ci95)})" for f in row.by_iou.values()),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _parts(report: view.LongTailReport) -> str:
+    cards = more.part_cards(report)
+    if not cards:
+        return ""
+    return _table(
+        ("Masks and texts", "", "95 % interval", ""),
+        ((card.title, f"**{card.value}**", card.range, card.note) for card in cards),
+    )
+
+
+def _lanes(report: view.LongTailReport) -> str:
+    if not report.figures.lanes:
+        return ""
+    titles = ("Lane", "Images", f"Tag recall@{HEADLINE_K}", "Objects named by the caption")
+    return _table(
+        (*titles, "by the description", "Objects invented by the description"),
+        (
+            (
+                name,
+                f"{lane.images:,}",
+                view.share(lane.tag_recall),
+                view.share(more.named(lane.captions)),
+                view.share(more.named(lane.descriptions)),
+                view.share(more.invented(lane.descriptions)),
+            )
+            for name, lane in report.figures.lanes.items()
         ),
     )
 

@@ -179,6 +179,22 @@ def points(difference: float) -> str:
     return f"{100 * difference:.0f}".replace("-", "\u2212")
 
 
+def signed_points(difference: float) -> str:
+    """A gain or a loss, in percentage points, with its sign."""
+    text = points(difference)
+    return text if text.startswith("\u2212") or text == "0" else f"+{text}"
+
+
+def share(value: float | None) -> str:
+    """A percentage, or a dash where it was not measured."""
+    return "\u2013" if value is None else percent(value, 1)
+
+
+def seconds(value: float | None) -> str:
+    """Seconds with three significant digits, or a dash."""
+    return "\u2013" if value is None else f"{value:.3g}{NBSP}s"
+
+
 def interval(ci95: Interval | None) -> str:
     """`55 to 61 %`."""
     if ci95 is None:

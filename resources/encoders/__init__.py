@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.encoders.checkpoint import ModelUnavailableError
+from resources.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError, require_device
 from resources.encoders.heads import Calibration, Platt, ScoreHead
 from resources.encoders.prefetch import prefetch
 from resources.encoders.siglip import SiglipEncoder
-from resources.encoders.spec import Device, EncoderSpec
+from resources.encoders.spec import EncoderSpec
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,10 +61,6 @@ class Encoder(Protocol):
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
-class DeviceUnavailableError(RuntimeError):
-    """A tier asks for a device that this machine does not have; the message names the tier to use."""
-
-
 FAMILIES: dict[str, Callable[[EncoderSpec, Device], Encoder]] = {"siglip": SiglipEncoder}
 
 
@@ -74,19 +70,8 @@ def load_encoder(spec: EncoderSpec, device: Device) -> Encoder:
 
     Raises DeviceUnavailableError (it never falls back to the CPU) or ModelUnavailableError, before any work.
     """
-    if device == "cuda":
-        _require_cuda(spec)
+    require_device(spec, device)
     return FAMILIES[spec.family](spec, device)
-
-
-def _require_cuda(spec: EncoderSpec) -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise DeviceUnavailableError(
-            f"This tier runs {spec.model} on a CUDA GPU and none is visible here. "
-            "Use --tier cpu, which runs a smaller model on the processor."
-        )
 
 
 def embed_in_batches(

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.encoders.checkpoint import (
-    ModelUnavailableError,
+from resources.checkpoints import (
+    Device,
     checkpoint_directory,
     content_hash,
+    quieten_transformers,
     read_config,
     read_scalars,
+    refuse_missing_weights,
 )
 from resources.encoders.heads import Calibration, ScoreHead, read_calibration
-from resources.encoders.spec import Device, EncoderSpec
+from resources.encoders.spec import EncoderSpec
 from resources.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class SiglipEncoder:
     def _processor(self) -> Any:
         from transformers import AutoProcessor
 
-        _quieten_transformers()
+        quieten_transformers()
         return AutoProcessor.from_pretrained(self.directory, local_files_only=True)
 
     @cached_property
@@ -72,17 +74,14 @@ class SiglipEncoder:
         import torch
         from transformers import AutoModel
 
-        _quieten_transformers()
+        quieten_transformers()
         model, loading = AutoModel.from_pretrained(
             self.directory,
             local_files_only=True,
             dtype=getattr(torch, self.spec.dtype),
             output_loading_info=True,
         )
-        if missing := sorted(loading["missing_keys"]):
-            raise ModelUnavailableError(
-                f"{self.directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
-            )
+        refuse_missing_weights(self.directory, loading["missing_keys"])
         return model.to(self.device).eval()
 
     def load(self) -> None:
@@ -139,14 +138,6 @@ class SiglipEncoder:
         size = self.spec.batch_size
         parts = [embed(items[start : start + size]) for start in range(0, len(items), size)]
         return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
-
-
-def _quieten_transformers() -> None:
-    """It warns of special tokens in its own defaults, which no checkpoint has; missing weights are an error here."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
 
 
 def _unit(features: Any) -> NDArray[np.float32]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
-from resources.encoders.spec import Device, EncoderSpec
+from resources.checkpoints import Device, ModelSpec
+from resources.detectors.spec import DetectorSpec
+from resources.encoders.spec import EncoderSpec
+from resources.ocr.spec import OcrSpec
+from resources.segmenters.spec import SegmenterSpec
+from resources.tiers.routing import RoutingSpec
+from resources.vlms.spec import VlmSpec
+
+Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
+"""How much of the graph makes the final tags and descriptions (docs/options.md)."""
 
 HERE = Path(__file__).parent
 
@@ -27,6 +36,20 @@ class Limits(BaseModel):
     proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
 
 
+class TagSettings(BaseModel):
+    """Which fused tags are kept, and when an image is known too little."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    top_k: PositiveInt = 40
+    """Tags kept for an image, best first; broader ones that got their probability from these come on top."""
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.002
+    """Tags below are not kept."""
+    confident_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    confident_tags: NonNegativeInt = 3
+    """An image with fewer tags of `confident_probability` gets the VLM's own words too, for review."""
+
+
 class Tier(BaseModel):
     """A tier file. Paths in it are relative to the file."""
 
@@ -35,9 +58,20 @@ class Tier(BaseModel):
     name: str
     description: str
     device: Device
+    option: Option = "B3"
     encoder: EncoderSpec
+    detector: DetectorSpec | None = None
+    segmenter: SegmenterSpec | None = None
+    vlm: VlmSpec | None = None
+    heavy_vlm: VlmSpec | None = None
+    """The heavy lane's; None: the same model with more beams."""
+    ocr: OcrSpec | None = None
+    routing: RoutingSpec = RoutingSpec()
     taxonomy: str = "starter"
     limits: Limits = Limits()
+    tags: TagSettings = TagSettings()
+    fusion: str | None = None
+    """A fusion.json (make fit-fusion); None: the noisy-or of docs/fusion.md."""
     keep_top: PositiveInt = 200
     """Tags kept for an image, best first."""
     share_with_broader: bool = True
@@ -77,16 +111,28 @@ def load_tier(name: str) -> Tier:
 def _problem(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        fields = EncoderSpec.model_fields if detail["loc"][0] == "encoder" else Tier.model_fields
-        return f"{where}: unknown field; known: {', '.join(fields)}"
+        return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][0]))}"
     return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"
+
+
+def _known_fields(role: str) -> list[str]:
+    specs: dict[str, type[BaseModel]] = {
+        "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
+        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "routing": RoutingSpec,
+        "limits": Limits, "tags": TagSettings,
+    }  # fmt: skip
+    return list(specs.get(role, Tier).model_fields)
 
 
 def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
     update: dict[str, Any] = {}
-    if tier.encoder.model.startswith("."):
-        model = str((base / tier.encoder.model).resolve())
-        update["encoder"] = tier.encoder.model_copy(update={"model": model})
+    for role in tier.model_fields_set:
+        spec = getattr(tier, role)
+        if isinstance(spec, ModelSpec) and spec.model.startswith("."):
+            model = str((base / spec.model).resolve())
+            update[role] = spec.model_copy(update={"model": model})
+    if tier.fusion:
+        update["fusion"] = str((base / tier.fusion).resolve())
     if tier.taxonomy != "starter":
         update["taxonomy"] = str((base / tier.taxonomy).resolve())
     return tier.model_copy(update=update)

@@ -1,4 +1,4 @@
-"""A checkpoint as files: where it lies, what its bytes are, what its head is. No torch here.
+"""A checkpoint as files: what a tier says about it, where it lies, what its bytes are. No torch here.
 
 A run that finds nothing to compute needs a fingerprint and no model; so all of this reads files only.
 """
@@ -9,8 +9,12 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
-from resources.encoders.spec import EncoderSpec
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+Device = Literal["cpu", "cuda"]
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 _FILES = (
     "config.json",
@@ -21,6 +25,8 @@ _FILES = (
     "spiece.model",
     "vocab.*",
     "merges.txt",
+    "chat_template*",
+    "generation_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
 )
@@ -30,7 +36,46 @@ class ModelUnavailableError(RuntimeError):
     """Weights that are neither on this machine nor to be had; the message says what to do."""
 
 
-def checkpoint_directory(spec: EncoderSpec) -> Path:
+class DeviceUnavailableError(RuntimeError):
+    """A tier asks for a device that this machine does not have; the message names the tier to use."""
+
+
+class ModelSpec(BaseModel):
+    """Which weights play a role of a tier, and how they are run.
+
+    `model` is the id of a repository on the Hugging Face hub, or the absolute path of a checkpoint directory
+    (a tier file may write it relative to itself, with a leading dot).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: str
+    model: str
+    revision: str | None = None
+    dtype: Dtype = "float32"
+    batch_size: PositiveInt = 32
+    licence: str
+
+    @property
+    def name(self) -> str:
+        """The model without the path of this machine."""
+        return Path(self.model).name if Path(self.model).is_absolute() else self.model
+
+
+def require_device(spec: ModelSpec, device: Device) -> None:
+    """Raises DeviceUnavailableError where a GPU is asked for and none is visible; never falls back."""
+    if device != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DeviceUnavailableError(
+            f"This tier runs {spec.model} on a CUDA GPU and none is visible here. "
+            "Use --tier cpu, which runs smaller models on the processor."
+        )
+
+
+def checkpoint_directory(spec: ModelSpec) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
     Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
@@ -70,8 +115,8 @@ def _file_hash(path: Path, size: int, modified_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_config(directory: Path) -> dict[str, dict[str, int]]:
-    config: dict[str, dict[str, int]] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+def read_config(directory: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return config
 
 
@@ -90,3 +135,19 @@ def read_scalars(directory: Path, *names: str) -> dict[str, float]:
     if missing := sorted(set(names) - set(found)):
         raise ValueError(f"{directory}: no tensor named {', '.join(missing)} in its safetensors files")
     return found
+
+
+def quieten_transformers() -> None:
+    """It warns of special tokens in its own defaults, which no checkpoint has; missing weights are an error here."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def refuse_missing_weights(directory: Path, missing_keys: set[str]) -> None:
+    """Raises ModelUnavailableError where from_pretrained had to make weights up (its `missing_keys`)."""
+    if missing_keys:
+        raise ModelUnavailableError(
+            f"{directory} lacks weights of its model: {', '.join(sorted(missing_keys)[:5])}. Fetch it again."
+        )

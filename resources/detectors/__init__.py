@@ -1,0 +1,58 @@
+"""Open-vocabulary detectors: an image and phrases to boxes.
+
+A new family is one class with the methods of `Detector` and one line in `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+from resources.checkpoints import Device, require_device
+from resources.detectors.detections import Detections
+from resources.detectors.florence2 import Florence2Detector
+from resources.detectors.grounding_dino import GroundingDinoDetector
+from resources.detectors.omdet_turbo import OmDetTurboDetector
+from resources.detectors.owlv2 import Owlv2Detector
+from resources.detectors.spec import DetectorSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Detections", "Detector", "DetectorSpec", "load_detector"]
+
+
+class Detector(Protocol):
+    """An open-vocabulary detector. Making one is cheap; weights are loaded at the first image, or by `load`."""
+
+    spec: DetectorSpec
+    device: Device
+    fingerprint: str
+
+    def load(self) -> None: ...
+    def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
+        """One `Detections` an image; `phrases[i]` is the chunk asked of image i. Batched inside.
+
+        What an image gets does not depend on its batch-mates.
+        """
+        ...
+
+
+FAMILIES: dict[str, Callable[[DetectorSpec, Device], Detector]] = {
+    "grounding-dino": GroundingDinoDetector,
+    "mm-grounding-dino": GroundingDinoDetector,
+    "owlv2": Owlv2Detector,
+    "omdet-turbo": OmDetTurboDetector,
+    "florence2": Florence2Detector,
+}
+
+
+@lru_cache(maxsize=2)
+def load_detector(spec: DetectorSpec, device: Device) -> Detector:
+    """The detector of a spec, one for the process however many runs ask for it.
+
+    Raises DeviceUnavailableError or ModelUnavailableError, before any work.
+    """
+    require_device(spec, device)
+    return FAMILIES[spec.family](spec, device)

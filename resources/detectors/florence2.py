@@ -1,0 +1,140 @@
+"""Florence-2: a sequence model that writes boxes as location tokens, asked for one phrase at a time.
+
+Xiao et al., Florence-2 (2023). Asked for several phrases it would name them in its answer, to be matched as
+strings; asked for one, every box of the answer is of that phrase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resources.checkpoints import Device
+from resources.detectors.batching import alike
+from resources.detectors.boxes import clip, from_corners
+from resources.detectors.checkpoint import DetectorCheckpoint
+from resources.detectors.detections import Detections
+from resources.detectors.spec import DetectorSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+CODE_VERSION = "1"
+_TASK = "<OPEN_VOCABULARY_DETECTION>"
+_BINS = 1000
+_MAX_NEW_TOKENS = 256
+"""About 50 boxes."""
+
+
+class Florence2Detector:
+    """A Florence-2 checkpoint. It has no score; the probability of a box's location tokens stands in for it:
+    their geometric mean, under greedy decoding."""
+
+    def __init__(self, spec: DetectorSpec, device: Device) -> None:
+        self.spec = spec
+        self.device = device
+        self._checkpoint = DetectorCheckpoint(
+            spec, device, CODE_VERSION, auto="Florence2ForConditionalGeneration"
+        )
+        self.fingerprint = self._checkpoint.fingerprint
+
+    def load(self) -> None:
+        self._checkpoint.load()
+
+    def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
+        """One `Detections` an image. Questions are batched with those of as many tokens."""
+        import torch
+
+        questions = [(place, index) for place, chunk in enumerate(phrases) for index in range(len(chunk))]
+        encoded = [self._encode(images[place], phrases[place][index]) for place, index in questions]
+        keys = [(one["input_ids"].shape, one["pixel_values"].shape) for one in encoded]
+        answers: dict[int, Detections] = {}
+        with torch.inference_mode():
+            for batch in alike(keys, self.spec.batch_size):
+                inputs = {
+                    name: torch.cat([encoded[number][name] for number in batch]).to(self.device)
+                    for name in encoded[batch[0]]
+                }
+                for number, (tokens, logprobs) in zip(batch, self._generate(inputs), strict=True):
+                    place, index = questions[number]
+                    answers[number] = self._read(tokens, logprobs, index, phrases[place][index])
+        of: list[list[Detections]] = [[] for _ in images]
+        for number, (place, _) in enumerate(questions):
+            of[place].append(answers[number])
+        return [Detections.joined(found) for found in of]
+
+    def _encode(self, image: Image.Image, phrase: str) -> dict[str, Tensor]:
+        inputs = self._checkpoint.processor(images=image, text=_TASK + phrase, return_tensors="pt")
+        return {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+
+    def _generate(self, inputs: dict[str, Tensor]) -> list[tuple[list[int], list[float]]]:
+        """The tokens of each answer and their log probabilities, before any rule about repetitions."""
+        import torch
+
+        model = self._checkpoint.model
+        inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+        output = model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=min(_MAX_NEW_TOKENS, model.config.text_config.max_position_embeddings - 1),
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        logits = torch.stack(output.logits, dim=1).float()
+        tokens = output.sequences[:, -logits.shape[1] :]
+        chosen = logits.log_softmax(dim=-1).gather(2, tokens[..., None])[..., 0]
+        return list(zip(tokens.tolist(), chosen.tolist(), strict=True))
+
+    @cached_property
+    def _bin_of(self) -> dict[int, int]:
+        return {self._vocabulary[f"<loc_{number}>"]: number for number in range(_BINS)}
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        vocabulary: dict[str, int] = self._checkpoint.processor.tokenizer.get_vocab()
+        return vocabulary
+
+    def _read(self, tokens: Sequence[int], logprobs: Sequence[float], index: int, phrase: str) -> Detections:
+        outlines = self._vocabulary.get("<poly>") in tokens
+        corners, scores = read_locations(tokens, logprobs, self._bin_of, outlines)
+        boxes, inside = clip(from_corners(corners))
+        keep = inside & (scores >= self.spec.min_score)
+        kept = scores[keep]
+        prompt = self._checkpoint.processor.task_prompts_with_input[_TASK].format(input=phrase)
+        return Detections(boxes[keep], np.full(len(kept), index, np.int64), kept, kept, prompt)
+
+
+def read_locations(
+    tokens: Sequence[int], logprobs: Sequence[float], bin_of: dict[int, int], outlines: bool = False
+) -> tuple[Any, Any]:
+    """Corners [n, 4] (left, top, right, bottom, 0..1) and scores [n] of the boxes in an answer.
+
+    A box is four location tokens; the middle of a bin is its place. Of a run of location tokens that is no
+    multiple of four, the rest is of a cut answer. Where the model answered with `outlines`, a run is the
+    x and y of one outline's corners, and the box goes around it.
+    """
+    corners: list[list[float]] = []
+    scores: list[float] = []
+    for run in _runs(tokens, bin_of):
+        step = len(run) - len(run) % 2 if outlines else 4
+        for start in range(0, len(run) - step + 1, step or 1):
+            part = run[start : start + step]
+            places = [(bin_of[tokens[token]] + 0.5) / _BINS for token in part]
+            if len(part) < 4:
+                continue
+            x, y = places[0::2], places[1::2]
+            corners.append([min(x), min(y), max(x), max(y)] if outlines else places)
+            scores.append(float(np.exp(np.mean([logprobs[token] for token in part]))))
+    return np.array(corners, np.float32).reshape(-1, 4), np.array(scores, np.float32)
+
+
+def _runs(tokens: Sequence[int], bin_of: dict[int, int]) -> list[list[int]]:
+    """Places of location tokens that follow each other."""
+    grouped = groupby(range(len(tokens)), key=lambda place: tokens[place] in bin_of)
+    return [list(places) for is_location, places in grouped if is_location]

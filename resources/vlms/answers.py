@@ -1,0 +1,26 @@
+"""What a vision-language model says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ENTROPY_TOP = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said to one image and prompt; figures are over the answer's own tokens, without the end token."""
+
+    text: str
+    """without white space around it"""
+    tokens: tuple[str, ...]
+    """the text of each token; joined and stripped they are `text`"""
+    logprobs: NDArray[np.float32]
+    """[tokens], natural logarithm, of the raw distribution (before masks, penalties and temperature)"""
+    entropies: NDArray[np.float32]
+    """[tokens], nats, truncated: over the most probable tokens only (`ENTROPY_TOP`), renormalised"""
+    finished: bool
+    """False where the answer was cut at the most tokens allowed"""

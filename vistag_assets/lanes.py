@@ -1,0 +1,89 @@
+"""Which images go to the heavy lane, and the check of the budget."""
+
+import dagster as dg
+import pyarrow as pa
+
+from resources.images import open_proxy
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.workbench import VistagResource, Workbench
+from vistag_assets import lanes_stages as stages
+from vistag_assets.lineage import column_by_id
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+from vistag_assets.routing import ROUTED_OPTIONS, WEIGHTS, heavy_places
+
+
+@dg.asset(
+    deps=["tag_scores", "ocr_text", "captions"],
+    description="The lane of each image, fast or heavy, with the reasons and within the tier's budget.",
+    metadata=column_schema(stages.ROUTING),
+    group_name="routing",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version=str(stages.ROUTING_VERSION),
+    **PER_FOLDER,
+)
+def routing(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    meter = Meter("Routing")
+    images = heavy = 0
+    for number, key in enumerate(context.partition_keys):
+        with meter.timed():
+            stats = stages.route_images(bench, key)
+        rows = bench.lake.read("routing", key)
+        sent = rows["lane"].to_pylist().count("heavy")
+        images, heavy = images + rows.num_rows, heavy + sent
+        reasons = [reason for found in rows["reasons"].to_pylist() for reason in found]
+        context.add_asset_metadata(
+            {
+                **row_count(rows.num_rows),
+                "heavy": sent,
+                **{f"reason_{reason}": reasons.count(reason) for reason in WEIGHTS},
+                "kept": stats.kept,
+                "computed": stats.computed,
+                "dropped": stats.dropped,
+                **({"preview": _preview(bench, key, rows)} if number < PREVIEWED_FOLDERS else {}),
+            },
+            partition_key=key,
+        )
+    return dg.MaterializeResult(
+        metadata=meter.speed(images, "cpu")
+        | {
+            "tier": bench.tier.name,
+            "option": bench.tier.option,
+            "budget": bench.tier.routing.budget,
+            "heavy_share": heavy / images if images else 0.0,
+        }
+    )
+
+
+@dg.asset_check(
+    asset="routing", description="No folder sends more images to the heavy lane than its budget allows."
+)
+def heavy_lane_is_within_budget(vistag: VistagResource) -> dg.AssetCheckResult:
+    bench = vistag.open()
+    budget = bench.tier.routing.budget
+    if bench.tier.option not in ROUTED_OPTIONS or not bench.lake.folders("routing"):
+        return dg.AssetCheckResult(passed=True, metadata={"option": bench.tier.option})
+    with bench.lake.connect() as sql:
+        counts = sql.execute(
+            "select folder, count(*), count(*) filter (lane = 'heavy') from routing group by folder order by folder"
+        ).fetchall()
+    over = [folder for folder, images, heavy in counts if heavy > heavy_places(images, budget)]
+    return dg.AssetCheckResult(passed=not over, metadata={"budget": budget, "over_budget": over})
+
+
+def _preview(bench: Workbench, key: str, rows: pa.Table) -> dg.MarkdownMetadataValue:
+    """The images that ask for the heavy lane most."""
+    path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
+    first = rows.sort_by([("priority", "descending"), ("id", "ascending")]).slice(0, PREVIEWED_IMAGES)
+    shown = [
+        (
+            thumbnail(open_proxy(bench.home.root, path_of[row["id"]])),
+            row["lane"],
+            ", ".join(row["reasons"]),
+            f"{row['priority']:.2f}",
+        )
+        for row in first.to_pylist()
+    ]
+    return dg.MetadataValue.md(markdown_table(["image", "lane", "reasons", "priority"], shown))

@@ -1,0 +1,169 @@
+"""What a vision-language model says of images and of their regions, and the checks beside it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from resources.images import open_proxy
+from resources.lake import UpdateStats
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.vlms.description import parse_description
+from resources.workbench import VistagResource, Workbench
+from vistag_assets import language_stages as stages
+from vistag_assets.language_tables import CAPTIONS, DESCRIPTIONS, REGION_CAPTIONS
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+from vistag_assets.tierless import skipped
+
+GROUP = "language"
+MIN_VALID_SHARE = 0.99
+MAX_PROBLEM_SHARE = 0.05
+
+
+def _asset(schema: pa.Schema, version: int) -> dict[str, Any]:
+    return {
+        "metadata": column_schema(schema),
+        "group_name": GROUP,
+        "kinds": {"parquet", "pytorch"},
+        "owners": OWNERS,
+        "code_version": str(version),
+        **PER_FOLDER,
+    }
+
+
+@dg.asset(
+    deps=["proxies", "ocr_text"],
+    description="One factual sentence an image, how sure the model was of it, and the keywords it names.",
+    **_asset(CAPTIONS, stages.CAPTION_VERSION),
+)
+def captions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    return _run(context, vistag.open(), "captions", stages.caption_images, "Captioning images", ["caption"])
+
+
+@dg.asset(
+    deps=["proxies", "grounded_regions"],
+    description="What the model calls each region, from a crop of it alone.",
+    **_asset(REGION_CAPTIONS, stages.REGION_CAPTION_VERSION),
+)
+def region_captions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    shown = ["region_id", "caption"]
+    return _run(
+        context, vistag.open(), "region_captions", stages.caption_regions, "Captioning regions", shown
+    )
+
+
+@dg.asset(
+    deps=["proxies", "grounded_regions", "region_masks", "ocr_text", "captions", "tag_scores", "routing"],
+    description="A catalogue text an image whose claims cite regions, by the schema in resources/vlms.",
+    **_asset(DESCRIPTIONS, stages.DESCRIPTION_VERSION),
+)
+def descriptions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    shown = ["title", "description", "lane"]
+    return _run(context, vistag.open(), "descriptions", stages.describe_images, "Describing images", shown)
+
+
+@dg.asset_check(
+    asset="captions", description="Captions are one finished sentence that starts with what is seen."
+)
+def captions_are_one_sentence(vistag: VistagResource) -> dg.AssetCheckResult:
+    problems = [row["problems"] for row in _all_rows(vistag.open(), "captions", ["problems"])]
+    flawed = sum(map(bool, problems))
+    return dg.AssetCheckResult(
+        passed=flawed <= MAX_PROBLEM_SHARE * len(problems),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"captions": len(problems), "with_problems": flawed},
+    )
+
+
+@dg.asset_check(
+    asset="descriptions", description="Answers of the model fit the schema; all that is stored does."
+)
+def descriptions_fit_the_schema(vistag: VistagResource) -> dg.AssetCheckResult:
+    rows = _all_rows(vistag.open(), "descriptions", ["valid", "json"])
+    valid = sum(row["valid"] for row in rows)
+    wrong = sum(row["json"] is not None and parse_description(row["json"]) is None for row in rows)
+    return dg.AssetCheckResult(
+        passed=wrong == 0 and valid >= MIN_VALID_SHARE * len(rows),
+        severity=dg.AssetCheckSeverity.ERROR if wrong else dg.AssetCheckSeverity.WARN,
+        metadata={"descriptions": len(rows), "valid_as_answered": valid, "stored_wrong": wrong},
+    )
+
+
+@dg.asset_check(
+    asset="descriptions",
+    additional_deps=["grounded_regions"],
+    description="Every region that a claim cites is one of its image.",
+)
+def descriptions_cite_their_own_regions(vistag: VistagResource) -> dg.AssetCheckResult:
+    bench = vistag.open()
+    rows = _all_rows(bench, "descriptions", ["id", "claims"])
+    regions = _all_rows(bench, "grounded_regions", ["id", "region_id"])
+    own = {(row["id"], row["region_id"]) for row in regions}
+    cited = [(row["id"], region) for row in rows for claim in row["claims"] for region in claim["region_ids"]]
+    unknown = sum(pair not in own for pair in cited)
+    return dg.AssetCheckResult(passed=unknown == 0, metadata={"citations": len(cited), "unknown": unknown})
+
+
+def _all_rows(bench: Workbench, table: str, columns: list[str]) -> list[dict[str, Any]]:
+    """The rows of all folders; none where a tier without such a model left no table."""
+    rows: list[dict[str, Any]] = []
+    if bench.lake.folders(table):
+        rows = bench.lake.read_all(table, columns).to_pylist()
+    return rows
+
+
+def _run(
+    context: dg.AssetExecutionContext,
+    bench: Workbench,
+    table: str,
+    stage: Callable[[Workbench, str, Meter], UpdateStats],
+    title: str,
+    shown: list[str],
+) -> dg.MaterializeResult[None]:
+    """A stage over the folders of a run, with what Dagster shows of it."""
+    if result := skipped(bench.tier, "vlm"):
+        return result
+    meter = Meter(title)
+    computed = 0
+    for number, key in enumerate(context.partition_keys):
+        stats = stage(bench, key, meter)
+        computed += stats.computed
+        metadata = _update(stats, bench, table, key)
+        if number < PREVIEWED_FOLDERS:
+            metadata["preview"] = _preview(bench, table, key, shown)
+        context.add_asset_metadata(metadata, partition_key=key)
+    vlm = bench.vlm
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, vlm.device)
+        | {
+            "tier": bench.tier.name,
+            "model": vlm.spec.name,
+            "vlm": vlm.fingerprint,
+            "dtype": vlm.spec.dtype,
+            "beams": vlm.spec.beams,
+            "licence": vlm.spec.licence,
+        }
+    )
+
+
+def _update(stats: UpdateStats, bench: Workbench, table: str, key: str) -> dict[str, Any]:
+    rows = bench.lake.read_or_none(table, key, ["id"])
+    return {
+        **row_count(rows.num_rows if rows else 0),
+        "kept": stats.kept,
+        "computed": stats.computed,
+        "resumed": stats.resumed,
+        "dropped": stats.dropped,
+    }
+
+
+def _preview(bench: Workbench, table: str, key: str, shown: list[str]) -> dg.MarkdownMetadataValue:
+    rows = bench.lake.read_or_none(table, key, ["id", *shown])
+    path_of = {row["id"]: row["path"] for row in bench.lake.read("proxies", key, ["id", "path"]).to_pylist()}
+    lines = [
+        (thumbnail(open_proxy(bench.home.root, path_of[row["id"]])), *(row[column] for column in shown))
+        for row in (rows.slice(0, PREVIEWED_IMAGES).to_pylist() if rows else [])
+    ]
+    return dg.MetadataValue.md(markdown_table(["image", *shown], lines))

@@ -1,0 +1,263 @@
+"""What the language assets do for a folder: captions, captions of regions, descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from resources.images import open_proxy
+from resources.lake import UpdateStats, update_partition, with_empty_ids
+from resources.vlms import Answer, Vlm, VlmSpec
+from resources.vlms.description import description_schema
+from resources.vlms.prompts import CAPTION, REGION, TAGS, with_text
+from resources.workbench import Workbench
+from vistag_assets.boxes import Box, distinct_boxes
+from vistag_assets.describing import describe
+from vistag_assets.evidence import Evidence, read_evidence, read_regions, regions_by_id, text_lines
+from vistag_assets.language_tables import CAPTIONS, DESCRIPTIONS, REGION_CAPTIONS
+from vistag_assets.lineage import answered, column_by_id, derived, joined
+from vistag_assets.phrases import Labels, caption_problems, keywords
+from vistag_assets.progress import Meter
+from vistag_assets.quotes import requoted
+
+# To be raised when a stage would compute other rows from the same inputs.
+CAPTION_VERSION = 1
+REGION_CAPTION_VERSION = 1
+DESCRIPTION_VERSION = 1
+
+IMAGES_AT_ONCE = 64
+MIN_CROP_PX = 16
+
+Rows = list[dict[str, Any]]
+
+
+def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
+    """Bring `captions` of a folder up to date with its proxies and the text read in them."""
+    vlm, labels, most = bench.vlm, Labels(bench.taxonomy), bench.vlm.spec.caption_tokens
+    proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
+    text = text_lines(bench.lake.read_or_none("ocr_text", key))
+    prompts = {id_: with_text(CAPTION, text.get(id_, ())) for id_ in proxies["id"].to_pylist()}
+    wanted = derived(
+        joined(proxies, _by_id(prompts)),
+        vlm=vlm.fingerprint,
+        keywords=TAGS,
+        taxonomy=bench.taxonomy.fingerprint,
+        tokens=most,
+        version=CAPTION_VERSION,
+    )
+    open_image = _opener(bench, proxies)
+
+    def rows_of(ids: list[str]) -> Rows:
+        images = [open_image(id_) for id_ in ids]
+        captions = vlm.answer(images, [prompts[id_] for id_ in ids], max_tokens=most)
+        tags = vlm.answer(images, [TAGS] * len(ids), max_tokens=most)
+        quoting = [
+            requoted(caption.text, text.get(id_, ())) for id_, caption in zip(ids, captions, strict=True)
+        ]
+        return [
+            {
+                "id": id_,
+                "caption": said,
+                **_figures(caption),
+                "tokens": len(caption.tokens),
+                "keywords": told_keywords(told, labels),
+                "problems": [
+                    *caption_problems(said, finished=caption.finished),
+                    *(["requoted"] if said != caption.text else []),
+                ],
+                "prompt": prompts[id_],
+            }
+            for id_, said, caption, told in zip(ids, quoting, captions, tags, strict=True)
+        ]
+
+    return _update(bench, "captions", key, wanted, CAPTIONS, rows_of, meter)
+
+
+def caption_regions(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
+    """Bring `region_captions` of a folder up to date: a place is looked at once, however many regions it is.
+
+    Nothing to do where the tier grounds no regions.
+    """
+    if (grounded := read_regions(bench.lake, key, required=bench.tier.detector is not None)) is None:
+        return UpdateStats(0, 0, 0, 0)
+    vlm, most = bench.vlm, bench.vlm.spec.caption_tokens
+    proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
+    regions = regions_by_id(grounded)
+    wanted = derived(
+        joined(answered(grounded), proxies),
+        vlm=vlm.fingerprint,
+        prompt=REGION,
+        tokens=most,
+        version=REGION_CAPTION_VERSION,
+    )
+    open_image = _opener(bench, proxies)
+
+    def rows_of(ids: list[str]) -> Rows:
+        places = [(id_, group) for id_ in ids for group in distinct_boxes(regions.get(id_, ()))]
+        images = {id_: open_image(id_) for id_ in ids if id_ in regions}
+        crops = [crop(images[id_], group[0].box) for id_, group in places]
+        answers = vlm.answer(crops, [REGION] * len(crops), max_tokens=most)
+        return [
+            {"id": id_, "region_id": region.region_id, "caption": answer.text, **_figures(answer)}
+            for (id_, group), answer in zip(places, answers, strict=True)
+            for region in group
+        ]
+
+    return _update(bench, "region_captions", key, wanted, REGION_CAPTIONS, rows_of, meter)
+
+
+def describe_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
+    """Bring `descriptions` of a folder up to date; images that `routing` sends to the heavy lane get its model."""
+    proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
+    captions = bench.lake.read("captions", key, ["id", "fingerprint"])
+    grounded = read_regions(bench.lake, key, required=bench.tier.detector is not None)
+    evidence = read_evidence(bench.lake, key, bench.taxonomy, grounded)
+    labels = Labels(bench.taxonomy)
+
+    def vlm_of(id_: str) -> Vlm:
+        return bench.heavy_vlm if evidence.lane(id_) == "heavy" else bench.vlm
+
+    of_evidence = {
+        id_: evidence.fingerprint(id_, vlm_of(id_).fingerprint) for id_ in captions["id"].to_pylist()
+    }
+    wanted = derived(
+        joined(_by_id(of_evidence), captions, proxies, *([] if grounded is None else [answered(grounded)])),
+        taxonomy=bench.taxonomy.fingerprint,
+        limits=repr(_limits(bench.vlm.spec)),
+        heavy_limits=repr(_limits(bench.tier.heavy_vlm or bench.vlm.spec)),
+        version=DESCRIPTION_VERSION,
+    )
+    open_image = _opener(bench, proxies)
+
+    def rows_of(ids: list[str]) -> Rows:
+        by_lane = {
+            lane: [id_ for id_ in ids if evidence.lane(id_) == lane] for lane in map(evidence.lane, ids)
+        }
+        return [
+            row
+            for own in by_lane.values()
+            for row in _described(vlm_of(own[0]), own, [open_image(id_) for id_ in own], evidence, labels)
+        ]
+
+    return _update(bench, "descriptions", key, wanted, DESCRIPTIONS, rows_of, meter)
+
+
+def told_keywords(answer: Answer, labels: Labels) -> Rows:
+    """The phrases of an answer to TAGS, each with its concept and the mean log-probability of its tokens.
+
+    The last phrase of an answer that was cut is left out: it may be half of one.
+    """
+    told = "".join(answer.tokens)
+    phrases = keywords(told)
+    if not answer.finished and phrases and phrases[-1].end == len(told.rstrip()):
+        phrases = phrases[:-1]
+    ends = np.cumsum([len(token) for token in answer.tokens])
+    return [
+        {
+            "phrase": phrase.text,
+            "concept_id": labels.concept_of(phrase.text),
+            "logprob": _mean(
+                answer.logprobs[
+                    np.searchsorted(ends, phrase.start, "right") : np.searchsorted(ends, phrase.end) + 1
+                ]
+            ),
+        }
+        for phrase in phrases
+    ]
+
+
+def crop(image: Image.Image, box: Box) -> Image.Image:
+    """What a relative box shows, at least MIN_CROP_PX a side where the image has them."""
+    left, right = _span(box[0], box[2], image.width)
+    top, bottom = _span(box[1], box[3], image.height)
+    return image.crop((left, top, right, bottom))
+
+
+def _span(start: float, length: float, pixels: int) -> tuple[int, int]:
+    """First and last (exclusive) pixel of a relative span, grown around its middle to MIN_CROP_PX."""
+    missing = max(0.0, min(MIN_CROP_PX, pixels) - length * pixels) / 2
+    first = min(max(int(start * pixels - missing), 0), max(pixels - MIN_CROP_PX, 0))
+    last = max(round((start + length) * pixels + missing), first + min(MIN_CROP_PX, pixels))
+    return first, min(last, pixels)
+
+
+def _described(
+    vlm: Vlm, ids: list[str], images: list[Image.Image], evidence: Evidence, labels: Labels
+) -> Iterator[dict[str, Any]]:
+    """Rows of images of one lane."""
+    captions = [evidence.captions[id_] for id_ in ids]
+    if evidence.lane(ids[0]) == "heavy":
+        asked = [evidence.caption_prompt(id_) for id_ in ids]
+        heard = vlm.answer(images, asked, max_tokens=vlm.spec.caption_tokens)
+        captions = [
+            requoted(answer.text, evidence.text.get(id_, ())) for id_, answer in zip(ids, heard, strict=True)
+        ]
+    answers = vlm.answer(
+        images,
+        [evidence.prompt(id_) for id_ in ids],
+        max_tokens=vlm.spec.description_tokens,
+        schema=description_schema(),
+    )
+    for id_, answer, caption in zip(ids, answers, captions, strict=True):
+        described = describe(
+            answer.text,
+            finished=answer.finished,
+            known=evidence.known(id_, caption),
+            labels=labels,
+            words=vlm.spec.description_words,
+        )
+        yield {"id": id_, "lane": evidence.lane(id_), "caption": caption, **asdict(described)}
+
+
+def _limits(spec: VlmSpec) -> tuple[int, int, tuple[int, int]]:
+    return spec.caption_tokens, spec.description_tokens, spec.description_words
+
+
+def _figures(answer: Answer) -> dict[str, float | None]:
+    return {"mean_logprob": _mean(answer.logprobs), "entropy": _mean(answer.entropies)}
+
+
+def _mean(values: NDArray[np.float32]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _by_id(fingerprints: Mapping[str, str]) -> pa.Table:
+    return pa.table(
+        {"id": pa.array(list(fingerprints), pa.string()), "fingerprint": list(fingerprints.values())}
+    )
+
+
+def _opener(bench: Workbench, proxies: pa.Table) -> Callable[[str], Image.Image]:
+    path_of = column_by_id(proxies, "path")
+    return lambda id_: open_proxy(bench.home.root, path_of[id_])
+
+
+def _update(
+    bench: Workbench,
+    table: str,
+    key: str,
+    wanted: pa.Table,
+    schema: pa.Schema,
+    rows_of: Callable[[list[str]], Rows],
+    meter: Meter,
+) -> UpdateStats:
+    """update_partition in batches of IMAGES_AT_ONCE; `rows_of` makes rows without their fingerprints."""
+    wanted_fingerprint = column_by_id(wanted, "fingerprint")
+
+    def compute(ids: list[str]) -> Iterator[pa.Table]:
+        for start in range(0, len(ids), IMAGES_AT_ONCE):
+            batch = ids[start : start + IMAGES_AT_ONCE]
+            with meter.timed():
+                rows = [row | {"fingerprint": wanted_fingerprint[row["id"]]} for row in rows_of(batch)]
+            silent = set(batch) - {row["id"] for row in rows}
+            yield with_empty_ids(
+                pa.Table.from_pylist(rows, schema=schema), {id_: wanted_fingerprint[id_] for id_ in silent}
+            )
+
+    return update_partition(bench.lake, table, key, wanted, schema, compute, on_progress=meter.folder())

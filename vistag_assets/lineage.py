@@ -1,0 +1,57 @@
+"""Which rows a stage wants: those of its source, each by a fingerprint of what else decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.fingerprint import fingerprint
+from resources.lake import empty_ids
+
+
+def derived(rows: pa.Table, **by: str | int | float | bool) -> pa.Table:
+    """(id, fingerprint) of rows that are computed from these rows, by what else decides them."""
+    by_source = {
+        source: fingerprint(source=source, **by) for source in pc.unique(rows["fingerprint"]).to_pylist()
+    }
+    fingerprints = [by_source[source] for source in rows["fingerprint"].to_pylist()]
+    return pa.table({"id": rows["id"], "fingerprint": pa.array(fingerprints, pa.string())})
+
+
+def answered(rows: pa.Table) -> pa.Table:
+    """(id, fingerprint) of every id that a table of many rows an id has looked at, also of those without rows.
+
+    `rows` is as read from the lake; a filter or a join loses what it says about ids without rows.
+    """
+    by_id = column_by_id(rows, "fingerprint") | empty_ids(rows)
+    ids = sorted(by_id)
+    fingerprints = [by_id[id_] for id_ in ids]
+    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
+
+
+def joined(*sources: pa.Table) -> pa.Table:
+    """(id, fingerprint) of the ids that every source has, by the fingerprints of all of them.
+
+    Each source has the columns id and fingerprint; of one with many rows an id, pass what `answered` says.
+    """
+    by_id: list[dict[str, str]] = [column_by_id(source, "fingerprint") for source in sources]
+    ids = [id_ for id_ in by_id[0] if all(id_ in source for source in by_id)]
+    fingerprints = [fingerprint(sources=[source[id_] for source in by_id]) for id_ in ids]
+    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
+
+
+def gathered(rows: pa.Table, sources: Sequence[pa.Table], **by: object) -> pa.Table:
+    """(id, fingerprint) of every row, by the fingerprints of all sources; a source may lack an id.
+
+    For a stage that takes what there is. `by`: JSON values that decide besides.
+    """
+    known = [column_by_id(source, "fingerprint") for source in sources]
+    ids = rows["id"].to_pylist()
+    fingerprints = [fingerprint(sources=[of.get(id_) for of in known], **by) for id_ in ids]
+    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
+
+
+def column_by_id(rows: pa.Table, column: str) -> dict[str, str]:
+    return dict(zip(rows["id"].to_pylist(), rows[column].to_pylist(), strict=True))

@@ -1,0 +1,87 @@
+"""From proxies to the text that can be read in them, and the check beside it."""
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from resources.images import open_proxy
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.workbench import VistagResource, Workbench
+from vistag_assets import reading_stages as stages
+from vistag_assets.lineage import column_by_id
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+
+
+@dg.asset(
+    deps=["proxies"],
+    description="The lines of text in each image, in reading order. Nothing where the tier names no OCR.",
+    metadata=column_schema(stages.OCR_TEXT),
+    group_name="reading",
+    kinds={"parquet", "onnx"},
+    owners=OWNERS,
+    code_version=str(stages.OCR_VERSION),
+    **PER_FOLDER,
+)
+def ocr_text(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    meter = Meter("Reading text")
+    computed = 0
+    for number, key in enumerate(context.partition_keys):
+        stats = stages.read_text(bench, key, meter)
+        if stats is None:
+            context.add_asset_metadata(row_count(0), partition_key=key)
+            continue
+        computed += stats.computed
+        rows = bench.lake.read("ocr_text", key, ["id"])
+        context.add_asset_metadata(
+            {
+                **row_count(rows.num_rows),
+                "images_with_text": pc.count_distinct(rows["id"]).as_py(),
+                "kept": stats.kept,
+                "computed": stats.computed,
+                "resumed": stats.resumed,
+                "dropped": stats.dropped,
+                **({"preview": _preview(bench, key)} if number < PREVIEWED_FOLDERS else {}),
+            },
+            partition_key=key,
+        )
+    if bench.tier.ocr is None:
+        return dg.MaterializeResult(
+            metadata={"tier": bench.tier.name, "skipped": f"the tier {bench.tier.name} names no ocr"}
+        )
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, "cpu")
+        | {
+            "tier": bench.tier.name,
+            "engine": bench.tier.ocr.family,
+            "fingerprint": bench.ocr.fingerprint,
+            "licence": bench.tier.ocr.licence,
+        }
+    )
+
+
+@dg.asset_check(asset="ocr_text", description="Confidences and boxes lie within 0..1.")
+def text_lines_are_within_bounds(vistag: VistagResource) -> dg.AssetCheckResult:
+    lake = vistag.open().lake
+    if not lake.folders("ocr_text"):
+        return dg.AssetCheckResult(passed=True, metadata={"lines": 0})
+    with lake.connect() as sql:
+        [(lines, wrong)] = sql.execute(
+            "select count(*), count(*) filter (not (confidence between 0 and 1 and bbox[1] between 0 and 1 "
+            "and bbox[2] between 0 and 1 and bbox[1] + bbox[3] <= 1.0001 and bbox[2] + bbox[4] <= 1.0001)) "
+            "from ocr_text"
+        ).fetchall()
+    return dg.AssetCheckResult(passed=wrong == 0, metadata={"lines": lines, "wrong": wrong})
+
+
+def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+    """The first images that have text."""
+    path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
+    texts: dict[str, list[str]] = {}
+    for row in bench.lake.read("ocr_text", key, ["id", "text", "confidence"]).to_pylist():
+        texts.setdefault(row["id"], []).append(f"{row['text']} ({row['confidence']:.2f})")
+    rows = [
+        (thumbnail(open_proxy(bench.home.root, path_of[id_])), "; ".join(lines))
+        for id_, lines in list(texts.items())[:PREVIEWED_IMAGES]
+    ]
+    return dg.MetadataValue.md(markdown_table(["image", "text"], rows))

@@ -1,0 +1,218 @@
+"""From grounded regions to their masks, embeddings and matches, and the checks beside them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+from PIL import Image
+
+from resources.images import open_proxy
+from resources.lake import UpdateStats
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.workbench import VistagResource, Workbench
+from vistag_assets import region_detail_stages as stages
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+from vistag_assets.region_matching import CONFIRMED_FROM, REGION_MATCHES, REJECTED_BELOW
+from vistag_assets.region_previews import region_overlay
+from vistag_assets.stages import make_scorer
+
+UNIT_LENGTH_TOLERANCE = 2e-3
+_SAMPLED_ROWS = 10_000
+_NO_REGIONS = (
+    "nothing to do: the folder has no grounded_regions (the tier names no detector, or it has yet to run)"
+)
+
+
+@dg.asset(
+    deps=["grounded_regions", "proxies"],
+    description="The outline of each region whose facet the segmenter of the tier asks for, as COCO RLE.",
+    metadata=column_schema(stages.REGION_MASKS),
+    group_name="regions",
+    kinds={"parquet", "opencv", "pytorch"},
+    owners=OWNERS,
+    code_version=str(stages.MASK_VERSION),
+    **PER_FOLDER,
+)
+def region_masks(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    meter = Meter("Outlining regions")
+    spec = bench.tier.segmenter
+    computed = _per_folder(context, bench, "region_masks", lambda key: stages.mask_regions(bench, key, meter))
+    if spec is None:
+        said = {
+            "segmenter": f"none: the tier {bench.tier.name} names no segmenter, so regions keep their boxes"
+        }
+        return dg.MaterializeResult(metadata={"tier": bench.tier.name, **said})
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, bench.segmenter.device)
+        | {
+            "tier": bench.tier.name,
+            "model": f"{spec.family} ({spec.name})",
+            "segmenter": bench.segmenter.fingerprint,
+            "facets": ", ".join(spec.facets),
+            "licence": spec.licence,
+        }
+    )
+
+
+@dg.asset(
+    deps=["grounded_regions", "region_masks", "proxies"],
+    description="One unit vector a region, and one of the region without its background where it has a mask.",
+    metadata=column_schema(stages.region_embeddings_schema(1)),
+    group_name="regions",
+    kinds={"parquet", "pytorch"},
+    owners=OWNERS,
+    code_version=str(stages.REGION_EMBEDDING_VERSION),
+    **PER_FOLDER,
+)
+def region_embeddings(
+    context: dg.AssetExecutionContext, vistag: VistagResource
+) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    meter = Meter("Embedding regions")
+    computed = _per_folder(
+        context, bench, "region_embeddings", lambda key: stages.embed_regions(bench, key, meter)
+    )
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, bench.encoder.device)
+        | {
+            "tier": bench.tier.name,
+            "model": bench.tier.encoder.name,
+            "encoder": bench.encoder.fingerprint,
+            "dimension": bench.encoder.dimension,
+        }
+    )
+
+
+@dg.asset(
+    deps=["grounded_regions", "region_embeddings", "concept_embeddings"],
+    description="Whether the crop of each region, seen by the encoder, shows what it was found as.",
+    metadata=column_schema(REGION_MATCHES),
+    group_name="regions",
+    kinds={"parquet", "numpy"},
+    owners=OWNERS,
+    code_version=str(stages.MATCH_VERSION),
+    **PER_FOLDER,
+)
+def region_matches(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    scorer = make_scorer(bench)
+    meter = Meter("Matching regions")
+    computed = _per_folder(
+        context, bench, "region_matches", lambda key: stages.match_regions(bench, scorer, key, meter)
+    )
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, "cpu")
+        | {
+            "tier": bench.tier.name,
+            "taxonomy": bench.taxonomy.fingerprint,
+            "calibrated": scorer.calibration is not None,
+            "confirmed_from": CONFIRMED_FROM,
+            "rejected_below": REJECTED_BELOW,
+        }
+    )
+
+
+@dg.asset_check(asset="region_masks", description="The area of a mask is its count of pixels (of a sample).")
+def mask_areas_are_pixel_counts(vistag: VistagResource) -> dg.AssetCheckResult:
+    from pycocotools import mask as coco
+
+    rows = _sample(vistag.open(), "region_masks", "height, width, counts, area")
+    wrong = sum(
+        int(coco.area({"size": [height, width], "counts": counts.encode()})) != area
+        for height, width, counts, area in rows
+    )
+    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong, "looked_at": len(rows)})
+
+
+@dg.asset_check(asset="region_embeddings", description="Embeddings have unit length (of a sample).")
+def region_embeddings_are_unit_length(vistag: VistagResource) -> dg.AssetCheckResult:
+    lengths = (
+        "sqrt(list_dot_product(embedding, embedding)), "
+        "coalesce(sqrt(list_dot_product(masked_embedding, masked_embedding)), 1)"
+    )
+    rows = _sample(vistag.open(), "region_embeddings", lengths)
+    wrong = sum(any(abs(length - 1) > UNIT_LENGTH_TOLERANCE for length in row) for row in rows)
+    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong, "looked_at": len(rows)})
+
+
+@dg.asset_check(asset="region_matches", description="Every region that has an embedding has a match.")
+def every_region_has_a_match(vistag: VistagResource) -> dg.AssetCheckResult:
+    lake = vistag.open().lake
+    matched = sorted(lake.folders("region_matches"))
+    if not matched:
+        return dg.AssetCheckResult(passed=True, metadata={"missing": 0})
+    with lake.connect() as sql:
+        [(missing,)] = sql.execute(
+            "select count(*) from region_embeddings anti join region_matches using (folder, region_id) "
+            "where list_contains($matched, folder)",
+            {"matched": matched},
+        ).fetchall()
+    return dg.AssetCheckResult(passed=missing == 0, metadata={"missing": missing})
+
+
+def _per_folder(
+    context: dg.AssetExecutionContext,
+    bench: Workbench,
+    table: str,
+    update: Callable[[str], UpdateStats | None],
+) -> int:
+    """Update the folders of a run and say of each what was done; returns how many images were worked on."""
+    computed = 0
+    for number, key in enumerate(context.partition_keys):
+        stats = update(key)
+        if stats is None:
+            context.add_asset_metadata({"status": _NO_REGIONS}, partition_key=key)
+            continue
+        computed += stats.computed
+        preview = {"preview": _preview(bench, key, table)} if number < PREVIEWED_FOLDERS else {}
+        said = {
+            **row_count(bench.lake.read(table, key, ["id"]).num_rows),
+            "images_kept": stats.kept,
+            "computed": stats.computed,
+            "images_resumed": stats.resumed,
+            "images_dropped": stats.dropped,
+        }
+        context.add_asset_metadata({**said, **preview}, partition_key=key)
+    return computed
+
+
+def _sample(bench: Workbench, table: str, columns: str) -> list[tuple[Any, ...]]:
+    if not bench.lake.folders(table):
+        return []
+    with bench.lake.connect() as sql:
+        return sql.execute(
+            f"select {columns} from (select * from {table} using sample {_SAMPLED_ROWS} rows)"
+        ).fetchall()
+
+
+def _preview(bench: Workbench, key: str, table: str) -> dg.MarkdownMetadataValue:
+    """The first images that have rows: their regions, and what the table says of each."""
+    rows = bench.lake.read(table, key)
+    path_of = dict(zip(*bench.lake.read("proxies", key, ["id", "path"]).to_pydict().values(), strict=True))
+    phrases = dict(
+        zip(
+            *bench.lake.read("grounded_regions", key, ["region_id", "phrase"]).to_pydict().values(),
+            strict=True,
+        )
+    )
+    shown = []
+    for id_ in pc.unique(rows["id"]).to_pylist()[:PREVIEWED_IMAGES]:
+        image: Image.Image = open_proxy(bench.home.root, path_of[id_])
+        picture = thumbnail(region_overlay(bench.lake, key, id_, image))
+        lines = _lines(rows.filter(pc.equal(rows["id"], id_)).to_pylist(), phrases)
+        shown.append((picture, ", ".join(lines)))
+    return dg.MetadataValue.md(markdown_table(["image", "regions"], shown))
+
+
+def _lines(rows: list[stages.Row], phrases: dict[str, str]) -> Iterator[str]:
+    for row in rows:
+        said = phrases.get(row["region_id"], row["region_id"])
+        if "area_share" in row:
+            yield f"{said} {row['area_share']:.0%} of the image, {row['method']}"
+        elif "verdict" in row:
+            yield f"{said} {row['probability']:.2f} {row['verdict']}"
+        else:
+            yield f"{said}{' with mask' if row['masked_embedding'] else ''}"

@@ -1,0 +1,121 @@
+"""From scored tags to grounded regions, and the check that no region is of a concept nobody asked for."""
+
+import dagster as dg
+
+from resources.lake import UpdateStats
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.workbench import VistagResource, Workbench
+from vistag_assets import region_stages as stages
+from vistag_assets.candidates import CANDIDATES
+from vistag_assets.grounding import GROUNDED_REGIONS
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+
+PREVIEWED_REGIONS = 10
+PREVIEW_PX = 360
+NO_DETECTOR = "the tier names no detector"
+
+
+@dg.asset(
+    deps=["tag_scores", "captions"],
+    description="The phrases to look for in each image: likely tags, rare tags with a lower bar, proposals.",
+    metadata=column_schema(
+        CANDIDATES, reason="why it is looked for: score, tail (the lower bar) or vlm (proposed)"
+    ),
+    group_name="regions",
+    kinds={"parquet", "python"},
+    owners=OWNERS,
+    code_version=str(stages.CANDIDATES_VERSION),
+    **PER_FOLDER,
+)
+def candidates(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    if bench.tier.detector is None:
+        return dg.MaterializeResult(metadata={"skipped": NO_DETECTOR})
+    meter = Meter("Listing candidates")
+    computed = 0
+    for key in context.partition_keys:
+        stats = stages.list_candidates(bench, key, meter)
+        computed += stats.computed
+        rows = bench.lake.read("candidates", key, ["reason"])
+        by_reason = {
+            f"{row['values']}_candidates": row["counts"] for row in rows["reason"].value_counts().to_pylist()
+        }
+        context.add_asset_metadata({**_update(stats, rows.num_rows), **by_reason}, partition_key=key)
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, "cpu")
+        | {"tier": bench.tier.name, "taxonomy": bench.taxonomy.fingerprint}
+    )
+
+
+@dg.asset(
+    deps=["candidates", "proxies"],
+    description="Boxes of the candidates that the detector finds, with its scores and what it was asked.",
+    metadata=column_schema(GROUNDED_REGIONS, score="the detector's confidence in box and phrase, 0..1"),
+    group_name="regions",
+    kinds={"parquet", "pytorch"},
+    owners=OWNERS,
+    code_version=str(stages.GROUNDING_VERSION),
+    **PER_FOLDER,
+)
+def grounded_regions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    if bench.tier.detector is None:
+        return dg.MaterializeResult(metadata={"skipped": NO_DETECTOR})
+    meter = Meter("Grounding regions")
+    computed = 0
+    for number, key in enumerate(context.partition_keys):
+        stats = stages.ground_regions(bench, key, meter)
+        computed += stats.computed
+        rows = bench.lake.read("grounded_regions", key, ["id"]).num_rows
+        preview = {"preview": _regions_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
+        context.add_asset_metadata({**_update(stats, rows), **preview}, partition_key=key)
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, bench.detector.device)
+        | {
+            "tier": bench.tier.name,
+            "model": bench.tier.detector.name,
+            "detector": bench.detector.fingerprint,
+            "dtype": bench.tier.detector.dtype,
+            "licence": bench.tier.detector.licence,
+            "chunk_phrases": bench.tier.detector.chunk_phrases,
+            "min_score": bench.tier.detector.min_score,
+            "nms_iou": bench.tier.detector.nms_iou,
+        }
+    )
+
+
+@dg.asset_check(
+    asset="grounded_regions",
+    description="Every region is of a phrase and a concept that was asked of its image.",
+)
+def regions_were_asked_for(vistag: VistagResource) -> dg.AssetCheckResult:
+    lake = vistag.open().lake
+    if not lake.folders("grounded_regions"):
+        return dg.AssetCheckResult(passed=True, metadata={"regions": 0})
+    with lake.connect() as sql:
+        [(regions, strangers)] = sql.execute(
+            "select count(*), count(*) filter (not exists ("
+            "  from candidates c where c.folder = r.folder and c.id = r.id and c.phrase = r.phrase"
+            "  and c.concept_id is not distinct from r.concept_id)) from grounded_regions r"
+        ).fetchall()
+    return dg.AssetCheckResult(
+        passed=strangers == 0, metadata={"regions": regions, "not_asked_for": strangers}
+    )
+
+
+def _update(stats: UpdateStats, rows: int) -> dict[str, int]:
+    return {
+        **row_count(rows),
+        "kept": stats.kept,
+        "computed": stats.computed,
+        "resumed": stats.resumed,
+        "dropped": stats.dropped,
+    }
+
+
+def _regions_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+    ids = bench.lake.read("proxies", key, ["id"]).slice(0, PREVIEWED_IMAGES)["id"].to_pylist()
+    pictures = stages.overlays(bench, key, ids, PREVIEWED_REGIONS)
+    rows = [(thumbnail(picture, PREVIEW_PX),) for picture in pictures.values()]
+    return dg.MetadataValue.md(markdown_table([f"best {PREVIEWED_REGIONS} regions"], rows))
