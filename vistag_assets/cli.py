@@ -344,7 +344,7 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
     if caveat := load_tier(settings.tier).caveat:
         typer.echo(caveat)
     _say_where_the_gallery_is(home)
-    typer.echo("Look further: vistag dev, or vistag sql 'from tag_scores limit 20'")
+    typer.echo("Look further: vistag dev, or vistag sql 'from tags limit 20'")
 
 
 def _say_where_the_gallery_is(home: Home) -> None:
