@@ -15,7 +15,7 @@ from evaluation.ladder import OptionTables
 from resources.lake import Lake
 from resources.tiers import Option
 from resources.workbench import Workbench
-from vistag_assets.fused_tag_stages import fused_as, sources_of
+from vistag_assets.fused_tag_stages import SOURCES_OF_OPTION, fused_as, sources_of
 from vistag_assets.tag_evidence import TABLES_OF
 
 _REGIONS = """
@@ -54,12 +54,16 @@ PARTS: Mapping[Option, _Parts] = {
 
 
 def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Sequence[OptionTables]:
-    """The options that the lake has everything for, in the order of the ladder."""
+    """The options that the tier has the models for and the lake the tables, in the order of the ladder.
+
+    Text is read where there is an OCR engine; no option is without it for want of one.
+    """
     found = []
     for option, parts in PARTS.items():
         heard = sources_of(bench.tier, option)
         tables = [table for source in heard for table in TABLES_OF[source]]
-        if not heard or not all(bench.lake.folders(table) for table in tables):
+        able = SOURCES_OF_OPTION[option] - {"ocr"} <= heard
+        if not able or not all(bench.lake.folders(table) for table in tables):
             continue
         regions = found_regions(bench.lake) if parts.regions else None
         seconds = _seconds(parts.stages, throughput)
