@@ -137,17 +137,36 @@ def read_scalars(directory: Path, *names: str) -> dict[str, float]:
     return found
 
 
-def quieten_transformers() -> None:
+def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
+    """What the class `auto` of transformers makes of a checkpoint directory; nothing is fetched."""
+    import transformers
+
+    _quieten_transformers()
+    return getattr(transformers, auto).from_pretrained(directory, local_files_only=True)
+
+
+def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
+    """The model that the class `auto` of transformers makes of a checkpoint directory, to be asked, not trained.
+
+    Nothing is fetched. Raises ModelUnavailableError where from_pretrained had to make weights up.
+    """
+    import torch
+    import transformers
+
+    _quieten_transformers()
+    model, loading = getattr(transformers, auto).from_pretrained(
+        directory, local_files_only=True, dtype=getattr(torch, dtype), output_loading_info=True
+    )
+    if missing := sorted(loading["missing_keys"]):
+        raise ModelUnavailableError(
+            f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
+        )
+    return model.to(device).eval()
+
+
+def _quieten_transformers() -> None:
     """It warns of special tokens in its own defaults, which no checkpoint has; missing weights are an error here."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-
-
-def refuse_missing_weights(directory: Path, missing_keys: set[str]) -> None:
-    """Raises ModelUnavailableError where from_pretrained had to make weights up (its `missing_keys`)."""
-    if missing_keys:
-        raise ModelUnavailableError(
-            f"{directory} lacks weights of its model: {', '.join(sorted(missing_keys)[:5])}. Fetch it again."
-        )

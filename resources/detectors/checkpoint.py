@@ -9,8 +9,8 @@ from resources.checkpoints import (
     Device,
     checkpoint_directory,
     content_hash,
-    quieten_transformers,
-    refuse_missing_weights,
+    load_model,
+    load_processor,
 )
 from resources.detectors.spec import DetectorSpec
 from resources.fingerprint import fingerprint
@@ -40,25 +40,11 @@ class DetectorCheckpoint:
 
     @cached_property
     def processor(self) -> Any:
-        from transformers import AutoProcessor
-
-        quieten_transformers()
-        return AutoProcessor.from_pretrained(self.directory, local_files_only=True)
+        return load_processor(self.directory)
 
     @cached_property
     def model(self) -> Any:
-        import torch
-        import transformers
-
-        quieten_transformers()
-        model, loading = getattr(transformers, self._auto).from_pretrained(
-            self.directory,
-            local_files_only=True,
-            dtype=getattr(torch, self.spec.dtype),
-            output_loading_info=True,
-        )
-        refuse_missing_weights(self.directory, loading["missing_keys"])
-        return model.to(self.device).eval()
+        return load_model(self.directory, self._auto, self.spec.dtype, self.device)
 
     def load(self) -> None:
         _ = self.processor, self.model

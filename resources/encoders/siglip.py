@@ -14,10 +14,10 @@ from resources.checkpoints import (
     Device,
     checkpoint_directory,
     content_hash,
-    quieten_transformers,
+    load_model,
+    load_processor,
     read_config,
     read_scalars,
-    refuse_missing_weights,
 )
 from resources.encoders.heads import Calibration, ScoreHead, read_calibration
 from resources.encoders.spec import EncoderSpec
@@ -64,25 +64,11 @@ class SiglipEncoder:
 
     @cached_property
     def _processor(self) -> Any:
-        from transformers import AutoProcessor
-
-        quieten_transformers()
-        return AutoProcessor.from_pretrained(self.directory, local_files_only=True)
+        return load_processor(self.directory)
 
     @cached_property
     def _model(self) -> Any:
-        import torch
-        from transformers import AutoModel
-
-        quieten_transformers()
-        model, loading = AutoModel.from_pretrained(
-            self.directory,
-            local_files_only=True,
-            dtype=getattr(torch, self.spec.dtype),
-            output_loading_info=True,
-        )
-        refuse_missing_weights(self.directory, loading["missing_keys"])
-        return model.to(self.device).eval()
+        return load_model(self.directory, "AutoModel", self.spec.dtype, self.device)
 
     def load(self) -> None:
         """Load the weights now rather than at the first embedding."""

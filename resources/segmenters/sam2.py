@@ -12,8 +12,8 @@ from resources.checkpoints import (
     Device,
     checkpoint_directory,
     content_hash,
-    quieten_transformers,
-    refuse_missing_weights,
+    load_model,
+    load_processor,
 )
 from resources.fingerprint import fingerprint
 from resources.segmenters.masks import Masks
@@ -38,27 +38,12 @@ class Sam2:
 
     @cached_property
     def _processor(self) -> Any:
-        from transformers import Sam2Processor
-
-        quieten_transformers()
-        return Sam2Processor.from_pretrained(self.directory, local_files_only=True)
+        return load_processor(self.directory, "Sam2Processor")
 
     @cached_property
     def _model(self) -> Any:
-        import torch
-        from transformers import Sam2Model
-
-        quieten_transformers()
-        # by name: the published checkpoints are those of the video model, which has this one's weights in it
-        loaded: Any = Sam2Model.from_pretrained(
-            self.directory,
-            local_files_only=True,
-            dtype=getattr(torch, self.spec.dtype),
-            output_loading_info=True,
-        )
-        model, loading = loaded
-        refuse_missing_weights(self.directory, loading["missing_keys"])
-        return model.to(self.device).eval()
+        # the published checkpoints are those of the video model, which has this one's weights in it
+        return load_model(self.directory, "Sam2Model", self.spec.dtype, self.device)
 
     def load(self) -> None:
         """Load the weights now rather than at the first image."""

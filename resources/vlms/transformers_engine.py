@@ -13,8 +13,8 @@ from resources.checkpoints import (
     Device,
     checkpoint_directory,
     content_hash,
-    quieten_transformers,
-    refuse_missing_weights,
+    load_model,
+    load_processor,
 )
 from resources.fingerprint import fingerprint
 from resources.vlms.answers import ENTROPY_TOP, Answer
@@ -39,26 +39,11 @@ class TransformersVlm:
 
     @cached_property
     def _processor(self) -> Any:
-        from transformers import AutoProcessor
-
-        quieten_transformers()
-        return AutoProcessor.from_pretrained(self.directory, local_files_only=True)
+        return load_processor(self.directory)
 
     @cached_property
     def _model(self) -> Any:
-        import torch
-        from transformers import AutoModelForImageTextToText
-
-        quieten_transformers()
-        auto: Any = AutoModelForImageTextToText
-        model, loading = auto.from_pretrained(
-            self.directory,
-            local_files_only=True,
-            dtype=getattr(torch, self.spec.dtype),
-            output_loading_info=True,
-        )
-        refuse_missing_weights(self.directory, loading["missing_keys"])
-        return model.to(self.device).eval()
+        return load_model(self.directory, "AutoModelForImageTextToText", self.spec.dtype, self.device)
 
     @cached_property
     def _ends(self) -> list[int]:
