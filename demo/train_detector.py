@@ -13,9 +13,7 @@ needs neither a matching of predictions nor a fused text encoder, both of which 
 """
 
 import argparse
-import csv
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from transformers import Owlv2Config, Owlv2ForObjectDetection, PreTrainedTokeniz
 from demo.pool import Pool, PoolRecipe, build_pool
 from demo.tokenizer import train_phrase_tokenizer
 from demo.train_encoder import BODY_SHARE, HEAD_SHARE, patch_owners
+from demo.training import save_state, train
 from demo.world.scene import LIGHTINGS, SETTINGS, Split, drawable_concepts
 from resources.encoders import EncoderSpec, load_encoder
 from taxonomy import starter_taxonomy
@@ -47,7 +46,6 @@ DETECTIONS = 300
 NMS_IOU = 0.6
 LOSSES = ("class_loss", "box_loss", "overlap_loss")
 RECALLS = ("overall", "head", "body", "tail", "overall@0.75")
-LOG_COLUMNS = ("step", "images", "images_per_second", "pace", *LOSSES, *RECALLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,9 +398,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers], "step": self.step,
         }  # fmt: skip
-        part = self.folder / "state.part"
-        torch.save(state, part)
-        part.replace(self.folder / "state.pt")
+        save_state(self.folder, state)
 
     def resume(self) -> None:
         """Go on where the last run of the same folder stopped, or begin with the text tower."""
@@ -465,29 +461,16 @@ def main() -> None:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     print(f"{parameters / 1e6:.2f} M parameters, {json.dumps(asdict(recipe))}", flush=True)
     trainer.resume()
-    fresh = not arguments.log.exists() or trainer.step == 0
-    with arguments.log.open("w" if fresh else "a", newline="") as file:
-        log = csv.DictWriter(file, LOG_COLUMNS)
-        if fresh:
-            log.writeheader()
-        mark, losses = time.monotonic(), []
-        while trainer.step < recipe.steps:
-            losses.append(trainer.advance())
-            if trainer.step % arguments.check_every == 0 or trainer.step == recipe.steps:
-                speed = len(losses) * recipe.batch_images / (time.monotonic() - mark)
-                row = {
-                    "step": trainer.step,
-                    "images": trainer.step * recipe.batch_images,
-                    "images_per_second": round(speed),
-                    "pace": round(trainer.pace(), 3),
-                    **{name: f"{v:.4f}" for name, v in zip(LOSSES, np.mean(losses, axis=0), strict=True)},
-                    **{name: f"{recall:.3f}" for name, recall in trainer.check().items()},
-                }
-                log.writerow(row)
-                file.flush()
-                trainer.save()
-                print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
-                mark, losses = time.monotonic(), []
+    train(
+        trainer,
+        recipe.steps,
+        arguments.log,
+        LOSSES,
+        RECALLS,
+        images_a_step=recipe.batch_images,
+        check_every=arguments.check_every,
+        loss_digits=4,
+    )
 
 
 if __name__ == "__main__":

@@ -18,9 +18,7 @@ What was tried on the way: docs/decisions/0001-training-the-demo-encoder.md.
 """
 
 import argparse
-import csv
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from transformers import (
 
 from demo.pool import Pool, PoolRecipe, build_pool
 from demo.tokenizer import train_tokenizer
+from demo.training import save_state, train
 from demo.world.captions import caption
 from demo.world.scene import LIGHTINGS, OBJECTS, SETTINGS, Split, drawable_concepts
 from taxonomy import Taxonomy, starter_taxonomy
@@ -49,7 +48,6 @@ CELLS = 4
 HEAD_SHARE, BODY_SHARE = 0.10, 0.20
 LOSSES = ("tag_loss", "image_loss", "patch_loss", "outline_loss", "caption_loss")
 RECALLS = ("overall", "head", "body", "tail", "objects@5")
-LOG_COLUMNS = ("step", "images", "images_per_second", "pace", *LOSSES, *RECALLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,9 +395,7 @@ class Trainer:
             "model": self.model.state_dict(), "scaffold": self.scaffold.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers], "step": self.step,
         }  # fmt: skip
-        part = self.folder / "state.part"
-        torch.save(state, part)
-        part.replace(self.folder / "state.pt")
+        save_state(self.folder, state)
 
     def resume(self) -> None:
         """Go on where the last run of the same folder stopped."""
@@ -438,32 +434,15 @@ def main() -> None:
         print(f"resumed at step {trainer.step:,}", flush=True)
     parameters = sum(p.numel() for p in trainer.model.parameters())
     print(f"{parameters / 1e6:.2f} M parameters, {json.dumps(asdict(recipe))}", flush=True)
-    fresh = not arguments.log.exists() or trainer.step == 0
-    with arguments.log.open("w" if fresh else "a", newline="") as file:
-        log = csv.DictWriter(file, LOG_COLUMNS)
-        if fresh:
-            log.writeheader()
-        mark, losses = time.monotonic(), []
-        while trainer.step < recipe.steps:
-            losses.append(trainer.advance())
-            if trainer.step % arguments.check_every == 0 or trainer.step == recipe.steps:
-                speed = len(losses) * recipe.batch_images / (time.monotonic() - mark)
-                row = {
-                    "step": trainer.step,
-                    "images": trainer.step * recipe.batch_images,
-                    "images_per_second": round(speed),
-                    "pace": round(trainer.pace(), 3),
-                    **{
-                        name: f"{loss:.3f}"
-                        for name, loss in zip(LOSSES, np.mean(losses, axis=0), strict=True)
-                    },
-                    **{name: f"{recall:.3f}" for name, recall in trainer.check().items()},
-                }
-                log.writerow(row)
-                file.flush()
-                trainer.save()
-                print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
-                mark, losses = time.monotonic(), []
+    train(
+        trainer,
+        recipe.steps,
+        arguments.log,
+        LOSSES,
+        RECALLS,
+        images_a_step=recipe.batch_images,
+        check_every=arguments.check_every,
+    )
 
 
 if __name__ == "__main__":

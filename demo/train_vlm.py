@@ -11,9 +11,7 @@ The hidden matrices are trained by Muon (Jordan et al. 2024), the rest by AdamW.
 """
 
 import argparse
-import csv
 import json
-import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -37,13 +35,13 @@ from demo.language import Speaker, description_problem, mentions, mirrored
 from demo.lessons import IGNORED, Exchange, Scribe, Sheet, Teacher, build_crops
 from demo.pool import PoolRecipe, build_pool
 from demo.train_encoder import pixels
+from demo.training import save_state, train
 from demo.world.scene import OBJECTS, SceneSpec, Split, drawable_concepts
 from resources.vlms import prompts
 from taxonomy import Taxonomy, starter_taxonomy
 
 LESSONS = ("told", "described", "cropped")
 FIGURES = ("object_recall", "absent_share", "tag_recall", "valid_descriptions", "right_crops")
-LOG_COLUMNS = ("step", "images", "images_per_second", "pace", *(f"{name}_loss" for name in LESSONS), *FIGURES)
 ANSWER_TOKENS = 320
 SAVE_EVERY = 25
 
@@ -345,9 +343,7 @@ class Trainer:
             "step": self.step,
             "recipe": asdict(self.recipe),
         }
-        part = self.folder / "state.part"
-        torch.save(state, part)
-        part.replace(self.folder / "state.pt")
+        save_state(self.folder, state)
 
     def resume(self) -> None:
         """Go on where the last run of the same folder stopped."""
@@ -381,33 +377,16 @@ def main() -> None:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     print(f"{parameters / 1e6:.2f} M parameters, {json.dumps(asdict(recipe))}", flush=True)
     pictures = recipe.told_images + recipe.described_images + recipe.cropped_images
-    fresh = not arguments.log.exists() or trainer.step == 0
-    with arguments.log.open("w" if fresh else "a", newline="") as file:
-        log = csv.DictWriter(file, LOG_COLUMNS)
-        if fresh:
-            log.writeheader()
-        mark, losses = time.monotonic(), []
-        while trainer.step < recipe.steps:
-            losses.append(trainer.advance())
-            if trainer.step % SAVE_EVERY == 0:
-                trainer.save()
-                print(trainer.step, np.mean(losses[-SAVE_EVERY:], axis=0).round(3), flush=True)
-            if trainer.step % arguments.check_every == 0 or trainer.step == recipe.steps:
-                speed = len(losses) * pictures / (time.monotonic() - mark)
-                means = np.mean(losses, axis=0)
-                row = {
-                    "step": trainer.step,
-                    "images": trainer.step * pictures,
-                    "images_per_second": round(speed),
-                    "pace": round(trainer.pace(), 3),
-                    **{f"{name}_loss": f"{loss:.3f}" for name, loss in zip(LESSONS, means, strict=True)},
-                    **{name: f"{figure:.3f}" for name, figure in trainer.check().items()},
-                }
-                log.writerow(row)
-                file.flush()
-                trainer.save()
-                print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)
-                mark, losses = time.monotonic(), []
+    train(
+        trainer,
+        recipe.steps,
+        arguments.log,
+        [f"{name}_loss" for name in LESSONS],
+        FIGURES,
+        images_a_step=pictures,
+        check_every=arguments.check_every,
+        save_every=SAVE_EVERY,
+    )
 
 
 if __name__ == "__main__":
