@@ -16,7 +16,7 @@ from resources.lake import Lake
 from resources.tiers import Option
 from resources.workbench import Workbench
 from vistag_assets.fused_tag_stages import SOURCES_OF_OPTION, fused_as, sources_of
-from vistag_assets.tag_evidence import TABLES_OF
+from vistag_assets.tag_evidence import TABLES_OF, Source
 
 _REGIONS = """
 select distinct on (id, region_id) id, region_id, concept_id, bbox, score
@@ -59,15 +59,19 @@ def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Seq
     Text is read where there is an OCR engine; no option is without it for want of one.
     """
     found = []
+    regions, ranked = None, dict[frozenset[Source], pa.Table]()
     for option, parts in PARTS.items():
         heard = sources_of(bench.tier, option)
         tables = [table for source in heard for table in TABLES_OF[source]]
         able = SOURCES_OF_OPTION[option] - {"ocr"} <= heard
         if not able or not all(bench.lake.folders(table) for table in tables):
             continue
-        regions = found_regions(bench.lake) if parts.regions else None
+        if parts.regions and regions is None:
+            regions = found_regions(bench.lake)
+        if heard not in ranked:
+            ranked[heard] = ranked_tags(bench, option)
         seconds = _seconds(parts.stages, throughput)
-        found.append(OptionTables(option, ranked_tags(bench, option), regions, seconds))
+        found.append(OptionTables(option, ranked[heard], regions if parts.regions else None, seconds))
     return found
 
 

@@ -193,7 +193,9 @@ def tables() -> Mapping[str, list[Row]]:
         "region_embeddings": [
             {"id": a, "region_id": bowl, "embedding": _UNIT, "masked_embedding": None},
         ],
-        "region_captions": [{"id": a, "region_id": bowl, "caption": "a bowl on a shelf"}],
+        "region_captions": [
+            {"id": a, "region_id": bowl, "caption": "a bowl on a shelf", "mean_logprob": -0.3}
+        ],
         "ocr_text": [
             {"id": a, "line": 0, "text": "GALLERY 5", "confidence": 0.9, "bbox": [0.5, 0.66, 0.25, 0.1]}
         ],

@@ -139,6 +139,8 @@ def write_lake(home: Home, dimension: int) -> None:
         {"id": "c", "caption": "", "keywords": keywords[:0], **first},
     ]
     lake.write("captions", pa.Table.from_pylist(captions), KEY)
+    seen = [{"id": "a", "region_id": "a-r1", "caption": "a bronze vase", "mean_logprob": -0.2, **first}]
+    lake.write("region_captions", with_empty_ids(pa.Table.from_pylist(seen), silent), KEY)
     text = [{"id": "b", "line": 0, "text": "BRONZE", "confidence": 0.9, **first}]
     lake.write("ocr_text", with_empty_ids(pa.Table.from_pylist(text), {"a": "f", "c": "f"}), KEY)
 
@@ -172,8 +174,10 @@ def test_each_tag_shows_the_scores_and_the_boxes_behind_it(home: Home) -> None:
     assert vase["detector_score"] == pytest.approx(0.9)
     assert vase["region_probability"] == pytest.approx(0.9)
     assert vase["vlm_logprob"] == pytest.approx(-0.1)
-    # 1 - (1 - global) (1 - box * match) (1 - half of the caption's word)
-    assert vase["probability"] == pytest.approx(1 - 0.4 * (1 - 0.81) * 0.5, abs=1e-5)
+    assert vase["region_caption_score"] == pytest.approx(np.exp(-0.2))
+    # 1 - (1 - global) (1 - box * match) (1 - half of the caption's word) (1 - half of the word on the crop)
+    left_open = 0.4 * (1 - 0.81) * 0.5 * (1 - 0.5 * np.exp(-0.2))
+    assert vase["probability"] == pytest.approx(1 - left_open, abs=1e-5)
     assert (vase["state"], vase["needs_review"], vase["fusion"]) == ("machine", False, "prior-1")
     assert tags_of(home, "b")["bronze"]["ocr_score"] == pytest.approx(0.9)
 
@@ -272,10 +276,11 @@ def test_sources_are_those_of_the_option_that_the_tier_has(use_tier: UseTier, tm
         use_tier(**changes)
         return set(sources_of(load_tier(str(tmp_path / "tiny.yaml"))))
 
-    assert sources() == {"global", "regions", "vlm", "ocr"}
+    assert sources() == {"global", "regions", "vlm", "region_captions", "ocr"}
     assert sources(option="A2") == sources(option="B2") == {"global"}
     assert sources(option="A3") == {"global", "regions", "ocr"}
     assert sources(option="B1") == {"vlm"}
+    assert sources(detector=None) == {"global", "vlm", "ocr"}
     assert sources(option="B3", vlm=None) == {"global", "regions", "ocr"}
 
 

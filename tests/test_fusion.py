@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from resources.encoders.heads import ScoreHead
 from resources.lake import embedding_column
 from taxonomy import Concept, Taxonomy
 from vistag_assets.fusion import (
+    ANY_FACET,
     FittedFusion,
     Fusion,
     FusionError,
@@ -109,6 +111,12 @@ def some_tables() -> dict[str, pa.Table]:
                 ],
             ),
         ),
+        "region_captions": table(
+            ["id", "region_id", "caption", "mean_logprob"],
+            ("a", "a-r1", "a glass vase", -0.2),
+            ("a", "a-r2", "vases", -1.0),
+            ("a", "a-r3", None, None),
+        ),
         "ocr_text": table(["id", "text", "confidence"], ("a", "LUCERNA No. 3", 0.7), ("a", "a lucerna", 0.9)),
         "region_embeddings": pa.table(
             {"id": ["a", "a"], "region_id": ["a-r1", "a-r2"], "embedding": embedding_column(boxes)}
@@ -123,7 +131,7 @@ def gathered(tables: dict[str, pa.Table]) -> dict[str, dict[str, object]]:
 
 
 def evidence_of(*rows: dict[str, object]) -> pa.Table:
-    filled = [{"id": "a", "concept_id": f"c{n:03d}"} | row for n, row in enumerate(rows)]
+    filled = [{"id": "a", "concept_id": f"c{n:03d}", "facet": "object"} | row for n, row in enumerate(rows)]
     return pa.Table.from_pylist(filled, schema=EVIDENCE)
 
 
@@ -162,6 +170,8 @@ def test_every_source_stands_in_its_columns() -> None:
     assert rows["oil-lamp"]["caption_mention"] == 1
     assert rows["oil-lamp"]["ocr_score"] == pytest.approx(0.9)
     assert rows["glass"]["caption_mention"] == 1
+    assert vase["region_caption_score"] == pytest.approx(math.exp(-0.2))
+    assert rows["glass"]["facet"] == "material"
     assert rows["glass"]["global_probability"] is None
 
 
@@ -183,7 +193,7 @@ def test_only_leaves_out_what_other_sources_say() -> None:
     evidence = gather(EvidenceTables.of(some_tables()), LabelIndex(TAXONOMY), SCORER, FACETS)
     heard = only(evidence, {"vlm"})
     assert heard["concept_id"].to_pylist() == ["glass", "oil-lamp"]
-    for source in ("global", "regions", "ocr"):
+    for source in ("global", "regions", "region_captions", "ocr"):
         for name in COLUMNS_OF[source].names:
             assert heard[name].null_count == heard.num_rows
 
@@ -204,6 +214,7 @@ spoken = {
     "crop_probability": share,
     "vlm_logprob": st.floats(-30, 0, width=32),
     "caption_mention": st.just(1.0),
+    "region_caption_score": share,
     "ocr_score": share,
 }
 
@@ -232,6 +243,9 @@ def synthetic(pairs: int = 6000, seed: int = 0) -> tuple[pa.Table, pa.Table]:
         "crop_logit": crop,
         "crop_probability": probability(crop),
         "detector_score": np.where(boxed, probability(says(1.0)), np.nan),
+        "region_caption_score": np.where(
+            rng.random(pairs) < np.where(is_true, 0.6, 0.05), probability(says(1.0)), np.nan
+        ),
         "vlm_logprob": np.where(
             rng.random(pairs) < np.where(is_true, 0.7, 0.02),
             -rng.exponential(np.where(is_true, 0.2, 1)),
@@ -242,6 +256,7 @@ def synthetic(pairs: int = 6000, seed: int = 0) -> tuple[pa.Table, pa.Table]:
         "id": pa.array([f"i{n:05d}" for n in image]),
         "concept_id": pa.array([f"c{n:03d}" for n in concept]),
         "calibrated": pa.array([True] * pairs),
+        "facet": pa.array([("object", "technique")[n % 2] for n in concept]),
     }
     data |= {name: pa.array(values, pa.float32(), from_pandas=True) for name, values in columns.items()}
     nothing = {f.name: pa.nulls(pairs, f.type) for f in EVIDENCE if f.name not in data}
@@ -252,13 +267,15 @@ def synthetic(pairs: int = 6000, seed: int = 0) -> tuple[pa.Table, pa.Table]:
 @pytest.fixture(scope="module")
 def fitted() -> FittedFusion:
     evidence, truth = synthetic()
-    return fit_fusion(evidence, truth, ["global", "regions", "vlm"], {"split": "synthetic"})
+    return fit_fusion(evidence, truth, SOURCES, {"split": "synthetic"})
 
 
 SMALL = FittedFusion(
     {
-        frozenset({"global"}): LinearModel((Weight("global_probability", -5.0, 2.0, 1.5),), -1.0),
-        frozenset({"vlm"}): LinearModel((Weight("keyword", 0.1, 0.5, 1.0),), -1.0),
+        frozenset({"global"}): {
+            ANY_FACET: LinearModel((Weight("global_probability", -5.0, 2.0, 1.5),), -1.0)
+        },
+        frozenset({"vlm"}): {ANY_FACET: LinearModel((Weight("keyword", 0.1, 0.5, 1.0),), -1.0)},
     },
     {},
 )
@@ -364,14 +381,30 @@ def test_a_fit_needs_true_and_false_pairs() -> None:
 
 
 def test_there_is_a_model_for_each_set_of_sources_that_can_stand_alone() -> None:
-    assert {"+".join(sorted(s)) for s in source_sets(["global", "vlm", "regions", "ocr"])} == {
-        "global",
-        "vlm",
-        "global+vlm",
-        "global+regions",
-        "regions+vlm",
-        "global+regions+vlm",
-    }
+    without = {"global", "vlm", "global+vlm", "global+regions", "regions+vlm", "global+regions+vlm"}
+    assert {"+".join(sorted(s)) for s in source_sets(["global", "vlm", "regions", "ocr"])} == without
+    captions_too = {"region_captions+regions+vlm", "global+region_captions+regions+vlm"}
+    assert {"+".join(sorted(s)) for s in source_sets(SOURCES)} == without | captions_too
+
+
+def test_a_facet_with_enough_true_pairs_has_a_model_of_its_own_where_boxes_speak(
+    fitted: FittedFusion,
+) -> None:
+    assert set(fitted.models[frozenset[Source]({"global"})]) == {ANY_FACET}
+    assert set(fitted.models[frozenset[Source]({"global", "regions"})]) == {ANY_FACET, "object", "technique"}
+    few, truth = synthetic(400)
+    models = fit_fusion(few, truth, ["global", "regions"], {}).models[
+        frozenset[Source]({"global", "regions"})
+    ]
+    assert set(models) == {ANY_FACET}
+
+
+def test_a_facet_without_a_model_of_its_own_takes_the_one_of_all() -> None:
+    general, own = LinearModel((), -1.0), LinearModel((), 1.0)
+    fusion = FittedFusion({frozenset[Source]({"global"}): {ANY_FACET: general, "object": own}}, {})
+    rows = [{"global_probability": 0.5, "facet": facet} for facet in ("object", "material", None)]
+    fused = fuse(evidence_of(*rows), fusion, ["global"])["probability"].to_pylist()
+    assert fused == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.e), 1 / (1 + math.e)])
 
 
 # ---- storing
@@ -389,7 +422,7 @@ def test_json_round_trip_gives_the_same_probabilities(fitted: FittedFusion, tmp_
 
 
 def test_another_coefficient_is_another_version(fitted: FittedFusion) -> None:
-    changed = dict(SMALL.models) | {frozenset[Source]({"vlm"}): LinearModel((), 0.0)}
+    changed = dict(SMALL.models) | {frozenset[Source]({"vlm"}): {ANY_FACET: LinearModel((), 0.0)}}
     assert FittedFusion(changed, {}).version != SMALL.version
     assert FittedFusion(SMALL.models, {"note": "other"}).version == SMALL.version
 
@@ -401,8 +434,11 @@ def test_no_file_is_the_prior_and_a_bad_one_is_named(tmp_path: Path) -> None:
         load_fusion(str(path))
     good = json.loads(fusion_json(SMALL))
     negative = json.loads(fusion_json(SMALL))
-    negative["models"]["vlm"]["weights"][0]["coefficient"] = -1
-    for content in ({}, [], good | {"features_version": 99}, negative, good | {"models": {"smell": {}}}):
+    negative["models"]["vlm"][ANY_FACET]["weights"][0]["coefficient"] = -1
+    narrow = json.loads(fusion_json(SMALL))
+    narrow["models"]["vlm"] = {"object": narrow["models"]["vlm"][ANY_FACET]}
+    old, strange = good | {"features_version": 99}, good | {"models": {"smell": {}}}
+    for content in ({}, [], old, negative, narrow, strange):
         path.write_text(json.dumps(content))
         with pytest.raises(FusionError, match=r"fusion\.json"):
             read_fusion(path)

@@ -21,7 +21,7 @@ from vistag_assets.scoring import Scorer
 from vistag_assets.stages import make_scorer
 from vistag_assets.tag_evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
 
-FUSED_TAGS_VERSION = 1
+FUSED_TAGS_VERSION = 2
 """To be raised when other tags would be made of the same evidence."""
 IMAGES_AT_A_TIME = 256
 MACHINE, DECIDED = "machine", ("human", "rejected")
@@ -37,6 +37,7 @@ TAGS = pa.schema(
         ("detector_score", pa.float32()),
         ("region_probability", pa.float32()),
         ("vlm_logprob", pa.float32()),
+        ("region_caption_score", pa.float32()),
         ("ocr_score", pa.float32()),
         ("region_ids", pa.list_(pa.string())),
         ("inherited_from", pa.string()),
@@ -54,7 +55,7 @@ SOURCES_OF_OPTION: Mapping[Option, frozenset[Source]] = {
     "A3": frozenset({"global", "ocr", "regions"}),
     "B1": frozenset({"vlm"}),
     "B2": frozenset({"global"}),
-    "B3": frozenset({"vlm", "global", "ocr", "regions"}),
+    "B3": frozenset({"vlm", "global", "ocr", "regions", "region_captions"}),
 }
 
 
@@ -77,6 +78,7 @@ def sources_of(tier: Tier, option: Option | None = None) -> frozenset[Source]:
         "global": tier.encoder,
         "regions": tier.detector,
         "vlm": tier.vlm,
+        "region_captions": tier.vlm if tier.detector else None,
         "ocr": tier.ocr,
     }
     return frozenset(
@@ -220,7 +222,7 @@ with ranked as (
     ) = 1
 ), tagged as (
     select id, concept_id, phrase, probability, global_probability, detector_score, region_probability,
-        vlm_logprob, ocr_score, coalesce(region_ids, []) as region_ids, lender as inherited_from,
+        vlm_logprob, region_caption_score, ocr_score, coalesce(region_ids, []) as region_ids, lender as inherited_from,
         '{MACHINE}' as state, false as needs_review,
         $regions and located and len(coalesce(region_ids, [])) = 0 as ungrounded, $fusion as fusion
     from best join concepts using (concept_id)
@@ -228,7 +230,7 @@ with ranked as (
     select id, count(*) as tags from kept where probability >= $confident_probability group by id
 ), proposed as (
     select id, null as concept_id, phrase, probability, null as global_probability, null as detector_score,
-        null as region_probability, vlm_logprob, null as ocr_score,
+        null as region_probability, vlm_logprob, null as region_caption_score, null as ocr_score,
         coalesce((
             select list(region_id order by boxes.score desc, region_id) from boxes
             where boxes.id = words.id and boxes.concept_id is null and boxes.phrase = words.phrase

@@ -18,11 +18,15 @@ from resources.encoders.heads import sigmoid
 from resources.fingerprint import fingerprint
 from vistag_assets.tag_evidence import SOURCES, Source, is_there, only
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """To be raised when a feature is computed in another way: fitted coefficients are of no use then."""
 LOGIT_LIMIT = 12.0
 LEAST_SILENT_LOGIT = -LOGIT_LIMIT
 """What a silent source counts as: as if it had been asked and had said no with all its weight."""
+
+OF_BOXES: frozenset[Source] = frozenset({"regions", "region_captions"})
+"""Sources that have nothing to say of an image without regions."""
+ANY_FACET = "any"
 
 Floats = NDArray[np.float64]
 PRIOR_VERSION = "prior-1"
@@ -70,6 +74,12 @@ FEATURES = (
         "keyword_probability", "vlm", lambda evidence: np.exp(_numbers(evidence, "vlm_logprob", -np.inf))
     ),
     Feature("caption_mention", "vlm", _plain("caption_mention")),
+    Feature(
+        "region_named",
+        "region_captions",
+        lambda evidence: is_there(evidence, "region_caption_score").astype(float),
+    ),
+    Feature("region_caption_score", "region_captions", _plain("region_caption_score")),
     Feature("ocr_score", "ocr", _plain("ocr_score")),
 )
 """Probabilities enter as logits, in [-12, 12]; a silent source as the least it can say.
@@ -103,13 +113,13 @@ def fuse(evidence: pa.Table, fusion: Fusion, sources: Collection[Source]) -> pa.
     """The evidence of `sources` alone with a column `probability` (float32, 0..1); other pairs are left out.
 
     Leaving a source out is not to treat it as silent: a fitted fusion has a model for each set of sources.
-    Pairs of an image without regions, and those that no box can show, are fused without `regions`.
+    Pairs of an image without regions, and those that no box can show, are fused without what boxes say.
     """
     chosen = frozenset(sources)
     evidence = only(evidence, chosen)
     probability = np.zeros(evidence.num_rows)
     by_boxes = has_boxes(evidence)
-    for heard, part in ((chosen, by_boxes), (chosen - {"regions"}, ~by_boxes)):
+    for heard, part in ((chosen, by_boxes), (chosen - OF_BOXES, ~by_boxes)):
         if part.any():
             probability[part] = fusion.probabilities(evidence.filter(pa.array(part)), heard)
     return evidence.append_column("probability", pa.array(probability, pa.float32()))
@@ -125,8 +135,8 @@ class NoisyOr:
     """For a tier without a fitted fusion: one minus the product of what each voice leaves open.
 
     The voices are the calibrated global probability, the match probability of the best box of the concept
-    times the detector's score, the VLM's keyword by the probability of its tokens, and the text that was
-    read. `trust`, 0..1, is what the VLM's and the text's word counts at most. It takes the voices for
+    times the detector's score, the VLM's keyword and its caption of a crop by the probability of their tokens,
+    and the text that was read. `trust`, 0..1, is what the VLM's and the text's word counts at most. It takes the voices for
     independent, which they are not, so it is too sure of itself: fit one (`vistag_assets.fusion_fit`).
     """
 
@@ -139,6 +149,7 @@ class NoisyOr:
             "global": [_numbers(evidence, "global_probability", 0.0)],
             "regions": [_numbers(evidence, "confirmation", 0.0)],
             "vlm": [self.trust * np.maximum(keyword, _numbers(evidence, "caption_mention", 0.0))],
+            "region_captions": [self.trust * _numbers(evidence, "region_caption_score", 0.0)],
             "ocr": [self.trust * _numbers(evidence, "ocr_score", 0.0)],
         }
         left_open = np.ones(evidence.num_rows)
@@ -183,33 +194,36 @@ class LinearModel:
 
 @dataclass(frozen=True, slots=True)
 class FittedFusion:
-    """One linear model a set of sources, and what they were fitted on.
+    """For each set of sources a linear model a facet, and what they were fitted on.
 
-    `ocr` has a share in each model and is in no key: text is read in few images and names a concept in fewer,
-    so that having no reader and having read nothing are the same.
+    Facets without a model of their own share that of `ANY_FACET`. `ocr` has a share in each model and is in no
+    key: text is read in few images and names a concept in fewer, so that having no reader and having read
+    nothing are the same.
     """
 
-    models: Mapping[frozenset[Source], LinearModel]
+    models: Mapping[frozenset[Source], Mapping[str, LinearModel]]
     fitted_on: Mapping[str, Any]
     """what a reader of the file wants to know: corpus, figures, models' fingerprints"""
     path: str = ""
 
     @property
     def version(self) -> str:
-        models = {_key(sources): asdict(model) for sources, model in self.models.items()}
-        return f"fitted-{fingerprint(features=FEATURES_VERSION, models=models)}"
+        return f"fitted-{fingerprint(features=FEATURES_VERSION, models=_as_json(self.models))}"
 
     def probabilities(self, evidence: pa.Table, sources: frozenset[Source]) -> Floats:
         """Raises FusionError where no model was fitted for these sources."""
-        model = self.models.get(sources - {"ocr"})
-        if model is None:
+        models = self.models.get(sources - {"ocr"})
+        if models is None:
             raise FusionError(
                 f"{self.path or 'this fusion'} has no model of the sources {_key(sources - {'ocr'})}, only of "
                 f"{', '.join(map(_key, self.models))}: fit it again with them (make fit-fusion)"
             )
-        names = {weight.feature for weight in model.weights}
-        features = {f.name: f.of(evidence) for f in FEATURES if f.name in names}
-        return np.broadcast_to(model.probabilities(features), evidence.num_rows)
+        probability = np.zeros(evidence.num_rows)
+        facets = np.array([f if f in models else ANY_FACET for f in evidence["facet"].to_pylist()])
+        for facet in set(facets.tolist()):
+            own = facets == facet
+            probability[own] = _probabilities(models[facet], evidence.filter(pa.array(own)))
+        return probability
 
 
 def load_fusion(path: str | None) -> Fusion:
@@ -226,7 +240,13 @@ def read_fusion(path: Path) -> FittedFusion:
                 f"{path}: fitted on features of version {content['features_version']}, which are of version "
                 f"{FEATURES_VERSION} now: fit it again (make fit-fusion)"
             )
-        models = {_sources(key): _model(model) for key, model in content["models"].items()}
+        models = {
+            _sources(key): {facet: _model(model) for facet, model in by_facet.items()}
+            for key, by_facet in content["models"].items()
+        }
+        for sources, by_facet in models.items():
+            if ANY_FACET not in by_facet:
+                raise ValueError(f"{_key(sources)} has no model of {ANY_FACET!r}")
         return FittedFusion(models, content["fitted_on"], str(path))
     except FileNotFoundError:
         raise FusionError(
@@ -246,7 +266,7 @@ def fusion_json(fusion: FittedFusion) -> str:
         "version": fusion.version,
         "features_version": FEATURES_VERSION,
         "fitted_on": dict(fusion.fitted_on),
-        "models": {_key(sources): asdict(model) for sources, model in fusion.models.items()},
+        "models": _as_json(fusion.models),
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -266,6 +286,19 @@ def logit(probability: Floats) -> Floats:
     edge = 1 / (1 + math.exp(LOGIT_LIMIT))
     p = np.clip(probability, edge, 1 - edge)
     return np.log(p / (1 - p))
+
+
+def _probabilities(model: LinearModel, evidence: pa.Table) -> Floats:
+    names = {weight.feature for weight in model.weights}
+    features = {f.name: f.of(evidence) for f in FEATURES if f.name in names}
+    return np.broadcast_to(model.probabilities(features), evidence.num_rows)
+
+
+def _as_json(models: Mapping[frozenset[Source], Mapping[str, LinearModel]]) -> dict[str, Any]:
+    return {
+        _key(sources): {facet: asdict(model) for facet, model in by_facet.items()}
+        for sources, by_facet in models.items()
+    }
 
 
 def _model(content: dict[str, Any]) -> LinearModel:

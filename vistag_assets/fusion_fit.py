@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vistag_assets.fusion import (
+    ANY_FACET,
     FEATURES,
+    OF_BOXES,
     FittedFusion,
     Floats,
     LinearModel,
@@ -23,7 +25,7 @@ from vistag_assets.fusion import (
     has_boxes,
     rounded,
 )
-from vistag_assets.tag_evidence import Source, only
+from vistag_assets.tag_evidence import LOCATED_FACETS, Source, only
 
 BALANCE = 0.5
 """Exponent of the weight of a true pair: (images of the most frequent concept / images of its own) ** BALANCE.
@@ -31,6 +33,8 @@ BALANCE = 0.5
 0 ranks by probability alone, which is the head's prior; 1 counts every concept alike. Of 0, 0.5 and 0.8, 0.5
 gave most of the tail's recall for the least of the head's (docs/fusion.md).
 """
+LEAST_TRUE_PAIRS = 50
+"""Of a facet, for a model of its own: what a box shows of an object and of a dent are different evidence."""
 FOLDS = 5
 BINS = 10
 _INVERSE_PENALTY = 1.0
@@ -40,7 +44,7 @@ _CONSTANT = 1e-9
 def fit_fusion(
     evidence: pa.Table, truth: pa.Table, sources: Collection[Source], fitted_on: Mapping[str, Any]
 ) -> FittedFusion:
-    """A model for every set of `sources` that can stand alone.
+    """Models for every set of `sources` that can stand alone.
 
     `evidence`: EVIDENCE of the calibration images. `truth`: id, concept_id, one row a true pair. Raises
     ValueError where a set of sources has no true or no false pair.
@@ -51,10 +55,16 @@ def fit_fusion(
 
 
 def source_sets(sources: Collection[Source]) -> list[frozenset[Source]]:
-    """Every set of them that speaks of whole images too, so without `regions` alone; `ocr` is in each model."""
+    """Every set of them that speaks of whole images too, so without `regions` alone; `ocr` is in each model.
+
+    Captions of regions come with the regions and the VLM only.
+    """
     able: list[Source] = [source for source in ("global", "vlm", "regions") if source in sources]
     sets = [frozenset(some) for size in range(1, len(able) + 1) for some in combinations(able, size)]
-    return [chosen for chosen in sets if chosen != {"regions"}]
+    sets = [chosen for chosen in sets if chosen != {"regions"}]
+    if "region_captions" in sources:
+        sets += [chosen | {"region_captions"} for chosen in sets if chosen >= {"regions", "vlm"}]
+    return sets
 
 
 def cross_fused(evidence: pa.Table, truth: pa.Table, sources: Collection[Source]) -> pa.Table:
@@ -65,7 +75,7 @@ def cross_fused(evidence: pa.Table, truth: pa.Table, sources: Collection[Source]
         others, own = evidence.filter(pa.array(folds != fold)), evidence.filter(pa.array(folds == fold))
         if own.num_rows == 0:
             continue
-        needed = {frozenset(sources), frozenset(sources) - {"regions"}} - {frozenset[Source]()}
+        needed = {frozenset(sources), frozenset(sources) - OF_BOXES} - {frozenset[Source]()}
         models = {chosen - {"ocr"}: _fit_sources(others, truth, chosen) for chosen in needed}
         parts.append(fuse(own, FittedFusion(models, {}), sources))
     return pa.concat_tables(parts)
@@ -122,7 +132,10 @@ def truth_of(evidence: pa.Table, truth: pa.Table) -> NDArray[np.bool_]:
     return np.asarray(pc.is_in(pairs, value_set=true_pairs).to_numpy())
 
 
-def _fit_sources(evidence: pa.Table, truth: pa.Table, sources: Collection[Source]) -> LinearModel:
+def _fit_sources(
+    evidence: pa.Table, truth: pa.Table, sources: Collection[Source]
+) -> Mapping[str, LinearModel]:
+    """A model for all facets, and for those that boxes show one each, where enough of its pairs are true."""
     heard = only(evidence, {*sources, "ocr"})
     if "regions" in sources:
         heard = heard.filter(pa.array(has_boxes(heard)))
@@ -134,7 +147,14 @@ def _fit_sources(evidence: pa.Table, truth: pa.Table, sources: Collection[Source
             f"of {len(is_true)} pairs that {'+'.join(sorted(sources))} speak of {is_true.sum()} are true: "
             "a fusion is fitted on both true and false ones; give it more calibration images"
         )
-    return rounded(fit_linear(features, names, is_true, balanced_weights(is_true, heard["concept_id"])))
+    weights = balanced_weights(is_true, heard["concept_id"])
+    models = {ANY_FACET: rounded(fit_linear(features, names, is_true, weights))}
+    facets = heard["facet"].to_numpy(zero_copy_only=False)
+    for facet in sorted(LOCATED_FACETS) if "regions" in sources else ():
+        own = facets == facet
+        if is_true[own].sum() >= LEAST_TRUE_PAIRS and not is_true[own].all():
+            models[facet] = rounded(fit_linear(features[own], names, is_true[own], weights[own]))
+    return models
 
 
 def balanced_weights(is_true: NDArray[np.bool_], concept_ids: pa.ChunkedArray) -> Floats:

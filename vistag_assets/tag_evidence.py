@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -15,12 +16,13 @@ from resources.lake import embedding_matrix
 from vistag_assets.mentions import LabelIndex, mentions
 from vistag_assets.scoring import Scorer
 
-Source = Literal["global", "regions", "vlm", "ocr"]
-SOURCES: tuple[Source, ...] = ("global", "regions", "vlm", "ocr")
+Source = Literal["global", "regions", "vlm", "region_captions", "ocr"]
+SOURCES: tuple[Source, ...] = ("global", "regions", "vlm", "region_captions", "ocr")
 TABLES_OF: Mapping[Source, tuple[str, ...]] = {
     "global": ("tag_scores",),
     "regions": ("grounded_regions", "region_matches", "region_embeddings"),
     "vlm": ("captions",),
+    "region_captions": ("region_captions",),
     "ocr": ("ocr_text",),
 }
 """The tables of the lake that each source is read from."""
@@ -59,12 +61,14 @@ COLUMNS_OF: Mapping[Source, pa.Schema] = {
             ("caption_mention", pa.float32()),  # 1 where the sentence names the concept
         ]
     ),
+    # of the surest caption of a crop that names the concept: the geometric mean of its tokens' probabilities
+    "region_captions": pa.schema([("region_caption_score", pa.float32())]),
     "ocr": pa.schema([("ocr_score", pa.float32())]),  # confidence of the line that holds a label
 }
 """What each source says; every value is null where it is silent."""
 
 EVIDENCE = pa.schema(
-    [("id", pa.string()), ("concept_id", pa.string())]
+    [("id", pa.string()), ("concept_id", pa.string()), ("facet", pa.string())]
     + [field for source in SOURCES for field in COLUMNS_OF[source]]
 )
 
@@ -89,7 +93,9 @@ select * from scores
     full join boxes using (id, concept_id)
     full join keywords using (id, concept_id)
     full join (select id, concept_id, score as caption_mention from captioned) using (id, concept_id)
+    full join (select id, concept_id, score as region_caption_score from named) using (id, concept_id)
     full join (select id, concept_id, score as ocr_score from written) using (id, concept_id)
+    left join facets using (concept_id)
 order by id, concept_id
 """
 
@@ -136,6 +142,9 @@ _NEEDED: Mapping[str, pa.Schema] = {
             ),
         ]
     ),
+    "region_captions": pa.schema(
+        [("id", pa.string()), ("caption", pa.string()), ("mean_logprob", pa.float32())]
+    ),
     "ocr_text": pa.schema([("id", pa.string()), ("text", pa.string()), ("confidence", pa.float32())]),
 }
 
@@ -148,6 +157,7 @@ class EvidenceTables:
     grounded_regions: pa.Table
     region_matches: pa.Table
     captions: pa.Table
+    region_captions: pa.Table
     ocr_text: pa.Table
     region_embeddings: pa.Table | None = None
 
@@ -166,24 +176,31 @@ def gather(
 ) -> pa.Table:
     """`EVIDENCE` of every (image, concept) that a source speaks of, sorted by both.
 
-    `facet_of` (concept id -> facet) says which concepts a box can show: only those of `LOCATED_FACETS`, and
+    By its facet (`facet_of`, by concept id) a box can show a concept or not: only those of `LOCATED_FACETS`, and
     those that have a box, get a crop score. A concept whose tag score was lent by a narrower one has no global evidence of its own.
     """
-    captions, ocr = tables.captions, tables.ocr_text
     calibration = scorer.calibration
     calibrated = scorer.concept_ids if calibration is None else sorted(calibration.concepts)
     with duckdb.connect() as sql:
         for name in _NEEDED:
             sql.register(name, getattr(tables, name))
-        captioned = zip(captions["id"].to_pylist(), captions["caption"].to_pylist(), strict=True)
-        sql.register("captioned", mentions(labels, ((id_, text or "", 1.0) for id_, text in captioned)))
-        written = zip(*(ocr[column].to_pylist() for column in ("id", "text", "confidence")), strict=True)
-        sql.register("written", mentions(labels, written))
+        captioned = ((id_, text, 1.0) for id_, text in _rows(tables.captions, "id", "caption"))
+        sql.register("captioned", mentions(labels, captioned))
+        named = _rows(tables.region_captions, "id", "caption", "mean_logprob")
+        sql.register("named", mentions(labels, ((id_, text, math.exp(mean)) for id_, text, mean in named)))
+        sql.register("written", mentions(labels, _rows(tables.ocr_text, "id", "text", "confidence")))
+        sql.register("facets", pa.table({"concept_id": list(facet_of), "facet": list(facet_of.values())}))
         pairs = sql.sql(_JOIN, params={"calibrated": calibrated}).to_arrow_table()
-    crops = _crop_scores(pairs, tables.region_embeddings, scorer, facet_of)
+    crops = _crop_scores(pairs, tables.region_embeddings, scorer)
     for name, values in crops.items():
         pairs = pairs.append_column(name, values)
     return pairs.select(EVIDENCE.names).cast(EVIDENCE)
+
+
+def _rows(table: pa.Table, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """The rows in which none of the columns is null."""
+    values = zip(*(table[column].to_pylist() for column in columns), strict=True)
+    return (row for row in values if None not in row)
 
 
 def only(evidence: pa.Table, sources: Collection[Source]) -> pa.Table:
@@ -204,9 +221,7 @@ def is_there(evidence: pa.Table, column: str) -> np.ndarray:
     return pc.is_valid(evidence[column]).to_numpy(zero_copy_only=False)
 
 
-def _crop_scores(
-    pairs: pa.Table, regions: pa.Table | None, scorer: Scorer, facet_of: Mapping[str, str]
-) -> dict[str, pa.Array]:
+def _crop_scores(pairs: pa.Table, regions: pa.Table | None, scorer: Scorer) -> dict[str, pa.Array]:
     """The encoder's best logit and probability over all boxes of the image, for concepts a box can show."""
     rows = pairs.num_rows
     if regions is None or regions.num_rows == 0:
@@ -223,8 +238,8 @@ def _crop_scores(
     )
     image = pc.index_in(pairs["id"], value_set=pa.array(images, pa.string()))
     concept = pc.index_in(pairs["concept_id"], value_set=pa.array(scorer.concept_ids, pa.string()))
-    located = [facet_of.get(concept_id) in LOCATED_FACETS for concept_id in pairs["concept_id"].to_pylist()]
-    shown = np.array(located, dtype=bool) | is_there(pairs, "detector_score")
+    located = pc.is_in(pairs["facet"], value_set=pa.array(sorted(LOCATED_FACETS)))
+    shown = located.to_numpy(zero_copy_only=False) | is_there(pairs, "detector_score")
     known = pc.and_(pc.is_valid(image), pc.is_valid(concept)).to_numpy(zero_copy_only=False) & shown
     at = pc.fill_null(image, 0).to_numpy(), pc.fill_null(concept, 0).to_numpy()
     return {

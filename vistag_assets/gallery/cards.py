@@ -25,6 +25,11 @@ _SOURCES = (
     ("detector_score", "detector", "score of the best box"),
     ("region_probability", "crop", "probability by the encoder on the boxed part alone"),
     ("vlm_logprob", "language model", "probability of the words when asked for tags"),
+    (
+        "region_caption_score",
+        "crop in words",
+        "probability of the words when asked what the boxed part shows",
+    ),
     ("ocr_score", "text in the picture", "match with text that was read"),
 )
 
