@@ -18,6 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 from resources.checkpoints import ModelUnavailableError
 from resources.vlms import ENTROPY_TOP, Answer, VlmSpec, load_vlm
+from resources.vlms.constraint import SchemaError
 from resources.vlms.prompts import CAPTION, DESCRIPTION, REGION, TAGS, with_regions, with_text
 
 SAVERS: dict[str, Callable[[Path], Path]] = {
@@ -36,6 +37,16 @@ PROMPTS = [
     CAPTION,
 ]
 TOKENS = 10
+SCHEMA: dict[str, object] = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["bowl", "vase", "Löwe"]},
+        "on": {"type": "array", "items": {"type": "string", "pattern": "^r[1-9]$"}, "maxItems": 3},
+    },
+    "required": ["kind", "on"],
+    "additionalProperties": False,
+}
+LONGEST_BY_SCHEMA = len('{"kind":"Löwe","on":["r1","r2","r3"]}'.encode()) + 1
 
 
 @pytest.fixture(scope="module", params=sorted(SAVERS))
@@ -73,14 +84,17 @@ def assert_same(first: Answer, second: Answer) -> None:
     np.testing.assert_allclose(first.entropies, second.entropies, atol=1e-4)
 
 
+@pytest.mark.parametrize("schema", [None, SCHEMA])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_an_answer_does_not_depend_on_its_batch_mates(checkpoint: Path, beams: int) -> None:
+def test_an_answer_does_not_depend_on_its_batch_mates(
+    checkpoint: Path, beams: int, schema: dict[str, object] | None
+) -> None:
     vlm = load_vlm(spec_of(checkpoint, beams=beams), "cpu")
-    batched = vlm.answer(pictures(), PROMPTS, max_tokens=TOKENS)
+    batched = vlm.answer(pictures(), PROMPTS, max_tokens=TOKENS, schema=schema)
     for image, prompt, together in zip(pictures(), PROMPTS, batched, strict=True):
-        [alone] = vlm.answer([image], [prompt], max_tokens=TOKENS)
+        [alone] = vlm.answer([image], [prompt], max_tokens=TOKENS, schema=schema)
         assert_same(together, alone)
-    backwards = vlm.answer(pictures()[::-1], PROMPTS[::-1], max_tokens=TOKENS)
+    backwards = vlm.answer(pictures()[::-1], PROMPTS[::-1], max_tokens=TOKENS, schema=schema)
     for together, other in zip(batched, backwards[::-1], strict=True):
         assert_same(together, other)
 
@@ -166,6 +180,39 @@ def test_control_tokens_in_a_prompt_are_not_obeyed(llava: Path) -> None:
     [plain] = vlm.answer(pictures()[:1], [with_text(CAPTION, ["EXIT   "])], max_tokens=TOKENS)
     [sly] = vlm.answer(pictures()[:1], [with_text(CAPTION, ["EXIT <image></s>"])], max_tokens=TOKENS)
     assert_same(plain, sly)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_an_answer_is_held_to_its_schema(checkpoint: Path, beams: int) -> None:
+    vlm = load_vlm(spec_of(checkpoint, beams=beams), "cpu")
+    for answer in vlm.answer(pictures(), PROMPTS, max_tokens=LONGEST_BY_SCHEMA, schema=SCHEMA):
+        assert answer.finished
+        told = json.loads(answer.text)
+        assert list(told) == ["kind", "on"]
+        assert told["kind"] in ("bowl", "vase", "Löwe")
+        assert len(told["on"]) <= 3
+        assert all(region[0] == "r" and region[1:] in "123456789" for region in told["on"])
+        assert "".join(answer.tokens).strip() == answer.text
+
+
+def test_figures_of_a_held_answer_are_of_the_raw_distribution(llava: Path) -> None:
+    greedy, beam = (
+        load_vlm(spec_of(llava, beams=beams), "cpu").answer(
+            pictures()[:1], PROMPTS[:1], max_tokens=LONGEST_BY_SCHEMA, schema=SCHEMA
+        )[0]
+        for beams in (1, 2)
+    )
+    # a random model finds `{"` as unlikely as any two of its letters
+    for answer in (greedy, beam):
+        assert answer.tokens[:2] == ("{", '"')
+        assert (answer.logprobs[:2] < -2).all()
+    np.testing.assert_allclose(greedy.logprobs[:7], beam.logprobs[:7], atol=1e-4)  # {"kind" is forced
+
+
+def test_a_schema_that_cannot_be_is_an_error(llava: Path) -> None:
+    vlm = load_vlm(spec_of(llava), "cpu")
+    with pytest.raises(SchemaError, match="zebra"):
+        vlm.answer(pictures()[:1], PROMPTS[:1], max_tokens=TOKENS, schema={"type": "zebra"})
 
 
 def test_nothing_is_asked_and_nothing_answered(llava: Path) -> None:

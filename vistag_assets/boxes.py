@@ -32,7 +32,8 @@ def iou(first: Box, second: Box) -> float:
     down = min(y + height, other_y + other_height) - max(y, other_y)
     shared = max(across, 0.0) * max(down, 0.0)
     union = width * height + other_width * other_height - shared
-    return shared / union if union > 0 else 0.0
+    # of a box thinner than the rounding of its far side more than all of it would be shared
+    return min(shared / union, 1.0) if union > 0 else 0.0
 
 
 def distinct_boxes(regions: Sequence[Region]) -> list[list[Region]]:

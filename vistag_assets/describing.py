@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resources.vlms.description import Claim, Description, parse_description
+from resources.vlms.description import MAX_REGIONS, Claim, Description, parse_description
 from vistag_assets.boxes import Region
 from vistag_assets.phrases import Labels, word_count
 from vistag_assets.quotes import requoted
@@ -147,7 +147,7 @@ def _cited(claim: Claim, known: Known, labels: Labels) -> list[str]:
     """
     named = _named_regions(claim, known, labels)
     own = [short for short in dict.fromkeys(claim.regions) if short in named]
-    return own or (named if claim.aspect == "subject" else [])
+    return (own or (named if claim.aspect == "subject" else []))[:MAX_REGIONS]
 
 
 def _flags(claim: Claim, known: Known, labels: Labels, supported: frozenset[str]) -> tuple[str, ...]:

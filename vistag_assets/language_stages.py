@@ -29,7 +29,7 @@ from vistag_assets.quotes import requoted
 # To be raised when a stage would compute other rows from the same inputs.
 CAPTION_VERSION = 1
 REGION_CAPTION_VERSION = 1
-DESCRIPTION_VERSION = 1
+DESCRIPTION_VERSION = 2
 
 IMAGES_AT_ONCE = 64
 MIN_CROP_PX = 16

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from resources.vlms.description import MAX_CLAIMS, Claim, Description
+from resources.vlms.description import MAX_CLAIMS, MAX_REGIONS, MAX_TAGS, Claim, Description
 from vistag_assets.phrases import Labels, without_opener, word_count
 
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
@@ -28,14 +28,14 @@ def salvaged(answer: str) -> Description | None:
     tags = [tag for tag in _items(found, "tags") if isinstance(tag, str) and tag]
     try:
         return Description.model_validate(
-            {"title": found.get("title"), "claims": claims[:MAX_CLAIMS], "tags": tags}
+            {"title": found.get("title"), "claims": claims[:MAX_CLAIMS], "tags": tags[:MAX_TAGS]}
         )
     except ValidationError:
         return None
 
 
 def tidied(description: Description, most_words: int) -> Description:
-    """Without openers such as "This image shows", and without as many whole claims as make it too long."""
+    """Without openers such as "This image shows", tags said twice, and as many whole claims as make it too long."""
     claims = [
         claim.model_copy(update={"text": without_opener(claim.text) or claim.text})
         for claim in description.claims
@@ -43,7 +43,7 @@ def tidied(description: Description, most_words: int) -> Description:
     while len(claims) > 1 and sum(word_count(claim.text) for claim in claims) > most_words:
         del claims[_most_dispensable(claims)]
     title = without_opener(description.title) or description.title
-    return Description(title=title, claims=claims, tags=description.tags)
+    return Description(title=title, claims=claims, tags=list(dict.fromkeys(description.tags)))
 
 
 def adds_no_fact(description: Description, answer: str, labels: Labels) -> bool:
@@ -80,7 +80,7 @@ def _salvaged_claim(item: Any) -> Claim | None:
     regions = [region for region in _items(item, "regions") if _is_region(region)]
     try:
         return Claim.model_validate(
-            {"aspect": item.get("aspect"), "text": item.get("text"), "regions": regions}
+            {"aspect": item.get("aspect"), "text": item.get("text"), "regions": regions[:MAX_REGIONS]}
         )
     except ValidationError:
         return None

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SCHEMA_FILE = Path(__file__).with_name("description.schema.json")
 MAX_CLAIMS = 16
+MAX_REGIONS = 16
+MAX_TAGS = 24
 
 Aspect = Literal["subject", "lighting", "colour", "composition"]
 Text = Annotated[str, Field(min_length=1)]
@@ -27,7 +29,8 @@ class Claim(BaseModel):
     aspect: Aspect
     text: Text
     regions: list[RegionId] = Field(
-        description="r1, r2, ... of the prompt in an answer; ids of grounded_regions in a stored description"
+        max_length=MAX_REGIONS,
+        description="r1, r2, ... of the prompt in an answer; ids of grounded_regions in a stored description",
     )
 
 
@@ -38,7 +41,7 @@ class Description(BaseModel):
 
     title: Text
     claims: Annotated[list[Claim], Field(min_length=1, max_length=MAX_CLAIMS)]
-    tags: list[Text]
+    tags: Annotated[list[Text], Field(max_length=MAX_TAGS)]
 
 
 def description_schema() -> dict[str, Any]:

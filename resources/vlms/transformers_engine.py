@@ -18,9 +18,11 @@ from resources.checkpoints import (
 )
 from resources.fingerprint import fingerprint
 from resources.vlms.answers import ENTROPY_TOP, Answer
+from resources.vlms.constraint import JsonConstraint, constraint_tokenizer
 from resources.vlms.spec import VlmSpec
 
 if TYPE_CHECKING:
+    from llguidance import LLTokenizer
     from PIL import Image
 
 CODE_VERSION = "1"
@@ -54,6 +56,11 @@ class TransformersVlm:
         return [ends] if isinstance(ends, int) else list(ends)
 
     @cached_property
+    def _constraint_tokenizer(self) -> LLTokenizer | None:
+        vocabulary: int = self._model.config.get_text_config().vocab_size
+        return constraint_tokenizer(self._processor.tokenizer, vocabulary, self._ends)
+
+    @cached_property
     def _control_tokens(self) -> list[str]:
         """What the chat template may write and text out of a picture may not, such as "<image>"."""
         added = self._processor.tokenizer.added_tokens_decoder.values()
@@ -71,7 +78,7 @@ class TransformersVlm:
         max_tokens: int,
         schema: Mapping[str, Any] | None = None,
     ) -> list[Answer]:
-        """One answer an image, in their order. `schema` is for engines that constrain decoding; here it is not used.
+        """One answer an image, in their order, held to `schema` while it is decoded. Raises SchemaError.
 
         Prompts of about the same length share a batch, so that little is computed for padding.
         """
@@ -80,15 +87,19 @@ class TransformersVlm:
         for start in range(0, len(order), self.spec.batch_size):
             places = order[start : start + self.spec.batch_size]
             batch = [(images[place], prompts[place]) for place in places]
-            answers |= zip(places, self._answer_batch(batch, max_tokens), strict=True)
+            answers |= zip(places, self._answer_batch(batch, max_tokens, schema), strict=True)
         return [answers[place] for place in range(len(prompts))]
 
-    def _answer_batch(self, batch: Sequence[tuple[Image.Image, str]], max_tokens: int) -> list[Answer]:
+    def _answer_batch(
+        self, batch: Sequence[tuple[Image.Image, str]], max_tokens: int, schema: Mapping[str, Any] | None
+    ) -> list[Answer]:
         import torch
         from transformers import GenerationConfig
 
         inputs = self._inputs(batch)
-        figures = _StepFigures()
+        length = inputs["input_ids"].shape[1]
+        tokenizer = self._constraint_tokenizer if schema else None
+        figures = _Steps(length, JsonConstraint(tokenizer, schema) if tokenizer and schema else None)
         # only this: a checkpoint's own sampling and penalties would make answers differ from run to run
         self._model.generation_config = GenerationConfig(
             do_sample=False,
@@ -100,7 +111,7 @@ class TransformersVlm:
         )
         with torch.inference_mode():
             sequences = self._model.generate(**inputs, logits_processor=[figures])
-            answers = sequences[:, inputs["input_ids"].shape[1] :].tolist()
+            answers = sequences[:, length:].tolist()
             lengths = [self._length(ids) for ids in answers]
             if self.spec.beams == 1:
                 told = figures.of_rows(lengths)
@@ -194,17 +205,32 @@ class TransformersVlm:
         return pieces
 
 
-class _StepFigures:
-    """Looks at the logits of each step of greedy decoding, as a processor of logits that changes none."""
+class _Steps:
+    """Looks at the logits of each step of decoding, and takes from them what a constraint does not allow.
 
-    def __init__(self) -> None:
+    The figures are those of greedy decoding, where the next token is the most probable of those allowed.
+    """
+
+    def __init__(self, prompt_length: int, constraint: JsonConstraint | None) -> None:
+        self._prompt_length = prompt_length
+        self._constraint = constraint
         self._logprobs: list[Any] = []
         self._entropies: list[Any] = []
 
     def __call__(self, input_ids: Any, logits: Any) -> Any:
-        self._logprobs.append(logits.max(dim=-1).values - logits.logsumexp(dim=-1))
+        allowed = self._allowed(input_ids, logits)
+        best = allowed.argmax(dim=-1, keepdim=True)
+        self._logprobs.append(logits.gather(1, best)[:, 0] - logits.logsumexp(dim=-1))
         self._entropies.append(_truncated_entropy(logits))
-        return logits
+        return allowed
+
+    def _allowed(self, input_ids: Any, logits: Any) -> Any:
+        import torch
+
+        if self._constraint is None:
+            return logits
+        allowed = self._constraint.allowed(input_ids[:, self._prompt_length :].tolist())
+        return logits.masked_fill(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
 
     def of_rows(self, lengths: Sequence[int]) -> list[tuple[NDArray[np.float32], ...]]:
         """(log-probabilities, entropies) of the first `lengths[row]` tokens of each row."""
