@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import dagster as dg
 import pyarrow as pa
 from PIL import Image
+
+from resources.lake import UpdateStats
 
 OWNERS = ["team:vistag"]
 THUMBNAIL_PX = 96
@@ -57,6 +60,7 @@ COLUMNS: Mapping[str, str] = {
     "detector_score": "of the concept's best box, 0..1",
     "region_probability": "match of the concept's best box, 0..1",
     "vlm_logprob": "of the keyword among the VLM's keywords",
+    "region_caption_score": "of the surest caption of a crop that names the concept, 0..1",
     "ocr_score": "confidence of the text line that names the concept, 0..1",
     "region_ids": "boxes behind the tag, best first",
     "state": "machine, or a person's: human, rejected",
@@ -83,6 +87,11 @@ def column_schema(schema: pa.Schema, **own: str) -> dict[str, dg.TableSchema]:
 def row_count(rows: int) -> dict[str, int]:
     """The rows of one partition, as Dagster's own figure and by their plain name."""
     return {"dagster/partition_row_count": rows, "rows": rows}
+
+
+def update_counts(stats: UpdateStats, rows: int) -> dict[str, int]:
+    """What an update left in a partition: its `rows`, and how many images were kept, computed, resumed, dropped."""
+    return row_count(rows) | asdict(stats)
 
 
 def thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:

@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from resources.lake import UpdateStats
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count
+from resources.metadata import OWNERS, column_schema, markdown_table, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import fused_tag_stages as stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -33,7 +32,8 @@ def tags(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Materi
         stats = stages.fuse_tags(bench, tagger, key, meter)
         computed += stats.computed
         preview = {"preview": _preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
-        context.add_asset_metadata({**_update(stats), **preview}, partition_key=key)
+        rows = bench.lake.read("tags", key, ["id"]).num_rows
+        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, "cpu")
         | {
@@ -72,16 +72,6 @@ def tags_are_ranked_by_probability(vistag: VistagResource) -> dg.AssetCheckResul
             "where probability not between 0 and 1 or probability > better"
         ).fetchall()
     return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong})
-
-
-def _update(stats: UpdateStats) -> dict[str, int]:
-    return {
-        **row_count(stats.kept + stats.computed + stats.resumed),
-        "kept": stats.kept,
-        "computed": stats.computed,
-        "resumed": stats.resumed,
-        "dropped": stats.dropped,
-    }
 
 
 def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:

@@ -4,7 +4,7 @@ import dagster as dg
 import pyarrow as pa
 
 from resources.images import open_proxy
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import lanes_stages as stages
 from vistag_assets.lineage import column_by_id
@@ -36,12 +36,9 @@ def routing(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mat
         reasons = [reason for found in rows["reasons"].to_pylist() for reason in found]
         context.add_asset_metadata(
             {
-                **row_count(rows.num_rows),
+                **update_counts(stats, rows.num_rows),
                 "heavy": sent,
                 **{f"reason_{reason}": reasons.count(reason) for reason in WEIGHTS},
-                "kept": stats.kept,
-                "computed": stats.computed,
-                "dropped": stats.dropped,
                 **({"preview": _preview(bench, key, rows)} if number < PREVIEWED_FOLDERS else {}),
             },
             partition_key=key,

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from resources.images import open_proxy
 from resources.lake import UpdateStats
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
 from resources.vlms.description import parse_description
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import language_stages as stages
@@ -130,7 +130,8 @@ def _run(
     for number, key in enumerate(context.partition_keys):
         stats = stage(bench, key, meter)
         computed += stats.computed
-        metadata = _update(stats, bench, table, key)
+        rows = bench.lake.read_or_none(table, key, ["id"])
+        metadata: dict[str, Any] = update_counts(stats, rows.num_rows if rows else 0)
         if number < PREVIEWED_FOLDERS:
             metadata["preview"] = _preview(bench, table, key, shown)
         context.add_asset_metadata(metadata, partition_key=key)
@@ -146,17 +147,6 @@ def _run(
             "licence": vlm.spec.licence,
         }
     )
-
-
-def _update(stats: UpdateStats, bench: Workbench, table: str, key: str) -> dict[str, Any]:
-    rows = bench.lake.read_or_none(table, key, ["id"])
-    return {
-        **row_count(rows.num_rows if rows else 0),
-        "kept": stats.kept,
-        "computed": stats.computed,
-        "resumed": stats.resumed,
-        "dropped": stats.dropped,
-    }
 
 
 def _preview(bench: Workbench, table: str, key: str, shown: list[str]) -> dg.MarkdownMetadataValue:

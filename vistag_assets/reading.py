@@ -4,7 +4,7 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from resources.images import open_proxy
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import reading_stages as stages
 from vistag_assets.lineage import column_by_id
@@ -35,12 +35,8 @@ def ocr_text(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Ma
         rows = bench.lake.read("ocr_text", key, ["id"])
         context.add_asset_metadata(
             {
-                **row_count(rows.num_rows),
+                **update_counts(stats, rows.num_rows),
                 "images_with_text": pc.count_distinct(rows["id"]).as_py(),
-                "kept": stats.kept,
-                "computed": stats.computed,
-                "resumed": stats.resumed,
-                "dropped": stats.dropped,
                 **({"preview": _preview(bench, key)} if number < PREVIEWED_FOLDERS else {}),
             },
             partition_key=key,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from resources.images import open_proxy
 from resources.lake import UpdateStats
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import region_detail_stages as stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -168,14 +168,8 @@ def _per_folder(
             continue
         computed += stats.computed
         preview = {"preview": _preview(bench, key, table)} if number < PREVIEWED_FOLDERS else {}
-        said = {
-            **row_count(bench.lake.read(table, key, ["id"]).num_rows),
-            "images_kept": stats.kept,
-            "computed": stats.computed,
-            "images_resumed": stats.resumed,
-            "images_dropped": stats.dropped,
-        }
-        context.add_asset_metadata({**said, **preview}, partition_key=key)
+        rows = bench.lake.read(table, key, ["id"]).num_rows
+        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
     return computed
 
 

@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from resources.lake import UpdateStats
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import region_stages as stages
 from vistag_assets.candidates import CANDIDATES
@@ -41,7 +40,7 @@ def candidates(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
         by_reason = {
             f"{row['values']}_candidates": row["counts"] for row in rows["reason"].value_counts().to_pylist()
         }
-        context.add_asset_metadata({**_update(stats, rows.num_rows), **by_reason}, partition_key=key)
+        context.add_asset_metadata({**update_counts(stats, rows.num_rows), **by_reason}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, "cpu")
         | {"tier": bench.tier.name, "taxonomy": bench.taxonomy.fingerprint}
@@ -69,7 +68,7 @@ def grounded_regions(context: dg.AssetExecutionContext, vistag: VistagResource) 
         computed += stats.computed
         rows = bench.lake.read("grounded_regions", key, ["id"]).num_rows
         preview = {"preview": _regions_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
-        context.add_asset_metadata({**_update(stats, rows), **preview}, partition_key=key)
+        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, bench.detector.device)
         | {
@@ -102,16 +101,6 @@ def regions_were_asked_for(vistag: VistagResource) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=strangers == 0, metadata={"regions": regions, "not_asked_for": strangers}
     )
-
-
-def _update(stats: UpdateStats, rows: int) -> dict[str, int]:
-    return {
-        **row_count(rows),
-        "kept": stats.kept,
-        "computed": stats.computed,
-        "resumed": stats.resumed,
-        "dropped": stats.dropped,
-    }
 
 
 def _regions_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:

@@ -3,8 +3,7 @@
 import dagster as dg
 
 from resources.images import open_proxy
-from resources.lake import UpdateStats
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -37,7 +36,8 @@ def global_embeddings(
     for key in context.partition_keys:
         stats = stages.embed_images(bench, key, meter)
         computed += stats.computed
-        context.add_asset_metadata(_update(stats), partition_key=key)
+        rows = bench.lake.read("global_embeddings", key, ["id"]).num_rows
+        context.add_asset_metadata(update_counts(stats, rows), partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, bench.encoder.device)
         | {
@@ -93,7 +93,8 @@ def tag_scores(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
         stats = stages.score_tags(bench, scorer, key, meter)
         computed += stats.computed
         preview = {"preview": _tags_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
-        context.add_asset_metadata({**_update(stats), **preview}, partition_key=key)
+        rows = bench.lake.read("tag_scores", key, ["id"]).num_rows
+        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, "cpu")
         | {
@@ -130,16 +131,6 @@ def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
             {"scored": sorted(scored)},
         ).fetchall()
     return dg.AssetCheckResult(passed=missing == 0, metadata={"missing": missing})
-
-
-def _update(stats: UpdateStats) -> dict[str, int]:
-    return {
-        **row_count(stats.kept + stats.computed + stats.resumed),
-        "kept": stats.kept,
-        "computed": stats.computed,
-        "resumed": stats.resumed,
-        "dropped": stats.dropped,
-    }
 
 
 def _tags_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
