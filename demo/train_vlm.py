@@ -58,14 +58,14 @@ class Recipe:
     crop_scenes: int = 3_500
     validate_crop_scenes: int = 100
     told_images: int = 16
-    described_images: int = 4
+    described_images: int = 6
     cropped_images: int = 8
     told_weight: float = 1.0
-    described_weight: float = 0.5
+    described_weight: float = 1.0
     cropped_weight: float = 0.5
-    steps: int = 2_400
-    frozen_steps: int = 2_400
-    cooldown_steps: int = 1_600
+    steps: int = 4_600
+    frozen_steps: int = 3_700
+    cooldown_steps: int = 1_300
     lean_from: int = 1_200
     lean: float = 0.4
     described_from: int = 300
@@ -230,6 +230,8 @@ class Trainer:
         self.optimisers = self._optimisers()
         self.odds = leaning_odds(np.asarray(self.train.tags), recipe.lean)
         self.step = 0
+        self.resumed: list[dict[str, Any]] = []
+        """from which step on the recipe was another: each change as [before, after]"""
 
     def _texts(self) -> list[str]:
         """What the tokenizer is trained on."""
@@ -342,6 +344,7 @@ class Trainer:
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step,
             "recipe": asdict(self.recipe),
+            "resumed": self.resumed,
         }
         save_state(self.folder, state)
 
@@ -351,7 +354,10 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
-        self.step = state["step"]
+        self.step, self.resumed = state["step"], state.get("resumed", [])
+        before, now = state["recipe"], asdict(self.recipe)
+        if changed := {name: [before[name], value] for name, value in now.items() if before[name] != value}:
+            self.resumed = [*self.resumed, {"from_step": self.step, **changed}]
 
 
 def main() -> None:
