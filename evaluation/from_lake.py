@@ -8,8 +8,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluation.compare import RANKS_SCHEMA
 from evaluation.figures import TagEvaluation, compute_tag_figures
 from evaluation.ground_truth import GroundTruth
+from evaluation.metrics import UNRANKED, pair_up, true_ranks
 from resources.home import Home
 from resources.lake import Lake, empty_ids
 from resources.workbench import Workbench
@@ -114,6 +116,31 @@ def final_tags(lake: Lake) -> pa.Table | None:
         return None
     require_answers(lake, "tags", "final tags")
     return _ranked(lake, "from tags where concept_id is not null and state <> 'rejected'")
+
+
+def reported_tags(lake: Lake) -> pa.Table:
+    """What the report is about: the final tags, or the scores of the embeddings where there are none."""
+    final = final_tags(lake)
+    return embedding_scores(lake) if final is None else final
+
+
+def true_tag_ranks(lake: Lake, scored: pa.Table) -> pa.Table:
+    """RANKS_SCHEMA: the place of every true tag among the evaluated concepts on its image."""
+    concepts = lake.read("ground_truth_concepts")["concept_id"].to_pylist()
+    pairs = pair_up(
+        lake.read("ground_truth"), scored, concepts, lake.read("ground_truth_images")["id"].to_pylist()
+    )
+    ranks, bands = true_ranks(pairs), lake.read("frequency_bands")
+    concept_id = pairs.concepts.take(pa.array(pairs.true_tag))
+    columns = [
+        pairs.images.take(pa.array(pairs.true_image)),
+        concept_id,
+        bands["band"]
+        .take(pc.index_in(concept_id, value_set=bands["concept_id"].combine_chunks()))
+        .combine_chunks(),
+        pa.array(ranks, mask=ranks == UNRANKED),
+    ]
+    return pa.table(columns, schema=RANKS_SCHEMA)
 
 
 def evaluate_tags(bench: Workbench, scored: pa.Table, whole_vocabulary: bool = False) -> TagEvaluation:

@@ -58,8 +58,9 @@ def demo(home: HomeOption = None) -> None:
         _choose(base, "demo", "starter")
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
-        _evaluate(base)
+        passed = _evaluate(base)
         _say_where_the_gallery_is(base)
+        _end_with(passed)
 
 
 @app.command()
@@ -91,9 +92,9 @@ def run(
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, folder, name)
-        if ground_truth:
-            _evaluate(base)
+        passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
+        _end_with(passed)
 
 
 @app.command()
@@ -111,6 +112,21 @@ def report(
             typer.echo(figures, nl=False)
         else:
             _show_recall(json.loads(figures), page)
+
+
+@app.command()
+def accept(
+    run: Annotated[
+        str | None, typer.Argument(help="Key of a run, or how it begins; else the last run.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Make a run the one that later runs are held against, though it lost rare tags."""
+    with plain_errors():
+        from evaluation import history
+
+        accepted = history.accept(_home(home).lake, run)
+        typer.echo(f"{accepted.run} of the tier {accepted.tier} is the run that later ones are held against.")
 
 
 @app.command()
@@ -192,6 +208,7 @@ def plain_errors() -> Iterator[None]:
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
     from evaluation.ground_truth import GroundTruthError
+    from evaluation.history import HistoryError
     from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
     from resources.lake import LakeError
@@ -209,6 +226,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         TaxonomyError,
         GroundTruthError,
         EvaluationError,
+        HistoryError,
         DeviceUnavailableError,
         ModelUnavailableError,
         LakeError,
@@ -298,13 +316,24 @@ def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]
     return examples
 
 
-def _evaluate(home: Home) -> None:
+def _evaluate(home: Home) -> bool:
+    """Measure, and say which checks failed; whether none failed that the tier calls an error."""
     from vistag_assets.runs import evaluate
 
     with console.err.status("Measuring"):
-        evaluate(home)
+        failed = evaluate(home)
     page = _report_page(home)
     _show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
+    for check in failed:
+        told = console.escape(check.description or check.check_name)
+        console.err.print(f"[bold red]Check failed:[/] {told}", highlight=False, soft_wrap=True)
+    return all(check.severity.value != "ERROR" for check in failed)
+
+
+def _end_with(passed: bool) -> None:
+    """Exit code 1 where a check failed, so that a script stops."""
+    if not passed:
+        raise typer.Exit(1)
 
 
 def _report_page(home: Home) -> Path:

@@ -174,15 +174,15 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{'<' if share < 0.5 else '>'}{0.1 if share < 0.5 else 99.9}{NBSP}%"
 
 
-def points(difference: float) -> str:
+def points(difference: float, decimals: int = 0) -> str:
     """A difference of two shares, in percentage points."""
-    return f"{100 * difference:.0f}".replace("-", "\u2212")
+    return f"{100 * difference:z.{decimals}f}".replace("-", "\u2212")
 
 
-def signed_points(difference: float) -> str:
+def signed_points(difference: float, decimals: int = 0) -> str:
     """A gain or a loss, in percentage points, with its sign."""
-    text = points(difference)
-    return text if text.startswith("\u2212") or text == "0" else f"+{text}"
+    text = points(difference, decimals)
+    return text if text.startswith("\u2212") or not float(text) else f"+{text}"
 
 
 def share(value: float | None) -> str:
