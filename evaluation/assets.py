@@ -17,7 +17,7 @@ from evaluation.ground_truth import read_ground_truth
 from evaluation.grounding import GROUNDING_RECALL_SCHEMA
 from evaluation.ladder import LADDER_SCHEMA, ladder_table
 from evaluation.metrics import TAG_RECALL_SCHEMA
-from evaluation.record import record_run
+from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from resources.images import open_proxy
 from resources.lake.files import replace_file
@@ -260,18 +260,25 @@ def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mate
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
     figures = parts.evaluate(bench, _throughput(context.instance))
-    assert figures.tags is not None
+    scored = from_lake.reported_tags(bench.lake)
+    ranks = from_lake.true_tag_ranks(bench.lake, scored)
+    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    past = history.runs(bench.lake)
     examples = {
         concept_id: [thumbnail_uri(open_proxy(bench.home.root, path)) for path in paths]
-        for concept_id, paths in from_lake.example_images(bench.lake, figures.tags).items()
+        for concept_id, paths in from_lake.example_images(bench.lake, ranks).items()
     }
     report = LongTailReport(
         figures,
         created_at=datetime.now(UTC),
         model=bench.tier.encoder.name,
         taxonomy_fingerprint=bench.taxonomy.fingerprint,
-        labels={concept.id: concept.pref_label for concept in bench.taxonomy.concepts},
+        labels=labels,
         examples=examples,
+        confusions=from_lake.tail_confusions(bench, scored),
+        calibration=from_lake.calibration(bench, scored),
+        history=[run for run in past if run.tier == bench.tier.name],
+        compared=against_baseline(bench.lake, past[-1], labels) if past else None,
     )
     markdown = render_markdown(report)
     page = bench.home.reports_dir / f"{REPORT}.html"

@@ -18,7 +18,8 @@ def tail_recall_is_kept(vistag: VistagResource) -> dg.AssetCheckResult:
     setting = bench.tier.checks.tail_recall_drop
     run = history.find_run(bench.lake)
     labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
-    found = judge(against_baseline(bench.lake, run), setting.allowed_drop, labels)
+    compared = against_baseline(bench.lake, run, labels)
+    found = judge(compared.comparison if compared else None, setting.allowed_drop, labels)
     by_person = run.accepted_by == history.BY_PERSON
     return dg.AssetCheckResult(
         passed=found.passed or by_person,

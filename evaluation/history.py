@@ -7,14 +7,15 @@ is compared with. It is written once and whole, so a kill leaves every run befor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.compare import RANKS_SCHEMA
+from evaluation.compare import RANKS_SCHEMA, Comparison
 from evaluation.grounding import GROUNDING_RECALL_SCHEMA
 from evaluation.metrics import TAG_RECALL_SCHEMA
 from resources.fingerprint import fingerprint
@@ -86,6 +87,16 @@ class Run:
     def recall(self, band: str, k: int) -> Mapping[str, Any] | None:
         """The row of a band at a cut-off."""
         return next((row for row in self.tag_recall if (row["band"], row["k"]) == (band, k)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two runs, and what changed from the one to the other over the pairs that both have."""
+
+    before: Run
+    after: Run
+    comparison: Comparison
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # concept id -> prefLabel
 
 
 def run_key(created_at: datetime, run_id: str) -> str:

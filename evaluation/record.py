@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from evaluation import from_lake, history
-from evaluation.compare import Comparison, compare_ranks
+from evaluation.compare import compare_ranks
 from evaluation.figures import HEADLINE_K
-from evaluation.history import Model, Run
+from evaluation.history import Compared, Model, Run
 from evaluation.verdict import judge
 from resources.checkpoints import ModelSpec
 from resources.lake import Lake
@@ -45,12 +46,24 @@ def record_run(bench: Workbench, created_at: datetime, run_id: str) -> Run:
     return run
 
 
-def against_baseline(lake: Lake, run: Run) -> Comparison | None:
-    """What changed from the run that `run` was held against; None where there was none."""
-    if run.baseline is None:
-        return None
-    before, after = (history.ranks_of(lake, name) for name in (run.baseline, run.run))
-    return compare_ranks(before, after, HEADLINE_K)
+def against_baseline(lake: Lake, run: Run, labels: Mapping[str, str]) -> Compared | None:
+    """What changed from the run that `run` was held against; None where there was none.
+
+    `labels`: concept id -> preferred label.
+    """
+    return compare_runs(lake, run.baseline, lake, run.run, labels) if run.baseline else None
+
+
+def compare_runs(
+    before_lake: Lake, before: str | None, after_lake: Lake, after: str | None, labels: Mapping[str, str]
+) -> Compared:
+    """Two runs of two lakes, or of one, by their keys; the last run where there is none.
+
+    Raises HistoryError where there is no such run.
+    """
+    first, second = history.find_run(before_lake, before), history.find_run(after_lake, after)
+    ranks = history.ranks_of(before_lake, first.run), history.ranks_of(after_lake, second.run)
+    return Compared(first, second, compare_ranks(*ranks, HEADLINE_K), labels)
 
 
 def models_of(bench: Workbench) -> tuple[Model, ...]:

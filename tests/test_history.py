@@ -136,6 +136,11 @@ def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home
     assert (tail.before, tail.support) == (1.0, 42)
     assert tail.after == pytest.approx(35 / 42)
 
+    told = json.loads(vistag(home, "report", "--json", "--compare", first.run))
+    assert told["tag_recall@10"]["tail"]["difference"] == tail.difference
+    assert "Rare tags were lost" in (home.reports_dir / "comparison.html").read_text()
+    assert vistag(home, "report", "--compare", str(home.root)).count("recovered as before") == 1
+
     [again] = evaluate(home)  # what was not accepted is no yardstick
     assert again.metadata["baseline"].value == first.run
     assert "is the run that later ones are held against" in vistag(home, "accept")

@@ -102,10 +102,17 @@ def report(
     as_json: Annotated[
         bool, typer.Option("--json", help="The figures as JSON, alone on standard output.")
     ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Hold the last run against another: a home, or a run of this one (its key)."),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Show the last long-tail report."""
+    """Show the last long-tail report, or what changed since another run."""
     with plain_errors():
+        if compare:
+            _show_comparison(_home(home), compare, as_json)
+            return
         page = _report_page(_home(home))
         figures = page.with_suffix(".json").read_text(encoding="utf-8")
         if as_json:
@@ -344,6 +351,19 @@ def _report_page(home: Home) -> Path:
             "vistag run FOLDER --ground-truth FILE."
         )
     return page
+
+
+def _show_comparison(home: Home, other: str, as_json: bool) -> None:
+    from evaluation.compare_homes import write_comparison
+    from evaluation.report.changes import comparison_json, verdict
+
+    compared, page = write_comparison(home, other)
+    if as_json:
+        typer.echo(json.dumps(comparison_json(compared), indent=2))
+        return
+    console.out.print(console.comparison_table(comparison_json(compared)))
+    typer.echo(verdict(compared))
+    typer.echo(f"{page}")
 
 
 def _show_recall(figures: dict[str, Any], page: Path) -> None:
