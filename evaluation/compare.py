@@ -67,6 +67,7 @@ class BandChange:
     before: float  # 0..1
     after: float  # 0..1
     support: int  # true (image, tag) pairs
+    has_changed: bool  # any of those pairs
     ci95: Interval | None  # of after - before; None where fewer than two images carry the band
 
     @property
@@ -151,6 +152,7 @@ def _changes(
                 float(found_before / support),
                 float(found_after / support),
                 int(support),
+                bool((members[name] & (hits[0] != hits[1])).any()),
                 interval95(differences[:, number]) if has_interval else None,
             )
         )

@@ -127,9 +127,11 @@ def append(lake: Lake, run: Run, ranks: pa.Table) -> None:
 
 
 def runs(lake: Lake) -> list[Run]:
-    """Every run, the oldest first. Raises CorruptPartition."""
-    if not lake.folders(HISTORY):
-        return []
+    """Every run, the oldest first. Raises CorruptPartition.
+
+    Each partition is read by itself: those of older versions may have fewer figures.
+    """
+    parts = (lake.read_or_none(HISTORY, run, _SHORT) for run in lake.folders(HISTORY))
     found = [
         Run(
             **{
@@ -139,7 +141,9 @@ def runs(lake: Lake) -> list[Run]:
                 "grounding_recall": tuple(row["grounding_recall"]),
             }
         )
-        for row in lake.read_all(HISTORY, _SHORT).select(_SHORT).to_pylist()
+        for part in parts
+        if part is not None
+        for row in part.to_pylist()
     ]
     return sorted(found, key=lambda run: (run.created_at, run.run))
 

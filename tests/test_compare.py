@@ -37,6 +37,7 @@ def test_bands_and_tags_are_compared_over_the_pairs_that_both_runs_have(
     for change in found.bands:
         chosen = [hit[pair] for pair in both if change.band in ("overall", BAND_OF[pair[1]])]
         assert change.support == len(chosen)
+        assert change.has_changed == any(was != now for was, now in chosen)
         assert (change.before, change.after) == pytest.approx(tuple(np.mean(chosen, axis=0)))
     assert {change.band for change in found.bands} == {BAND_OF[t] for _, t in both} | (
         {"overall"} if both else set()

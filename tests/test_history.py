@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from evaluation import history
 from evaluation.compare import RANKS_SCHEMA
 from evaluation.history import HISTORY_SCHEMA, HistoryError, Run
+from evaluation.metrics import TAG_RECALL_SCHEMA
 from evaluation.record import against_baseline
 from resources.home import FolderRef, Home
 from resources.lake import Lake
@@ -129,9 +130,9 @@ def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home
     assert "Lost: the tag9 6 to 0 of 6, the tag8 6 to 5 of 6." in failed.description
     assert (first.baseline, first.accepted_by) == (None, "check")
     assert (second.baseline, second.accepted_by) == (first.run, None)
-    change = against_baseline(home.lake, second)
+    change = against_baseline(home.lake, second, {})
     assert change is not None
-    tail = change.band("tail")
+    tail = change.comparison.band("tail")
     assert tail is not None
     assert (tail.before, tail.support) == (1.0, 42)
     assert tail.after == pytest.approx(35 / 42)
@@ -195,7 +196,8 @@ def a_run(number: int, tier: str = "demo", accepted_by: str | None = "check") ->
         baseline=None,
         accepted_by=accepted_by,
         tag_recall=(
-            {"band": "tail", "k": 10, "micro": 0.5, "macro": 0.5, **bounds}
+            dict.fromkeys(TAG_RECALL_SCHEMA.names)
+            | {"band": "tail", "k": 10, "micro": 0.5, "macro": 0.5, **bounds}
             | {"ceiling": 1.0, "support": 2, "tags": 1},
         ),
         grounding_recall=(),

@@ -294,6 +294,22 @@ def test_both_reports_say_what_changed_what_stood_instead_and_what_probabilities
     assert set(charts) == {"curves", "scatter", "trend", "calibration"}
 
 
+def test_lvis_bands_stand_below_the_others_where_they_were_measured(report: LongTailReport) -> None:
+    tags = report.tags
+    rare = [replace(figure, band="rare") for figure in tags.recall if figure.band == "tail"]
+    measured = replace(
+        tags,
+        recall=(*(figure for figure in tags.recall if figure.band != "rare"), *rare),
+        bands={**tags.bands, "rare": tags.bands["tail"]},
+        mean_average_precision={**tags.mean_average_precision, "rare": 0.25},
+    )
+    lvis = replace(report, figures=replace(report.figures, tags=measured))
+    section = re.search(r"<h2>Bands</h2>.*?</table>", render_html(lvis), re.S)
+    assert section is not None
+    assert re.findall(r"</i>(\w+)</th>", section.group())[:5] == ["tail", "body", "head", "overall", "rare"]
+    assert "| rare | 7 |" in render_markdown(lvis)
+
+
 def test_a_comparison_has_a_page_of_its_own_that_runs_and_loads_nothing(watched: LongTailReport) -> None:
     assert watched.compared is not None
     page = render_comparison(watched.compared)
@@ -321,12 +337,12 @@ def test_the_tables_of_the_markdown_stay_whole_with_every_part(full: LongTailRep
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on the PATH")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_real_browser_draws_every_tag_runs_no_label_and_asks_for_nothing(
-    page: str, tmp_path: Path, scheme: str
+    watched: LongTailReport, tmp_path: Path, scheme: str
 ) -> None:
     from playwright.sync_api import sync_playwright
 
     file = tmp_path / "report.html"
-    file.write_text(page, encoding="utf-8")
+    file.write_text(render_html(watched), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
@@ -340,11 +356,13 @@ def test_a_real_browser_draws_every_tag_runs_no_label_and_asks_for_nothing(
         tab.on("dialog", lambda dialog: dialogs.append(dialog.message))
         tab.goto(file.as_uri())
         tab.wait_for_selector("[data-chart=scatter] .main-svg")
+        drawn = [tab.locator(f"[data-chart={chart}] .main-svg").count() for chart in ("trend", "calibration")]
         points = tab.locator("[data-chart=scatter] path.point").count()
         ink = tab.evaluate("getComputedStyle(document.body).color")
         tick = tab.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill")
         browser.close()
     assert points == 10
+    assert min(drawn) >= 1
     assert tick == ink  # chart text follows the colour scheme
     assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
     assert errors == []

@@ -33,6 +33,7 @@ def render_html(report: view.LongTailReport) -> str:
             headline=view.headline(evaluation),
             consequence=view.consequence(report),
             rows=view.band_rows(evaluation),
+            lvis_rows=view.band_rows(evaluation, view.LVIS_ORDER),
             lost=lost[:_SHOWN_LOST_TAGS],
             lost_count=len(lost),
             at_times=at_times,

@@ -53,7 +53,7 @@ def _band_table(report: view.LongTailReport) -> str:
                 view.percent(row.headline.ceiling, 1),
                 f"{row.mean_average_precision:.3f}",
             )
-            for row in view.band_rows(report.tags)
+            for row in (*view.band_rows(report.tags), *view.band_rows(report.tags, view.LVIS_ORDER))
         ),
     )
 
@@ -157,7 +157,7 @@ def comparison_markdown(compared: Compared) -> str:
                 view.percent(change.after, 1),
                 f"**{view.signed_points(change.difference, 1)}**",
                 changes.points_interval(change.ci95),
-                "yes" if change.is_real else "could be chance",
+                "yes" if change.is_real else "could be chance" if change.has_changed else "the same",
             )
             for change in compared.comparison.bands
         ),

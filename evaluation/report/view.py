@@ -17,6 +17,7 @@ from evaluation.metrics import OVERALL, RecallFigure
 
 # The tail leads every list.
 BAND_ORDER = ("tail", "body", "head", OVERALL)
+LVIS_ORDER = ("rare", "common", "frequent")
 NBSP = "\u00a0"
 _NUMBER_WORDS = {1: "one", 5: "five", 10: "ten", 20: "twenty"}
 
@@ -93,12 +94,12 @@ class BandRow:
         return f"{self.min_images:,} to {self.max_images:,}"
 
 
-def band_rows(evaluation: TagEvaluation) -> list[BandRow]:
-    """The bands that have tags, tail first, then `overall`."""
+def band_rows(evaluation: TagEvaluation, order: Sequence[str] = BAND_ORDER) -> list[BandRow]:
+    """The bands that have tags, in this order: tail first, then `overall`."""
     edges = {name: (band.min_images, band.max_images) for name, band in evaluation.bands.items()}
     edges[OVERALL] = (min(low for low, _ in edges.values()), max(high for _, high in edges.values()))
     rows = []
-    for name in BAND_ORDER:
+    for name in order:
         by_k = {figure.k: figure for figure in evaluation.recall if figure.band == name}
         if by_k:
             precision = evaluation.mean_average_precision[name]
