@@ -57,6 +57,17 @@ def _tags(tags: TagEvaluation) -> dict[str, Any]:
         "zero_support_tags": tags.zero_support_tags,
         "tag_recall": _tag_recall(tags.recall),
         "tag_map": dict(tags.mean_average_precision),
+        "tag_f1": {
+            f.band: {
+                "micro": f.micro,
+                "macro": f.macro,
+                "support": f.support,
+                "predicted": f.predicted,
+                **_ci95(f.ci95),
+            }
+            for f in tags.f1
+        },
+        "tag_f1_cut": {"first": tags.f1_cut.first, "min_score": tags.f1_cut.min_score},
     }
 
 

@@ -1,4 +1,4 @@
-"""Recall@k and average precision of tags, from the pairs that were predicted rather than from a dense matrix.
+"""Recall@k, average precision and F1 of tags, from the pairs that were predicted rather than from a dense matrix.
 
 Everything is computed from two lists of (image, tag) pairs, the true and the predicted ones, encoded as
 integers. The rank of each true pair is all that recall@k depends on, for any k and any group of tags, so
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.bands import BANDS
+from evaluation.bands import BANDS, LVIS_BANDS
 from evaluation.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
 
 KS = (1, 5, 10, 20)
@@ -22,15 +22,18 @@ UNRANKED = np.iinfo(np.int32).max
 
 TAG_RECALL_SCHEMA = pa.schema(
     [
-        ("band", pa.string()),
+        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
         ("k", pa.int32()),
         ("micro", pa.float64()),
         ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),
+        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
         ("ci95_high", pa.float64()),
         ("ceiling", pa.float64()),
         ("support", pa.int64()),
         ("tags", pa.int32()),
+        ("mean_average_precision", pa.float64()),  # of the band, the same for each k
+        ("f1_micro", pa.float64()),  # of the band, the same for each k
+        ("f1_macro", pa.float64()),
     ]
 )
 
@@ -49,6 +52,7 @@ class TagPairs:
     image: np.ndarray  # int64 [predicted pairs]
     tag: np.ndarray  # int64 [predicted pairs]
     score: np.ndarray  # float64 [predicted pairs]
+    rank: np.ndarray  # int32 [predicted pairs]: 1 is the best of its image; equal scores go by concept id
     true_pair: np.ndarray  # int64 [predicted pairs]
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
@@ -70,6 +74,18 @@ class RecallFigure:
     ceiling: float  # 0..1, the largest micro recall that k slots an image allow
     support: int  # true (image, tag) pairs
     tags: int  # tags with support
+    ci95: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class F1Figure:
+    """F1 of one band; `ci95` is that of `micro`, None where there is only one image."""
+
+    band: str
+    micro: float  # 0..1
+    macro: float  # 0..1
+    support: int  # true (image, tag) pairs
+    predicted: int  # pairs of the band that were taken as predicted
     ci95: Interval | None = None
 
 
@@ -128,6 +144,7 @@ def pair_up(
         image=image,
         tag=tag,
         score=score,
+        rank=_ranks(image, tag, score, len(image_set)),
         true_pair=np.where(true_key[nearest] == key, nearest, -1),
         ignored_image_rows=int(other_image.sum()),
         ignored_concept_rows=int((other_concept & ~other_image).sum()),
@@ -139,27 +156,31 @@ def true_ranks(pairs: TagPairs) -> np.ndarray:
 
     By descending score, equal scores by concept id. `UNRANKED` where the tag was not predicted.
     """
-    order = np.lexsort((pairs.tag, -pairs.score, pairs.image))
-    image, true_pair = pairs.image[order], pairs.true_pair[order]
-    first_of_image = np.searchsorted(image, np.arange(len(pairs.images)))
-    rank = np.arange(1, len(image) + 1) - first_of_image[image]
     ranks = np.full(len(pairs.true_image), UNRANKED, np.int32)
-    ranks[true_pair[true_pair >= 0]] = rank[true_pair >= 0]
+    is_true = pairs.true_pair >= 0
+    ranks[pairs.true_pair[is_true]] = pairs.rank[is_true]
     return ranks
 
 
 def band_groups(bands: pa.Table, concepts: pa.Array) -> dict[str, np.ndarray]:
-    """Masks bool [tags] over `concepts`: `overall` (every tag with support), then each band that has tags."""
+    """Masks bool [tags] over `concepts` of the groups that have tags.
+
+    `overall` (every tag with support) comes first, then head, body and tail, then the LVIS bands.
+    """
     known = bands.filter(pc.is_in(bands["band"], value_set=pa.array(BANDS)))
     position = _known_positions(known["concept_id"], concepts, "concepts")
-    names = known["band"].to_numpy()
+    names, lvis_names = known["band"].to_numpy(), known["lvis_band"].to_numpy()
 
     def mask(chosen: np.ndarray) -> np.ndarray:
         member = np.zeros(len(concepts), bool)
         member[position[chosen]] = True
         return member
 
-    groups = {OVERALL: np.ones(len(names), bool)} | {band: names == band for band in BANDS}
+    groups = {
+        OVERALL: np.ones(len(names), bool),
+        **{band: names == band for band in BANDS},
+        **{band: lvis_names == band for band in LVIS_BANDS},
+    }
     return {name: mask(chosen) for name, chosen in groups.items() if chosen.any()}
 
 
@@ -223,23 +244,59 @@ def recall_at_k(
     return Recall(tuple(figures), samples)
 
 
-def recall_table(figures: Sequence[RecallFigure]) -> pa.Table:
-    """The figures as rows of `TAG_RECALL_SCHEMA`; the bounds are null where there is no interval."""
-    rows = [
-        {
-            "band": f.band,
-            "k": f.k,
-            "micro": f.micro,
-            "macro": f.macro,
-            "ci95_low": f.ci95 and f.ci95.low,
-            "ci95_high": f.ci95 and f.ci95.high,
-            "ceiling": f.ceiling,
-            "support": f.support,
-            "tags": f.tags,
-        }
-        for f in figures
-    ]
-    return pa.Table.from_pylist(rows, schema=TAG_RECALL_SCHEMA)
+def f1_scores(
+    pairs: TagPairs,
+    chosen: np.ndarray,
+    groups: Mapping[str, np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[F1Figure, ...]:
+    """F1 of the tags that are taken as predicted, micro and macro, with a 95 % bootstrap interval over images.
+
+    scikit-learn's definition (`f1_score` with `labels` the tags of the group and `zero_division=0`): of one
+    tag 2 TP / (2 TP + FP + FN), that is 2 TP / (predicted + true). Micro: the same of the sums over the
+    group. Macro: the mean over the tags of the group that have support.
+
+    Args:
+        chosen: bool [predicted pairs]: a score alone predicts nothing, so something must cut, such as
+            `pairs.rank <= 10` or `pairs.score >= 0.5`.
+        groups: name -> bool [tags]; a group without support is left out of the result.
+        resamples, seed: of the bootstrap, over all evaluated images: also one without true tags can be wrong.
+    """
+    support = pairs.tag_support
+    hit = chosen & (pairs.true_pair >= 0)
+    count = len(pairs.concepts)
+    predicted, hits = (np.bincount(pairs.tag[rows], minlength=count) for rows in (chosen, hit))
+    by_tag = np.divide(2 * hits, predicted + support, out=np.zeros(count), where=predicted + support > 0)
+
+    supported = {name: mask & (support > 0) for name, mask in groups.items() if support[mask].any()}
+    sums = {
+        name: [int(part[mask].sum()) for part in (hits, predicted, support)]
+        for name, mask in supported.items()
+    }
+    images = len(pairs.images)
+    by_image = np.empty((images, len(supported), 2))
+    for g, mask in enumerate(supported.values()):
+        in_group = mask[pairs.tag]
+        by_image[:, g, 0] = 2 * np.bincount(pairs.image[hit & in_group], minlength=images)
+        by_image[:, g, 1] = np.bincount(pairs.image[chosen & in_group], minlength=images) + np.bincount(
+            pairs.true_image[mask[pairs.true_tag]], minlength=images
+        )
+    drawn = resampled_sums(by_image.reshape(images, -1), resamples, seed).reshape(resamples, -1, 2)
+    rates = np.divide(
+        drawn[..., 0], drawn[..., 1], out=np.full(drawn.shape[:2], np.nan), where=drawn[..., 1] > 0
+    )
+    return tuple(
+        F1Figure(
+            band=name,
+            micro=2 * sums[name][0] / (sums[name][1] + sums[name][2]),
+            macro=float(by_tag[mask].mean()),
+            support=sums[name][2],
+            predicted=sums[name][1],
+            ci95=interval95(rates[:, g]) if np.count_nonzero(by_image[:, g, 1]) > 1 else None,
+        )
+        for g, (name, mask) in enumerate(supported.items())
+    )
 
 
 def average_precision(pairs: TagPairs) -> np.ndarray:
@@ -268,6 +325,15 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = weighted / support + (support - found) / len(pairs.images)
     return np.where(support > 0, precision, np.nan)
+
+
+def _ranks(image: np.ndarray, tag: np.ndarray, score: np.ndarray, images: int) -> np.ndarray:
+    """int32 [predicted pairs]: 1 + how many pairs of the image come before."""
+    order = np.lexsort((tag, -score, image))
+    first_of_image = np.searchsorted(image[order], np.arange(images))
+    rank = np.empty(len(image), np.int32)
+    rank[order] = np.arange(1, len(image) + 1) - first_of_image[image[order]]
+    return rank
 
 
 def _counts_by_image(
