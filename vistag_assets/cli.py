@@ -58,7 +58,7 @@ def demo(home: HomeOption = None) -> None:
         _choose(base, "demo", "starter")
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
-        _evaluate(base)
+        _measure(base)
         _say_where_the_gallery_is(base)
 
 
@@ -92,7 +92,7 @@ def run(
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, folder, name)
         if ground_truth:
-            _evaluate(base)
+            _measure(base)
         _say_where_to_look(base, settings, outcome)
 
 
@@ -111,6 +111,46 @@ def report(
             typer.echo(figures, nl=False)
         else:
             _show_recall(json.loads(figures), page)
+
+
+@app.command()
+def evaluate(
+    ground_truth: Annotated[
+        Path, typer.Option(help="What is true: COCO, LVIS, OpenImages, imagefolder, CSV of image,tag.")
+    ],
+    predictions: Annotated[
+        Path, typer.Option(help="What was predicted: COCO results, the same formats, or a home of vistag.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The figures as JSON, alone on standard output.")
+    ] = False,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="imagefolder, lake, coco, openimages or csv; for two formats TRUTH,PREDICTIONS. "
+            "Else what the files look like.",
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="F1 of the tags with at least this score; else of the first ten.")
+    ] = None,
+) -> None:
+    """Measure predictions against a ground truth, from any two files; needs no home."""
+    with plain_errors():
+        from evaluation.evaluate import evaluate_files
+        from evaluation.figures import Cut
+        from evaluation.figures_json import file_evaluation_json
+
+        names = (file_format or "").split(",")
+        if len(names) > 2:
+            raise UsageError(f"--format {file_format}: give one format, or two as TRUTH,PREDICTIONS.")
+        cut = None if min_score is None else Cut(None, min_score)
+        found = evaluate_files(ground_truth, predictions, names[0] or None, names[-1] or None, cut)
+        if as_json:
+            typer.echo(json.dumps(file_evaluation_json(found), indent=2))
+        else:
+            console.show_evaluation(found)
 
 
 @app.command()
@@ -191,7 +231,7 @@ def plain_errors() -> Iterator[None]:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
-    from evaluation.ground_truth import GroundTruthError
+    from evaluation.readers.tables import UnusableFile
     from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
     from resources.lake import LakeError
@@ -207,7 +247,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         SettingsError,
         NoImagesError,
         TaxonomyError,
-        GroundTruthError,
+        UnusableFile,
         EvaluationError,
         DeviceUnavailableError,
         ModelUnavailableError,
@@ -298,7 +338,7 @@ def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]
     return examples
 
 
-def _evaluate(home: Home) -> None:
+def _measure(home: Home) -> None:
     from vistag_assets.runs import evaluate
 
     with console.err.status("Measuring"):
