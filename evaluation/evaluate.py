@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 from evaluation.bands import frequency_bands
 from evaluation.bootstrap import RESAMPLES
 from evaluation.figures import Cut, TagEvaluation, compute_tag_figures
-from evaluation.grounding import GroundingEvaluation, grounding_recall, match_regions
+from evaluation.grounding import GroundingEvaluation, grounding_recall
+from evaluation.matching import match_regions
 from evaluation.readers import Held, Truth, UnusableFile, hold_against, read_predictions, read_truth
 
 
@@ -59,19 +60,27 @@ def evaluate_held(
     given = truth.concepts.filter(pc.is_valid(truth.concepts["lvis_band"]))
     lvis_bands = dict(zip(given["concept_id"].to_pylist(), given["lvis_band"].to_pylist(), strict=True))
     bands = frequency_bands(truth.tags, concepts, lvis_bands=lvis_bands)
+    images = truth.images["id"].to_pylist()
     tags = compute_tag_figures(
         truth.tags,
         held.tags,
         concepts,
-        images=truth.images["id"].to_pylist(),
+        images=images,
         bands=bands,
         f1_cut=f1_cut or Cut(),
         resamples=resamples,
         seed=seed,
     )
     grounding = None
-    if truth.boxes is not None and held.boxes is not None:
-        grounding = grounding_recall(match_regions(truth.boxes, held.boxes), bands, resamples, seed)
+    if truth.boxes is not None and held.boxes is not None and not pc.all(truth.boxes["crowd"]).as_py():
+        matching = match_regions(
+            truth.boxes,
+            held.boxes,
+            negatives=truth.negatives,
+            not_exhaustive=truth.not_exhaustive,
+            images=images,
+        )
+        grounding = grounding_recall(matching, bands, resamples, seed)
     spoken_of = pc.count_distinct(held.tags["id"]).as_py()
     return FileEvaluation(
         tags,

@@ -24,6 +24,7 @@ def figures_json(figures: Figures) -> dict[str, Any]:
         "tag_recall_whole_vocabulary": figures.tags_whole_vocabulary
         and _tag_recall(figures.tags_whole_vocabulary.recall),
         "grounding_recall": grounding and _grounding_recall(grounding),
+        "grounding_map": grounding and _grounding_map(grounding),
         "gap": _gap(tags, grounding),
         "masks": figures.masks
         and {
@@ -56,6 +57,7 @@ def file_evaluation_json(evaluation: FileEvaluation) -> dict[str, Any]:
         },
         **_tags(tags),
         "grounding_recall": grounding and _grounding_recall(grounding),
+        "grounding_map": grounding and _grounding_map(grounding),
         "gap": _gap(tags, grounding),
     }
     return _without_absent(parts)
@@ -115,6 +117,13 @@ def _grounding_recall(grounding: GroundingEvaluation) -> dict[str, dict[str, Any
             "support": f.support,
             **_ci95(f.ci95),
         }
+    return nested
+
+
+def _grounding_map(grounding: GroundingEvaluation) -> dict[str, dict[str, float | None]]:
+    nested: dict[str, dict[str, float | None]] = {}
+    for f in grounding.recall:
+        nested.setdefault(f.band, {})[f.iou] = f.mean_average_precision
     return nested
 
 

@@ -129,8 +129,8 @@ def recall_table(figures: Mapping[str, Any]) -> Table:
 
 def grounding_table(figures: Mapping[str, Any]) -> Table:
     """Micro recall@IoU by band, from the JSON of a report."""
-    columns = ("band", "@0.5", "@0.75", "@0.5:0.95", "95 %", "macro", "support")
-    table = _band_table("Recall@IoU of true boxes; interval and macro at 0.5", columns)
+    columns = ("band", "@0.5", "@0.75", "@0.5:0.95", "95 %", "macro", "mAP", "support")
+    table = _band_table("Recall@IoU of true boxes; interval and macro at 0.5, mAP at 0.5:0.95", columns)
     for bands in (BANDS, LVIS_BANDS):
         for band in bands:
             if by_iou := figures["grounding_recall"].get(band):
@@ -140,6 +140,7 @@ def grounding_table(figures: Mapping[str, Any]) -> Table:
                     *(f"{by_iou[iou]['micro']:.3f}" for iou in ("0.5", "0.75", "0.5:0.95")),
                     _interval(at),
                     f"{at['macro']:.3f}",
+                    f"{figures['grounding_map'][band]['0.5:0.95']:.3f}",
                     f"{at['support']:,}",
                     style="bold" if band == "tail" else "",
                 )
@@ -152,9 +153,9 @@ def show_evaluation(found: FileEvaluation) -> None:
     from evaluation.figures_json import file_evaluation_json
 
     figures = file_evaluation_json(found)
-    out.print(recall_table(figures))
+    out.print(recall_table(figures), end="\n\n")
     if found.grounding:
-        out.print(grounding_table(figures))
+        out.print(grounding_table(figures), end="\n\n")
     for line in _remarks(found):
         out.print(escape(line), highlight=False)
 
@@ -207,7 +208,7 @@ def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
     return [
         band,
         f"{edges['tags']}" if edges else "",
-        f"{edges['min_images']}–{edges['max_images']}" if edges else "",
+        _edges(edges) if edges else "",
         *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),
         _interval(at_10),
         f"{at_10['macro']:.3f}",
@@ -215,6 +216,11 @@ def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
         f"{figures['tag_f1'][band]['micro']:.3f}",
         f"{at_10['support']:,}",
     ]
+
+
+def _edges(band: Mapping[str, int]) -> str:
+    low, high = band["min_images"], band["max_images"]
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def _interval(figure: Mapping[str, Any]) -> str:

@@ -69,13 +69,13 @@ def _known(truth: Truth, predictions: Predictions, rows: Rows) -> _Known:
     concept = _positions(table["concept"], truth.concepts[concept_key])
     strange = np.flatnonzero((image < 0) & (not predictions.other_images))
     row = table["row"].to_numpy()
-    what = "image id" if predictions.by_id else "image name"
+    what, shown = ("image id", str) if predictions.by_id else ("image name", repr)
 
     def problems() -> Iterator[str]:
         for i in strange:
             yield (
-                f"{origin.place(row[i], 'image')}: {table['image'][i].as_py()!r} is no {what} of "
-                f"{truth.path}, such as {truth.images[key][0].as_py()!r}; evaluate on the images that both have"
+                f"{origin.place(row[i], 'image')}: {shown(table['image'][i].as_py())} is no {what} "
+                f"of {truth.path}, such as {shown(truth.images[key][0].as_py())}; evaluate on the images that both have"
             )
         for i in np.flatnonzero((concept < 0) & (not predictions.open_vocabulary)):
             yield (
