@@ -81,8 +81,8 @@ class Image(_Entry):
     coco_url: Name | None = None
     width: Side | None = None
     height: Side | None = None
-    neg_category_ids: list[Id] = []
-    not_exhaustive_category_ids: list[Id] = []
+    neg_category_ids: list[Id] | None = None
+    not_exhaustive_category_ids: list[Id] | None = None
 
     @property
     def name(self) -> str:
@@ -173,12 +173,12 @@ def read_truth(path: Path) -> Truth:
     }
     images = [(_key(image.id), image.name, image.width, image.height) for image in document.images]
     concepts = [(_key(c.id), c.concept, _LVIS_BANDS.get(c.frequency or "")) for c in document.categories]
-    is_federated = any(image.neg_category_ids for image in document.images)
+    is_federated = any(image.neg_category_ids is not None for image in document.images)
 
     def listed(field: str) -> pa.Table | None:
         if not is_federated:
             return None
-        ids = [(image.id, id_) for image in document.images for id_ in getattr(image, field)]
+        ids = [(image.id, id_) for image in document.images for id_ in getattr(image, field) or ()]
         return table_of([(_key(image), concept[category]) for image, category in ids], PAIRS)
 
     return Truth(
@@ -239,7 +239,7 @@ def _problems(document: Document[A]) -> Iterator[str]:
     categories = {category.id for category in document.categories}
     for i, image in enumerate(document.images):
         for field in ("neg_category_ids", "not_exhaustive_category_ids"):
-            for id_ in getattr(image, field):
+            for id_ in getattr(image, field) or ():
                 if id_ not in categories:
                     yield f"images[{i}].{field}: {id_!r} is no id of categories"
     tagged: tuple[tuple[str, Sequence[ImageTag]], ...] = (
