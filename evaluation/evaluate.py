@@ -19,7 +19,7 @@ class FileEvaluation:
 
     tags: TagEvaluation
     grounding: GroundingEvaluation | None
-    images_without_predictions: int
+    images_without_predictions: int  # of evaluated concepts
     unknown_concept_rows: int  # predictions of concepts that are not evaluated, left out before ranking
     other_image_rows: int  # predictions about images that are not evaluated, left out
     federated: bool  # LVIS: only some categories were looked for in each image

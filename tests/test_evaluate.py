@@ -85,7 +85,7 @@ def test_the_table_leads_with_the_tail_and_fits_in_a_terminal(example: tuple[Pat
     assert "Tail tags never among the first ten: 1 of 1 (gilt)" in shown
     assert "Gap, recall@10 of all tags minus that of the tail: +50.0 points" in shown
     assert "Tags on no image: 1" in shown
-    assert "Images without predictions: 1" in shown
+    assert "Images without a prediction of these tags: 1" in shown
 
 
 def test_boxes_of_lvis_files_have_figures_of_their_own(tmp_path: Path) -> None:

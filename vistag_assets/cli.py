@@ -58,7 +58,7 @@ def demo(home: HomeOption = None) -> None:
         _choose(base, "demo", "starter")
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
-        _measure(base)
+        _evaluate(base)
         _say_where_the_gallery_is(base)
 
 
@@ -92,7 +92,7 @@ def run(
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, folder, name)
         if ground_truth:
-            _measure(base)
+            _evaluate(base)
         _say_where_to_look(base, settings, outcome)
 
 
@@ -141,6 +141,7 @@ def evaluate(
         from evaluation.evaluate import evaluate_files
         from evaluation.figures import Cut
         from evaluation.figures_json import file_evaluation_json
+        from vistag_assets.evaluation_tables import show_evaluation
 
         names = (file_format or "").split(",")
         if len(names) > 2:
@@ -150,7 +151,7 @@ def evaluate(
         if as_json:
             typer.echo(json.dumps(file_evaluation_json(found), indent=2))
         else:
-            console.show_evaluation(found)
+            show_evaluation(found)
 
 
 @app.command()
@@ -338,7 +339,7 @@ def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]
     return examples
 
 
-def _measure(home: Home) -> None:
+def _evaluate(home: Home) -> None:
     from vistag_assets.runs import evaluate
 
     with console.err.status("Measuring"):

@@ -14,8 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from evaluation.bootstrap import Interval
-    from evaluation.evaluate import FileEvaluation
     from vistag_assets.progress import Watcher
     from vistag_assets.runs import TagOutcome
 
@@ -24,7 +22,6 @@ err = Console(stderr=True)
 
 BANDS = ("tail", "body", "head", "overall")
 LVIS_BANDS = ("rare", "common", "frequent")
-SHOWN_LOST_TAGS = 5
 SHOWN_FOLDERS = 30
 MODEL_STAGES: Mapping[str, str] = {
     "global_embeddings": "",
@@ -118,7 +115,7 @@ def recall_table(figures: Mapping[str, Any]) -> Table:
         "F1",
         "support",
     )
-    table = _band_table("Recall@k of true tags; interval and macro at k = 10", columns)
+    table = band_table("Recall@k of true tags; interval and macro at k = 10", columns)
     for bands in (BANDS, LVIS_BANDS):
         for band in bands:
             if band in figures["tag_recall"]:
@@ -127,74 +124,7 @@ def recall_table(figures: Mapping[str, Any]) -> Table:
     return table
 
 
-def grounding_table(figures: Mapping[str, Any]) -> Table:
-    """Micro recall@IoU by band, from the JSON of a report."""
-    columns = ("band", "@0.5", "@0.75", "@0.5:0.95", "95 %", "macro", "mAP", "support")
-    table = _band_table("Recall@IoU of true boxes; interval and macro at 0.5, mAP at 0.5:0.95", columns)
-    for bands in (BANDS, LVIS_BANDS):
-        for band in bands:
-            if by_iou := figures["grounding_recall"].get(band):
-                at = by_iou["0.5"]
-                table.add_row(
-                    band,
-                    *(f"{by_iou[iou]['micro']:.3f}" for iou in ("0.5", "0.75", "0.5:0.95")),
-                    _interval(at),
-                    f"{at['macro']:.3f}",
-                    f"{figures['grounding_map'][band]['0.5:0.95']:.3f}",
-                    f"{at['support']:,}",
-                    style="bold" if band == "tail" else "",
-                )
-        table.add_section()
-    return table
-
-
-def show_evaluation(found: FileEvaluation) -> None:
-    """What `vistag evaluate` prints: the tail first, then what has to be known to read the figures."""
-    from evaluation.figures_json import file_evaluation_json
-
-    figures = file_evaluation_json(found)
-    out.print(recall_table(figures), end="\n\n")
-    if found.grounding:
-        out.print(grounding_table(figures), end="\n\n")
-    for line in _remarks(found):
-        out.print(escape(line), highlight=False)
-
-
-def _remarks(found: FileEvaluation) -> Iterator[str]:
-    tags = found.tags
-    yield f"{tags.images:,} images, {tags.ranked_concepts:,} tags compete for the first k of an image."
-    if tags.gap:
-        yield f"Gap, recall@10 of all tags minus that of the tail: {_points(tags.gap.value, tags.gap.ci95)}"
-    if found.grounding and found.grounding.gap:
-        yield f"Gap, recall at IoU 0.5 of all boxes minus that of the tail: {_points(*found.grounding.gap)}"
-    lost = [row["concept_id"] for row in tags.tags.to_pylist() if row["band"] == "tail" and not row["found"]]
-    if lost:
-        shown = ", ".join(lost[:SHOWN_LOST_TAGS]) + (", ..." if len(lost) > SHOWN_LOST_TAGS else "")
-        yield f"Tail tags never among the first ten: {len(lost):,} of {tags.bands['tail'].tags:,} ({shown})"
-    cut = tags.f1_cut
-    taken = f"the first {cut.first}" if cut.first else f"those with a score of at least {cut.min_score:g}"
-    yield f"F1 (micro) takes of each image {taken} as predicted. mAP is the mean over tags."
-    if tags.zero_support_tags:
-        yield f"Tags on no image: {len(tags.zero_support_tags):,}; no figure includes them."
-    if found.images_without_predictions:
-        yield f"Images without predictions: {found.images_without_predictions:,}; all their tags are missed."
-    if found.unknown_concept_rows:
-        yield (
-            f"Predictions of tags outside the ground truth: {found.unknown_concept_rows:,}; "
-            "left out before ranking."
-        )
-    if found.other_image_rows:
-        yield f"Predictions about images outside the ground truth: {found.other_image_rows:,}; left out."
-    if found.federated:
-        yield "Federated ground truth (LVIS): mAP and F1 of tags take what was not looked for as absent."
-
-
-def _points(value: float, ci95: Interval | None) -> str:
-    interval = f" (95 %: {100 * ci95.low:+.1f} to {100 * ci95.high:+.1f})" if ci95 else ""
-    return f"{100 * value:+.1f} points{interval}"
-
-
-def _band_table(title: str, columns: Sequence[str]) -> Table:
+def band_table(title: str, columns: Sequence[str]) -> Table:
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.show_edge = False
     for column in table.columns[1:]:
@@ -210,10 +140,10 @@ def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
         f"{edges['tags']}" if edges else "",
         _edges(edges) if edges else "",
         *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),
-        _interval(at_10),
+        shown_interval(at_10),
         f"{at_10['macro']:.3f}",
         f"{figures['tag_map'][band]:.3f}",
-        f"{figures['tag_f1'][band]['micro']:.3f}",
+        f"{figures['tag_f1'][band]['micro']:.3f}" if "tag_f1" in figures else "",  # reports of before it
         f"{at_10['support']:,}",
     ]
 
@@ -223,7 +153,7 @@ def _edges(band: Mapping[str, int]) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def _interval(figure: Mapping[str, Any]) -> str:
+def shown_interval(figure: Mapping[str, Any]) -> str:
     return "{:.2f}–{:.2f}".format(*figure["ci95"]) if "ci95" in figure else ""
 
 
