@@ -16,6 +16,7 @@ there and are not read.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ from evaluation.readers.values import box_lists, boxes, numbers
 
 # Tools round boxes outwards; more than a pixel beyond the image is a mistake, mostly corners given as sizes.
 _EDGE_TOLERANCE_PX = 1.0
+_POLYGONS = re.compile(rb'("segmentation"\s*:\s*)\[[\[\]\s\d.,eE+-]*\]')
 _LVIS_BANDS = {"r": "rare", "c": "common", "f": "frequent"}
 
 # JSON columns keep the text of each value: 1 and "1" stay different ids, and what is no number can be shown.
@@ -133,8 +135,10 @@ class Document(_Entry, Generic[A]):
     image_tags: list[ImageTag] = []
 
 
-def read_document(path: Path, kind: type[Document[A]]) -> Document[A]:
+def read_document(path: Path, kind: type[Document[A]], polygons: bool = True) -> Document[A]:
     """Read and check one JSON object of annotations.
+
+    Without `polygons` their points are cut out of the text before it is parsed: nine tenths of an LVIS file.
 
     Raises:
         UnusableFile: the file is missing, is not JSON or not of this shape; an id, file name or concept is
@@ -142,7 +146,10 @@ def read_document(path: Path, kind: type[Document[A]]) -> Document[A]:
             in pixels within its image.
     """
     try:
-        document = kind.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        if not polygons:
+            text = _POLYGONS.sub(b"\\1[]", text)
+        document = kind.model_validate_json(text)
     except OSError as error:
         raise UnusableFile(
             f"{path}: cannot be read ({error.strerror}); give a JSON file of annotations"
@@ -161,7 +168,7 @@ def recognises(path: Path, head: str) -> bool:
 
 def read_truth(path: Path) -> Truth:
     """COCO or LVIS ground truth; the masks are not read. Raises UnusableFile as `read_document` does."""
-    document = read_document(path, Document[Annotation])
+    document = read_document(path, Document[Annotation], polygons=False)
     concept = {category.id: category.concept for category in document.categories}
     annotations = document.annotations
     pairs = [(_key(tag.image_id), concept[tag.category_id]) for tag in (*annotations, *document.image_tags)]
