@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.matching import IOU_THRESHOLDS, Matching
+from evaluation.region_tables import by_group_and_score
 
 RECALL_POINTS = np.linspace(0, 1, 101)
 
@@ -17,27 +18,27 @@ def average_precision(matching: Matching) -> NDArray[np.float64]:
     NaN for a concept that has no region to be found.
     """
     support = matching.support
-    order = np.lexsort((-matching.score, matching.counted_concept))
-    rows, concept, forgiven = (
-        of[order] for of in (matching.counted, matching.counted_concept, matching.forgiven)
-    )
-    before = np.searchsorted(concept, np.arange(len(support)))
+    order = by_group_and_score(matching.counted_concept, matching.score)
+    concept, forgiven = matching.counted_concept[order], matching.forgiven[order]
+    start = np.searchsorted(concept, np.arange(len(support)))
+    place = np.zeros(matching.counted.max(initial=-1) + 1, np.int64)
+    place[matching.counted[order]] = np.arange(len(order))
     needed = _needed(support)
 
     precision = np.full((len(IOU_THRESHOLDS), len(support)), np.nan)
-    right_rows = np.zeros(max(rows, default=-1) + 1, bool)
     for t, takers in enumerate(matching.region):
-        right_rows[:] = False
-        right_rows[takers[takers >= 0]] = True
-        right = right_rows[rows]
-        hits = np.flatnonzero(right)
+        hits = np.sort(place[takers[takers >= 0]])
         of = concept[hits]
         found = np.bincount(of, minlength=len(support))
         first_hit = np.cumsum(found) - found
-        ranked = np.concatenate([[0], np.cumsum(right | (forgiven <= t))])
         nth = np.arange(1, len(hits) + 1) - first_hit[of]
-        at_hit = nth / (ranked[hits + 1] - ranked[before[of]] + np.spacing(1))
-        best = np.append(_best_from_here_on(at_hit, of), 0.0)
+        # What is forgiven and found nothing has no rank.
+        excused = np.flatnonzero(forgiven > t)
+        excused_before = np.searchsorted(excused, hits) - np.searchsorted(excused, start)[of]
+        found_yet = np.concatenate([[0], np.cumsum(forgiven[hits] > t)])
+        found_yet = found_yet[:-1] - found_yet[first_hit][of]
+        rank = hits - start[of] + 1 - excused_before + found_yet
+        best = np.append(_best_from_here_on(nth / (rank + np.spacing(1)), of), 0.0)
         reached = needed <= found[:, None]
         points = best[np.where(reached, first_hit[:, None] + needed - 1, len(hits))]
         precision[t, support > 0] = points.mean(axis=1)[support > 0]

@@ -21,6 +21,7 @@ from evaluation.region_tables import (
     boxes,
     equal_keys,
     in_order,
+    places,
     positions,
     rank_in_group,
     scores,
@@ -120,23 +121,21 @@ def match_regions(
     )
 
     on_image, of_concept = positions(regions["id"], evaluated), positions(regions["concept_id"], concepts)
-    rows = np.flatnonzero(on_image >= 0)
-    rows = rows[best_first(on_image[rows], all_scores[rows], regions["region_id"].take(pa.array(rows)))]
-    group = (
-        on_image[rows] * (len(concepts) + 1) + of_concept[rows] + 1 if cap.each_concept else on_image[rows]
-    )
-    within = rank_in_group(group) < cap.regions
-    over_the_cap = len(rows) - int(within.sum())
-    rows = rows[within & (of_concept[rows] >= 0)]
-    key = on_image[rows] * len(concepts) + of_concept[rows]
+    group = on_image * (len(concepts) + 1) + of_concept + 1 if cap.each_concept else on_image
+    on_evaluated = np.flatnonzero(on_image >= 0)
+    within = _within_cap(on_evaluated, group, all_scores, regions["region_id"], cap.regions)
+    rows = within[of_concept[within] >= 0]
+    key = on_image * len(concepts) + of_concept
     if negatives is not None:
-        looked_for = np.isin(key, np.append(true_key, _keys(negatives, evaluated, concepts)))
-        rows, key = rows[looked_for], key[looked_for]
+        looked_for = np.union1d(true_key, _keys(negatives, evaluated, concepts))
+        rows = rows[places(key[rows], looked_for) >= 0]
+    rows = best_first(rows, on_image, all_scores, regions["region_id"])
+    key = key[rows]
 
     found = _match(all_boxes[rows], key, true_boxes, np.where(crowd, -1, true_key))
     forgiven = _in_a_crowd(all_boxes[rows], key, true_boxes[crowd], true_key[crowd])
     if not_exhaustive is not None:
-        open_ended = np.isin(key, _keys(not_exhaustive, evaluated, concepts))
+        open_ended = places(key, np.unique(_keys(not_exhaustive, evaluated, concepts))) >= 0
         forgiven[open_ended] = len(IOU_THRESHOLDS)
     return Matching(
         images=evaluated,
@@ -149,8 +148,20 @@ def match_regions(
         counted_concept=of_concept[rows],
         score=all_scores[rows],
         forgiven=forgiven,
-        over_the_cap=over_the_cap,
+        over_the_cap=len(on_evaluated) - len(within),
     )
+
+
+def _within_cap(
+    rows: Rows, group: Rows, score: NDArray[np.float64], names: pa.ChunkedArray, most: int
+) -> Rows:
+    """The rows without those beyond the best `most` of their group."""
+    _, of, sizes = np.unique(group[rows], return_inverse=True, return_counts=True)
+    too_many = sizes[of] > most
+    if not too_many.any():
+        return rows
+    ranked = best_first(rows[too_many], group, score, names)
+    return np.concatenate([rows[~too_many], ranked[rank_in_group(group[ranked]) < most]])
 
 
 def _match(found: NDArray[np.float64], key: Rows, true: NDArray[np.float64], true_key: Rows) -> Rows:

@@ -65,8 +65,7 @@ def grounded_phrases(truth: pa.Table, regions: pa.Table, min_iou: float = PHRASE
 
     of_truth, of_regions = keys(truth), keys(regions)
     rows = np.flatnonzero(of_regions >= 0)
-    names = regions["region_id"].take(pa.array(rows))
-    rows = rows[best_first(of_regions[rows], scores(regions)[rows], names)]
+    rows = best_first(rows, of_regions, scores(regions), regions["region_id"])
     asked, first = np.unique(of_regions[rows], return_index=True)
 
     phrases = np.unique(of_truth)

@@ -33,7 +33,9 @@ def boxes(table: pa.Table, what: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(sides != 4)
     if bad.size == 0:
         flat = pc.list_flatten(table["bbox"]).cast(pa.float64()).to_numpy().reshape(-1, 4)
-        bad = np.flatnonzero(~np.isfinite(flat).all(axis=1))
+        finite = np.isfinite(flat)
+        if not finite.all():
+            bad = np.flatnonzero(~finite.all(axis=1))
     if bad.size:
         raise ValueError(
             f"bbox of row {bad[0]} of the {what} is not x, y, width, height in numbers: "
@@ -55,10 +57,12 @@ def scores(regions: pa.Table) -> NDArray[np.float64]:
     return score
 
 
-def best_first(group: Rows, score: NDArray[np.float64], names: pa.ChunkedArray) -> Rows:
-    """Rows by group, then descending score, then name (in the order of `in_order`): int64 [rows]."""
-    order = np.argsort(-score, kind="stable")
-    order = order[np.argsort(_narrow(group[order]), kind="stable")]
+def best_first(rows: Rows, group: Rows, score: NDArray[np.float64], names: pa.ChunkedArray) -> Rows:
+    """The rows by group, then descending score, then name in the order of `in_order`.
+
+    `group`, `score` and `names` are of all rows, also those that are not asked for.
+    """
+    order = rows[by_group_and_score(group[rows], score[rows])]
     starts = np.ones(len(order) + 1, bool)
     starts[1:-1] = (np.diff(group[order]) != 0) | (np.diff(score[order]) != 0)
     tied = np.flatnonzero(~(starts[:-1] & starts[1:]))
@@ -71,13 +75,27 @@ def best_first(group: Rows, score: NDArray[np.float64], names: pa.ChunkedArray) 
     return order
 
 
+def by_group_and_score(group: Rows, score: NDArray[np.float64]) -> Rows:
+    """The order by group, then descending score; equal ones stay as they are."""
+    order = np.argsort(-score, kind="stable")
+    return order[np.argsort(_narrow(group[order]), kind="stable")]
+
+
 def rank_in_group(group: Rows) -> Rows:
     """For each row, how many rows of its group come before it."""
     order = np.argsort(_narrow(group), kind="stable")
-    ordered = group[order]
+    starts = np.flatnonzero(np.diff(group[order], prepend=-2))
     ranks = np.empty(len(group), np.int64)
-    ranks[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    ranks[order] = np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
     return ranks
+
+
+def places(values: Rows, keys: Rows) -> Rows:
+    """Where each value stands in `keys` (ascending, none twice), -1 for what is not there."""
+    if len(keys) == 0:
+        return np.full(len(values), -1)
+    place = np.searchsorted(keys, values).clip(max=len(keys) - 1)
+    return np.where(keys[place] == values, place, -1)
 
 
 def equal_keys(left: Rows, right: Rows, block: int = 2**20) -> Iterator[tuple[Rows, Rows]]:
@@ -87,8 +105,8 @@ def equal_keys(left: Rows, right: Rows, block: int = 2**20) -> Iterator[tuple[Ro
     """
     order = np.argsort(right, kind="stable")
     keys, first, count = np.unique(right[order], return_index=True, return_counts=True)
-    place = np.searchsorted(keys, left).clip(max=max(len(keys) - 1, 0))
-    rows = np.flatnonzero(keys[place] == left) if len(keys) else np.empty(0, np.int64)
+    place = places(left, keys)
+    rows = np.flatnonzero(place >= 0)
     first, count = first[place[rows]], count[place[rows]]
     total = np.cumsum(count)
     cuts = np.searchsorted(total, np.arange(block, total[-1] if len(rows) else 0, block))
