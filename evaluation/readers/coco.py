@@ -20,7 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import duckdb
 import numpy as np
@@ -129,6 +129,7 @@ A = TypeVar("A", bound=Annotation)
 
 
 class Document(_Entry, Generic[A]):
+    info: Any = None
     images: list[Image]
     categories: list[Category]
     annotations: list[A]
