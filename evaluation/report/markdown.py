@@ -40,7 +40,7 @@ def render_markdown(report: view.LongTailReport) -> str:
 def _band_table(report: view.LongTailReport) -> str:
     titles = ("Band", "Tags", "Images that carry a tag", "True tags", f"Recall@{HEADLINE_K}", "95 % interval")
     return _table(
-        (*titles, "Macro", "Ceiling", "mAP"),
+        (*titles, "Macro", "Ceiling", "mAP", f"F1@{HEADLINE_K}"),
         (
             (
                 row.name,
@@ -52,6 +52,7 @@ def _band_table(report: view.LongTailReport) -> str:
                 view.percent(row.headline.macro, 1),
                 view.percent(row.headline.ceiling, 1),
                 f"{row.mean_average_precision:.3f}",
+                f"{row.f1.micro:.3f}",
             )
             for row in (*view.band_rows(report.tags), *view.band_rows(report.tags, view.LVIS_ORDER))
         ),

@@ -13,7 +13,7 @@ from evaluation.bootstrap import Interval
 from evaluation.calibration import Reliability
 from evaluation.figures import HEADLINE_K, RARE_BAND, Figures, TagEvaluation
 from evaluation.history import Compared, Run
-from evaluation.metrics import OVERALL, RecallFigure
+from evaluation.metrics import OVERALL, F1Figure, RecallFigure
 
 # The tail leads every list.
 BAND_ORDER = ("tail", "body", "head", OVERALL)
@@ -82,6 +82,7 @@ class BandRow:
     max_images: int
     by_k: Mapping[int, RecallFigure]
     mean_average_precision: float
+    f1: F1Figure
 
     @property
     def headline(self) -> RecallFigure:
@@ -103,7 +104,9 @@ def band_rows(evaluation: TagEvaluation, order: Sequence[str] = BAND_ORDER) -> l
         by_k = {figure.k: figure for figure in evaluation.recall if figure.band == name}
         if by_k:
             precision = evaluation.mean_average_precision[name]
-            rows.append(BandRow(name, by_k[HEADLINE_K].tags, *edges[name], by_k, precision))
+            f1 = evaluation.f1_figure(name)
+            assert f1 is not None, "every band that has recall has F1"
+            rows.append(BandRow(name, by_k[HEADLINE_K].tags, *edges[name], by_k, precision, f1))
     return rows
 
 
