@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from evaluation.bootstrap import Interval
 from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.history import Compared, Run
-from evaluation.report.charts import PERCENT_AXIS, SYMBOLS, Spec, layout, spread_labels
+from evaluation.report.charts import PERCENT_AXIS, SYMBOLS, Spec, end_labels, layout, ribbon, spread_labels
 from evaluation.report.view import BAND_ORDER, NBSP, interval, percent, signed_points
 
 MOST_TICKS = 8
@@ -96,7 +96,13 @@ def trend(history: Sequence[Run]) -> Spec:
     floor = min(row["micro"] for rows in shown.values() for row in rows if row)
     return {
         "data": [
-            *(_ribbon(name, order, rows) for name, rows in shown.items() if name == RARE_BAND),
+            *(
+                ribbon(
+                    name, [(x, b) for x, row in zip(order, rows, strict=True) if row and (b := _bounds(row))]
+                )
+                for name, rows in shown.items()
+                if name == RARE_BAND
+            ),
             *(_line(name, order, rows, history) for name, rows in shown.items()),
         ],
         "layout": layout(
@@ -115,18 +121,7 @@ def trend(history: Sequence[Run]) -> Spec:
                 "range": [max(0.0, floor - 0.12), 1.02],
             },
             margin={"l": 60, "r": 64, "t": 16, "b": 48},
-            annotations=[
-                {
-                    "x": order[-1],
-                    "y": y,
-                    "text": f"<b>{name}</b>",
-                    "xanchor": "left",
-                    "xshift": 10,
-                    "showarrow": False,
-                    "font": {"color": f"var(--{name})", "size": 14},
-                }
-                for name, y in spread_labels(last, 0.065 * (1.02 - max(0.0, floor - 0.12))).items()
-            ],
+            annotations=end_labels(order[-1], spread_labels(last, 0.065 * (1.02 - max(0.0, floor - 0.12)))),
         ),
     }
 
@@ -155,19 +150,6 @@ def _line(
             "size": 11 if name == RARE_BAND else 8,
         },
         "hovertemplate": "<b>%{fullData.name}</b> %{text}<extra></extra>",
-    }
-
-
-def _ribbon(name: str, order: list[int], rows: Sequence[Mapping[str, Any] | None]) -> Spec:
-    known = [(x, bounds) for x, row in zip(order, rows, strict=True) if row and (bounds := _bounds(row))]
-    return {
-        "x": [*(x for x, _ in known), *(x for x, _ in reversed(known))],
-        "y": [*(b.low for _, b in known), *(b.high for _, b in reversed(known))],
-        "fill": "toself",
-        "fillcolor": f"var(--{name}-soft)",
-        "line": {"width": 0},
-        "mode": "lines",
-        "hoverinfo": "skip",
     }
 
 

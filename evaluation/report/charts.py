@@ -7,12 +7,14 @@ follow the light, dark and print styles. Bands differ by shape and dash as well 
 import html
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pyarrow.compute as pc
 
 from evaluation.bands import BANDS
+from evaluation.bootstrap import Interval
 from evaluation.figures import HEADLINE_K
 from evaluation.metrics import KS, OVERALL
 from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_rows, interval, percent
@@ -43,7 +45,11 @@ def recall_curves(report: LongTailReport) -> Spec:
         "line": {"color": "var(--muted)", "width": 1, "dash": "dot"},
         "hovertemplate": "the most that %{x} suggestions allow over all tags: %{y:.1%}<extra></extra>",
     }
-    ribbons = [_ribbon(row) for row in rows if row.name != OVERALL and all(row.by_k[k].ci95 for k in KS)]
+    ribbons = [
+        ribbon(row.name, [(k, bounds) for k in KS if (bounds := row.by_k[k].ci95)])
+        for row in rows
+        if row.name != OVERALL
+    ]
     ends = spread_labels({row.name: row.by_k[KS[-1]].micro for row in rows})
     return {
         "data": [*ribbons, ceiling, *(_curve(row) for row in rows)],
@@ -57,18 +63,7 @@ def recall_curves(report: LongTailReport) -> Spec:
             },
             yaxis={"title": {"text": "recall@k"}, "range": [-0.02, 1.04], **PERCENT_AXIS},
             margin={"l": 60, "r": 64, "t": 16, "b": 48},
-            annotations=[
-                {
-                    "x": KS[-1],
-                    "y": y,
-                    "text": f"<b>{name}</b>",
-                    "xanchor": "left",
-                    "xshift": 10,
-                    "showarrow": False,
-                    "font": {"color": f"var(--{name})", "size": 14},
-                }
-                for name, y in ends.items()
-            ],
+            annotations=end_labels(KS[-1], ends),
         ),
     }
 
@@ -126,17 +121,33 @@ def _curve(row: BandRow) -> Spec:
     }
 
 
-def _ribbon(row: BandRow) -> Spec:
-    bounds = [ci95 for k in KS if (ci95 := row.by_k[k].ci95)]
+def ribbon(name: str, known: Sequence[tuple[int, Interval]]) -> Spec:
+    """The area between the bounds of a band's intervals, left to right."""
     return {
-        "x": [*KS, *reversed(KS)],
-        "y": [*(b.low for b in bounds), *(b.high for b in reversed(bounds))],
+        "x": [*(x for x, _ in known), *(x for x, _ in reversed(known))],
+        "y": [*(bounds.low for _, bounds in known), *(bounds.high for _, bounds in reversed(known))],
         "fill": "toself",
-        "fillcolor": f"var(--{row.name}-soft)",
+        "fillcolor": f"var(--{name}-soft)",
         "line": {"width": 0},
         "mode": "lines",
         "hoverinfo": "skip",
     }
+
+
+def end_labels(x: float, heights: Mapping[str, float]) -> list[Spec]:
+    """The name of each band to the right of where its line ends."""
+    return [
+        {
+            "x": x,
+            "y": y,
+            "text": f"<b>{name}</b>",
+            "xanchor": "left",
+            "xshift": 10,
+            "showarrow": False,
+            "font": {"color": f"var(--{name})", "size": 14},
+        }
+        for name, y in heights.items()
+    ]
 
 
 def _points(band: str, points: list[tuple[float, float, str]]) -> Spec:
