@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow dev train-encoder train-detector train-vlm fit-fusion pictures clean
+.PHONY: demo test test-slow dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -40,6 +40,10 @@ fit-fusion: $(VENV)/.installed
 # The pictures of the README, from the last `make demo`; needs a Chromium ($$CHROMIUM, else /usr/bin/chromium).
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures.py
+
+# Our evaluation beside the field's, at the size of LVIS: half an hour. BENCH="--images 500" for a shorter one.
+bench-eval: $(VENV)/.installed-dev
+	$(BIN)/python -m evaluation.bench $(BENCH)
 
 # The environment; made again when what it holds is changed.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -1,14 +1,16 @@
 """Frequency bands: which tags are common and which are rare, counted on the ground truth."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 BANDS = ("head", "body", "tail")
+LVIS_BANDS = ("rare", "common", "frequent")
 ZERO = "zero"
 
 # Upper edges (images that carry the tag) of LVIS: Gupta, Dollar, Girshick, "LVIS: A Dataset for Large
@@ -29,7 +31,8 @@ FREQUENCY_BANDS_SCHEMA = pa.schema(
 _RANK_AND_CUT = """
 with supported as (select concept_id, count(distinct id) as images from truth group by concept_id),
 counted as (
-    select concept_id, coalesce(images, 0) as images from concepts left join supported using (concept_id)
+    select concept_id, coalesce(images, 0) as images, given
+    from concepts left join supported using (concept_id)
 ),
 ranked as (select *, row_number() over (order by images desc, concept_id) as rank from counted)
 select
@@ -39,6 +42,7 @@ select
          when rank <= $head + $body then 'body'
          else 'tail' end as band,
     case when images = 0 then 'zero'
+         when given is not null then given
          when images <= $rare then 'rare'
          when images <= $common then 'common'
          else 'frequent' end as lvis_band,
@@ -49,7 +53,11 @@ from ranked order by rank
 
 
 def frequency_bands(
-    truth: pa.Table, concepts: Sequence[str], head_share: float = 0.10, body_share: float = 0.20
+    truth: pa.Table,
+    concepts: Sequence[str],
+    head_share: float = 0.10,
+    body_share: float = 0.20,
+    lvis_bands: Mapping[str, str] = MappingProxyType({}),
 ) -> pa.Table:
     """Cut the evaluated vocabulary into head, body and tail by the number of images that carry each tag.
 
@@ -63,19 +71,28 @@ def frequency_bands(
         concepts: the evaluated vocabulary, without repetitions.
         head_share: 0..1, share of the tags with support.
         body_share: 0..1; `head_share + body_share` is at most 1.
+        lvis_bands: concept id -> one of LVIS_BANDS where it is known from elsewhere: LVIS counts the images
+            of its training set. Concepts that are not named are counted on the truth.
 
     Returns:
         A table of `FREQUENCY_BANDS_SCHEMA`, one row a concept, by rank (1 = carried by the most images).
 
     Raises:
-        ValueError: the shares do not make a partition, a concept is repeated, or the truth names a concept
-            outside the vocabulary.
+        ValueError: the shares do not make a partition, a concept is repeated, the truth names a concept
+            outside the vocabulary, or an LVIS band is none.
     """
     if min(head_share, body_share) < 0 or head_share + body_share > 1:
         raise ValueError(
             f"head_share={head_share} and body_share={body_share} must be >= 0 and add up to <= 1"
         )
-    vocabulary = pa.table({"concept_id": pa.array(concepts, pa.string())})
+    if strangers := set(lvis_bands.values()) - set(LVIS_BANDS):
+        raise ValueError(f"{sorted(strangers)} are no LVIS bands; there are {', '.join(LVIS_BANDS)}")
+    vocabulary = pa.table(
+        {
+            "concept_id": pa.array(concepts, pa.string()),
+            "given": pa.array([lvis_bands.get(concept) for concept in concepts], pa.string()),
+        }
+    )
     _refuse_repeated(vocabulary["concept_id"])
     _refuse_unknown(truth["concept_id"].cast(pa.string()), vocabulary["concept_id"])
     supported = pc.count_distinct(truth["concept_id"]).as_py()

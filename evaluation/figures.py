@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.bands import BANDS, ZERO, frequency_bands
+from evaluation.bands import BANDS, LVIS_BANDS, ZERO, frequency_bands
 from evaluation.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.captions import NamedObjects
 from evaluation.grounding import GroundingEvaluation
@@ -17,14 +17,17 @@ from evaluation.masks import MaskFigures
 from evaluation.metrics import (
     KS,
     OVERALL,
+    TAG_RECALL_SCHEMA,
     UNRANKED,
+    F1Figure,
     Recall,
     RecallFigure,
+    TagPairs,
     average_precision,
     band_groups,
+    f1_scores,
     pair_up,
     recall_at_k,
-    recall_table,
     tag_hits,
     true_ranks,
 )
@@ -65,6 +68,24 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Which scored tags F1 takes as predicted: the first of each image, or those with enough score."""
+
+    first: int | None = HEADLINE_K
+    min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.first is None) == (self.min_score is None):
+            raise ValueError(
+                "a cut is either a number of first tags or a least score, not both and not neither"
+            )
+
+    def chosen(self, pairs: TagPairs) -> np.ndarray:
+        """bool [predicted pairs]"""
+        return pairs.rank <= self.first if self.first is not None else pairs.score >= self.min_score
+
+
+@dataclass(frozen=True, slots=True)
 class TagEvaluation:
     """How well the tags of a ground truth were recovered. Bands and figures without support are absent."""
 
@@ -73,6 +94,8 @@ class TagEvaluation:
     bands: Mapping[str, BandFigure]
     recall: tuple[RecallFigure, ...]
     mean_average_precision: Mapping[str, float]  # band -> 0..1
+    f1: tuple[F1Figure, ...]
+    f1_cut: Cut
     gap: Gap | None
     tags: pa.Table  # TAG_FIGURES_SCHEMA, one row a concept of the evaluated vocabulary, by rank
     resamples: int  # of the bootstrap
@@ -82,9 +105,25 @@ class TagEvaluation:
     def recall_figure(self, band: str, k: int = HEADLINE_K) -> RecallFigure | None:
         return next((figure for figure in self.recall if (figure.band, figure.k) == (band, k)), None)
 
+    def f1_figure(self, band: str) -> F1Figure | None:
+        return next((figure for figure in self.f1 if figure.band == band), None)
+
     def recall_rows(self) -> pa.Table:
-        """The recall figures as rows of `metrics.TAG_RECALL_SCHEMA`, for the lake."""
-        return recall_table(self.recall)
+        """The figures as rows of TAG_RECALL_SCHEMA, for the lake."""
+        f1 = {figure.band: figure for figure in self.f1}
+        names = ("band", "k", "micro", "macro", "ceiling", "support", "tags")
+        rows = [
+            {
+                **{name: getattr(figure, name) for name in names},
+                "ci95_low": figure.ci95 and figure.ci95.low,
+                "ci95_high": figure.ci95 and figure.ci95.high,
+                "mean_average_precision": self.mean_average_precision[figure.band],
+                "f1_micro": f1[figure.band].micro,
+                "f1_macro": f1[figure.band].macro,
+            }
+            for figure in self.recall
+        ]
+        return pa.Table.from_pylist(rows, schema=TAG_RECALL_SCHEMA)
 
     @property
     def zero_support_tags(self) -> list[str]:
@@ -147,10 +186,11 @@ def compute_tag_figures(
     images: Sequence[str] | None = None,
     ranked_among: Sequence[str] | None = None,
     bands: pa.Table | None = None,
+    f1_cut: Cut = Cut(),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> TagEvaluation:
-    """Recall@k, average precision and the gap, by frequency band and by tag.
+    """Recall@k, average precision, F1 and the gap, by frequency band and by tag.
 
     Args:
         truth: `id`, `concept_id`, one row a true tag.
@@ -162,6 +202,7 @@ def compute_tag_figures(
             none: predictions are restricted to the evaluated vocabulary before they are ranked. Give the
             whole taxonomy here for the stricter figure of somebody who sees every suggestion.
         bands: of `frequency_bands`; by default with its default shares.
+        f1_cut: which of the scored tags F1 takes as predicted, by default the first HEADLINE_K of each image.
         resamples, seed: of the bootstrap.
 
     Raises:
@@ -188,6 +229,8 @@ def compute_tag_figures(
         bands=_band_figures(bands),
         recall=recall.figures,
         mean_average_precision={name: float(precision[mask].mean()) for name, mask in groups.items()},
+        f1=f1_scores(pairs, f1_cut.chosen(pairs), groups, resamples, seed),
+        f1_cut=f1_cut,
         gap=_gap(recall),
         tags=_tag_table(bands, pairs.concepts, by_concept),
         resamples=resamples,
@@ -206,12 +249,14 @@ def _gap(recall: Recall) -> Gap | None:
 
 
 def _band_figures(bands: pa.Table) -> dict[str, BandFigure]:
-    counted = bands.group_by("band").aggregate([("images", "count"), ("images", "min"), ("images", "max")])
-    found = {
-        row["band"]: BandFigure(row["images_count"], row["images_min"], row["images_max"])
-        for row in counted.to_pylist()
-    }
-    return {band: found[band] for band in BANDS if band in found}
+    found = {}
+    for column in ("band", "lvis_band"):
+        counted = bands.group_by(column).aggregate(
+            [("images", "count"), ("images", "min"), ("images", "max")]
+        )
+        for row in counted.to_pylist():
+            found[row[column]] = BandFigure(row["images_count"], row["images_min"], row["images_max"])
+    return {band: found[band] for band in (*BANDS, *LVIS_BANDS) if band in found}
 
 
 def _tag_table(bands: pa.Table, concepts: pa.Array, by_concept: Mapping[str, np.ndarray]) -> pa.Table:

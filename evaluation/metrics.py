@@ -1,4 +1,4 @@
-"""Recall@k and average precision of tags, from the pairs that were predicted rather than from a dense matrix.
+"""Recall@k, average precision and F1 of tags, from the pairs that were predicted rather than from a dense matrix.
 
 Everything is computed from two lists of (image, tag) pairs, the true and the predicted ones, encoded as
 integers. The rank of each true pair is all that recall@k depends on, for any k and any group of tags, so
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.bands import BANDS
+from evaluation.bands import BANDS, LVIS_BANDS
 from evaluation.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
 
 KS = (1, 5, 10, 20)
@@ -22,15 +22,18 @@ UNRANKED = np.iinfo(np.int32).max
 
 TAG_RECALL_SCHEMA = pa.schema(
     [
-        ("band", pa.string()),
+        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
         ("k", pa.int32()),
         ("micro", pa.float64()),
         ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),
+        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
         ("ci95_high", pa.float64()),
         ("ceiling", pa.float64()),
         ("support", pa.int64()),
         ("tags", pa.int32()),
+        ("mean_average_precision", pa.float64()),  # of the band, the same for each k
+        ("f1_micro", pa.float64()),  # of the band, the same for each k
+        ("f1_macro", pa.float64()),
     ]
 )
 
@@ -49,6 +52,8 @@ class TagPairs:
     image: np.ndarray  # int64 [predicted pairs]
     tag: np.ndarray  # int64 [predicted pairs]
     score: np.ndarray  # float64 [predicted pairs]
+    level: np.ndarray  # int64 [predicted pairs]: distinct scores that are higher, over all images
+    rank: np.ndarray  # int32 [predicted pairs]: 1 is the best of its image; equal scores go by concept id
     true_pair: np.ndarray  # int64 [predicted pairs]
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
@@ -70,6 +75,18 @@ class RecallFigure:
     ceiling: float  # 0..1, the largest micro recall that k slots an image allow
     support: int  # true (image, tag) pairs
     tags: int  # tags with support
+    ci95: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class F1Figure:
+    """F1 of one band; `ci95` is that of `micro`, None where there is only one image."""
+
+    band: str
+    micro: float  # 0..1
+    macro: float  # 0..1
+    support: int  # true (image, tag) pairs
+    predicted: int  # pairs of the band that were taken as predicted
     ci95: Interval | None = None
 
 
@@ -117,7 +134,10 @@ def pair_up(
     kept = ~(other_image | other_concept)
     image, tag, score = image[kept], tag[kept], score[kept]
     key = image * len(vocabulary) + tag
+    order = np.argsort(key, kind="stable")
+    key, image, tag, score = key[order], image[order], tag[order], score[order]
     _refuse_repeated(key, image_set, vocabulary)
+    level = _levels(score)
 
     nearest = np.searchsorted(true_key, key).clip(max=len(true_key) - 1)
     return TagPairs(
@@ -128,6 +148,8 @@ def pair_up(
         image=image,
         tag=tag,
         score=score,
+        level=level,
+        rank=_ranks(image, level, len(image_set)),
         true_pair=np.where(true_key[nearest] == key, nearest, -1),
         ignored_image_rows=int(other_image.sum()),
         ignored_concept_rows=int((other_concept & ~other_image).sum()),
@@ -139,27 +161,31 @@ def true_ranks(pairs: TagPairs) -> np.ndarray:
 
     By descending score, equal scores by concept id. `UNRANKED` where the tag was not predicted.
     """
-    order = np.lexsort((pairs.tag, -pairs.score, pairs.image))
-    image, true_pair = pairs.image[order], pairs.true_pair[order]
-    first_of_image = np.searchsorted(image, np.arange(len(pairs.images)))
-    rank = np.arange(1, len(image) + 1) - first_of_image[image]
     ranks = np.full(len(pairs.true_image), UNRANKED, np.int32)
-    ranks[true_pair[true_pair >= 0]] = rank[true_pair >= 0]
+    is_true = pairs.true_pair >= 0
+    ranks[pairs.true_pair[is_true]] = pairs.rank[is_true]
     return ranks
 
 
 def band_groups(bands: pa.Table, concepts: pa.Array) -> dict[str, np.ndarray]:
-    """Masks bool [tags] over `concepts`: `overall` (every tag with support), then each band that has tags."""
+    """Masks bool [tags] over `concepts` of the groups that have tags.
+
+    `overall` (every tag with support) comes first, then head, body and tail, then the LVIS bands.
+    """
     known = bands.filter(pc.is_in(bands["band"], value_set=pa.array(BANDS)))
     position = _known_positions(known["concept_id"], concepts, "concepts")
-    names = known["band"].to_numpy()
+    names, lvis_names = known["band"].to_numpy(), known["lvis_band"].to_numpy()
 
     def mask(chosen: np.ndarray) -> np.ndarray:
         member = np.zeros(len(concepts), bool)
         member[position[chosen]] = True
         return member
 
-    groups = {OVERALL: np.ones(len(names), bool)} | {band: names == band for band in BANDS}
+    groups = {
+        OVERALL: np.ones(len(names), bool),
+        **{band: names == band for band in BANDS},
+        **{band: lvis_names == band for band in LVIS_BANDS},
+    }
     return {name: mask(chosen) for name, chosen in groups.items() if chosen.any()}
 
 
@@ -223,23 +249,59 @@ def recall_at_k(
     return Recall(tuple(figures), samples)
 
 
-def recall_table(figures: Sequence[RecallFigure]) -> pa.Table:
-    """The figures as rows of `TAG_RECALL_SCHEMA`; the bounds are null where there is no interval."""
-    rows = [
-        {
-            "band": f.band,
-            "k": f.k,
-            "micro": f.micro,
-            "macro": f.macro,
-            "ci95_low": f.ci95 and f.ci95.low,
-            "ci95_high": f.ci95 and f.ci95.high,
-            "ceiling": f.ceiling,
-            "support": f.support,
-            "tags": f.tags,
-        }
-        for f in figures
-    ]
-    return pa.Table.from_pylist(rows, schema=TAG_RECALL_SCHEMA)
+def f1_scores(
+    pairs: TagPairs,
+    chosen: np.ndarray,
+    groups: Mapping[str, np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[F1Figure, ...]:
+    """F1 of the tags that are taken as predicted, micro and macro, with a 95 % bootstrap interval over images.
+
+    scikit-learn's definition (`f1_score` with `labels` the tags of the group and `zero_division=0`): of one
+    tag 2 TP / (2 TP + FP + FN), that is 2 TP / (predicted + true). Micro: the same of the sums over the
+    group. Macro: the mean over the tags of the group that have support.
+
+    Args:
+        chosen: bool [predicted pairs]: a score alone predicts nothing, so something must cut, such as
+            `pairs.rank <= 10` or `pairs.score >= 0.5`.
+        groups: name -> bool [tags]; a group without support is left out of the result.
+        resamples, seed: of the bootstrap, over all evaluated images: also one without true tags can be wrong.
+    """
+    support = pairs.tag_support
+    hit = chosen & (pairs.true_pair >= 0)
+    count = len(pairs.concepts)
+    predicted, hits = (np.bincount(pairs.tag[rows], minlength=count) for rows in (chosen, hit))
+    by_tag = np.divide(2 * hits, predicted + support, out=np.zeros(count), where=predicted + support > 0)
+
+    supported = {name: mask & (support > 0) for name, mask in groups.items() if support[mask].any()}
+    sums = {
+        name: [int(part[mask].sum()) for part in (hits, predicted, support)]
+        for name, mask in supported.items()
+    }
+    images = len(pairs.images)
+    by_image = np.empty((images, len(supported), 2))
+    for g, mask in enumerate(supported.values()):
+        in_group = mask[pairs.tag]
+        by_image[:, g, 0] = 2 * np.bincount(pairs.image[hit & in_group], minlength=images)
+        by_image[:, g, 1] = np.bincount(pairs.image[chosen & in_group], minlength=images) + np.bincount(
+            pairs.true_image[mask[pairs.true_tag]], minlength=images
+        )
+    drawn = resampled_sums(by_image.reshape(images, -1), resamples, seed).reshape(resamples, -1, 2)
+    rates = np.divide(
+        drawn[..., 0], drawn[..., 1], out=np.full(drawn.shape[:2], np.nan), where=drawn[..., 1] > 0
+    )
+    return tuple(
+        F1Figure(
+            band=name,
+            micro=2 * sums[name][0] / (sums[name][1] + sums[name][2]),
+            macro=float(by_tag[mask].mean()),
+            support=sums[name][2],
+            predicted=sums[name][1],
+            ci95=interval95(rates[:, g]) if np.count_nonzero(by_image[:, g, 1]) > 1 else None,
+        )
+        for g, (name, mask) in enumerate(supported.items())
+    )
 
 
 def average_precision(pairs: TagPairs) -> np.ndarray:
@@ -248,8 +310,8 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     scikit-learn's definition (`average_precision_score`): the sum of (R_n - R_(n-1)) P_n over the distinct
     scores, no interpolation. Pairs that were not predicted tie below every predicted one.
     """
-    order = np.lexsort((-pairs.score, pairs.tag))
-    tag, score, is_true = pairs.tag[order], pairs.score[order], pairs.true_pair[order] >= 0
+    order = np.argsort(_joint(pairs.tag, pairs.level))
+    tag, level, is_true = pairs.tag[order], pairs.level[order], pairs.true_pair[order] >= 0
     tags = len(pairs.concepts)
     first_of_tag = np.searchsorted(tag, np.arange(tags))
     true_so_far = np.concatenate([[0], np.cumsum(is_true)])
@@ -257,7 +319,7 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     rows_in_tag = np.arange(1, len(tag) + 1) - first_of_tag[tag]
 
     # Equal scores are one threshold: only the last row of each run of them counts.
-    last = np.flatnonzero(np.append((tag[1:] != tag[:-1]) | (score[1:] != score[:-1]), True)[: len(tag)])
+    last = np.flatnonzero(np.append((tag[1:] != tag[:-1]) | (level[1:] != level[:-1]), True)[: len(tag)])
     gained = np.diff(true_so_far[last + 1], prepend=0)
     weighted = np.bincount(tag[last], gained * true_in_tag[last] / rows_in_tag[last], minlength=tags)
 
@@ -268,6 +330,28 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = weighted / support + (support - found) / len(pairs.images)
     return np.where(support > 0, precision, np.nan)
+
+
+def _levels(score: np.ndarray) -> np.ndarray:
+    """int64 [rows]: 0 for the highest score; equal scores share one level."""
+    order = np.argsort(-score)
+    level = np.empty(len(score), np.int64)
+    level[order] = np.cumsum(np.diff(score[order], prepend=score[order[:1]]) != 0)
+    return level
+
+
+def _joint(group: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """int64 [rows] that orders by group, then by level: one key sorts several times faster than two."""
+    return group * (level.max(initial=0) + 1) + level
+
+
+def _ranks(image: np.ndarray, level: np.ndarray, images: int) -> np.ndarray:
+    """int32 [predicted pairs]: 1 + how many pairs of the image come before, of one level in the order of the rows."""
+    order = np.argsort(_joint(image, level), kind="stable")
+    first_of_image = np.searchsorted(image[order], np.arange(images))
+    rank = np.empty(len(image), np.int32)
+    rank[order] = np.arange(1, len(image) + 1) - first_of_image[image[order]]
+    return rank
 
 
 def _counts_by_image(
@@ -317,8 +401,8 @@ def _known_positions(values: pa.ChunkedArray, known: pa.Array, what: str) -> np.
 
 
 def _refuse_repeated(key: np.ndarray, images: pa.Array, concepts: pa.Array) -> None:
-    ordered = np.sort(key)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    """`key` is ascending."""
+    repeated = key[1:][key[1:] == key[:-1]]
     if repeated.size:
         image, tag = divmod(int(repeated[0]), len(concepts))
         raise ValueError(

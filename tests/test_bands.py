@@ -49,6 +49,15 @@ def test_lvis_edges_are_inclusive() -> None:
     assert bands["lvis_band"].to_pylist() == ["frequent", "common", "common", "rare", "rare", "zero"]
 
 
+def test_lvis_bands_that_the_truth_brings_along_go_before_counting() -> None:
+    bands = frequency_bands(
+        truth_of({"a": 3, "b": 2, "c": 1}), ["a", "b", "c", "d"], lvis_bands={"a": "frequent", "d": "rare"}
+    )
+    assert bands["lvis_band"].to_pylist() == ["frequent", "rare", "rare", "zero"]
+    with pytest.raises(ValueError, match="'f'"):
+        frequency_bands(truth_of({"a": 1}), ["a"], lvis_bands={"a": "f"})
+
+
 @pytest.mark.parametrize(
     ("tags", "expected"), [(1, "h"), (2, "hb"), (3, "hbt"), (11, "hhbbbtttttt"), (0, "")]
 )

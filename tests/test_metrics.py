@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score
 
-from evaluation.bands import frequency_bands
+from evaluation.bands import LVIS_BANDS, frequency_bands
 from evaluation.bootstrap import Interval, interval95, resampled_sums
-from evaluation.figures import Figures, Throughput, compute_tag_figures
+from evaluation.figures import Cut, Figures, Throughput, compute_tag_figures
 from evaluation.figures_json import figures_json
 from evaluation.metrics import KS, average_precision, pair_up
 
@@ -41,6 +41,14 @@ def score_table(scores: Scores) -> pa.Table:
     )
 
 
+def members_of(bands: pa.Table) -> dict[str, set[str]]:
+    """The tags of every band that figures are given of."""
+    rows = bands.to_pylist()
+    members = {b: {row["concept_id"] for row in rows if row["band"] == b} for b in ("head", "body", "tail")}
+    members |= {b: {row["concept_id"] for row in rows if row["lvis_band"] == b} for b in LVIS_BANDS}
+    return members | {"overall": {row["concept_id"] for row in rows if row["band"] != "zero"}}
+
+
 def first_k(scores: Scores, image: str, k: int) -> set[str]:
     scored = sorted((-s, c) for (i, c), s in scores.items() if i == image and c in CONCEPTS)
     return {c for _, c in scored[:k]}
@@ -51,9 +59,7 @@ def first_k(scores: Scores, image: str, k: int) -> set[str]:
 def test_recall_equals_brute_force(truth: Pairs, scores: Scores) -> None:
     evaluation = compute_tag_figures(truth_table(truth), score_table(scores), CONCEPTS, resamples=2)
     bands = frequency_bands(truth_table(truth), CONCEPTS)
-    band_of = dict(zip(bands["concept_id"].to_pylist(), bands["band"].to_pylist(), strict=True))
-    members = {b: {c for c in CONCEPTS if band_of[c] == b} for b in ("head", "body", "tail")}
-    members["overall"] = {c for c in CONCEPTS if band_of[c] != "zero"}
+    members = members_of(bands)
 
     for band, tags in members.items():
         for k in KS:
@@ -113,7 +119,7 @@ def test_mean_average_precision_of_a_band_leaves_out_tags_without_support() -> N
     truth = truth_table({("i0", "c0"), ("i1", "c1")})
     scores = score_table({("i0", "c0"): 0.9, ("i1", "c0"): 0.1, ("i0", "c1"): 0.9, ("i1", "c1"): 0.1})
     evaluation = compute_tag_figures(truth, scores, ["c0", "c1", "c2"])
-    assert evaluation.mean_average_precision == {"overall": 0.75, "head": 1.0, "body": 0.5}
+    assert evaluation.mean_average_precision == {"overall": 0.75, "head": 1.0, "body": 0.5, "rare": 0.75}
 
 
 def test_worked_example_of_the_documentation() -> None:
@@ -148,6 +154,71 @@ def test_worked_example_of_the_documentation() -> None:
         None,
     ]
     assert evaluation.tags["best_rank"].to_pylist() == [1, 3, None, None]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    truth=TRUTH, scores=SCORES, cut=st.sampled_from([Cut(1), Cut(3), Cut(10), Cut(None, 0.25), Cut(None, 9)])
+)
+def test_f1_equals_scikit_learn_by_band(truth: Pairs, scores: Scores, cut: Cut) -> None:
+    evaluation = compute_tag_figures(
+        truth_table(truth), score_table(scores), CONCEPTS, images=IMAGES, f1_cut=cut, resamples=2
+    )
+    true = np.array([[(i, c) in truth for c in CONCEPTS] for i in IMAGES])
+
+    def taken(image: str, concept: str) -> bool:
+        if cut.first is not None:
+            return concept in first_k(scores, image, cut.first)
+        return scores.get((image, concept), -np.inf) >= (cut.min_score or 0)
+
+    predicted = np.array([[taken(i, c) for c in CONCEPTS] for i in IMAGES])
+    for band, tags in members_of(frequency_bands(truth_table(truth), CONCEPTS)).items():
+        figure = evaluation.f1_figure(band)
+        labels = [n for n, concept in enumerate(CONCEPTS) if concept in tags]
+        if not labels:
+            assert figure is None
+            continue
+        assert figure is not None
+        for average, ours in (("micro", figure.micro), ("macro", figure.macro)):
+            theirs = f1_score(true, predicted, labels=labels, average=average, zero_division=0)
+            assert ours == pytest.approx(theirs, abs=1e-12), (band, average)
+        assert (figure.support, figure.predicted) == (true[:, labels].sum(), predicted[:, labels].sum())
+
+
+@settings(deadline=None, max_examples=60)
+@given(truth=TRUTH, scores=SCORES)
+def test_mean_average_precision_of_a_band_is_scikit_learns_macro_mean(truth: Pairs, scores: Scores) -> None:
+    evaluation = compute_tag_figures(
+        truth_table(truth), score_table(scores), CONCEPTS, images=IMAGES, resamples=2
+    )
+    true = np.array([[(i, c) in truth for c in CONCEPTS] for i in IMAGES])
+    dense = np.array([[scores.get((i, c), -2.0) for c in CONCEPTS] for i in IMAGES])
+    for band, tags in members_of(frequency_bands(truth_table(truth), CONCEPTS)).items():
+        columns = [n for n, concept in enumerate(CONCEPTS) if concept in tags]
+        if columns:
+            expected = average_precision_score(true[:, columns], dense[:, columns], average="macro")
+            assert evaluation.mean_average_precision[band] == pytest.approx(expected, abs=1e-12)
+        else:
+            assert band not in evaluation.mean_average_precision
+
+
+def test_the_interval_of_f1_holds_it_and_one_image_has_none() -> None:
+    truth = {(f"i{n}", CONCEPTS[n % 3]) for n in range(40)}
+    scores = {(f"i{n}", CONCEPTS[n % 2]): 1.0 for n in range(40)}
+    evaluation = compute_tag_figures(truth_table(truth), score_table(scores), CONCEPTS)
+    figure = evaluation.f1_figure("overall")
+    assert figure is not None
+    assert figure.ci95 is not None
+    assert figure.ci95.low < figure.micro < figure.ci95.high
+    alone = compute_tag_figures(truth_table({("i0", "c0")}), score_table({("i0", "c0"): 1.0}), CONCEPTS)
+    assert [(f.micro, f.ci95) for f in alone.f1] == [(1.0, None)] * len(alone.f1)
+
+
+def test_a_cut_is_one_rule() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        Cut(10, 0.5)
+    with pytest.raises(ValueError, match="not neither"):
+        Cut(None)
 
 
 def test_predictions_are_restricted_to_the_vocabulary_before_they_are_ranked() -> None:
@@ -270,7 +341,13 @@ def test_json_has_the_public_shape_and_leaves_out_what_was_not_measured() -> Non
     assert found["bands"] == {
         "head": {"tags": 1, "min_images": 2, "max_images": 2},
         "body": {"tags": 1, "min_images": 1, "max_images": 1},
+        "rare": {"tags": 2, "min_images": 1, "max_images": 2},
     }
+    assert found["tag_recall"]["rare"] == found["tag_recall"]["overall"]
+    assert set(found["tag_map"]) == {"overall", "head", "body", "rare"}
+    assert found["tag_f1"]["overall"]["micro"] == pytest.approx(2 * 1 / (1 + 3))
+    assert set(found["tag_f1"]["head"]) == {"micro", "macro", "support", "predicted", "ci95"}
+    assert found["tag_f1_cut"] == {"first": 10}
     assert found["zero_support_tags"] == ["c2"]
     assert found["tag_recall"]["overall"]["10"]["micro"] == pytest.approx(1 / 3)
     assert set(found["tag_recall"]["head"]["1"]) == {"micro", "macro", "ceiling", "support", "ci95"}

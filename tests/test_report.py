@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -12,12 +13,17 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from evaluation.bootstrap import Interval
+from evaluation.calibration import reliability
 from evaluation.captions import NamedObjects
+from evaluation.compare import RANKS_SCHEMA, compare_ranks
+from evaluation.confusions import CONFUSIONS_SCHEMA
 from evaluation.figures import Figures, LaneFigures, Share, TagEvaluation, Throughput, compute_tag_figures
 from evaluation.grounding import GroundingEvaluation, GroundingFigure
+from evaluation.history import Compared, Model, Run
 from evaluation.ladder import Rung
 from evaluation.masks import MaskFigures
-from evaluation.report import LongTailReport, render_html, render_markdown
+from evaluation.report import LongTailReport, render_comparison, render_html, render_markdown
+from evaluation.report.changes import comparison_json
 from evaluation.report.view import headline, interval, lost_tags, percent
 
 HOSTILE = "<script>alert('x')</script> | **bold** </script>"
@@ -73,16 +79,21 @@ def test_the_page_leads_with_the_tail_in_plain_words(report: LongTailReport, pag
 
 
 class _Loads(HTMLParser):
-    """Collects what a browser would fetch, and the names of all elements."""
+    """Collects what a browser would fetch, where links within the page lead, and the names of all elements."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fetched: list[str] = []
+        self.inside: list[str] = []
+        self.ids: list[str] = []
         self.elements: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(tag)
-        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        given = [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.fetched += [value for value in given if not value.startswith("#")]
+        self.inside += [value for value in given if value.startswith("#")]
+        self.ids += [f"#{value}" for name, value in attrs if name == "id"]
 
 
 def test_the_page_is_one_file_that_loads_nothing(page: str) -> None:
@@ -91,6 +102,8 @@ def test_the_page_is_one_file_that_loads_nothing(page: str) -> None:
     loads = _Loads()
     loads.feed(own)
     assert loads.fetched == [PICTURE]
+    assert loads.inside
+    assert set(loads.inside) <= set(loads.ids)
     assert "http:" not in own
     assert "https:" not in own
     assert "default-src 'none'" in own
@@ -113,7 +126,7 @@ def test_markdown_escapes_labels_and_keeps_its_tables_whole(report: LongTailRepo
     assert r"\|" in markdown
     assert r"\*\*bold\*\*" in markdown
     tables = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in tables} == {10, 6, 3}
+    assert {line.count("|") for line in tables} == {11, 6, 3}
     assert [line.split()[1] for line in tables[2:6]] == ["tail", "body", "head", "overall"]
 
 
@@ -212,6 +225,108 @@ def test_both_reports_say_what_the_whole_graph_gains_and_finds(full: LongTailRep
     assert "no interval: one image" in rows.group()
 
 
+def a_run(day: int, micro: float, accepted_by: str | None) -> Run:
+    rows = tuple(
+        {"band": band, "k": 10, "micro": micro, "ci95_low": micro - 0.1, "ci95_high": micro + 0.1}
+        for band in ("overall", "tail")
+    )
+    when = datetime(2025, 1, day, tzinfo=UTC)
+    models = (Model("encoder", "tiny", f"{day:016}"),)
+    return Run(
+        f"run{day}",
+        when,
+        "demo",
+        "B3",
+        models,
+        "t",
+        "c",
+        41,
+        "run1" if day > 1 else None,
+        accepted_by,
+        rows,
+        (),
+    )
+
+
+@pytest.fixture(scope="module")
+def watched(report: LongTailReport) -> LongTailReport:
+    """A report of a third run, which lost t07 and won a little elsewhere, with probabilities and confusions."""
+    ranks = [(f"i{n:02}", tag, band) for tag, band in (("t07", "tail"), ("t00", "head")) for n in range(20)]
+    columns = [list(column) for column in zip(*ranks, strict=True)]
+    before = pa.table([*columns, pa.array([1] * 39 + [None], pa.int32())], schema=RANKS_SCHEMA)
+    after = pa.table([*columns, pa.array([None] * 12 + [2] * 28, pa.int32())], schema=RANKS_SCHEMA)
+    runs = [a_run(1, 0.7, "check"), a_run(2, 0.4, None), a_run(3, 0.5, "person")]
+    confused = {"concept_id": "t09", "images": 3, "missed": 3, "instead": "t08", "times": 2}
+    told = reliability(np.array([0.95, 0.92, 0.3, 0.05]), np.array([True, True, False, False]), np.arange(4))
+    assert told is not None
+    return replace(
+        report,
+        confusions=pa.Table.from_pylist([confused], schema=CONFUSIONS_SCHEMA),
+        calibration={"overall": told, "tail": told},
+        history=runs,
+        compared=Compared(runs[0], runs[2], compare_ranks(before, after, 10), {"t07": HOSTILE}),
+    )
+
+
+def test_both_reports_say_what_changed_what_stood_instead_and_what_probabilities_are_worth(
+    watched: LongTailReport,
+) -> None:
+    page, markdown = render_html(watched).replace(get_plotlyjs(), ""), render_markdown(watched)
+    for text in (page, markdown):
+        plain = text.replace("\u00a0", " ")
+        assert "Rare tags were lost: −60.0 points of recall@10 (95 % interval −" in plain
+        assert "could be chance" in plain
+        assert re.search(r"encoder tiny \\?\(000000\\?\) → tiny \\?\(000000\\?\)", plain)
+        assert "Given a probability of 90 % or more, 100 % of the 2 all tags and" in plain
+        assert "<script>alert" not in text
+    assert "The check did not accept" not in page
+    rows = re.search(r"Rare tags that changed.*?</table>", page, re.S)
+    assert rows is not None
+    assert "▼ 12" in rows.group()
+    lost = re.search(r"lost entirely.*?</table>", page, re.S)
+    assert lost is not None
+    assert re.search(r"t09</th>.*×2", lost.group(), re.S)
+    assert "missed at times" in page
+    charts = json.loads(re.findall(r'id="charts">(.*?)</script>', page, re.S)[0])
+    tail = next(part for part in charts["trend"]["data"] if part.get("name") == "tail")
+    assert tail["y"] == [0.7, 0.4, 0.5]
+    assert tail["marker"]["symbol"] == ["diamond", "diamond-open", "diamond"]
+    assert set(charts) == {"curves", "scatter", "trend", "calibration"}
+
+
+def test_lvis_bands_stand_below_the_others_where_they_were_measured(report: LongTailReport) -> None:
+    tags = report.tags
+    rare = [replace(figure, band="rare") for figure in tags.recall if figure.band == "tail"]
+    measured = replace(
+        tags,
+        recall=(*(figure for figure in tags.recall if figure.band != "rare"), *rare),
+        bands={**tags.bands, "rare": tags.bands["tail"]},
+        mean_average_precision={**tags.mean_average_precision, "rare": 0.25},
+        f1=(*tags.f1, replace(tags.f1[0], band="rare")),
+    )
+    lvis = replace(report, figures=replace(report.figures, tags=measured))
+    section = re.search(r"<h2>Bands</h2>.*?</table>", render_html(lvis), re.S)
+    assert section is not None
+    assert re.findall(r"</i>(\w+)</th>", section.group())[:5] == ["tail", "body", "head", "overall", "rare"]
+    assert "| rare | 7 |" in render_markdown(lvis)
+
+
+def test_a_comparison_has_a_page_of_its_own_that_runs_and_loads_nothing(watched: LongTailReport) -> None:
+    assert watched.compared is not None
+    page = render_comparison(watched.compared)
+    loads = _Loads()
+    loads.feed(page)
+    assert loads.fetched == []
+    assert "script" not in loads.elements
+    assert "<h1>Rare tags were lost: −60.0 points" in page
+    told = comparison_json(watched.compared)
+    assert told["tag_recall@10"]["tail"]["is_real"]
+    assert [(row["concept_id"], row["lost"], row["gained"]) for row in told["changed_tags"]] == [
+        ("t07", 12, 0),
+        ("t00", 0, 1),
+    ]
+
+
 def test_the_tables_of_the_markdown_stay_whole_with_every_part(full: LongTailReport) -> None:
     blocks = re.findall(r"(?:^\|.*\n)+", render_markdown(full), re.M)
     assert len(blocks) == 7
@@ -223,12 +338,12 @@ def test_the_tables_of_the_markdown_stay_whole_with_every_part(full: LongTailRep
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on the PATH")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_real_browser_draws_every_tag_runs_no_label_and_asks_for_nothing(
-    page: str, tmp_path: Path, scheme: str
+    watched: LongTailReport, tmp_path: Path, scheme: str
 ) -> None:
     from playwright.sync_api import sync_playwright
 
     file = tmp_path / "report.html"
-    file.write_text(page, encoding="utf-8")
+    file.write_text(render_html(watched), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
@@ -242,11 +357,13 @@ def test_a_real_browser_draws_every_tag_runs_no_label_and_asks_for_nothing(
         tab.on("dialog", lambda dialog: dialogs.append(dialog.message))
         tab.goto(file.as_uri())
         tab.wait_for_selector("[data-chart=scatter] .main-svg")
+        drawn = [tab.locator(f"[data-chart={chart}] .main-svg").count() for chart in ("trend", "calibration")]
         points = tab.locator("[data-chart=scatter] path.point").count()
         ink = tab.evaluate("getComputedStyle(document.body).color")
         tick = tab.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill")
         browser.close()
     assert points == 10
+    assert min(drawn) >= 1
     assert tick == ink  # chart text follows the colour scheme
     assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
     assert errors == []

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 out = Console()
 err = Console(stderr=True)
 
-BANDS = ("head", "body", "tail", "overall")
+BANDS = ("tail", "body", "head", "overall")
+LVIS_BANDS = ("rare", "common", "frequent")
 SHOWN_FOLDERS = 30
 MODEL_STAGES: Mapping[str, str] = {
     "global_embeddings": "",
@@ -99,29 +100,81 @@ def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:
 
 
 def recall_table(figures: Mapping[str, Any]) -> Table:
-    """Micro recall@k by band, from the JSON of a report; narrow enough for 80 columns."""
-    columns = ("band", "tags", "images", "@1", "@5", "@10", "@20", "95 % @10", "macro@10", "support")
-    table = Table(*columns, title="Recall of true tags", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for band in BANDS:
-        if by_k := figures["tag_recall"].get(band):
-            style = "bold" if band == "tail" else ""
-            table.add_row(*_recall_row(band, by_k, figures["bands"].get(band)), style=style)
+    """Micro recall@k by band, from the JSON of a report; 80 columns hold it for some 100,000 true tags."""
+    columns = (
+        "band",
+        "tags",
+        "images",
+        "@1",
+        "@5",
+        "@10",
+        "@20",
+        "95 %",
+        "macro",
+        "mAP",
+        "F1",
+        "support",
+    )
+    table = band_table("Recall@k of true tags; interval and macro at k = 10", columns)
+    for bands in (BANDS, LVIS_BANDS):
+        for band in bands:
+            if band in figures["tag_recall"]:
+                table.add_row(*_recall_row(band, figures), style="bold" if band == "tail" else "")
+        table.add_section()
     return table
 
 
-def _recall_row(band: str, by_k: Mapping[str, Any], edges: Mapping[str, int] | None) -> list[str]:
+def band_table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.show_edge = False
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> Table:
+    """The bands of two runs, and the rare tags that changed most, from the JSON of a comparison."""
+    table = Table("band", "before", "now", "difference", "95 %", "real", "support", box=box.SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for band, change in comparison["tag_recall@10"].items():
+        low, high = change.get("ci95", (None, None))
+        table.add_row(
+            band,
+            f"{change['before']:.3f}",
+            f"{change['after']:.3f}",
+            f"{change['difference']:+.3f}",
+            "" if low is None else f"{low:+.3f} to {high:+.3f}",
+            "yes" if change["is_real"] else "no",
+            f"{change['support']:,}",
+            style="bold" if band == "tail" else "",
+        )
+    return table
+
+
+def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
+    by_k, edges = figures["tag_recall"][band], figures["bands"].get(band)
     at_10 = by_k["10"]
     return [
         band,
         f"{edges['tags']}" if edges else "",
-        f"{edges['min_images']}–{edges['max_images']}" if edges else "",
+        _edges(edges) if edges else "",
         *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),
-        "{:.2f}–{:.2f}".format(*at_10["ci95"]) if "ci95" in at_10 else "",
+        shown_interval(at_10),
         f"{at_10['macro']:.3f}",
+        f"{figures['tag_map'][band]:.3f}",
+        f"{figures['tag_f1'][band]['micro']:.3f}" if "tag_f1" in figures else "",  # reports of before it
         f"{at_10['support']:,}",
     ]
+
+
+def _edges(band: Mapping[str, int]) -> str:
+    low, high = band["min_images"], band["max_images"]
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def shown_interval(figure: Mapping[str, Any]) -> str:
+    return "{:.2f}–{:.2f}".format(*figure["ci95"]) if "ci95" in figure else ""
 
 
 def _printable(text: str) -> str:

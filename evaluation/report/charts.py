@@ -7,12 +7,14 @@ follow the light, dark and print styles. Bands differ by shape and dash as well 
 import html
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pyarrow.compute as pc
 
 from evaluation.bands import BANDS
+from evaluation.bootstrap import Interval
 from evaluation.figures import HEADLINE_K
 from evaluation.metrics import KS, OVERALL
 from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_rows, interval, percent
@@ -20,11 +22,11 @@ from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_row
 Spec = dict[str, Any]
 
 _DASHES = {"tail": "solid", "body": "dash", "head": "solid", OVERALL: "dot"}
-_SYMBOLS = {"tail": "diamond", "body": "square", "head": "circle", OVERALL: "circle-open"}
+SYMBOLS = {"tail": "diamond", "body": "square", "head": "circle", OVERALL: "circle-open"}
 _GOLDEN_ANGLE_RAD = math.pi * (3 - math.sqrt(5))
 # Distance of points that coincide, as a share of the axes: about one marker.
 _SPREAD = 0.013
-_PERCENT_AXIS: Spec = {
+PERCENT_AXIS: Spec = {
     "tickformat": ".0%",
     "gridcolor": "var(--line)",
     "zeroline": False,
@@ -43,11 +45,15 @@ def recall_curves(report: LongTailReport) -> Spec:
         "line": {"color": "var(--muted)", "width": 1, "dash": "dot"},
         "hovertemplate": "the most that %{x} suggestions allow over all tags: %{y:.1%}<extra></extra>",
     }
-    ribbons = [_ribbon(row) for row in rows if row.name != OVERALL and all(row.by_k[k].ci95 for k in KS)]
-    ends = _spread_labels({row.name: row.by_k[KS[-1]].micro for row in rows})
+    ribbons = [
+        ribbon(row.name, [(k, bounds) for k in KS if (bounds := row.by_k[k].ci95)])
+        for row in rows
+        if row.name != OVERALL
+    ]
+    ends = spread_labels({row.name: row.by_k[KS[-1]].micro for row in rows})
     return {
         "data": [*ribbons, ceiling, *(_curve(row) for row in rows)],
-        "layout": _layout(
+        "layout": layout(
             xaxis={
                 "title": {"text": "suggestions looked at (k)"},
                 "tickvals": list(KS),
@@ -55,20 +61,9 @@ def recall_curves(report: LongTailReport) -> Spec:
                 "zeroline": False,
                 "range": [0, KS[-1] + 0.3],
             },
-            yaxis={"title": {"text": "recall@k"}, "range": [-0.02, 1.04], **_PERCENT_AXIS},
+            yaxis={"title": {"text": "recall@k"}, "range": [-0.02, 1.04], **PERCENT_AXIS},
             margin={"l": 60, "r": 64, "t": 16, "b": 48},
-            annotations=[
-                {
-                    "x": KS[-1],
-                    "y": y,
-                    "text": f"<b>{name}</b>",
-                    "xanchor": "left",
-                    "xshift": 10,
-                    "showarrow": False,
-                    "font": {"color": f"var(--{name})", "size": 14},
-                }
-                for name, y in ends.items()
-            ],
+            annotations=end_labels(KS[-1], ends),
         ),
     }
 
@@ -86,7 +81,7 @@ def recall_by_frequency(report: LongTailReport) -> Spec:
         points[row["band"]].append((x, y, _hover(report, row)))
     return {
         "data": [_points(band, points[band]) for band in BANDS if points[band]],
-        "layout": _layout(
+        "layout": layout(
             xaxis={
                 "title": {"text": "images that carry the tag (logarithmic)"},
                 "type": "log",
@@ -97,7 +92,7 @@ def recall_by_frequency(report: LongTailReport) -> Spec:
             yaxis={
                 "title": {"text": f"recall@{HEADLINE_K} of the tag"},
                 "range": [-0.09, 1.16],
-                **_PERCENT_AXIS,
+                **PERCENT_AXIS,
             },
             margin={"l": 60, "r": 16, "t": 16, "b": 48},
             **_band_marks(report, decades),
@@ -121,22 +116,38 @@ def _curve(row: BandRow) -> Spec:
             "width": 4 if row.name == "tail" else 2,
             "dash": _DASHES[row.name],
         },
-        "marker": {"symbol": _SYMBOLS[row.name], "size": 11 if row.name == "tail" else 8},
+        "marker": {"symbol": SYMBOLS[row.name], "size": 11 if row.name == "tail" else 8},
         "hovertemplate": "<b>%{fullData.name}</b>, first %{x}: %{text}<extra></extra>",
     }
 
 
-def _ribbon(row: BandRow) -> Spec:
-    bounds = [ci95 for k in KS if (ci95 := row.by_k[k].ci95)]
+def ribbon(name: str, known: Sequence[tuple[int, Interval]]) -> Spec:
+    """The area between the bounds of a band's intervals, left to right."""
     return {
-        "x": [*KS, *reversed(KS)],
-        "y": [*(b.low for b in bounds), *(b.high for b in reversed(bounds))],
+        "x": [*(x for x, _ in known), *(x for x, _ in reversed(known))],
+        "y": [*(bounds.low for _, bounds in known), *(bounds.high for _, bounds in reversed(known))],
         "fill": "toself",
-        "fillcolor": f"var(--{row.name}-soft)",
+        "fillcolor": f"var(--{name}-soft)",
         "line": {"width": 0},
         "mode": "lines",
         "hoverinfo": "skip",
     }
+
+
+def end_labels(x: float, heights: Mapping[str, float]) -> list[Spec]:
+    """The name of each band to the right of where its line ends."""
+    return [
+        {
+            "x": x,
+            "y": y,
+            "text": f"<b>{name}</b>",
+            "xanchor": "left",
+            "xshift": 10,
+            "showarrow": False,
+            "font": {"color": f"var(--{name})", "size": 14},
+        }
+        for name, y in heights.items()
+    ]
 
 
 def _points(band: str, points: list[tuple[float, float, str]]) -> Spec:
@@ -148,7 +159,7 @@ def _points(band: str, points: list[tuple[float, float, str]]) -> Spec:
         "name": band,
         "mode": "markers",
         "marker": {
-            "symbol": _SYMBOLS[band],
+            "symbol": SYMBOLS[band],
             "size": 9,
             "color": f"var(--{band})",
             "opacity": 0.85,
@@ -172,7 +183,7 @@ def _spread(images: int, recall: float, index: int, decades: float) -> tuple[flo
     return images * 10 ** (radius * math.cos(angle) * decades), recall + 1.6 * radius * math.sin(angle)
 
 
-def _spread_labels(ends: dict[str, float], apart: float = 0.065) -> dict[str, float]:
+def spread_labels(ends: dict[str, float], apart: float = 0.065) -> dict[str, float]:
     """Push labels at the ends of lines apart, top to bottom, so that none covers another."""
     placed: dict[str, float] = {}
     for name in sorted(ends, key=lambda name: (-ends[name], BAND_ORDER.index(name))):
@@ -217,7 +228,7 @@ def _band_marks(report: LongTailReport, decades: float) -> Spec:
     }
 
 
-def _layout(**parts: Any) -> Spec:
+def layout(**parts: Any) -> Spec:
     return {
         "height": 380,
         "showlegend": False,

@@ -35,12 +35,24 @@ def iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
 
     The same for relative boxes as for their pixels: both sides scale alike.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
-    shared = np.prod(np.clip(bottom_right - top_left, 0.0, None), axis=2)
-    union = np.prod(a[:, 2:], axis=1)[:, None] + np.prod(b[:, 2:], axis=1)[None] - shared
+    return paired_iou(np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None])
+
+
+def paired_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of each box of `a` with its partner in `b`: [..., 4] and [..., 4] to [...]."""
+    shared = shared_area(a, b)
+    union = a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def shared_area(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The area that each box of `a` shares with its partner in `b`: [..., 4] and [..., 4] to [...]."""
+    across, down = (
+        np.minimum(a[..., near] + a[..., side], b[..., near] + b[..., side])
+        - np.maximum(a[..., near], b[..., near])
+        for near, side in ((0, 2), (1, 3))
+    )
+    return across.clip(min=0) * down.clip(min=0)
 
 
 def suppress(
