@@ -131,7 +131,7 @@ def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home
     assert (second.baseline, second.accepted_by) == (first.run, None)
     change = against_baseline(home.lake, second, {})
     assert change is not None
-    tail = change.band("tail")
+    tail = change.comparison.band("tail")
     assert tail is not None
     assert (tail.before, tail.support) == (1.0, 42)
     assert tail.after == pytest.approx(35 / 42)
