@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from evaluation.bands import BANDS, LVIS_BANDS, ZERO, frequency_bands
 from evaluation.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.captions import NamedObjects
+from evaluation.f1 import F1Figure, f1_scores
 from evaluation.grounding import GroundingEvaluation
 from evaluation.ladder import Rung
 from evaluation.masks import MaskFigures
@@ -19,13 +20,11 @@ from evaluation.metrics import (
     OVERALL,
     TAG_RECALL_SCHEMA,
     UNRANKED,
-    F1Figure,
     Recall,
     RecallFigure,
     TagPairs,
     average_precision,
     band_groups,
-    f1_scores,
     pair_up,
     recall_at_k,
     tag_hits,
