@@ -5,6 +5,7 @@ from typing import Any
 
 from evaluation.bootstrap import Interval
 from evaluation.captions import NamedObjects
+from evaluation.evaluate import FileEvaluation
 from evaluation.figures import HEADLINE_K, Figures, LaneFigures, Share, TagEvaluation
 from evaluation.grounding import HEADLINE_IOU, GroundingEvaluation
 from evaluation.ladder import LADDER_K, Rung
@@ -14,11 +15,6 @@ from evaluation.metrics import RecallFigure
 def figures_json(figures: Figures) -> dict[str, Any]:
     """The JSON object of a run. What was not measured is absent, never null or a made-up zero."""
     tags, grounding = figures.tags, figures.grounding
-    gap: dict[str, float] = {}
-    if tags is not None and tags.gap:
-        gap[f"tag_recall@{HEADLINE_K}"] = tags.gap.value
-    if grounding is not None and grounding.gap:
-        gap[f"grounding_recall@{HEADLINE_IOU}"] = grounding.gap[0]
     parts: dict[str, Any] = {
         "tier": figures.tier,
         "images": figures.images,
@@ -28,7 +24,8 @@ def figures_json(figures: Figures) -> dict[str, Any]:
         "tag_recall_whole_vocabulary": figures.tags_whole_vocabulary
         and _tag_recall(figures.tags_whole_vocabulary.recall),
         "grounding_recall": grounding and _grounding_recall(grounding),
-        "gap": gap,
+        "grounding_map": grounding and _grounding_map(grounding),
+        "gap": _gap(tags, grounding),
         "masks": figures.masks
         and {
             "mean_iou": figures.masks.mean_iou,
@@ -46,6 +43,33 @@ def figures_json(figures: Figures) -> dict[str, Any]:
         },
     }
     return _without_absent(parts)
+
+
+def file_evaluation_json(evaluation: FileEvaluation) -> dict[str, Any]:
+    """The JSON object of `vistag evaluate`: the same keys, as far as two files allow."""
+    tags, grounding = evaluation.tags, evaluation.grounding
+    parts = {
+        "images": tags.images,
+        "images_without_predictions": evaluation.images_without_predictions,
+        "ignored": {
+            "concept_rows": evaluation.unknown_concept_rows,
+            "image_rows": evaluation.other_image_rows,
+        },
+        **_tags(tags),
+        "grounding_recall": grounding and _grounding_recall(grounding),
+        "grounding_map": grounding and _grounding_map(grounding),
+        "gap": _gap(tags, grounding),
+    }
+    return _without_absent(parts)
+
+
+def _gap(tags: TagEvaluation | None, grounding: GroundingEvaluation | None) -> dict[str, float]:
+    gap: dict[str, float] = {}
+    if tags is not None and tags.gap:
+        gap[f"tag_recall@{HEADLINE_K}"] = tags.gap.value
+    if grounding is not None and grounding.gap:
+        gap[f"grounding_recall@{HEADLINE_IOU}"] = grounding.gap[0]
+    return gap
 
 
 def _tags(tags: TagEvaluation) -> dict[str, Any]:
@@ -93,6 +117,13 @@ def _grounding_recall(grounding: GroundingEvaluation) -> dict[str, dict[str, Any
             "support": f.support,
             **_ci95(f.ci95),
         }
+    return nested
+
+
+def _grounding_map(grounding: GroundingEvaluation) -> dict[str, dict[str, float | None]]:
+    nested: dict[str, dict[str, float | None]] = {}
+    for f in grounding.recall:
+        nested.setdefault(f.band, {})[f.iou] = f.mean_average_precision
     return nested
 
 

@@ -1,41 +1,18 @@
-"""Reads LVIS- and COCO-style annotations into Arrow tables.
+"""The annotations of vistag's own corpus, by file name and with masks; `readers.coco` reads the file.
 
-```
-{"images":      [{"id": 1, "file_name": "chairs/0001.jpg", "width": 640, "height": 480}],
- "categories":  [{"id": 7, "name": "armchair", "concept_id": "object/armchair"}],
- "annotations": [{"image_id": 1, "category_id": 7, "bbox": [x, y, width, height],
-                  "instance_id": 3, "segmentation": {"size": [480, 640], "counts": "..."}}],
- "image_tags":  [{"image_id": 1, "category_id": 9}]}
-```
-`image_tags` is for what has no region (a setting, the lighting). The concept id of a category is its
-`concept_id`, else its `name`. Annotations of one thing (a bowl that is of bronze) share an `instance_id`; by
-default each is a thing of its own. A `segmentation` is a COCO RLE or a list of polygons, in pixels; without it
-there is a box and no mask. Other keys (`frequency`, `image_count`, ...) may be there and are not read: bands
-are counted on the annotations themselves.
+Annotations of one thing (a bowl that is of bronze) share an `instance_id`; by default each is a thing of its
+own. A `segmentation` is a COCO RLE or a list of polygons, in pixels; without it there is a box and no mask.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyarrow as pa
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    NonNegativeInt,
-    PositiveInt,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
 
-_SHOWN_PROBLEMS = 20
-# Tools round boxes outwards; more than a pixel beyond the image is a mistake, mostly corners given as sizes.
-_EDGE_TOLERANCE_PX = 1.0
+from evaluation.readers.coco import Document, Image, MaskedAnnotation, Polygon, Rle, read_document
+from evaluation.readers.tables import refuse
 
 TRUE_REGIONS = pa.schema(
     [
@@ -50,61 +27,6 @@ TRUE_REGIONS = pa.schema(
         ("counts", pa.string()),  # COCO compressed RLE; null without mask
     ]
 )
-
-Id = StrictInt | StrictStr
-Name = Annotated[StrictStr, Field(min_length=1)]
-Side = Annotated[FiniteFloat, Field(gt=0)]
-
-
-class GroundTruthError(ValueError):
-    """The annotations cannot be used; the message names the file and each entry and field at fault."""
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _Image(_Entry):
-    id: Id
-    file_name: Name
-    width: Side | None = None
-    height: Side | None = None
-
-
-class _Category(_Entry):
-    id: Id
-    name: Name | None = None
-    concept_id: Name | None = None
-
-    @property
-    def concept(self) -> str | None:
-        return self.concept_id or self.name
-
-
-class _ImageTag(_Entry):
-    image_id: Id
-    category_id: Id
-
-
-class _Rle(_Entry):
-    size: tuple[PositiveInt, PositiveInt]
-    counts: StrictStr | list[NonNegativeInt]
-
-
-Polygon = Annotated[list[FiniteFloat], Field(min_length=6)]
-
-
-class _Annotation(_ImageTag):
-    bbox: tuple[FiniteFloat, FiniteFloat, Side, Side]
-    instance_id: Id | None = None
-    segmentation: _Rle | list[Polygon] | None = None
-
-
-class _Document(_Entry):
-    images: list[_Image]
-    categories: list[_Category]
-    annotations: list[_Annotation]
-    image_tags: list[_ImageTag] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +43,12 @@ def read_ground_truth(path: Path) -> GroundTruth:
     """Read and check a file of LVIS- or COCO-style annotations.
 
     Raises:
-        GroundTruthError: the file is missing, is not JSON or not of this shape; an id, file name or concept
-            is given twice; an annotation names an unknown image or category; a box is not `x, y, width,
-            height` in pixels within its image.
+        UnusableFile: as `readers.coco.read_document` does; an image has no file name; a mask does not fit its
+            image.
     """
-    document = _parse(path)
-    problems = list(_problems(document))
-    if problems:
-        raise _error(path, problems)
-    file_name = {image.id: image.file_name for image in document.images}
+    document = read_document(path, Document[MaskedAnnotation])
+    refuse(path, _problems(document))
+    file_name = {image.id: image.name for image in document.images}
     concept = {category.id: category.concept for category in document.categories}
     pairs = sorted(
         {
@@ -150,7 +69,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
     )
 
 
-def _regions(document: _Document, concept: Mapping[int | str, str | None]) -> pa.Table:
+def _regions(document: Document[MaskedAnnotation], concept: Mapping[int | str, str | None]) -> pa.Table:
     images = {image.id: image for image in document.images}
     rows: list[dict[str, Any]] = []
     for number, annotation in enumerate(document.annotations):
@@ -158,7 +77,7 @@ def _regions(document: _Document, concept: Mapping[int | str, str | None]) -> pa
         instance = annotation.instance_id
         rows.append(
             {
-                "file_name": image.file_name,
+                "file_name": image.name,
                 "concept_id": concept[annotation.category_id],
                 "instance_id": f"annotation-{number}" if instance is None else str(instance),
                 "bbox": annotation.bbox,
@@ -170,16 +89,16 @@ def _regions(document: _Document, concept: Mapping[int | str, str | None]) -> pa
     return pa.Table.from_pylist(rows, schema=TRUE_REGIONS)
 
 
-def _mask(segmentation: _Rle | list[Polygon] | None, image: _Image) -> dict[str, Any]:
+def _mask(segmentation: Rle | list[Polygon] | None, image: Image) -> dict[str, Any]:
     """Height, width and counts as COCO's compressed RLE; nothing without a mask."""
     if segmentation is None or (isinstance(segmentation, list) and not segmentation):
         return {}
-    if isinstance(segmentation, _Rle) and isinstance(segmentation.counts, str):
+    if isinstance(segmentation, Rle) and isinstance(segmentation.counts, str):
         (height, width), counts = segmentation.size, segmentation.counts
     else:
         from pycocotools import mask as coco
 
-        if isinstance(segmentation, _Rle):
+        if isinstance(segmentation, Rle):
             (height, width), given = segmentation.size, segmentation.model_dump()
             rle = coco.frPyObjects(given, height, width)
         else:
@@ -190,53 +109,18 @@ def _mask(segmentation: _Rle | list[Polygon] | None, image: _Image) -> dict[str,
     return {"height": height, "width": width, "counts": counts}
 
 
-def _parse(path: Path) -> _Document:
-    try:
-        return _Document.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise GroundTruthError(
-            f"{path}: cannot be read ({error.strerror}); give a JSON file of annotations"
-        ) from error
-    except ValidationError as error:
-        problems = [f"{_place(e['loc'])}: {e['msg']}, found {_shorten(e['input'])}" for e in error.errors()]
-        raise _error(path, list(dict.fromkeys(problems))) from error
-
-
-def _problems(document: _Document) -> Iterator[str]:
-    yield from _repeated("images", "id", (image.id for image in document.images))
-    yield from _repeated("images", "file_name", (image.file_name for image in document.images))
-    yield from _repeated("categories", "id", (category.id for category in document.categories))
-    yield from _repeated("categories", "concept_id (or name)", (c.concept for c in document.categories))
-    for i, category in enumerate(document.categories):
-        if category.concept is None:
-            yield f"categories[{i}]: has neither a concept_id nor a name"
-
+def _problems(document: Document[MaskedAnnotation]) -> Iterator[str]:
     images = {image.id: image for image in document.images}
-    categories = {category.id for category in document.categories}
-    tagged: tuple[tuple[str, list[_ImageTag]], ...] = (
-        ("annotations", [*document.annotations]),
-        ("image_tags", document.image_tags),
-    )
-    for table, entries in tagged:
-        for i, entry in enumerate(entries):
-            if entry.image_id not in images:
-                yield f"{table}[{i}].image_id: {entry.image_id!r} is no id of images"
-            if entry.category_id not in categories:
-                yield f"{table}[{i}].category_id: {entry.category_id!r} is no id of categories"
+    for i, image in enumerate(document.images):
+        if image.file_name is None:
+            yield f"images[{i}].file_name: Field required"
     for i, annotation in enumerate(document.annotations):
-        image = images.get(annotation.image_id)
-        yield from _mask_problems(f"annotations[{i}].segmentation", annotation.segmentation, image)
-        if image is not None and not _within(annotation, image):
-            yield (
-                f"annotations[{i}].bbox: {list(annotation.bbox)} reaches beyond its image of "
-                f"{image.width} x {image.height} pixels; are these corners instead of x, y, width, height?"
-            )
+        place = f"annotations[{i}].segmentation"
+        yield from _mask_problems(place, annotation.segmentation, images[annotation.image_id])
 
 
-def _mask_problems(
-    place: str, segmentation: _Rle | list[Polygon] | None, image: _Image | None
-) -> Iterator[str]:
-    if segmentation is None or image is None:
+def _mask_problems(place: str, segmentation: Rle | list[Polygon] | None, image: Image) -> Iterator[str]:
+    if segmentation is None:
         return
     sides = None if image.height is None or image.width is None else (image.height, image.width)
     if isinstance(segmentation, list):
@@ -246,40 +130,6 @@ def _mask_problems(
         yield (
             f"{place}.size: {list(segmentation.size)} is not the [height, width] of its image, {list(sides)}"
         )
-
-
-def _within(annotation: _Annotation, image: _Image) -> bool:
-    if image.width is None or image.height is None:
-        return True
-    x, y, width, height = annotation.bbox
-    return (
-        min(x, y) >= -_EDGE_TOLERANCE_PX
-        and x + width <= image.width + _EDGE_TOLERANCE_PX
-        and y + height <= image.height + _EDGE_TOLERANCE_PX
-    )
-
-
-def _repeated(table: str, field: str, values: Iterable[object]) -> Iterator[str]:
-    for value, count in Counter(value for value in values if value is not None).items():
-        if count > 1:
-            yield f"{table}.{field}: {value!r} is given {count} times; each must be given once"
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """`('annotations', 17, 'bbox', 2)` -> `annotations[17].bbox[2]`; the branch of a union is left out."""
-    steps = [step for step in location if step not in ("int", "str", "constrained-str")]
-    return "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps).lstrip(".") or "document"
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _error(path: Path, problems: list[str]) -> GroundTruthError:
-    rest = len(problems) - _SHOWN_PROBLEMS
-    lines = problems[:_SHOWN_PROBLEMS] + ([f"and {rest} more"] if rest > 0 else [])
-    return GroundTruthError("\n  ".join([f"{path}: these annotations cannot be used:", *lines]))
 
 
 def _column(name: str, values: list[str]) -> pa.Table:

@@ -52,6 +52,7 @@ class TagPairs:
     image: np.ndarray  # int64 [predicted pairs]
     tag: np.ndarray  # int64 [predicted pairs]
     score: np.ndarray  # float64 [predicted pairs]
+    level: np.ndarray  # int64 [predicted pairs]: distinct scores that are higher, over all images
     rank: np.ndarray  # int32 [predicted pairs]: 1 is the best of its image; equal scores go by concept id
     true_pair: np.ndarray  # int64 [predicted pairs]
     ignored_image_rows: int  # predictions about images that are not evaluated
@@ -133,7 +134,10 @@ def pair_up(
     kept = ~(other_image | other_concept)
     image, tag, score = image[kept], tag[kept], score[kept]
     key = image * len(vocabulary) + tag
+    order = np.argsort(key, kind="stable")
+    key, image, tag, score = key[order], image[order], tag[order], score[order]
     _refuse_repeated(key, image_set, vocabulary)
+    level = _levels(score)
 
     nearest = np.searchsorted(true_key, key).clip(max=len(true_key) - 1)
     return TagPairs(
@@ -144,7 +148,8 @@ def pair_up(
         image=image,
         tag=tag,
         score=score,
-        rank=_ranks(image, tag, score, len(image_set)),
+        level=level,
+        rank=_ranks(image, level, len(image_set)),
         true_pair=np.where(true_key[nearest] == key, nearest, -1),
         ignored_image_rows=int(other_image.sum()),
         ignored_concept_rows=int((other_concept & ~other_image).sum()),
@@ -305,8 +310,8 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     scikit-learn's definition (`average_precision_score`): the sum of (R_n - R_(n-1)) P_n over the distinct
     scores, no interpolation. Pairs that were not predicted tie below every predicted one.
     """
-    order = np.lexsort((-pairs.score, pairs.tag))
-    tag, score, is_true = pairs.tag[order], pairs.score[order], pairs.true_pair[order] >= 0
+    order = np.argsort(_joint(pairs.tag, pairs.level))
+    tag, level, is_true = pairs.tag[order], pairs.level[order], pairs.true_pair[order] >= 0
     tags = len(pairs.concepts)
     first_of_tag = np.searchsorted(tag, np.arange(tags))
     true_so_far = np.concatenate([[0], np.cumsum(is_true)])
@@ -314,7 +319,7 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     rows_in_tag = np.arange(1, len(tag) + 1) - first_of_tag[tag]
 
     # Equal scores are one threshold: only the last row of each run of them counts.
-    last = np.flatnonzero(np.append((tag[1:] != tag[:-1]) | (score[1:] != score[:-1]), True)[: len(tag)])
+    last = np.flatnonzero(np.append((tag[1:] != tag[:-1]) | (level[1:] != level[:-1]), True)[: len(tag)])
     gained = np.diff(true_so_far[last + 1], prepend=0)
     weighted = np.bincount(tag[last], gained * true_in_tag[last] / rows_in_tag[last], minlength=tags)
 
@@ -327,9 +332,22 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     return np.where(support > 0, precision, np.nan)
 
 
-def _ranks(image: np.ndarray, tag: np.ndarray, score: np.ndarray, images: int) -> np.ndarray:
-    """int32 [predicted pairs]: 1 + how many pairs of the image come before."""
-    order = np.lexsort((tag, -score, image))
+def _levels(score: np.ndarray) -> np.ndarray:
+    """int64 [rows]: 0 for the highest score; equal scores share one level."""
+    order = np.argsort(-score)
+    level = np.empty(len(score), np.int64)
+    level[order] = np.cumsum(np.diff(score[order], prepend=score[order[:1]]) != 0)
+    return level
+
+
+def _joint(group: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """int64 [rows] that orders by group, then by level: one key sorts several times faster than two."""
+    return group * (level.max(initial=0) + 1) + level
+
+
+def _ranks(image: np.ndarray, level: np.ndarray, images: int) -> np.ndarray:
+    """int32 [predicted pairs]: 1 + how many pairs of the image come before, of one level in the order of the rows."""
+    order = np.argsort(_joint(image, level), kind="stable")
     first_of_image = np.searchsorted(image[order], np.arange(images))
     rank = np.empty(len(image), np.int32)
     rank[order] = np.arange(1, len(image) + 1) - first_of_image[image[order]]
@@ -383,8 +401,8 @@ def _known_positions(values: pa.ChunkedArray, known: pa.Array, what: str) -> np.
 
 
 def _refuse_repeated(key: np.ndarray, images: pa.Array, concepts: pa.Array) -> None:
-    ordered = np.sort(key)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    """`key` is ascending."""
+    repeated = key[1:][key[1:] == key[:-1]]
     if repeated.size:
         image, tag = divmod(int(repeated[0]), len(concepts))
         raise ValueError(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, FiniteFloat, StrictInt, StrictStr, ValidationError
 
 from evaluation.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
-from evaluation.ground_truth import GroundTruthError
+from evaluation.readers.tables import UnusableFile
 
 SIGNS = pa.schema([("file_name", pa.string()), ("text", pa.string()), ("bbox", pa.list_(pa.float32(), 4))])
 
@@ -88,16 +88,16 @@ def read_signs(path: Path) -> pa.Table:
     {"images": [{"id": 8, "file_name": "a/b.jpg", "width": 1024, "height": 768}],
      "texts":  [{"image_id": 8, "bbox": [x, y, width, height], "text": "GALLERY 60"}]}
     ```
-    Empty where there is no such key. Raises GroundTruthError for a file or a sign that is not of this shape.
+    Empty where there is no such key. Raises UnusableFile for a file or a sign that is not of this shape.
     """
     try:
         document = _Document.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise GroundTruthError(f"{path}: no signs can be read from it: {error}") from error
+        raise UnusableFile(f"{path}: no signs can be read from it: {error}") from error
     images = {image.id: image for image in document.images}
     unknown = sorted({str(sign.image_id) for sign in document.texts if sign.image_id not in images})
     if unknown:
-        raise GroundTruthError(f"{path}: texts name images that are not in it: {', '.join(unknown[:5])}")
+        raise UnusableFile(f"{path}: texts name images that are not in it: {', '.join(unknown[:5])}")
     rows = []
     for sign in document.texts:
         image = images[sign.image_id]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.ground_truth import GroundTruthError, read_ground_truth
+from evaluation.ground_truth import read_ground_truth
+from evaluation.readers.tables import UnusableFile
 
 
 def document() -> dict[str, Any]:
@@ -54,7 +55,11 @@ def test_a_document_without_tags_keeps_the_types_of_its_columns(tmp_path: Path) 
         (("annotations", 0, "category_id"), 99, r"annotations\[0\]\.category_id: 99 is no id of categories"),
         (("annotations", 1, "image_id"), 99, r"annotations\[1\]\.image_id: 99 is no id of images"),
         (("image_tags", 0, "category_id"), "8", r"image_tags\[0\]\.category_id: '8' is no id of categories"),
-        (("annotations", 0, "bbox"), [10, 20, -5, 9], r"annotations\[0\]\.bbox\[2\].*greater than 0"),
+        (
+            ("annotations", 0, "bbox"),
+            [10, 20, -5, 9],
+            r"annotations\[0\]\.bbox\[2\].*greater than or equal to 0",
+        ),
         (("annotations", 0, "bbox"), [10, 20, float("nan"), 9], r"annotations\[0\]\.bbox\[2\]"),
         (("annotations", 0, "bbox"), [10, 20, 5], r"annotations\[0\]\.bbox\[3\]"),
         (("annotations", 0, "bbox"), [500, 20, 600, 40], r"annotations\[0\]\.bbox.*corners"),
@@ -72,7 +77,7 @@ def test_an_error_names_file_entry_and_field(
     table, entry, field = path
     content = document()
     content[table][entry][field] = value
-    with pytest.raises(GroundTruthError, match=rf"truth\.json(.|\n)*{message}"):
+    with pytest.raises(UnusableFile, match=rf"truth\.json(.|\n)*{message}"):
         read_ground_truth(written(tmp_path, content))
 
 
@@ -82,7 +87,7 @@ def test_an_error_names_file_entry_and_field(
 def test_a_missing_key_is_named(tmp_path: Path, table: str, field: str) -> None:
     content = document()
     del content[table][0][field]
-    with pytest.raises(GroundTruthError, match=rf"{table}\[0\]\.{field}: Field required"):
+    with pytest.raises(UnusableFile, match=rf"{table}\[0\]\.{field}: Field required"):
         read_ground_truth(written(tmp_path, content))
 
 
@@ -91,7 +96,7 @@ def test_every_problem_is_reported_at_once_and_many_are_counted(tmp_path: Path) 
     content["annotations"] = [
         {"image_id": n, "category_id": 7, "bbox": [0, 0, 1, 1]} for n in range(100, 130)
     ]
-    with pytest.raises(GroundTruthError, match=r"annotations\[0\](.|\n)*annotations\[19\](.|\n)*and 10 more"):
+    with pytest.raises(UnusableFile, match=r"annotations\[0\](.|\n)*annotations\[19\](.|\n)*and 10 more"):
         read_ground_truth(written(tmp_path, content))
 
 
@@ -102,11 +107,11 @@ def test_a_box_rounded_beyond_the_edge_by_less_than_a_pixel_is_kept(tmp_path: Pa
 
 
 def test_files_that_are_missing_or_not_json_are_named(tmp_path: Path) -> None:
-    with pytest.raises(GroundTruthError, match=r"absent\.json: cannot be read"):
+    with pytest.raises(UnusableFile, match=r"absent\.json: cannot be read"):
         read_ground_truth(tmp_path / "absent.json")
     broken = tmp_path / "broken.json"
     broken.write_text('{"images": [')
-    with pytest.raises(GroundTruthError, match=r"broken\.json.*\n.*Invalid JSON"):
+    with pytest.raises(UnusableFile, match=r"broken\.json.*\n.*Invalid JSON"):
         read_ground_truth(broken)
-    with pytest.raises(GroundTruthError, match=r"truth\.json(.|\n)*object"):
+    with pytest.raises(UnusableFile, match=r"truth\.json(.|\n)*object"):
         read_ground_truth(written(tmp_path, []))

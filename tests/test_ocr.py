@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation.ground_truth import GroundTruthError
 from evaluation.ocr import normalised, read_signs, sign_recall
+from evaluation.readers.tables import UnusableFile
 from resources.home import FolderRef, Home
 from resources.lake import empty_ids
 from resources.ocr import OcrSpec, load_ocr, reading_order
@@ -273,7 +273,7 @@ def test_signs_are_read_from_the_annotations(tmp_path: Path) -> None:
     assert (row["file_name"], row["text"]) == ("a/b.jpg", "LOT 1")
     assert np.allclose(row["bbox"], [0.1, 0.8, 0.4, 0.1])
     path.write_text(json.dumps(document | {"texts": [{"image_id": 9, "bbox": [1, 1, 1, 1], "text": "x"}]}))
-    with pytest.raises(GroundTruthError, match="images that are not in it: 9"):
+    with pytest.raises(UnusableFile, match="images that are not in it: 9"):
         read_signs(path)
     path.write_text('{"images": []}')
     assert read_signs(path).num_rows == 0

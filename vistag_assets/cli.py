@@ -114,6 +114,47 @@ def report(
 
 
 @app.command()
+def evaluate(
+    ground_truth: Annotated[
+        Path, typer.Option(help="What is true: COCO, LVIS, OpenImages, imagefolder, CSV of image,tag.")
+    ],
+    predictions: Annotated[
+        Path, typer.Option(help="What was predicted: COCO results, the same formats, or a home of vistag.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The figures as JSON, alone on standard output.")
+    ] = False,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="imagefolder, lake, coco, openimages or csv; for two formats TRUTH,PREDICTIONS. "
+            "Else what the files look like.",
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="F1 of the tags with at least this score; else of the first ten.")
+    ] = None,
+) -> None:
+    """Measure predictions against a ground truth, from any two files; needs no home."""
+    with plain_errors():
+        from evaluation.evaluate import evaluate_files
+        from evaluation.figures import Cut
+        from evaluation.figures_json import file_evaluation_json
+        from vistag_assets.evaluation_tables import show_evaluation
+
+        names = (file_format or "").split(",")
+        if len(names) > 2:
+            raise UsageError(f"--format {file_format}: give one format, or two as TRUTH,PREDICTIONS.")
+        cut = None if min_score is None else Cut(None, min_score)
+        found = evaluate_files(ground_truth, predictions, names[0] or None, names[-1] or None, cut)
+        if as_json:
+            typer.echo(json.dumps(file_evaluation_json(found), indent=2))
+        else:
+            show_evaluation(found)
+
+
+@app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL; each table of the lake is a view.")],
     home: HomeOption = None,
@@ -191,7 +232,7 @@ def plain_errors() -> Iterator[None]:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
-    from evaluation.ground_truth import GroundTruthError
+    from evaluation.readers.tables import UnusableFile
     from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
     from resources.lake import LakeError
@@ -207,7 +248,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         SettingsError,
         NoImagesError,
         TaxonomyError,
-        GroundTruthError,
+        UnusableFile,
         EvaluationError,
         DeviceUnavailableError,
         ModelUnavailableError,

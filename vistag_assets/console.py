@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 out = Console()
 err = Console(stderr=True)
 
-BANDS = ("head", "body", "tail", "overall")
+BANDS = ("tail", "body", "head", "overall")
+LVIS_BANDS = ("rare", "common", "frequent")
 SHOWN_FOLDERS = 30
 MODEL_STAGES: Mapping[str, str] = {
     "global_embeddings": "",
@@ -99,29 +100,61 @@ def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:
 
 
 def recall_table(figures: Mapping[str, Any]) -> Table:
-    """Micro recall@k by band, from the JSON of a report; narrow enough for 80 columns."""
-    columns = ("band", "tags", "images", "@1", "@5", "@10", "@20", "95 % @10", "macro@10", "support")
-    table = Table(*columns, title="Recall of true tags", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for band in BANDS:
-        if by_k := figures["tag_recall"].get(band):
-            style = "bold" if band == "tail" else ""
-            table.add_row(*_recall_row(band, by_k, figures["bands"].get(band)), style=style)
+    """Micro recall@k by band, from the JSON of a report; 80 columns hold it for some 100,000 true tags."""
+    columns = (
+        "band",
+        "tags",
+        "images",
+        "@1",
+        "@5",
+        "@10",
+        "@20",
+        "95 %",
+        "macro",
+        "mAP",
+        "F1",
+        "support",
+    )
+    table = band_table("Recall@k of true tags; interval and macro at k = 10", columns)
+    for bands in (BANDS, LVIS_BANDS):
+        for band in bands:
+            if band in figures["tag_recall"]:
+                table.add_row(*_recall_row(band, figures), style="bold" if band == "tail" else "")
+        table.add_section()
     return table
 
 
-def _recall_row(band: str, by_k: Mapping[str, Any], edges: Mapping[str, int] | None) -> list[str]:
+def band_table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.show_edge = False
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
+    by_k, edges = figures["tag_recall"][band], figures["bands"].get(band)
     at_10 = by_k["10"]
     return [
         band,
         f"{edges['tags']}" if edges else "",
-        f"{edges['min_images']}–{edges['max_images']}" if edges else "",
+        _edges(edges) if edges else "",
         *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),
-        "{:.2f}–{:.2f}".format(*at_10["ci95"]) if "ci95" in at_10 else "",
+        shown_interval(at_10),
         f"{at_10['macro']:.3f}",
+        f"{figures['tag_map'][band]:.3f}",
+        f"{figures['tag_f1'][band]['micro']:.3f}" if "tag_f1" in figures else "",  # reports of before it
         f"{at_10['support']:,}",
     ]
+
+
+def _edges(band: Mapping[str, int]) -> str:
+    low, high = band["min_images"], band["max_images"]
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def shown_interval(figure: Mapping[str, Any]) -> str:
+    return "{:.2f}–{:.2f}".format(*figure["ci95"]) if "ci95" in figure else ""
 
 
 def _printable(text: str) -> str:

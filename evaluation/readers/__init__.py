@@ -1,0 +1,115 @@
+"""Ground truth and predictions in the formats of the field, as Arrow tables.
+
+A reader gives what a file says; `hold_against` joins the two. A file that cannot be used raises UnusableFile,
+which names the file, the row and the field, and says what to do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.readers import coco, imagefolder, lake, openimages, plain_csv
+from evaluation.readers.holding import Held, hold_against
+from evaluation.readers.tables import Predictions, Truth, UnusableFile
+
+__all__ = [
+    "FORMATS",
+    "Held",
+    "Predictions",
+    "Truth",
+    "UnusableFile",
+    "hold_against",
+    "read_predictions",
+    "read_truth",
+]
+
+_HEAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format: how a path is recognised, given the beginning of the file ("" of a directory), and read."""
+
+    looks_like: str
+    recognises: Callable[[Path, str], bool]
+    read_truth: Callable[[Path], Truth] | None = None
+    read_predictions: Callable[[Path], Predictions] | None = None
+
+
+FORMATS: Mapping[str, Format] = {
+    "imagefolder": Format(
+        "metadata.jsonl, or a folder that holds it",
+        imagefolder.recognises,
+        imagefolder.read_truth,
+        imagefolder.read_predictions,
+    ),
+    "lake": Format("a home of vistag, or its lake", lake.recognises, None, lake.read_predictions),
+    "coco": Format(
+        "JSON of COCO or LVIS: an object of annotations, or a list of results",
+        coco.recognises,
+        coco.read_truth,
+        coco.read_results,
+    ),
+    "openimages": Format(
+        "CSV with the header ImageID,Source,LabelName,Confidence,...",
+        openimages.recognises,
+        openimages.read_truth,
+        openimages.read_predictions,
+    ),
+    "csv": Format(
+        "CSV with the header image,tag or image,tag,score",
+        plain_csv.recognises,
+        plain_csv.read_truth,
+        plain_csv.read_predictions,
+    ),
+}
+"""The first that recognises a path reads it."""
+
+
+def read_truth(path: Path, format_name: str | None = None) -> Truth:
+    """Ground truth, in the format of that name, else in the one that the file looks like.
+
+    Raises:
+        UnusableFile: the format is not known or holds no ground truth; or as its reader does.
+    """
+    name = format_name or _detect(path)
+    reader = _format(path, name).read_truth
+    if reader is None:
+        raise UnusableFile(f"{path}: {name} holds predictions, no ground truth")
+    return reader(path)
+
+
+def read_predictions(path: Path, format_name: str | None = None) -> Predictions:
+    """Predictions, in the format of that name, else in the one that the file looks like.
+
+    Raises:
+        UnusableFile: as `read_truth`.
+    """
+    name = format_name or _detect(path)
+    reader = _format(path, name).read_predictions
+    if reader is None:
+        raise UnusableFile(f"{path}: {name} holds ground truth, no predictions")
+    return reader(path)
+
+
+def _format(path: Path, name: str) -> Format:
+    if name not in FORMATS:
+        raise UnusableFile(f"{path}: there is no format {name!r}; give one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _detect(path: Path) -> str:
+    try:
+        head = "" if path.is_dir() else _head(path)
+    except OSError as error:
+        raise UnusableFile(f"{path}: cannot be read ({error.strerror})") from error
+    found = next((name for name, known in FORMATS.items() if known.recognises(path, head)), None)
+    if found is None:
+        shapes = "\n  ".join(f"{name}: {known.looks_like}" for name, known in FORMATS.items())
+        raise UnusableFile(f"{path}: looks like none of the formats that can be read:\n  {shapes}")
+    return found
+
+
+def _head(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
