@@ -87,7 +87,8 @@ def make_corpus(
                 on_progress(len(truth["images"]), images)
     for number, annotation in enumerate(truth["annotations"], start=1):
         annotation["id"] = number
-    complete = {"info": {"description": description}, "categories": _categories(truth, columns), **truth}
+    info = {"description": description, "split": split.name, "seed": seed}
+    complete = {"info": info, "categories": _categories(truth, columns), **truth}
     part_path = truth_path.with_suffix(".part")
     part_path.write_text(json.dumps(complete))
     part_path.replace(truth_path)

@@ -7,6 +7,7 @@ Draws a calibration corpus, runs the graph on it up to all that the tags are fus
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +21,7 @@ from demo.world.scene import Split, drawable_concepts
 from evaluation.figures import compute_tag_figures
 from evaluation.from_lake import image_names, match_ground_truth
 from evaluation.ground_truth import read_ground_truth
+from evaluation.held_out import TRAINING_CARD
 from resources.home import Home
 from resources.tiers import Tier
 from resources.workbench import Settings, Workbench, open_workbench, write_settings
@@ -63,6 +65,8 @@ def main() -> None:
         fusion = fit(bench, truth, f"{given.images} scenes of {LONGER_SIDE_PX} px, seed {SEED}")
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(fusion_json(fusion), encoding="utf-8")
+    seen = {"splits_seen": {Split.CALIBRATE.name: int(Split.CALIBRATE)}}
+    given.out.with_name(TRAINING_CARD).write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
     print(f"{given.out}: {fusion.version}")
 
 

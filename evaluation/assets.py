@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from evaluation import from_lake, parts
+from evaluation import from_lake, held_out, history, parts
 from evaluation.bands import BANDS, FREQUENCY_BANDS_SCHEMA
 from evaluation.bands import frequency_bands as cut_into_bands
 from evaluation.figures import Throughput
@@ -17,6 +18,7 @@ from evaluation.grounding import GROUNDING_RECALL_SCHEMA
 from evaluation.ladder import LADDER_SCHEMA, ladder_table
 from evaluation.metrics import TAG_RECALL_SCHEMA
 from evaluation.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_grounding_rows
+from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from resources.images import open_proxy
 from resources.lake.files import replace_file
@@ -78,13 +80,22 @@ def _spec(name: str, schema: pa.Schema, description: str) -> dg.AssetSpec:
 def ground_truth(vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]:
     bench = vistag.open()
     names = from_lake.image_names(bench.home, bench.settings.ground_truth_library)
-    matched = from_lake.match_ground_truth(read_ground_truth(bench.home.ground_truth_path), names)
+    truth = read_ground_truth(bench.home.ground_truth_path)
+    matched = from_lake.match_ground_truth(truth, names)
+    cards = held_out.cards_of(bench.tier)
+    held_out.refuse_seen(
+        cards,
+        truth.splits,
+        names.filter(pc.is_in(names["id"], value_set=matched.images["id"].combine_chunks())),
+    )
     known = {concept.id for concept in bench.taxonomy.concepts}
     strangers = sorted(set(matched.concepts["concept_id"].to_pylist()) - known)
     metadata: dict[str, int | str] = {
         "images_not_in_lake": matched.images_not_in_lake,
         "concepts_not_in_taxonomy": len(strangers),
         "such_as": ", ".join(strangers[:10]),
+        "splits": ", ".join(truth.splits) or "not said",
+        "models_with_training_card": ", ".join(card.role for card in cards),
     }
     for table, rows in (
         ("ground_truth", matched.truth),
@@ -203,6 +214,33 @@ def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
 
 
 @dg.asset(
+    deps=["tag_recall", "grounding_recall"],
+    description="One row an evaluation, with its figures and the rank of every true tag: what later runs are held "
+    "against. Each materialisation adds one.",
+    metadata=column_schema(history.HISTORY_SCHEMA),
+    group_name="evaluation",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version="1",
+)
+def evaluation_history(
+    context: dg.AssetExecutionContext, vistag: VistagResource
+) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    run = record_run(bench, datetime.now(UTC), context.run.run_id)
+    return dg.MaterializeResult(
+        metadata={
+            "run": run.run,
+            "tier": run.tier,
+            "corpus": run.corpus,
+            "baseline": run.baseline or "none",
+            "accepted_by": run.accepted_by or "nobody",
+            **{f"{model.role}_fingerprint": model.fingerprint for model in run.models},
+        }
+    )
+
+
+@dg.asset(
     deps=["captions", "tags", "tag_scores", "grounded_regions", "ground_truth_regions", "frequency_bands"],
     description="The same images by each option, from captions alone to the full graph: tag recall@10, recall "
     "of regions, seconds an image.",
@@ -226,7 +264,16 @@ def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mate
 
 
 @dg.asset(
-    deps=["tag_recall", "grounding_recall", "ladder", "captions", "descriptions", "routing", "region_masks"],
+    deps=[
+        "tag_recall",
+        "grounding_recall",
+        "evaluation_history",
+        "ladder",
+        "captions",
+        "descriptions",
+        "routing",
+        "region_masks",
+    ],
     description="How well rare tags are recovered: a page, the same as Markdown, and the figures as JSON.",
     group_name="evaluation",
     kinds={"html", "markdown"},
@@ -236,18 +283,25 @@ def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mate
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
     figures = parts.evaluate(bench, _throughput(context.instance))
-    assert figures.tags is not None
+    scored = from_lake.reported_tags(bench.lake)
+    ranks = from_lake.true_tag_ranks(bench.lake, scored)
+    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    past = history.runs(bench.lake)
     examples = {
         concept_id: [thumbnail_uri(open_proxy(bench.home.root, path)) for path in paths]
-        for concept_id, paths in from_lake.example_images(bench.lake, figures.tags).items()
+        for concept_id, paths in from_lake.example_images(bench.lake, ranks).items()
     }
     report = LongTailReport(
         figures,
         created_at=datetime.now(UTC),
         model=bench.tier.encoder.name,
         taxonomy_fingerprint=bench.taxonomy.fingerprint,
-        labels={concept.id: concept.pref_label for concept in bench.taxonomy.concepts},
+        labels=labels,
         examples=examples,
+        confusions=from_lake.tail_confusions(bench, scored),
+        calibration=from_lake.calibration(bench, scored),
+        history=[run for run in past if run.tier == bench.tier.name],
+        compared=against_baseline(bench.lake, past[-1], labels) if past else None,
     )
     markdown = render_markdown(report)
     page = bench.home.reports_dir / f"{REPORT}.html"

@@ -8,13 +8,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.figures import TagEvaluation, compute_tag_figures
+from evaluation.calibration import Reliability, reliability
+from evaluation.compare import RANKS_SCHEMA
+from evaluation.confusions import confusions
+from evaluation.figures import HEADLINE_K, RARE_BAND, TagEvaluation, compute_tag_figures
 from evaluation.ground_truth import GroundTruth
+from evaluation.metrics import OVERALL, UNRANKED, pair_up, true_ranks
 from resources.home import Home
 from resources.lake import Lake, empty_ids
 from resources.workbench import Workbench
 
 EXAMPLES_A_TAG = 3
+TAGS_WITH_EXAMPLES = 60
 
 _NAMES = """
 select id, path as file_name, width, height from images where list_contains($folders, folder)
@@ -35,6 +40,24 @@ select id, concept_id, instance_id,
        mask_height as height, mask_width as width, counts
 from found semi join first_names using (id, file_name)
 order by id, concept_id, instance_id, bbox
+"""
+_EXAMPLES = """
+with missed as (
+    select concept_id, id, rank is null or rank > $k as missed from ranks where band = $band
+),
+lowest as (
+    select concept_id from missed group by concept_id having bool_or(missed)
+    order by avg(missed::int) desc, count(*) desc, concept_id limit $tags
+)
+select concept_id, (list(distinct proxies.path order by proxies.path))[:$count]
+from missed semi join lowest using (concept_id) join proxies using (id) where missed group by concept_id
+"""
+_JUDGED = """
+with implied as (select distinct id, wider as concept_id from ground_truth join broader using (concept_id))
+select id, score, band, g.id is not null as is_true
+from scored join frequency_bands using (concept_id)
+left join ground_truth as g using (id, concept_id)
+where g.id is not null or (id, concept_id) not in (from implied)
 """
 GROUND_TRUTH_REGIONS = pa.schema(
     [
@@ -116,6 +139,31 @@ def final_tags(lake: Lake) -> pa.Table | None:
     return _ranked(lake, "from tags where concept_id is not null and state <> 'rejected'")
 
 
+def reported_tags(lake: Lake) -> pa.Table:
+    """What the report is about: the final tags, or the scores of the embeddings where there are none."""
+    final = final_tags(lake)
+    return embedding_scores(lake) if final is None else final
+
+
+def true_tag_ranks(lake: Lake, scored: pa.Table) -> pa.Table:
+    """RANKS_SCHEMA: the place of every true tag among the evaluated concepts on its image."""
+    concepts = lake.read("ground_truth_concepts")["concept_id"].to_pylist()
+    pairs = pair_up(
+        lake.read("ground_truth"), scored, concepts, lake.read("ground_truth_images")["id"].to_pylist()
+    )
+    ranks, bands = true_ranks(pairs), lake.read("frequency_bands")
+    concept_id = pairs.concepts.take(pa.array(pairs.true_tag))
+    columns = [
+        pairs.images.take(pa.array(pairs.true_image)),
+        concept_id,
+        bands["band"]
+        .take(pc.index_in(concept_id, value_set=bands["concept_id"].combine_chunks()))
+        .combine_chunks(),
+        pa.array(ranks, mask=ranks == UNRANKED),
+    ]
+    return pa.table(columns, schema=RANKS_SCHEMA)
+
+
 def evaluate_tags(bench: Workbench, scored: pa.Table, whole_vocabulary: bool = False) -> TagEvaluation:
     """Figures of (id, concept_id, score), ranked among the ground truth's concepts, or among all there are."""
     lake = bench.lake
@@ -144,19 +192,66 @@ def require_answers(lake: Lake, table: str, what: str) -> None:
         )
 
 
-def example_images(lake: Lake, tags: TagEvaluation) -> dict[str, list[str]]:
-    """Proxy paths of a few images for each tail tag that was found on none of its images."""
-    lost = tags.tags.filter(pc.and_(pc.equal(tags.tags["band"], "tail"), pc.equal(tags.tags["found"], 0)))[
-        "concept_id"
-    ]
+def example_images(lake: Lake, ranks: pa.Table) -> dict[str, list[str]]:
+    """Proxy paths of a few images on which a tail tag was missed, for the tags of the lowest recall.
+
+    `ranks`: RANKS_SCHEMA.
+    """
     with lake.connect() as sql:
+        sql.register("ranks", ranks)
         rows = sql.execute(
-            "select concept_id, (list(distinct proxies.path order by proxies.path))[:$count] "
-            "from ground_truth join proxies using (id) where list_contains($lost, concept_id) "
-            "group by concept_id",
-            {"count": EXAMPLES_A_TAG, "lost": lost.to_pylist()},
+            _EXAMPLES,
+            {"k": HEADLINE_K, "band": RARE_BAND, "count": EXAMPLES_A_TAG, "tags": TAGS_WITH_EXAMPLES},
         ).fetchall()
     return dict(rows)
+
+
+def tail_confusions(bench: Workbench, scored: pa.Table) -> pa.Table:
+    """CONFUSIONS_SCHEMA of the tail tags, among the evaluated concepts."""
+    lake, bands = bench.lake, bench.lake.read("frequency_bands")
+    return confusions(
+        lake.read("ground_truth"),
+        scored,
+        lake.read("ground_truth_concepts")["concept_id"].to_pylist(),
+        bands.filter(pc.equal(bands["band"], RARE_BAND))["concept_id"].to_pylist(),
+        pa.table(
+            {
+                "concept_id": [concept.id for concept in bench.taxonomy.concepts],
+                "facet": [concept.facet for concept in bench.taxonomy.concepts],
+            }
+        ),
+        bench.taxonomy.broader_pairs(),
+        HEADLINE_K,
+    )
+
+
+def calibration(bench: Workbench, scored: pa.Table) -> dict[str, Reliability]:
+    """Reliability of the probabilities of the evaluated concepts, over all and over those of the tail.
+
+    A broader concept of a true tag is neither true nor false here: the ground truth names the narrowest one.
+    """
+    broader = bench.taxonomy.broader_pairs()
+    with bench.lake.connect() as sql:
+        sql.register("scored", scored)
+        sql.register(
+            "broader",
+            pa.table(
+                {"concept_id": [n for n, _ in broader], "wider": [w for _, w in broader]},
+                schema=pa.schema([("concept_id", pa.string()), ("wider", pa.string())]),
+            ),
+        )
+        rows = sql.sql(_JUDGED).to_arrow_table()
+    groups = {OVERALL: rows, RARE_BAND: rows.filter(pc.equal(rows["band"], RARE_BAND))}
+    found = {
+        name: reliability(
+            chosen["score"].to_numpy(),
+            chosen["is_true"].to_numpy(),
+            chosen["id"].combine_chunks().dictionary_encode().indices.to_numpy(),
+        )
+        for name, chosen in groups.items()
+        if chosen.num_rows
+    }
+    return {name: told for name, told in found.items() if told}
 
 
 def _ranked(lake: Lake, source: str) -> pa.Table:

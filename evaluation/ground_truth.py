@@ -1,7 +1,8 @@
 """The annotations of vistag's own corpus, by file name and with masks; `readers.coco` reads the file.
 
 Annotations of one thing (a bowl that is of bronze) share an `instance_id`; by default each is a thing of its
-own. A `segmentation` is a COCO RLE or a list of polygons, in pixels; without it there is a box and no mask.
+own. `info.split`, a name or a list, says which split of which data the images are of (evaluation/held_out.py).
+A `segmentation` is a COCO RLE or a list of polygons, in pixels; without it there is a box and no mask.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,7 @@ class GroundTruth:
     truth: pa.Table  # file_name, concept_id: one row a true tag, sorted, no repetitions
     concepts: pa.Table  # concept_id: the evaluated vocabulary, also what no image carries, sorted
     regions: pa.Table  # TRUE_REGIONS: one row an annotation, as they come
+    splits: tuple[str, ...] = ()  # where the images come from; empty where the file does not say
 
 
 def read_ground_truth(path: Path) -> GroundTruth:
@@ -66,7 +68,13 @@ def read_ground_truth(path: Path) -> GroundTruth:
         ),
         concepts=_column("concept_id", sorted(c for c in concept.values() if c is not None)),
         regions=_regions(document, concept),
+        splits=_splits(document.info),
     )
+
+
+def _splits(info: Any) -> tuple[str, ...]:
+    split = info.get("split", []) if isinstance(info, dict) else []
+    return tuple(map(str, split if isinstance(split, list) else [split]))
 
 
 def _regions(document: Document[MaskedAnnotation], concept: Mapping[int | str, str | None]) -> pa.Table:

@@ -90,7 +90,9 @@ def checkpoint_directory(spec: ModelSpec) -> Path:
     try:
         return Path(
             snapshot_download(
-                spec.model, revision=spec.revision, allow_patterns=[*_FILES, "calibration.json"]
+                spec.model,
+                revision=spec.revision,
+                allow_patterns=[*_FILES, "calibration.json", "training.json"],
             )
         )
     except Exception as error:

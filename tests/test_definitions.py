@@ -42,6 +42,7 @@ WHOLE = {
     "tag_recall",
     "grounding_recall",
     "phrase_grounding",
+    "evaluation_history",
     "ladder",
     "long_tail_report",
 }

@@ -12,6 +12,7 @@ from tiny_checkpoint import save_tiny_siglip
 from demo.corpus import CorpusRecipe
 from demo.fit_fusion import main
 from demo.world.scene import Split
+from evaluation.held_out import TRAINING_CARD, read_card
 from vistag_assets.fusion import read_fusion
 
 
@@ -41,4 +42,7 @@ def test_the_command_writes_a_fusion_of_what_the_tier_has(
     figures = fusion.fitted_on["cross_validated"]
     assert 0 <= figures["global"]["recall@10"]["overall"] <= 1
     assert figures["global"]["reliability"]["expected_error"] < 0.2
+    card = read_card("fusion", tmp_path / "out" / TRAINING_CARD)
+    assert card is not None
+    assert card.splits == {"calibrate"}
     assert "tag_scores" in capsys.readouterr().out

@@ -140,12 +140,12 @@ def test_an_empty_list_of_results_finds_nothing(tmp_path: Path) -> None:
         ("image_id", 3, "[1].image_id: 3 is no image id of"),
         ("image_id", "1", '[1].image_id: "1" is no image id of'),
         ("category_id", 9, "[1].category_id: 9 is no id of the categories"),
-        ("score", "high", """[1].score: '"high"' is no number"""),
+        ("score", "high", '[1].score: "high" is no number'),
         ("score", float("nan"), "[1].score: 'NaN' is no number"),
         ("score", None, "[1].score: is missing"),
         ("bbox", [1, 2, float("nan"), 4], "[1].bbox: [1.0, 2.0, nan, 4.0] holds what is no number"),
         ("bbox", [1, 2, -3, 4], "[1].bbox: [1.0, 2.0, -3.0, 4.0] has a negative side"),
-        ("bbox", [1, 2, 3], "[1].bbox: '[1,2,3]' is not a list of four numbers"),
+        ("bbox", [1, 2, 3], "[1].bbox: [1,2,3] is not a list of four numbers"),
         ("bbox", [1, 2, 3, "wide"], "[1].bbox: [1.0, 2.0, 3.0, nan] holds what is no number"),
     ],
 )
@@ -212,7 +212,7 @@ def test_a_wrong_annotation_is_named(
 
 
 def test_files_that_are_swapped_or_of_no_format_are_told(said: Callable[..., str], tmp_path: Path) -> None:
-    assert "should be an object" in said(results(), lvis())
+    assert "is a JSON list, as results are" in said(results(), lvis())
     assert "these are no COCO results" in said(lvis(), lvis())
     assert "Are the two files swapped?" in said("image,tag,score\na,vase,1\n", TRUTH_CSV, "csv")
     with pytest.raises(UnusableFile, match=r"looks like none of the formats(.|\n)*csv: CSV with the header"):

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -12,12 +13,17 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from evaluation.bootstrap import Interval
+from evaluation.calibration import reliability
 from evaluation.captions import NamedObjects
+from evaluation.compare import RANKS_SCHEMA, compare_ranks
+from evaluation.confusions import CONFUSIONS_SCHEMA
 from evaluation.figures import Figures, LaneFigures, Share, TagEvaluation, Throughput, compute_tag_figures
 from evaluation.grounding import GroundingEvaluation, GroundingFigure
+from evaluation.history import Compared, Model, Run
 from evaluation.ladder import Rung
 from evaluation.masks import MaskFigures
-from evaluation.report import LongTailReport, render_html, render_markdown
+from evaluation.report import LongTailReport, render_comparison, render_html, render_markdown
+from evaluation.report.changes import comparison_json
 from evaluation.report.view import headline, interval, lost_tags, percent
 
 HOSTILE = "<script>alert('x')</script> | **bold** </script>"
@@ -73,16 +79,21 @@ def test_the_page_leads_with_the_tail_in_plain_words(report: LongTailReport, pag
 
 
 class _Loads(HTMLParser):
-    """Collects what a browser would fetch, and the names of all elements."""
+    """Collects what a browser would fetch, where links within the page lead, and the names of all elements."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fetched: list[str] = []
+        self.inside: list[str] = []
+        self.ids: list[str] = []
         self.elements: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(tag)
-        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        given = [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.fetched += [value for value in given if not value.startswith("#")]
+        self.inside += [value for value in given if value.startswith("#")]
+        self.ids += [f"#{value}" for name, value in attrs if name == "id"]
 
 
 def test_the_page_is_one_file_that_loads_nothing(page: str) -> None:
@@ -91,6 +102,8 @@ def test_the_page_is_one_file_that_loads_nothing(page: str) -> None:
     loads = _Loads()
     loads.feed(own)
     assert loads.fetched == [PICTURE]
+    assert loads.inside
+    assert set(loads.inside) <= set(loads.ids)
     assert "http:" not in own
     assert "https:" not in own
     assert "default-src 'none'" in own
@@ -210,6 +223,91 @@ def test_both_reports_say_what_the_whole_graph_gains_and_finds(full: LongTailRep
     assert rows is not None
     assert re.findall(r"</i>(\w+)</th>", rows.group()) == ["tail", "body", "head", "overall"]
     assert "no interval: one image" in rows.group()
+
+
+def a_run(day: int, micro: float, accepted_by: str | None) -> Run:
+    rows = tuple(
+        {"band": band, "k": 10, "micro": micro, "ci95_low": micro - 0.1, "ci95_high": micro + 0.1}
+        for band in ("overall", "tail")
+    )
+    when = datetime(2025, 1, day, tzinfo=UTC)
+    models = (Model("encoder", "tiny", f"{day:016}"),)
+    return Run(
+        f"run{day}",
+        when,
+        "demo",
+        "B3",
+        models,
+        "t",
+        "c",
+        41,
+        "run1" if day > 1 else None,
+        accepted_by,
+        rows,
+        (),
+    )
+
+
+@pytest.fixture(scope="module")
+def watched(report: LongTailReport) -> LongTailReport:
+    """A report of a third run, which lost t07 and won a little elsewhere, with probabilities and confusions."""
+    ranks = [(f"i{n:02}", tag, band) for tag, band in (("t07", "tail"), ("t00", "head")) for n in range(20)]
+    columns = [list(column) for column in zip(*ranks, strict=True)]
+    before = pa.table([*columns, pa.array([1] * 39 + [None], pa.int32())], schema=RANKS_SCHEMA)
+    after = pa.table([*columns, pa.array([None] * 12 + [2] * 28, pa.int32())], schema=RANKS_SCHEMA)
+    runs = [a_run(1, 0.7, "check"), a_run(2, 0.4, None), a_run(3, 0.5, "person")]
+    confused = {"concept_id": "t09", "images": 3, "missed": 3, "instead": "t08", "times": 2}
+    told = reliability(np.array([0.95, 0.92, 0.3, 0.05]), np.array([True, True, False, False]), np.arange(4))
+    assert told is not None
+    return replace(
+        report,
+        confusions=pa.Table.from_pylist([confused], schema=CONFUSIONS_SCHEMA),
+        calibration={"overall": told, "tail": told},
+        history=runs,
+        compared=Compared(runs[0], runs[2], compare_ranks(before, after, 10), {"t07": HOSTILE}),
+    )
+
+
+def test_both_reports_say_what_changed_what_stood_instead_and_what_probabilities_are_worth(
+    watched: LongTailReport,
+) -> None:
+    page, markdown = render_html(watched).replace(get_plotlyjs(), ""), render_markdown(watched)
+    for text in (page, markdown):
+        plain = text.replace("\u00a0", " ")
+        assert "Rare tags were lost: −60.0 points of recall@10 (95 % interval −" in plain
+        assert "could be chance" in plain
+        assert re.search(r"encoder tiny \\?\(000000\\?\) → tiny \\?\(000000\\?\)", plain)
+        assert "Given a probability of 90 % or more, 100 % of the 2 all tags and" in plain
+        assert "<script>alert" not in text
+    assert "The check did not accept" not in page
+    rows = re.search(r"Rare tags that changed.*?</table>", page, re.S)
+    assert rows is not None
+    assert "▼ 12" in rows.group()
+    lost = re.search(r"lost entirely.*?</table>", page, re.S)
+    assert lost is not None
+    assert re.search(r"t09</th>.*×2", lost.group(), re.S)
+    assert "missed at times" in page
+    charts = json.loads(re.findall(r'id="charts">(.*?)</script>', page, re.S)[0])
+    tail = next(part for part in charts["trend"]["data"] if part.get("name") == "tail")
+    assert tail["y"] == [0.7, 0.4, 0.5]
+    assert tail["marker"]["symbol"] == ["diamond", "diamond-open", "diamond"]
+    assert set(charts) == {"curves", "scatter", "trend", "calibration"}
+
+
+def test_a_comparison_has_a_page_of_its_own_that_runs_and_loads_nothing(watched: LongTailReport) -> None:
+    assert watched.compared is not None
+    page = render_comparison(watched.compared)
+    loads = _Loads()
+    loads.feed(page)
+    assert loads.fetched == []
+    assert "script" not in loads.elements
+    assert "<h1>Rare tags were lost: −60.0 points" in page
+    told = comparison_json(watched.compared)
+    assert told["tag_recall@10"]["tail"]["is_real"]
+    assert [(row["concept_id"], row["lost"], row["gained"]) for row in told["changed_tags"]] == [
+        ("t07", 12, 0),
+        ("t00", 0, 1),
+    ]
 
 
 def test_the_tables_of_the_markdown_stay_whole_with_every_part(full: LongTailReport) -> None:

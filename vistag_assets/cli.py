@@ -58,8 +58,9 @@ def demo(home: HomeOption = None) -> None:
         _choose(base, "demo", "starter")
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
-        _evaluate(base)
+        passed = _evaluate(base)
         _say_where_the_gallery_is(base)
+        _end_with(passed)
 
 
 @app.command()
@@ -91,9 +92,9 @@ def run(
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, folder, name)
-        if ground_truth:
-            _evaluate(base)
+        passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
+        _end_with(passed)
 
 
 @app.command()
@@ -101,16 +102,38 @@ def report(
     as_json: Annotated[
         bool, typer.Option("--json", help="The figures as JSON, alone on standard output.")
     ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Hold the last run against another: a home, or a run of this one (its key)."),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Show the last long-tail report."""
+    """Show the last long-tail report, or what changed since another run."""
     with plain_errors():
+        if compare:
+            _show_comparison(_home(home), compare, as_json)
+            return
         page = _report_page(_home(home))
         figures = page.with_suffix(".json").read_text(encoding="utf-8")
         if as_json:
             typer.echo(figures, nl=False)
         else:
             _show_recall(json.loads(figures), page)
+
+
+@app.command()
+def accept(
+    run: Annotated[
+        str | None, typer.Argument(help="Key of a run, or how it begins; else the last run.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Make a run the one that later runs are held against, though it lost rare tags."""
+    with plain_errors():
+        from evaluation import history
+
+        accepted = history.accept(_home(home).lake, run)
+        typer.echo(f"{accepted.run} of the tier {accepted.tier} is the run that later ones are held against.")
 
 
 @app.command()
@@ -232,6 +255,7 @@ def plain_errors() -> Iterator[None]:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
+    from evaluation.history import HistoryError
     from evaluation.readers.tables import UnusableFile
     from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
@@ -250,6 +274,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         TaxonomyError,
         UnusableFile,
         EvaluationError,
+        HistoryError,
         DeviceUnavailableError,
         ModelUnavailableError,
         LakeError,
@@ -339,13 +364,24 @@ def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]
     return examples
 
 
-def _evaluate(home: Home) -> None:
+def _evaluate(home: Home) -> bool:
+    """Measure, and say which checks failed; whether none failed that the tier calls an error."""
     from vistag_assets.runs import evaluate
 
     with console.err.status("Measuring"):
-        evaluate(home)
+        failed = evaluate(home)
     page = _report_page(home)
     _show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
+    for check in failed:
+        told = console.escape(check.description or check.check_name)
+        console.err.print(f"[bold red]Check failed:[/] {told}", highlight=False, soft_wrap=True)
+    return all(check.severity.value != "ERROR" for check in failed)
+
+
+def _end_with(passed: bool) -> None:
+    """Exit code 1 where a check failed, so that a script stops."""
+    if not passed:
+        raise typer.Exit(1)
 
 
 def _report_page(home: Home) -> Path:
@@ -356,6 +392,19 @@ def _report_page(home: Home) -> Path:
             "vistag run FOLDER --ground-truth FILE."
         )
     return page
+
+
+def _show_comparison(home: Home, other: str, as_json: bool) -> None:
+    from evaluation.compare_homes import write_comparison
+    from evaluation.report.changes import comparison_json, verdict
+
+    compared, page = write_comparison(home, other)
+    if as_json:
+        typer.echo(json.dumps(comparison_json(compared), indent=2))
+        return
+    console.out.print(console.comparison_table(comparison_json(compared)))
+    typer.echo(verdict(compared))
+    typer.echo(f"{page}")
 
 
 def _show_recall(figures: dict[str, Any], page: Path) -> None:

@@ -132,6 +132,26 @@ def band_table(title: str, columns: Sequence[str]) -> Table:
     return table
 
 
+def comparison_table(comparison: Mapping[str, Any]) -> Table:
+    """The bands of two runs, and the rare tags that changed most, from the JSON of a comparison."""
+    table = Table("band", "before", "now", "difference", "95 %", "real", "support", box=box.SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for band, change in comparison["tag_recall@10"].items():
+        low, high = change.get("ci95", (None, None))
+        table.add_row(
+            band,
+            f"{change['before']:.3f}",
+            f"{change['after']:.3f}",
+            f"{change['difference']:+.3f}",
+            "" if low is None else f"{low:+.3f} to {high:+.3f}",
+            "yes" if change["is_real"] else "no",
+            f"{change['support']:,}",
+            style="bold" if band == "tail" else "",
+        )
+    return table
+
+
 def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
     by_k, edges = figures["tag_recall"][band], figures["bands"].get(band)
     at_10 = by_k["10"]

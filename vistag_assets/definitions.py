@@ -3,6 +3,7 @@
 import dagster as dg
 
 from evaluation import assets as evaluation_assets
+from evaluation import checks as evaluation_checks
 from resources.workbench import VistagResource
 from vistag_assets import (
     contact_sheet,
@@ -26,7 +27,7 @@ _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([*_GRAPH, evaluation_assets]),
-    asset_checks=dg.load_asset_checks_from_modules(_GRAPH),
+    asset_checks=dg.load_asset_checks_from_modules([*_GRAPH, evaluation_checks]),
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,

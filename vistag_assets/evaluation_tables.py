@@ -16,9 +16,7 @@ SHOWN_LOST_TAGS = 5
 def grounding_table(figures: Mapping[str, Any]) -> Table:
     """Micro recall@IoU by band, from the JSON of a report."""
     columns = ("band", "@0.5", "@0.75", "@0.5:0.95", "95 %", "macro", "mAP", "support")
-    table = console.band_table(
-        "Recall@IoU of true boxes; interval and macro at 0.5, mAP at 0.5:0.95", columns
-    )
+    table = console.band_table("Recall@IoU of true boxes; interval and macro at 0.5", columns)
     for bands in (console.BANDS, console.LVIS_BANDS):
         for band in bands:
             if by_iou := figures["grounding_recall"].get(band):
@@ -39,9 +37,11 @@ def grounding_table(figures: Mapping[str, Any]) -> Table:
 def show_evaluation(found: FileEvaluation) -> None:
     """What `vistag evaluate` prints: the tail first, then what has to be known to read the figures."""
     figures = file_evaluation_json(found)
-    console.out.print(console.recall_table(figures), end="\n\n")
+    console.out.print(console.recall_table(figures))
+    console.out.print()
     if found.grounding:
-        console.out.print(grounding_table(figures), end="\n\n")
+        console.out.print(grounding_table(figures))
+        console.out.print()
     for line in _remarks(found):
         console.out.print(console.escape(line), highlight=False)
 
@@ -60,6 +60,8 @@ def _remarks(found: FileEvaluation) -> Iterator[str]:
     cut = tags.f1_cut
     taken = f"the first {cut.first}" if cut.first else f"those with a score of at least {cut.min_score:g}"
     yield f"F1 (micro) takes of each image {taken} as predicted. mAP is the mean over tags."
+    if found.grounding:
+        yield "mAP of boxes is the mean over tags and IoU 0.5:0.95."
     if tags.zero_support_tags:
         yield f"Tags on no image: {len(tags.zero_support_tags):,}; no figure includes them."
     if found.images_without_predictions:

@@ -110,10 +110,15 @@ def tag_folders(
     return _outcome(folders, results)
 
 
-def evaluate(home: Home) -> None:
-    """Materialise the evaluation, from the home's ground truth to the report. Raises what a stage raised."""
+def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:
+    """Materialise the evaluation, from the home's ground truth to the report; returns the checks that failed.
+
+    Raises what a stage raised.
+    """
     with home_instance(home.root) as instance:
-        defs.resolve_job_def(EVALUATE).execute_in_process(instance=instance, run_config=_config(home))
+        job = defs.resolve_job_def(EVALUATE)
+        result = job.execute_in_process(instance=instance, run_config=_config(home))
+    return [check for check in result.get_asset_check_evaluations() if not check.passed]
 
 
 def _config(home: Home) -> dict[str, Any]:

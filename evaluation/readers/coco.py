@@ -20,7 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import duckdb
 import numpy as np
@@ -129,6 +129,7 @@ A = TypeVar("A", bound=Annotation)
 
 
 class Document(_Entry, Generic[A]):
+    info: Any = None
     images: list[Image]
     categories: list[Category]
     annotations: list[A]
@@ -155,6 +156,11 @@ def read_document(path: Path, kind: type[Document[A]], polygons: bool = True) ->
             f"{path}: cannot be read ({error.strerror}); give a JSON file of annotations"
         ) from error
     except ValidationError as error:
+        if text.lstrip()[:1] == b"[":
+            raise UnusableFile(
+                f"{path}: is a JSON list, as results are; ground truth is an object of images, categories and "
+                "annotations. Are the two files swapped?"
+            ) from error
         problems = [f"{_place(e['loc'])}: {e['msg']}, found {_shorten(e['input'])}" for e in error.errors()]
         refuse(path, dict.fromkeys(problems))
         raise

@@ -127,7 +127,7 @@ def _refuse_corners(truth: Truth, predictions: Predictions, rows: Rows, known: _
         raise UnusableFile(
             f"{rows.origin.path}: its boxes look like corners (x1, y1, x2, y2), but x, y, width, height is "
             f"read: {int(beyond.sum()):,} of {len(box):,} would reach beyond their image, such as "
-            f"{rows.origin.place(known.table['row'][i].as_py(), 'bbox')}: {box[i].tolist()} in an image of "
+            f"{rows.origin.place(known.table['row'][i].as_py(), 'bbox')}: {box[i].round(2).tolist()} in an image of "
             f"{width[i]:g} x {height[i]:g}. Write x2 - x1 and y2 - y1 in place of x2 and y2."
         )
 

@@ -68,7 +68,9 @@ def _cast(texts: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
 
 
 def _shown(text: pa.Scalar) -> str:
+    """In quotes, unless it is JSON that has its own."""
     value = text.as_py()
     if value is None:
         return "nothing"
-    return repr(value) if len(value) <= 60 else f"{value[:57]!r}..."
+    short = value if len(value) <= 60 else f"{value[:57]}..."
+    return short if short[:1] in ('"', "[", "{") else repr(short)

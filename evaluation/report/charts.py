@@ -20,11 +20,11 @@ from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_row
 Spec = dict[str, Any]
 
 _DASHES = {"tail": "solid", "body": "dash", "head": "solid", OVERALL: "dot"}
-_SYMBOLS = {"tail": "diamond", "body": "square", "head": "circle", OVERALL: "circle-open"}
+SYMBOLS = {"tail": "diamond", "body": "square", "head": "circle", OVERALL: "circle-open"}
 _GOLDEN_ANGLE_RAD = math.pi * (3 - math.sqrt(5))
 # Distance of points that coincide, as a share of the axes: about one marker.
 _SPREAD = 0.013
-_PERCENT_AXIS: Spec = {
+PERCENT_AXIS: Spec = {
     "tickformat": ".0%",
     "gridcolor": "var(--line)",
     "zeroline": False,
@@ -44,10 +44,10 @@ def recall_curves(report: LongTailReport) -> Spec:
         "hovertemplate": "the most that %{x} suggestions allow over all tags: %{y:.1%}<extra></extra>",
     }
     ribbons = [_ribbon(row) for row in rows if row.name != OVERALL and all(row.by_k[k].ci95 for k in KS)]
-    ends = _spread_labels({row.name: row.by_k[KS[-1]].micro for row in rows})
+    ends = spread_labels({row.name: row.by_k[KS[-1]].micro for row in rows})
     return {
         "data": [*ribbons, ceiling, *(_curve(row) for row in rows)],
-        "layout": _layout(
+        "layout": layout(
             xaxis={
                 "title": {"text": "suggestions looked at (k)"},
                 "tickvals": list(KS),
@@ -55,7 +55,7 @@ def recall_curves(report: LongTailReport) -> Spec:
                 "zeroline": False,
                 "range": [0, KS[-1] + 0.3],
             },
-            yaxis={"title": {"text": "recall@k"}, "range": [-0.02, 1.04], **_PERCENT_AXIS},
+            yaxis={"title": {"text": "recall@k"}, "range": [-0.02, 1.04], **PERCENT_AXIS},
             margin={"l": 60, "r": 64, "t": 16, "b": 48},
             annotations=[
                 {
@@ -86,7 +86,7 @@ def recall_by_frequency(report: LongTailReport) -> Spec:
         points[row["band"]].append((x, y, _hover(report, row)))
     return {
         "data": [_points(band, points[band]) for band in BANDS if points[band]],
-        "layout": _layout(
+        "layout": layout(
             xaxis={
                 "title": {"text": "images that carry the tag (logarithmic)"},
                 "type": "log",
@@ -97,7 +97,7 @@ def recall_by_frequency(report: LongTailReport) -> Spec:
             yaxis={
                 "title": {"text": f"recall@{HEADLINE_K} of the tag"},
                 "range": [-0.09, 1.16],
-                **_PERCENT_AXIS,
+                **PERCENT_AXIS,
             },
             margin={"l": 60, "r": 16, "t": 16, "b": 48},
             **_band_marks(report, decades),
@@ -121,7 +121,7 @@ def _curve(row: BandRow) -> Spec:
             "width": 4 if row.name == "tail" else 2,
             "dash": _DASHES[row.name],
         },
-        "marker": {"symbol": _SYMBOLS[row.name], "size": 11 if row.name == "tail" else 8},
+        "marker": {"symbol": SYMBOLS[row.name], "size": 11 if row.name == "tail" else 8},
         "hovertemplate": "<b>%{fullData.name}</b>, first %{x}: %{text}<extra></extra>",
     }
 
@@ -148,7 +148,7 @@ def _points(band: str, points: list[tuple[float, float, str]]) -> Spec:
         "name": band,
         "mode": "markers",
         "marker": {
-            "symbol": _SYMBOLS[band],
+            "symbol": SYMBOLS[band],
             "size": 9,
             "color": f"var(--{band})",
             "opacity": 0.85,
@@ -172,7 +172,7 @@ def _spread(images: int, recall: float, index: int, decades: float) -> tuple[flo
     return images * 10 ** (radius * math.cos(angle) * decades), recall + 1.6 * radius * math.sin(angle)
 
 
-def _spread_labels(ends: dict[str, float], apart: float = 0.065) -> dict[str, float]:
+def spread_labels(ends: dict[str, float], apart: float = 0.065) -> dict[str, float]:
     """Push labels at the ends of lines apart, top to bottom, so that none covers another."""
     placed: dict[str, float] = {}
     for name in sorted(ends, key=lambda name: (-ends[name], BAND_ORDER.index(name))):
@@ -217,7 +217,7 @@ def _band_marks(report: LongTailReport, decades: float) -> Spec:
     }
 
 
-def _layout(**parts: Any) -> Spec:
+def layout(**parts: Any) -> Spec:
     return {
         "height": 380,
         "showlegend": False,

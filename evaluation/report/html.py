@@ -1,6 +1,7 @@
 """Renders the report as one HTML file: style, script, charts and pictures are all inside it."""
 
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -8,15 +9,19 @@ from plotly.offline import get_plotlyjs
 
 from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.grounding import IOU_NAMES
+from evaluation.history import Compared
 from evaluation.metrics import KS, OVERALL
-from evaluation.report import charts, more, view
+from evaluation.report import changes, charts, more, view
+from evaluation.report.reliability import calibration_chart, calibration_sentence
 
 _SHOWN_LOST_TAGS = 200
 
 
 def render_html(report: view.LongTailReport) -> str:
     """The report as a page that loads nothing: its content security policy forbids the browser to try."""
-    lost = view.lost_tags(report)
+    missed = view.missed_tags(report)
+    lost = [tag for tag in missed if tag.found == 0]
+    at_times = [tag for tag in missed if tag.found]
     evaluation = report.tags
     return (
         _environment()
@@ -30,6 +35,10 @@ def render_html(report: view.LongTailReport) -> str:
             rows=view.band_rows(evaluation),
             lost=lost[:_SHOWN_LOST_TAGS],
             lost_count=len(lost),
+            at_times=at_times,
+            at_times_count=len(at_times),
+            calibration=calibration_sentence(report.calibration) if report.calibration else "",
+            history=report.history if len(report.history) > 1 else (),
             every_tag=view.weakest_first(report),
             embeddings=more.of_embeddings_alone(report),
             grounding=more.grounding_rows(report),
@@ -45,12 +54,36 @@ def render_html(report: view.LongTailReport) -> str:
             rare_band=RARE_BAND,
             zero=[report.label(concept_id) for concept_id in evaluation.zero_support_tags],
             lvis=view.lvis_counts(evaluation),
-            charts={"curves": charts.recall_curves(report), "scatter": charts.recall_by_frequency(report)},
+            charts={
+                "curves": charts.recall_curves(report),
+                "scatter": charts.recall_by_frequency(report),
+                **({"calibration": calibration_chart(report.calibration)} if report.calibration else {}),
+                **({"trend": changes.trend(report.history)} if len(report.history) > 1 else {}),
+            },
+            **_changes(report.compared),
             ks=KS,
             headline_k=HEADLINE_K,
             plotly=Markup(get_plotlyjs()),
         )
     )
+
+
+def render_comparison(compared: Compared) -> str:
+    """Two runs on a page of its own, under the same policy."""
+    return _environment().get_template("comparison.html.j2").render(history=(), **_changes(compared))
+
+
+def _changes(compared: Compared | None) -> dict[str, Any]:
+    if compared is None:
+        return {"compared": None}
+    changed = changes.changed_tags(compared)
+    return {
+        "compared": compared,
+        "changes_verdict": changes.verdict(compared),
+        "differs": changes.what_differs(compared),
+        "changed": [row for row in changed if row["band"] == RARE_BAND],
+        "changed_others": [row for row in changed if row["band"] != RARE_BAND],
+    }
 
 
 @cache
@@ -72,5 +105,6 @@ def _environment() -> Environment:
         named=more.named,
         invented=more.invented,
         signed_points=view.signed_points,
+        points_interval=changes.points_interval,
     )
     return environment

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.grounding import IOU_NAMES
+from evaluation.history import Compared
 from evaluation.ladder import LADDER_K
 from evaluation.metrics import KS, OVERALL
-from evaluation.report import more, view
+from evaluation.report import changes, more, view
+from evaluation.report.reliability import calibration_sentence
 
 _SHOWN_TAGS = 20
 
@@ -19,13 +21,15 @@ def render_markdown(report: view.LongTailReport) -> str:
         f"**{view.headline(report.tags)}**",
         view.consequence(report),
         _band_table(report),
+        _changes(report),
         _recall_table(report),
         _ladder(report),
         _regions(report),
         _parts(report),
         more.lane_sentence(report),
         _lanes(report),
-        _lost_tags(report),
+        _missed_tags(report),
+        calibration_sentence(report.calibration) if report.calibration else "",
         _zero_support(report),
         _whole_vocabulary(report),
         _provenance(report),
@@ -136,12 +140,62 @@ def _lanes(report: view.LongTailReport) -> str:
     )
 
 
-def _lost_tags(report: view.LongTailReport) -> str:
-    lost = view.lost_tags(report)
-    if not lost:
-        return ""
-    names = [f"{_escape(tag.label)} ({tag.images:,})" for tag in lost]
-    return f"**Rare tags never found** (images that carry them): {_listing(names)}"
+def _changes(report: view.LongTailReport) -> str:
+    return comparison_markdown(report.compared) if report.compared else ""
+
+
+def comparison_markdown(compared: Compared) -> str:
+    """The verdict, the bands, and the rare tags that changed."""
+    titles = (f"Recall@{compared.comparison.k}", "True tags in both", "Before", "Now", "Difference, points")
+    table = _table(
+        (*titles, "95 % interval", "Real"),
+        (
+            (
+                change.band,
+                f"{change.support:,}",
+                view.percent(change.before, 1),
+                view.percent(change.after, 1),
+                f"**{view.signed_points(change.difference, 1)}**",
+                changes.points_interval(change.ci95),
+                "yes" if change.is_real else "could be chance",
+            )
+            for change in compared.comparison.bands
+        ),
+    )
+    rare = [row for row in changes.changed_tags(compared) if row["band"] == RARE_BAND]
+    names = [
+        f"{_escape(row['label'])} ({row['before']:,} to {row['after']:,} of {row['images']:,})"
+        for row in rare
+    ]
+    runs = f"Before: {compared.before.run}, now: {compared.after.run}."
+    differs = f" What differs: {_escape('; '.join(changes.what_differs(compared)))}."
+    return "\n\n".join(
+        (
+            f"**{changes.verdict(compared)}** {runs}{differs if changes.what_differs(compared) else ''}",
+            *([table] if compared.comparison.bands else ()),
+            *([f"**Rare tags that changed** (images): {_listing(names)}"] if names else ()),
+        )
+    )
+
+
+def _missed_tags(report: view.LongTailReport) -> str:
+    missed = view.missed_tags(report)
+    lost = [f"{_escape(tag.label)} ({tag.images:,})" for tag in missed if tag.found == 0]
+    at_times = [
+        f"{_escape(tag.label)} ({tag.found:,} of {tag.images:,}{_instead(tag)})"
+        for tag in missed
+        if tag.found
+    ]
+    parts = {
+        "**Rare tags never found** (images that carry them)": lost,
+        "**Rare tags missed at times** (found on)": at_times,
+    }
+    return "\n\n".join(f"{title}: {_listing(names)}" for title, names in parts.items() if names)
+
+
+def _instead(tag: view.MissedTag) -> str:
+    names = ", ".join(_escape(label) for label, _ in tag.instead)
+    return f"; instead {names}" if names else ""
 
 
 def _zero_support(report: view.LongTailReport) -> str:

@@ -10,7 +10,7 @@
     const charts = JSON.parse(themed);
     for (const place of document.querySelectorAll("[data-chart]")) {
       const { data, layout } = charts[place.dataset.chart];
-      Plotly.react(place, data, { ...layout, width: place.clientWidth }, config);
+      Plotly.react(place, data, { ...layout, width: place.clientWidth, height: place.clientHeight }, config);
     }
   };
 

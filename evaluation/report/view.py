@@ -6,10 +6,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.bootstrap import Interval
+from evaluation.calibration import Reliability
 from evaluation.figures import HEADLINE_K, RARE_BAND, Figures, TagEvaluation
+from evaluation.history import Compared, Run
 from evaluation.metrics import OVERALL, RecallFigure
 
 # The tail leads every list.
@@ -27,8 +30,15 @@ class LongTailReport:
     model: str | None = None
     taxonomy_fingerprint: str | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # concept id -> prefLabel
-    # concept id -> small pictures of images that carry it, as data URIs ("data:image/jpeg;base64,...")
+    # concept id -> small pictures of images on which it was missed, as data URIs ("data:image/jpeg;base64,...")
     examples: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
+
+    confusions: pa.Table | None = None  # CONFUSIONS_SCHEMA, of tail tags
+    calibration: Mapping[str, Reliability] = field(
+        default_factory=lambda: MappingProxyType({})
+    )  # overall, tail
+    history: Sequence[Run] = ()  # the oldest first
+    compared: Compared | None = None  # with the run that this one is held against
 
     def __post_init__(self) -> None:
         if self.figures.tags is None:
@@ -49,13 +59,15 @@ class LongTailReport:
 
 
 @dataclass(frozen=True, slots=True)
-class LostTag:
-    """A tail tag that no image which carries it has among its first HEADLINE_K."""
+class MissedTag:
+    """A tail tag that some image which carries it lacks among its first HEADLINE_K."""
 
     concept_id: str
     label: str
     images: int
+    found: int  # of those; 0: it is lost entirely
     best_rank: int | None  # None: never scored on an image that carries it
+    instead: tuple[tuple[str, int], ...]  # wrong tags of its facet that stand there: label, missed images
     examples: tuple[str, ...]
 
 
@@ -127,19 +139,30 @@ def consequence(report: LongTailReport) -> str:
     return f"{reach} The tail lies {points(gap.value)} points of recall below the whole{interval}."
 
 
-def lost_tags(report: LongTailReport) -> list[LostTag]:
+def lost_tags(report: LongTailReport) -> list[MissedTag]:
     """Tail tags with no hit at all, those on the most images first."""
+    return [tag for tag in missed_tags(report) if tag.found == 0]
+
+
+def missed_tags(report: LongTailReport) -> list[MissedTag]:
+    """Tail tags that are missed on some image, the lowest recall first, then those on the most images."""
     tags = report.tags.tags
-    lost = tags.filter(pc.and_(pc.equal(tags["band"], RARE_BAND), pc.equal(tags["found"], 0)))
+    missed = tags.filter(pc.and_(pc.equal(tags["band"], RARE_BAND), pc.less(tags["found"], tags["images"])))
+    instead: dict[str, list[tuple[str, int]]] = {}
+    for row in report.confusions.to_pylist() if report.confusions else ():
+        if row["instead"] is not None:
+            instead.setdefault(row["concept_id"], []).append((report.label(row["instead"]), row["times"]))
     return [
-        LostTag(
+        MissedTag(
             concept_id=row["concept_id"],
             label=report.label(row["concept_id"]),
             images=row["images"],
+            found=row["found"],
             best_rank=row["best_rank"],
+            instead=tuple(instead.get(row["concept_id"], ())),
             examples=tuple(report.examples.get(row["concept_id"], ())),
         )
-        for row in lost.to_pylist()
+        for row in missed.sort_by([("recall", "ascending"), ("rank", "ascending")]).to_pylist()
     ]
 
 
@@ -174,15 +197,15 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{'<' if share < 0.5 else '>'}{0.1 if share < 0.5 else 99.9}{NBSP}%"
 
 
-def points(difference: float) -> str:
+def points(difference: float, decimals: int = 0) -> str:
     """A difference of two shares, in percentage points."""
-    return f"{100 * difference:.0f}".replace("-", "\u2212")
+    return f"{100 * difference:z.{decimals}f}".replace("-", "\u2212")
 
 
-def signed_points(difference: float) -> str:
+def signed_points(difference: float, decimals: int = 0) -> str:
     """A gain or a loss, in percentage points, with its sign."""
-    text = points(difference)
-    return text if text.startswith("\u2212") or text == "0" else f"+{text}"
+    text = points(difference, decimals)
+    return text if text.startswith("\u2212") or not float(text) else f"+{text}"
 
 
 def share(value: float | None) -> str:

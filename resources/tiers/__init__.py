@@ -50,6 +50,24 @@ class TagSettings(BaseModel):
     """An image with fewer tags of `confident_probability` gets the VLM's own words too, for review."""
 
 
+class TailRecallDrop(BaseModel):
+    """When the loss of rare tags against the last accepted run fails the check (docs/report.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    severity: Literal["ERROR", "WARN"] = "ERROR"
+    allowed_drop: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of recall@10 of the tail; the 95 % interval of the difference has to lie below its negative."""
+
+
+class CheckSettings(BaseModel):
+    """What the checks of an evaluation let pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tail_recall_drop: TailRecallDrop = TailRecallDrop()
+
+
 class Tier(BaseModel):
     """A tier file. Paths in it are relative to the file."""
 
@@ -70,6 +88,7 @@ class Tier(BaseModel):
     taxonomy: str = "starter"
     limits: Limits = Limits()
     tags: TagSettings = TagSettings()
+    checks: CheckSettings = CheckSettings()
     fusion: str | None = None
     """A fusion.json (make fit-fusion); None: the noisy-or of docs/fusion.md."""
     keep_top: PositiveInt = 200
@@ -119,7 +138,7 @@ def _known_fields(role: str) -> list[str]:
     specs: dict[str, type[BaseModel]] = {
         "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
         "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "routing": RoutingSpec,
-        "limits": Limits, "tags": TagSettings,
+        "limits": Limits, "tags": TagSettings, "checks": CheckSettings,
     }  # fmt: skip
     return list(specs.get(role, Tier).model_fields)
 

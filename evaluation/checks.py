@@ -1,0 +1,29 @@
+"""The gate of an evaluation: rare tags that the last accepted run found may not be lost."""
+
+import dagster as dg
+
+from evaluation import history
+from evaluation.record import against_baseline
+from evaluation.verdict import judge
+from resources.workbench import VistagResource
+
+
+@dg.asset_check(
+    asset="evaluation_history",
+    description="Rare tags are recovered as well as in the last accepted run of the tier, as far as the paired "
+    "interval over the same images can tell.",
+)
+def tail_recall_is_kept(vistag: VistagResource) -> dg.AssetCheckResult:
+    bench = vistag.open()
+    setting = bench.tier.checks.tail_recall_drop
+    run = history.find_run(bench.lake)
+    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    compared = against_baseline(bench.lake, run, labels)
+    found = judge(compared.comparison if compared else None, setting.allowed_drop, labels)
+    by_person = run.accepted_by == history.BY_PERSON
+    return dg.AssetCheckResult(
+        passed=found.passed or by_person,
+        severity=dg.AssetCheckSeverity(setting.severity),
+        description=f"Accepted by a person. {found.message}" if by_person else found.message,
+        metadata={"run": run.run, "baseline": run.baseline or "none", "allowed_drop": setting.allowed_drop},
+    )

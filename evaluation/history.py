@@ -1,0 +1,185 @@
+"""The history of evaluations: one partition a run in the table `evaluation_history` of the lake.
+
+A partition holds one row with the figures of its run and the rank of every true tag, which is what a later run
+is compared with. It is written once and whole, so a kill leaves every run before it as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.compare import RANKS_SCHEMA, Comparison
+from evaluation.grounding import GROUNDING_RECALL_SCHEMA
+from evaluation.metrics import TAG_RECALL_SCHEMA
+from resources.fingerprint import fingerprint
+from resources.lake import Lake
+
+HISTORY = "evaluation_history"
+BY_CHECK, BY_PERSON = "check", "person"
+
+
+def _rows_of(schema: pa.Schema) -> pa.DataType:
+    return pa.list_(pa.struct([*schema]))
+
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        ("run", pa.string()),  # key of the partition: time and the first digits of the id of Dagster's run
+        ("created_at", pa.timestamp("us", "UTC")),
+        ("tier", pa.string()),
+        ("option", pa.string()),
+        (
+            "models",
+            _rows_of(pa.schema([("role", pa.string()), ("name", pa.string()), ("fingerprint", pa.string())])),
+        ),
+        ("taxonomy", pa.string()),  # fingerprint
+        ("corpus", pa.string()),  # fingerprint of images, true tags and evaluated vocabulary
+        ("images", pa.int64()),
+        ("baseline", pa.string()),  # the run it was held against; null: there was none
+        ("accepted_by", pa.string()),  # check, person; null: rare tags were lost
+        ("tag_recall", _rows_of(TAG_RECALL_SCHEMA)),
+        ("grounding_recall", _rows_of(GROUNDING_RECALL_SCHEMA)),
+        ("ranks", _rows_of(RANKS_SCHEMA)),
+    ]
+)
+_SHORT = [name for name in HISTORY_SCHEMA.names if name != "ranks"]
+
+
+class HistoryError(ValueError):
+    """A run that is not in the history; the message lists those that are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that had a part in a run."""
+
+    role: str
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One evaluation, without its ranks."""
+
+    run: str
+    created_at: datetime
+    tier: str
+    option: str
+    models: tuple[Model, ...]
+    taxonomy: str
+    corpus: str
+    images: int
+    baseline: str | None
+    accepted_by: str | None
+    tag_recall: tuple[Mapping[str, Any], ...]
+    """rows of TAG_RECALL_SCHEMA"""
+    grounding_recall: tuple[Mapping[str, Any], ...]
+    """rows of GROUNDING_RECALL_SCHEMA"""
+
+    def recall(self, band: str, k: int) -> Mapping[str, Any] | None:
+        """The row of a band at a cut-off."""
+        return next((row for row in self.tag_recall if (row["band"], row["k"]) == (band, k)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two runs, and what changed from the one to the other over the pairs that both have."""
+
+    before: Run
+    after: Run
+    comparison: Comparison
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # concept id -> prefLabel
+
+
+def run_key(created_at: datetime, run_id: str) -> str:
+    """`20250102t030405z-0123abcd`: sorts by time, and no two runs of one second share it."""
+    return f"{created_at:%Y%m%dt%H%M%Sz}-{run_id[:8]}"
+
+
+def corpus_fingerprint(truth: pa.Table, images: pa.Table, concepts: pa.Table) -> str:
+    """What was evaluated: changes with any image, true tag or concept, not with the order of rows."""
+    pairs = sorted(zip(truth["id"].to_pylist(), truth["concept_id"].to_pylist(), strict=True))
+    return fingerprint(
+        truth=pairs,
+        images=sorted(images["id"].to_pylist()),
+        concepts=sorted(concepts["concept_id"].to_pylist()),
+    )
+
+
+def append(lake: Lake, run: Run, ranks: pa.Table) -> None:
+    """Add a run. `ranks`: RANKS_SCHEMA, one row a true pair."""
+    row = {
+        **{name: getattr(run, name) for name in _SHORT},
+        "models": [{"role": m.role, "name": m.name, "fingerprint": m.fingerprint} for m in run.models],
+    }
+    short = pa.Table.from_pylist([row], schema=pa.schema([HISTORY_SCHEMA.field(name) for name in _SHORT]))
+    pairs = ranks.select(RANKS_SCHEMA.names).combine_chunks().to_struct_array()
+    nested = pa.ListArray.from_arrays([0, ranks.num_rows], pa.concat_arrays(pairs.chunks))
+    lake.write(HISTORY, short.append_column("ranks", nested).cast(HISTORY_SCHEMA), run.run)
+
+
+def runs(lake: Lake) -> list[Run]:
+    """Every run, the oldest first. Raises CorruptPartition."""
+    if not lake.folders(HISTORY):
+        return []
+    found = [
+        Run(
+            **{
+                **row,
+                "models": tuple(Model(**model) for model in row["models"]),
+                "tag_recall": tuple(row["tag_recall"]),
+                "grounding_recall": tuple(row["grounding_recall"]),
+            }
+        )
+        for row in lake.read_all(HISTORY, _SHORT).select(_SHORT).to_pylist()
+    ]
+    return sorted(found, key=lambda run: (run.created_at, run.run))
+
+
+def ranks_of(lake: Lake, run: str) -> pa.Table:
+    """RANKS_SCHEMA of one run. Raises MissingPartition."""
+    nested = lake.read(HISTORY, run, ["ranks"])["ranks"]
+    return pa.Table.from_struct_array(pc.list_flatten(nested)).cast(RANKS_SCHEMA)
+
+
+def last_accepted(history: list[Run], tier: str) -> Run | None:
+    """The newest accepted run of a tier."""
+    return next((run for run in reversed(history) if run.tier == tier and run.accepted_by), None)
+
+
+def find_run(lake: Lake, name: str | None = None) -> Run:
+    """The run whose key begins with `name`; the last one without a name.
+
+    Raises:
+        HistoryError: there is no such run, or several.
+    """
+    history = runs(lake)
+    if not history:
+        raise HistoryError(
+            f"{lake.root} holds no evaluation yet. Evaluate first: vistag run FOLDER --ground-truth FILE"
+        )
+    found = [run for run in history if run.run.startswith(name or "")]
+    if name and len(found) != 1:
+        known = ", ".join(run.run for run in history[-10:])
+        what = f"{len(found)} runs begin with" if found else "no run is called"
+        raise HistoryError(f"{lake.root}: {what} {name!r}. The last runs: {known}")
+    return found[-1]
+
+
+def accept(lake: Lake, name: str | None = None) -> Run:
+    """Make a run (the last one without a name) the one that later runs are held against. Raises HistoryError."""
+    run = find_run(lake, name)
+    if run.accepted_by is None:
+        with lake.locked(HISTORY, run.run):
+            row = lake.read(HISTORY, run.run)
+            place = row.column_names.index("accepted_by")
+            lake.replace(HISTORY, row.set_column(place, "accepted_by", pa.array([BY_PERSON])), run.run)
+    return find_run(lake, run.run)

@@ -1,0 +1,80 @@
+"""Adds the evaluation that lies in the lake to the history, and holds it against the last accepted run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from evaluation import from_lake, history
+from evaluation.compare import compare_ranks
+from evaluation.figures import HEADLINE_K
+from evaluation.history import Compared, Model, Run
+from evaluation.verdict import judge
+from resources.checkpoints import ModelSpec
+from resources.lake import Lake
+from resources.workbench import Workbench
+
+
+def record_run(bench: Workbench, created_at: datetime, run_id: str) -> Run:
+    """Append a run of the tables `tag_recall` and `grounding_recall`, and of the tags that they are about.
+
+    It is accepted where rare tags are recovered as well as in the last accepted run of its tier, as far as the
+    tier's checks allow, and where there is none to hold it against.
+    """
+    lake, tier = bench.lake, bench.tier
+    ranks = from_lake.true_tag_ranks(lake, from_lake.reported_tags(lake))
+    baseline = history.last_accepted(history.runs(lake), tier.name)
+    compared = compare_ranks(history.ranks_of(lake, baseline.run), ranks, HEADLINE_K) if baseline else None
+    passed = judge(compared, tier.checks.tail_recall_drop.allowed_drop, {}).passed
+    run = Run(
+        run=history.run_key(created_at, run_id),
+        created_at=created_at,
+        tier=tier.name,
+        option=tier.option,
+        models=models_of(bench),
+        taxonomy=bench.taxonomy.fingerprint,
+        corpus=history.corpus_fingerprint(
+            *(lake.read(table) for table in ("ground_truth", "ground_truth_images", "ground_truth_concepts"))
+        ),
+        images=lake.read("ground_truth_images").num_rows,
+        baseline=baseline.run if baseline else None,
+        accepted_by=history.BY_CHECK if passed else None,
+        tag_recall=tuple(lake.read("tag_recall").to_pylist()),
+        grounding_recall=tuple(lake.read("grounding_recall").to_pylist()),
+    )
+    history.append(lake, run, ranks)
+    return run
+
+
+def against_baseline(lake: Lake, run: Run, labels: Mapping[str, str]) -> Compared | None:
+    """What changed from the run that `run` was held against; None where there was none.
+
+    `labels`: concept id -> preferred label.
+    """
+    return compare_runs(lake, run.baseline, lake, run.run, labels) if run.baseline else None
+
+
+def compare_runs(
+    before_lake: Lake, before: str | None, after_lake: Lake, after: str | None, labels: Mapping[str, str]
+) -> Compared:
+    """Two runs of two lakes, or of one, by their keys; the last run where there is none.
+
+    Raises HistoryError where there is no such run.
+    """
+    first, second = history.find_run(before_lake, before), history.find_run(after_lake, after)
+    ranks = history.ranks_of(before_lake, first.run), history.ranks_of(after_lake, second.run)
+    return Compared(first, second, compare_ranks(*ranks, HEADLINE_K), labels)
+
+
+def models_of(bench: Workbench) -> tuple[Model, ...]:
+    """The models that the tier names, each with the fingerprint that its rows in the lake depend on."""
+    roles = ("encoder", "detector", "segmenter", "vlm", "heavy_vlm", "ocr")
+    specs = {role: spec for role in roles if (spec := getattr(bench.tier, role)) is not None}
+    return tuple(
+        Model(
+            role,
+            spec.name if isinstance(spec, ModelSpec) else spec.family,
+            getattr(bench, role).fingerprint,
+        )
+        for role, spec in specs.items()
+    )
