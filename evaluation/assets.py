@@ -17,6 +17,7 @@ from evaluation.ground_truth import read_ground_truth
 from evaluation.grounding import GROUNDING_RECALL_SCHEMA
 from evaluation.ladder import LADDER_SCHEMA, ladder_table
 from evaluation.metrics import TAG_RECALL_SCHEMA
+from evaluation.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_grounding_rows
 from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from resources.images import open_proxy
@@ -166,12 +167,12 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
         "ground_truth_images",
         "frequency_bands",
     ],
-    description="Recall of the true regions at IoU 0.5, 0.75 and 0.5:0.95, by band, as LVIS counts it.",
+    description="Recall and precision of the true regions at IoU 0.5, 0.75 and 0.5:0.95, by band, as LVIS counts.",
     metadata=column_schema(GROUNDING_RECALL_SCHEMA),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
@@ -186,6 +187,28 @@ def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
             **{f"recall@{f.iou}_{f.band}": f.micro for f in figures},
             **({"regions_over_the_cap": grounding.over_the_cap} if grounding else {}),
             **({"mean_mask_iou": masks.mean_iou} if masks else {}),
+        }
+    )
+
+
+@dg.asset(
+    deps=["grounded_regions", "ground_truth_regions", "ground_truth_images", "frequency_bands"],
+    description="Of the concepts that have true regions in an image, those whose best region is on one, by band.",
+    metadata=column_schema(PHRASE_GROUNDING_SCHEMA),
+    group_name="evaluation",
+    kinds={"parquet", "numpy"},
+    owners=OWNERS,
+    code_version="1",
+)
+def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    figures = parts.phrases(bench.lake)
+    bench.lake.write("phrase_grounding", phrase_grounding_rows(figures))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(figures),
+            "tier": bench.tier.name,
+            **{f"accuracy_{figure.band}": figure.micro for figure in figures},
         }
     )
 

@@ -45,13 +45,15 @@ def resampled_sums(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
         )
     generator = np.random.default_rng(seed)
     columns = values.astype(np.float64)
-    rows = max(1, _WEIGHTS_BYTES // (8 * images))
+    rows = min(resamples, max(1, _WEIGHTS_BYTES // (8 * images)))
+    weights = np.empty((rows, images))
     sums = np.empty((resamples, columns.shape[1]))
     for start in range(0, resamples, rows):
         chunk = sums[start : start + rows]
-        # Counting n uniform draws is an exact multinomial, and faster than n conditional binomials.
-        weights = [np.bincount(generator.integers(images, size=images), minlength=images) for _ in chunk]
-        chunk[:] = np.stack(weights).astype(np.float64) @ columns
+        for row in weights[: len(chunk)]:
+            # Counting n uniform draws is an exact multinomial, and faster than n conditional binomials.
+            row[:] = np.bincount(generator.integers(images, size=images), minlength=images)
+        chunk[:] = weights[: len(chunk)] @ columns
     return sums
 
 

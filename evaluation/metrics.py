@@ -122,8 +122,7 @@ def pair_up(
     kept = ~(other_image | other_concept)
     image, tag, score = image[kept], tag[kept], score[kept]
     key = image * len(vocabulary) + tag
-    order = np.argsort(key, kind="stable")
-    key, image, tag, score = key[order], image[order], tag[order], score[order]
+    key, image, tag, score = _by_first(key, image, tag, score)
     _refuse_repeated(key, image_set, vocabulary)
     level = _levels(score)
 
@@ -263,6 +262,12 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = weighted / support + (support - found) / len(pairs.images)
     return np.where(support > 0, precision, np.nan)
+
+
+def _by_first(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The columns [rows] in ascending order of the first."""
+    order = np.argsort(columns[0], kind="stable")
+    return tuple(column[order] for column in columns)
 
 
 def _levels(score: np.ndarray) -> np.ndarray:

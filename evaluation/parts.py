@@ -19,6 +19,7 @@ from evaluation.masks import MaskFigures, mask_figures
 from evaluation.metrics import pair_up, recall_at_k, true_ranks
 from evaluation.ocr import read_signs, sign_recall
 from evaluation.options import found_regions, option_tables
+from evaluation.phrase_grounding import PhraseFigure, grounded_phrases, phrase_grounding
 from resources.lake import Lake
 from resources.workbench import Workbench
 
@@ -73,6 +74,15 @@ def regions(lake: Lake) -> tuple[GroundingEvaluation | None, MaskFigures | None]
     matching = match_regions(truth, found)
     evaluation = grounding_recall(matching, lake.read("frequency_bands"))
     return evaluation, _masks(lake, matching, truth, found)
+
+
+def phrases(lake: Lake) -> tuple[PhraseFigure, ...]:
+    """Top-1 accuracy of phrases by band; none where nobody drew a region or nothing was grounded."""
+    truth = true_regions(lake)
+    if truth is None or not lake.folders("grounded_regions"):
+        return ()
+    from_lake.require_answers(lake, "grounded_regions", "grounded regions")
+    return phrase_grounding(grounded_phrases(truth, found_regions(lake)), lake.read("frequency_bands"))
 
 
 def true_regions(lake: Lake) -> pa.Table | None:

@@ -41,6 +41,7 @@ WHOLE = {
     "frequency_bands",
     "tag_recall",
     "grounding_recall",
+    "phrase_grounding",
     "evaluation_history",
     "ladder",
     "long_tail_report",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from detection_references import Region, TrueRegion, random_case, region_table, truth_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,6 @@ from evaluation.phrase_grounding import (
     phrase_grounding_rows,
 )
 from resources.detectors.boxes import iou
-from tests.detection_references import Region, TrueRegion, random_case, region_table, truth_table
 
 
 def evaluate(truth: Sequence[TrueRegion], regions: Sequence[Region]) -> GroundingEvaluation:

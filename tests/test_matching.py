@@ -5,15 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from evaluation.bands import LVIS_BANDS, frequency_bands
-from evaluation.detection_ap import average_precision
-from evaluation.grounding import COCO_CAP, IOU_NAMES, IOU_THRESHOLDS, LVIS_CAP, Cap, grounding_recall
-from evaluation.matching import match_regions
-from evaluation.region_tables import equal_keys
-from tests.detection_references import (
+from detection_references import (
     Case,
     Region,
     TrueRegion,
@@ -23,6 +15,14 @@ from tests.detection_references import (
     region_table,
     truth_table,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.bands import LVIS_BANDS, frequency_bands
+from evaluation.detection_ap import average_precision
+from evaluation.grounding import COCO_CAP, IOU_NAMES, IOU_THRESHOLDS, LVIS_CAP, Cap, grounding_recall
+from evaluation.matching import match_regions
+from evaluation.region_tables import equal_keys
 
 EXACT = {"rtol": 0, "atol": 1e-9}
 

@@ -3,16 +3,18 @@
 import json
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from hand_made_lake import IDS, make_home, tables, write
 
 from evaluation import from_lake, parts
+from evaluation.assets import phrase_grounding
 from evaluation.bands import frequency_bands
 from evaluation.figures import Throughput
 from evaluation.figures_json import figures_json
 from evaluation.ground_truth import read_ground_truth
 from evaluation.ladder import LADDER_SCHEMA, ladder_table
-from resources.workbench import Workbench, open_workbench
+from resources.workbench import VistagResource, Workbench, open_workbench
 from vistag_assets.stages import embed_concepts
 
 
@@ -72,6 +74,16 @@ def test_every_part_is_measured_and_has_its_place_in_the_json(bench: Workbench) 
     assert ladder["A2"]["seconds_per_image"] == pytest.approx(1 / 4 + 1 / 100)
     assert ladder["B3"]["tail_gain"] == 0.0
     assert "tail_gain" not in ladder["A2"]
+
+
+def test_phrases_are_grounded_by_their_best_region(bench: Workbench) -> None:
+    home = str(bench.home.root)
+    assert dg.materialize([phrase_grounding], resources={"vistag": VistagResource(home=home)}).success
+    rows = {row["band"]: row for row in bench.lake.read("phrase_grounding").to_pylist()}
+    assert rows["overall"]["support"] == 3
+    assert rows["overall"]["micro"] == pytest.approx(2 / 3)
+    bench.lake.delete("grounded_regions", "lib--a")
+    assert parts.phrases(bench.lake) == ()
 
 
 def test_parts_whose_tables_are_not_there_are_absent(bench: Workbench) -> None:

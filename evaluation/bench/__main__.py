@@ -58,7 +58,7 @@ def _best_run(name: str, folder: str, runs: int) -> dict[str, Any]:
     best: dict[str, Any] = min(figures, key=lambda run: run["seconds"])
     _say(
         f"{name:>16}: {best['seconds']:8.2f} s, {best['load_seconds']:.2f} s of them loading; "
-        f"{best['peak_mib']:.0f} MiB"
+        f"{best['cpu_seconds']:.2f} s of all cores; {best['peak_mib']:.0f} MiB"
     )
     return best
 

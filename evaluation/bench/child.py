@@ -14,16 +14,17 @@ def main(peer: str, folder: Path) -> None:
     logging.disable(logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):
         module = importlib.import_module(f"evaluation.bench.peers.{peer}")
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         loaded = module.load(folder)
         ready = time.perf_counter()
         evaluated = module.evaluate(loaded)
-        end = time.perf_counter()
+        end, cpu_end = time.perf_counter(), time.process_time()
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         recall = module.recall(evaluated)
     figures = {
         "seconds": end - start,
         "load_seconds": ready - start,
+        "cpu_seconds": cpu_end - cpu_start,
         "peak_mib": peak_kib / 1024,
         "recall": recall,
     }
