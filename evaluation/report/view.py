@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from evaluation.bootstrap import Interval
 from evaluation.calibration import Reliability
+from evaluation.f1 import F1Figure
 from evaluation.figures import HEADLINE_K, RARE_BAND, Figures, TagEvaluation
 from evaluation.history import Compared, Run
-from evaluation.metrics import OVERALL, F1Figure, RecallFigure
+from evaluation.metrics import OVERALL, RecallFigure
 
 # The tail leads every list.
 BAND_ORDER = ("tail", "body", "head", OVERALL)
