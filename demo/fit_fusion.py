@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from demo.corpus import make_corpus
 from demo.world.scene import Split, drawable_concepts
+from evaluation.calibration import reliability
 from evaluation.figures import compute_tag_figures
 from evaluation.from_lake import image_names, match_ground_truth
 from evaluation.ground_truth import read_ground_truth
@@ -33,7 +34,6 @@ from vistag_assets.fusion_fit import (
     cross_fused,
     fit_fusion,
     judged,
-    reliability,
     source_sets,
     truth_of,
 )
@@ -94,7 +94,7 @@ def fit(bench: Workbench, truth: pa.Table, corpus: str) -> FittedFusion:
         name = "+".join(source for source in SOURCES if source in chosen)
         fused = cross_fused(evidence, truth, [*chosen, "ocr"])
         found = recall(fused, truth, "probability")
-        told = reliability(np.asarray(fused["probability"], dtype=np.float64), truth_of(fused, truth))
+        told = believed(fused, truth)
         figures[name] = {"recall@10": found, "reliability": told}
         print(
             f"{name:>24} {_recall_line(found)}   Brier {told['brier']:.4f}  error {told['expected_error']:.4f}"
@@ -125,6 +125,29 @@ def recall(fused: pa.Table, truth: pa.Table, column: str) -> dict[str, float]:
     predictions = fused.select(["id", "concept_id"]).append_column("score", fused[column].cast(pa.float64()))
     told = compute_tag_figures(truth, predictions, drawable_concepts(), resamples=2)
     return {figure.band: round(figure.micro, 4) for figure in told.recall if figure.k == K}
+
+
+def believed(fused: pa.Table, truth: pa.Table) -> dict[str, Any]:
+    """How far the probabilities can be believed: log loss and Brier score over pairs, and their calibration."""
+    from sklearn.metrics import brier_score_loss, log_loss
+
+    probability, is_true = np.asarray(fused["probability"], dtype=np.float64), truth_of(fused, truth)
+    _, image = np.unique(fused["id"].to_numpy(zero_copy_only=False), return_inverse=True)
+    told = reliability(probability, is_true, image, resamples=2)
+    assert told is not None
+    return {
+        "log_loss": round(float(log_loss(is_true, probability, labels=[False, True])), 5),
+        "brier": round(float(brier_score_loss(is_true, probability)), 5),
+        "expected_error": round(told.expected_error, 5),
+        "bins": [
+            {
+                "pairs": found.pairs,
+                "mean_probability": round(found.mean_probability, 4),
+                "share_true": round(found.share_true, 4),
+            }
+            for found in told.bins
+        ],
+    }
 
 
 def _recall_line(found: dict[str, float]) -> str:

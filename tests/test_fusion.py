@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo.fit_fusion import believed
 from resources.encoders import Calibration, Platt
 from resources.encoders.heads import ScoreHead
 from resources.lake import embedding_column
@@ -34,9 +35,7 @@ from vistag_assets.fusion_fit import (
     cross_fused,
     fit_fusion,
     judged,
-    reliability,
     source_sets,
-    truth_of,
 )
 from vistag_assets.mentions import LabelIndex, mentions
 from vistag_assets.scoring import Scorer
@@ -338,13 +337,10 @@ def test_the_fit_is_calibrated_on_images_it_has_not_seen() -> None:
     unseen, true_pairs = synthetic(seed=1)
     fusion = fit_fusion(evidence, truth, ["global", "regions", "vlm"], {})
     fused = fuse(unseen, fusion, ["global", "regions", "vlm"])
-    told = reliability(np.array(fused["probability"], dtype=float), truth_of(fused, true_pairs))
+    told = believed(fused, true_pairs)
     assert told["expected_error"] < 0.02
-    alone = fuse(unseen, fusion, ["global"])
-    assert (
-        told["log_loss"]
-        < reliability(np.array(alone["probability"], dtype=float), truth_of(alone, true_pairs))["log_loss"]
-    )
+    alone = believed(fuse(unseen, fusion, ["global"]), true_pairs)
+    assert told["log_loss"] < alone["log_loss"]
 
 
 def test_cross_fused_figures_are_of_every_pair_and_of_other_models(fitted: FittedFusion) -> None:

@@ -36,7 +36,6 @@ gave most of the tail's recall for the least of the head's (docs/fusion.md).
 LEAST_TRUE_PAIRS = 50
 """Of a facet, for a model of its own: what a box shows of an object and of a dent are different evidence."""
 FOLDS = 5
-BINS = 10
 _INVERSE_PENALTY = 1.0
 _CONSTANT = 1e-9
 
@@ -79,32 +78,6 @@ def cross_fused(evidence: pa.Table, truth: pa.Table, sources: Collection[Source]
         models = {chosen - {"ocr"}: _fit_sources(others, truth, chosen) for chosen in needed}
         parts.append(fuse(own, FittedFusion(models, {}), sources))
     return pa.concat_tables(parts)
-
-
-def reliability(probability: Floats, is_true: NDArray[np.bool_]) -> dict[str, Any]:
-    """How far probabilities can be believed.
-
-    `log_loss` and `brier`: means over pairs. `expected_error`: mean over `BINS` bins of equal width, weighted
-    by their pairs, of |mean probability - share true| (expected calibration error, Guo et al. 2017).
-    """
-    p = np.clip(probability, 1e-7, 1 - 1e-7)
-    place = np.minimum((p * BINS).astype(int), BINS - 1)
-    bins = [
-        {
-            "pairs": int(inside.sum()),
-            "mean_probability": round(float(p[inside].mean()), 4),
-            "share_true": round(float(is_true[inside].mean()), 4),
-        }
-        for inside in (place == number for number in range(BINS))
-        if inside.any()
-    ]
-    gaps = [bin_["pairs"] * abs(bin_["mean_probability"] - bin_["share_true"]) for bin_ in bins]
-    return {
-        "log_loss": round(float(-np.mean(np.where(is_true, np.log(p), np.log(1 - p)))), 5),
-        "brier": round(float(np.mean((p - is_true) ** 2)), 5),
-        "expected_error": round(sum(gaps) / len(p), 5),
-        "bins": bins,
-    }
 
 
 def judged(evidence: pa.Table, truth: pa.Table, broader_pairs: Collection[tuple[str, str]]) -> pa.Table:
