@@ -218,7 +218,7 @@ def tables() -> Mapping[str, list[Row]]:
                 "title": "A bowl" if id_ == a else "",
                 "description": "A bowl & a vase. The light is soft." if id_ == a else "A bowl.",
                 "claims": [
-                    {"aspect": "subject", "text": "A bowl", "region_ids": [bowl], "flags": []},
+                    {"aspect": "subject", "text": "A bowl", "region_ids": [bowl], "flags": ["wrong_region"]},
                     {"aspect": "light", "text": "a warm light", "region_ids": [], "flags": ["ungrounded"]},
                 ],
                 "valid": id_ != c,

@@ -106,6 +106,11 @@ def test_claims_are_found_in_the_description_and_the_others_listed(cards: list[C
     assert [claim.text for claim in card.claims_apart] == ["a warm light"]
 
 
+def test_a_citation_that_was_put_right_is_no_doubt_about_a_claim(cards: list[Card]) -> None:
+    assert [claim.flags for _, claim in cards[0].description_parts if claim] == [()]
+    assert [claim.flags for claim in cards[0].claims_apart] == [("ungrounded",)]
+
+
 def test_without_final_tags_the_best_scores_stand_in(home: Home) -> None:
     rows = {name: found for name, found in tables().items() if name in ("images", "proxies", "tag_scores")}
     first = cards_of(rows, open_workbench(home).taxonomy)[0]

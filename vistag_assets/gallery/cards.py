@@ -19,6 +19,8 @@ SHOWN_PROBABILITY = 0.05
 """Of a machine's tag; the table keeps less likely ones for the figures."""
 OTHER_FACET = "other"
 FIRST_FACETS = ("object", "material", "technique", "condition")
+_MENDED = frozenset({"wrong_region"})
+"""Flags of claims that leave no doubt: the regions named are cited in place of the model's."""
 # column of `tags`, what it is called, what it says
 _SOURCES = (
     ("global_probability", "whole picture", "probability by the image encoder"),
@@ -186,7 +188,7 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
                         claim["text"],
                         claim["aspect"] or "",
                         tuple(claim["region_ids"] or ()),
-                        tuple(claim["flags"] or ()),
+                        tuple(flag for flag in claim["flags"] or () if flag not in _MENDED),
                     )
                     for claim in description.get("claims") or ()
                 ),
