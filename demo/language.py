@@ -92,7 +92,7 @@ class Speaker:
     """Says what a scene shows, in the words of a vocabulary."""
 
     def __init__(self, taxonomy: Taxonomy) -> None:
-        self.label: Mapping[str, str] = {c.id: c.pref_label for c in taxonomy.concepts}
+        self.label: Mapping[str, str] = taxonomy.pref_labels
 
     def region(self, item: ObjectSpec) -> str:
         """For example "terracotta bowl with gilding and a crack"."""

@@ -20,7 +20,7 @@ PAPER, INK, FOUND, MISSED = "#ffffff", "#222222", "#00664d", "#a23b00"
 def contact_sheet(home: Home, path: Path) -> None:
     """Images of the demo with their best tags, green where the ground truth names them or a narrower one."""
     bench = open_workbench(home)
-    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    labels = bench.taxonomy.pref_labels
     truth = bench.lake.read("ground_truth").to_pylist()
     true_tags = {
         (row["id"], concept)

@@ -1,6 +1,5 @@
 """The assets from ground truth and tags to the long-tail report."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -20,8 +19,8 @@ from evaluation.metrics import TAG_RECALL_SCHEMA
 from evaluation.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_grounding_rows
 from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
+from evaluation.report.files import write_report
 from resources.images import open_proxy
-from resources.lake.files import replace_file
 from resources.metadata import OWNERS, column_schema, thumbnail_uri
 from resources.workbench import VistagResource
 
@@ -285,7 +284,7 @@ def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) 
     figures = parts.evaluate(bench, _throughput(context.instance))
     scored = from_lake.reported_tags(bench.lake)
     ranks = from_lake.true_tag_ranks(bench.lake, scored)
-    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    labels = bench.taxonomy.pref_labels
     past = history.runs(bench.lake)
     examples = {
         concept_id: [thumbnail_uri(open_proxy(bench.home.root, path)) for path in paths]
@@ -305,13 +304,7 @@ def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) 
     )
     markdown = render_markdown(report)
     page = bench.home.reports_dir / f"{REPORT}.html"
-    for path, text in (
-        (page, render_html(report)),
-        (page.with_suffix(".md"), markdown),
-        (page.with_suffix(".json"), json.dumps(figures_json(figures), indent=2) + "\n"),
-    ):
-        with replace_file(path) as file:
-            file.write(text.encode())
+    write_report(page, render_html(report), markdown, figures_json(figures))
     return dg.MaterializeResult(
         metadata={"path": dg.MetadataValue.path(page), "report": dg.MetadataValue.md(markdown)}
     )

@@ -20,6 +20,11 @@ class Interval:
     high: float
 
 
+def bounds(ci95: Interval | None) -> dict[str, float | None]:
+    """The columns `ci95_low` and `ci95_high` of a table of figures; null where there is no interval."""
+    return {"ci95_low": ci95.low if ci95 else None, "ci95_high": ci95.high if ci95 else None}
+
+
 def resampled_sums(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Sum each column over images drawn with replacement.
 

@@ -17,7 +17,7 @@ def tail_recall_is_kept(vistag: VistagResource) -> dg.AssetCheckResult:
     bench = vistag.open()
     setting = bench.tier.checks.tail_recall_drop
     run = history.find_run(bench.lake)
-    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    labels = bench.taxonomy.pref_labels
     compared = against_baseline(bench.lake, run, labels)
     found = judge(compared.comparison if compared else None, setting.allowed_drop, labels)
     by_person = run.accepted_by == history.BY_PERSON

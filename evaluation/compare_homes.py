@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from evaluation.history import Compared
+from evaluation.history import Compared, find_run
 from evaluation.record import compare_runs
 from evaluation.report import comparison_markdown, render_comparison
 from evaluation.report.changes import comparison_json
+from evaluation.report.files import write_report
 from resources.home import Home
-from resources.lake.files import replace_file
 from resources.workbench import open_workbench
 
 COMPARISON = "comparison"
@@ -25,17 +24,10 @@ def write_comparison(home: Home, other: str) -> tuple[Compared, Path]:
     Raises:
         HistoryError: there is no such run, or a home has none.
     """
-    labels = {concept.id: concept.pref_label for concept in open_workbench(home).taxonomy.concepts}
-    if Path(other).is_dir():
-        compared = compare_runs(Home(Path(other)).lake, None, home.lake, None, labels)
-    else:
-        compared = compare_runs(home.lake, other, home.lake, None, labels)
+    labels = open_workbench(home).taxonomy.pref_labels
+    lake, key = (Home(Path(other)).lake, None) if Path(other).is_dir() else (home.lake, other)
+    compared = compare_runs(lake, find_run(lake, key), home.lake, find_run(home.lake), labels)
     page = home.reports_dir / f"{COMPARISON}.html"
-    for path, text in (
-        (page, render_comparison(compared)),
-        (page.with_suffix(".md"), comparison_markdown(compared) + "\n"),
-        (page.with_suffix(".json"), json.dumps(comparison_json(compared), indent=2) + "\n"),
-    ):
-        with replace_file(path) as file:
-            file.write(text.encode())
+    markdown = comparison_markdown(compared) + "\n"
+    write_report(page, render_comparison(compared), markdown, comparison_json(compared))
     return compared, page

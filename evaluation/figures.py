@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.bands import BANDS, LVIS_BANDS, ZERO, frequency_bands
-from evaluation.bootstrap import RESAMPLES, Interval, interval95
+from evaluation.bootstrap import RESAMPLES, Interval, bounds, interval95
 from evaluation.captions import NamedObjects
 from evaluation.f1 import F1Figure, f1_scores
 from evaluation.grounding import GroundingEvaluation
@@ -114,8 +114,7 @@ class TagEvaluation:
         rows = [
             {
                 **{name: getattr(figure, name) for name in names},
-                "ci95_low": figure.ci95 and figure.ci95.low,
-                "ci95_high": figure.ci95 and figure.ci95.high,
+                **bounds(figure.ci95),
                 "mean_average_precision": self.mean_average_precision[figure.band],
                 "f1_micro": f1[figure.band].micro,
                 "f1_macro": f1[figure.band].macro,

@@ -17,6 +17,7 @@ from evaluation.metrics import OVERALL, UNRANKED, pair_up, true_ranks
 from resources.home import Home
 from resources.lake import Lake, empty_ids
 from resources.workbench import Workbench
+from vistag_assets.fusion_fit import judged, truth_of
 
 EXAMPLES_A_TAG = 3
 TAGS_WITH_EXAMPLES = 60
@@ -51,13 +52,6 @@ lowest as (
 )
 select concept_id, (list(distinct proxies.path order by proxies.path))[:$count]
 from missed semi join lowest using (concept_id) join proxies using (id) where missed group by concept_id
-"""
-_JUDGED = """
-with implied as (select distinct id, wider as concept_id from ground_truth join broader using (concept_id))
-select id, score, band, g.id is not null as is_true
-from scored join frequency_bands using (concept_id)
-left join ground_truth as g using (id, concept_id)
-where g.id is not null or (id, concept_id) not in (from implied)
 """
 GROUND_TRUTH_REGIONS = pa.schema(
     [
@@ -230,28 +224,23 @@ def calibration(bench: Workbench, scored: pa.Table) -> dict[str, Reliability]:
 
     A broader concept of a true tag is neither true nor false here: the ground truth names the narrowest one.
     """
-    broader = bench.taxonomy.broader_pairs()
-    with bench.lake.connect() as sql:
-        sql.register("scored", scored)
-        sql.register(
-            "broader",
-            pa.table(
-                {"concept_id": [n for n, _ in broader], "wider": [w for _, w in broader]},
-                schema=pa.schema([("concept_id", pa.string()), ("wider", pa.string())]),
-            ),
-        )
-        rows = sql.sql(_JUDGED).to_arrow_table()
-    groups = {OVERALL: rows, RARE_BAND: rows.filter(pc.equal(rows["band"], RARE_BAND))}
+    truth, bands = bench.lake.read("ground_truth"), bench.lake.read("frequency_bands")
+
+    rows = judged(_among(scored, bands), truth, bench.taxonomy.broader_pairs())
+    rare = _among(rows, bands.filter(pc.equal(bands["band"], RARE_BAND)))
     found = {
         name: reliability(
-            chosen["score"].to_numpy(),
-            chosen["is_true"].to_numpy(),
-            chosen["id"].combine_chunks().dictionary_encode().indices.to_numpy(),
+            group["score"].to_numpy(),
+            truth_of(group, truth),
+            group["id"].combine_chunks().dictionary_encode().indices.to_numpy(),
         )
-        for name, chosen in groups.items()
-        if chosen.num_rows
+        for name, group in ((OVERALL, rows), (RARE_BAND, rare))
     }
     return {name: told for name, told in found.items() if told}
+
+
+def _among(rows: pa.Table, concepts: pa.Table) -> pa.Table:
+    return rows.filter(pc.is_in(rows["concept_id"], value_set=concepts["concept_id"].combine_chunks()))
 
 
 def _ranked(lake: Lake, source: str) -> pa.Table:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evaluation.band_rates import BandRates, band_rates
 from evaluation.bands import BANDS
-from evaluation.bootstrap import RESAMPLES, Interval, interval95
+from evaluation.bootstrap import RESAMPLES, Interval, bounds, interval95
 from evaluation.detection_ap import average_precision
 from evaluation.matching import COCO_CAP, IOU_THRESHOLDS, LVIS_CAP, Cap, Matching, match_regions
 from evaluation.metrics import OVERALL, band_groups
@@ -96,8 +96,7 @@ class GroundingEvaluation:
         rows = [
             {
                 **{name: getattr(f, name) for name in names},
-                "ci95_low": f.ci95 and f.ci95.low,
-                "ci95_high": f.ci95 and f.ci95.high,
+                **bounds(f.ci95),
             }
             for f in self.recall
         ]

@@ -117,7 +117,7 @@ def match_regions(
     true_boxes, all_boxes, all_scores = (
         boxes(truth, "ground truth"),
         boxes(regions, "regions"),
-        scores(regions),
+        scores(regions, "regions"),
     )
 
     on_image, of_concept = positions(regions["id"], evaluated), positions(regions["concept_id"], concepts)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from evaluation.bands import BANDS, LVIS_BANDS
 from evaluation.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.region_tables import positions, scores
 
 KS = (1, 5, 10, 20)
 OVERALL = "overall"
@@ -116,8 +117,8 @@ def pair_up(
     )
 
     score = _scores(predictions)
-    image = _positions(_strings(predictions, "id", "predictions"), image_set)
-    tag = _positions(_strings(predictions, "concept_id", "predictions"), vocabulary)
+    image = positions(_strings(predictions, "id", "predictions"), image_set)
+    tag = positions(_strings(predictions, "concept_id", "predictions"), vocabulary)
     other_image, other_concept = image < 0, tag < 0
     kept = ~(other_image | other_concept)
     image, tag, score = image[kept], tag[kept], score[kept]
@@ -319,19 +320,11 @@ def _strings(table: pa.Table, column: str, what: str) -> pa.ChunkedArray:
 def _scores(predictions: pa.Table) -> np.ndarray:
     if "score" not in predictions.column_names:
         raise ValueError(f"the predictions have no column 'score', only {predictions.column_names}")
-    score = predictions["score"].cast(pa.float64()).to_numpy()
-    bad = np.flatnonzero(np.isnan(score))
-    if bad.size:
-        raise ValueError(f"the score of row {bad[0]} of the predictions is no number ({bad.size} such rows)")
-    return score
-
-
-def _positions(values: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
-    return pc.fill_null(pc.index_in(values, value_set=known), -1).to_numpy().astype(np.int64)
+    return scores(predictions, "predictions")
 
 
 def _known_positions(values: pa.ChunkedArray, known: pa.Array, what: str) -> np.ndarray:
-    position = _positions(values, known)
+    position = positions(values, known)
     strangers = pc.unique(values.filter(pa.array(position < 0))).to_pylist()
     if strangers:
         raise ValueError(f"the ground truth names {what} that are not evaluated, such as {strangers[:10]}")

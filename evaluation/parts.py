@@ -66,11 +66,10 @@ def evaluate(bench: Workbench, throughput: Mapping[str, Throughput]) -> Figures:
 
 def regions(lake: Lake) -> tuple[GroundingEvaluation | None, MaskFigures | None]:
     """Recall@IoU, and mask IoU where there are masks."""
-    truth = true_regions(lake)
-    if truth is None or not lake.folders("grounded_regions"):
+    both = _regions_to_compare(lake)
+    if both is None:
         return None, None
-    from_lake.require_answers(lake, "grounded_regions", "grounded regions")
-    found = found_regions(lake)
+    truth, found = both
     matching = match_regions(truth, found)
     evaluation = grounding_recall(matching, lake.read("frequency_bands"))
     return evaluation, _masks(lake, matching, truth, found)
@@ -78,11 +77,8 @@ def regions(lake: Lake) -> tuple[GroundingEvaluation | None, MaskFigures | None]
 
 def phrases(lake: Lake) -> tuple[PhraseFigure, ...]:
     """Top-1 accuracy of phrases by band; none where nobody drew a region or nothing was grounded."""
-    truth = true_regions(lake)
-    if truth is None or not lake.folders("grounded_regions"):
-        return ()
-    from_lake.require_answers(lake, "grounded_regions", "grounded regions")
-    return phrase_grounding(grounded_phrases(truth, found_regions(lake)), lake.read("frequency_bands"))
+    both = _regions_to_compare(lake)
+    return phrase_grounding(grounded_phrases(*both), lake.read("frequency_bands")) if both else ()
 
 
 def true_regions(lake: Lake) -> pa.Table | None:
@@ -151,6 +147,15 @@ class _Texts:
         if not texts or not self._objects:
             return None
         return named_objects(texts, self._present, self._objects, self._matcher, self._taxonomy)
+
+
+def _regions_to_compare(lake: Lake) -> tuple[pa.Table, pa.Table] | None:
+    """The true regions and those that were found; None where nobody drew any or nothing was grounded."""
+    truth = true_regions(lake)
+    if truth is None or not lake.folders("grounded_regions"):
+        return None
+    from_lake.require_answers(lake, "grounded_regions", "grounded regions")
+    return truth, found_regions(lake)
 
 
 def _masks(lake: Lake, matching: Matching, truth: pa.Table, found: pa.Table) -> MaskFigures | None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.band_rates import band_rates
-from evaluation.bootstrap import RESAMPLES, Interval
+from evaluation.bootstrap import RESAMPLES, Interval, bounds
 from evaluation.metrics import band_groups
 from evaluation.region_tables import best_first, boxes, equal_keys, in_order, positions, scores
 from resources.detectors.boxes import paired_iou
@@ -65,7 +65,7 @@ def grounded_phrases(truth: pa.Table, regions: pa.Table, min_iou: float = PHRASE
 
     of_truth, of_regions = keys(truth), keys(regions)
     rows = np.flatnonzero(of_regions >= 0)
-    rows = best_first(rows, of_regions, scores(regions), regions["region_id"])
+    rows = best_first(rows, of_regions, scores(regions, "regions"), regions["region_id"])
     asked, first = np.unique(of_regions[rows], return_index=True)
 
     phrases = np.unique(of_truth)
@@ -110,8 +110,7 @@ def phrase_grounding_rows(figures: tuple[PhraseFigure, ...]) -> pa.Table:
     rows = [
         {
             **{name: getattr(f, name) for name in names},
-            "ci95_low": f.ci95 and f.ci95.low,
-            "ci95_high": f.ci95 and f.ci95.high,
+            **bounds(f.ci95),
         }
         for f in figures
     ]

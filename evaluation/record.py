@@ -51,19 +51,17 @@ def against_baseline(lake: Lake, run: Run, labels: Mapping[str, str]) -> Compare
 
     `labels`: concept id -> preferred label.
     """
-    return compare_runs(lake, run.baseline, lake, run.run, labels) if run.baseline else None
+    if run.baseline is None:
+        return None
+    return compare_runs(lake, history.find_run(lake, run.baseline), lake, run, labels)
 
 
 def compare_runs(
-    before_lake: Lake, before: str | None, after_lake: Lake, after: str | None, labels: Mapping[str, str]
+    before_lake: Lake, before: Run, after_lake: Lake, after: Run, labels: Mapping[str, str]
 ) -> Compared:
-    """Two runs of two lakes, or of one, by their keys; the last run where there is none.
-
-    Raises HistoryError where there is no such run.
-    """
-    first, second = history.find_run(before_lake, before), history.find_run(after_lake, after)
-    ranks = history.ranks_of(before_lake, first.run), history.ranks_of(after_lake, second.run)
-    return Compared(first, second, compare_ranks(*ranks, HEADLINE_K), labels)
+    """Two runs of two lakes, or of one."""
+    ranks = history.ranks_of(before_lake, before.run), history.ranks_of(after_lake, after.run)
+    return Compared(before, after, compare_ranks(*ranks, HEADLINE_K), labels)
 
 
 def models_of(bench: Workbench) -> tuple[Model, ...]:

@@ -44,16 +44,16 @@ def boxes(table: pa.Table, what: str) -> NDArray[np.float64]:
     return flat
 
 
-def scores(regions: pa.Table) -> NDArray[np.float64]:
+def scores(table: pa.Table, what: str) -> NDArray[np.float64]:
     """`score` of each row, float64 [rows].
 
     Raises:
         ValueError: a score is null or NaN.
     """
-    score = regions["score"].cast(pa.float64()).to_numpy()
+    score = table["score"].cast(pa.float64()).to_numpy()
     bad = np.flatnonzero(np.isnan(score))
     if bad.size:
-        raise ValueError(f"the score of row {bad[0]} of the regions is no number ({bad.size} such rows)")
+        raise ValueError(f"the score of row {bad[0]} of the {what} is no number ({bad.size} such rows)")
     return score
 
 

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from evaluation.bootstrap import Interval
 from evaluation.compare import Comparison
 from evaluation.figures import RARE_BAND
+from evaluation.report.changes import points_interval
 from evaluation.report.view import percent, signed_points
 
 _SHOWN_TAGS = 20
@@ -66,4 +67,4 @@ def lost_tags(comparison: Comparison, labels: Mapping[str, str]) -> str:
 def _interval(bounds: Interval | None) -> str:
     if bounds is None:
         return ""
-    return f" (95 % interval {signed_points(bounds.low, 1)} to {signed_points(bounds.high, 1)})"
+    return f" (95 % interval {points_interval(bounds)})"

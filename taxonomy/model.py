@@ -47,6 +47,11 @@ class Taxonomy:
         return {concept.id: concept for concept in self.concepts}
 
     @cached_property
+    def pref_labels(self) -> Mapping[str, str]:
+        """Concept id -> preferred label."""
+        return {concept.id: concept.pref_label for concept in self.concepts}
+
+    @cached_property
     def facets(self) -> tuple[str, ...]:
         """The facets that have concepts, in the order of the prompts."""
         used = {concept.facet for concept in self.concepts}

@@ -353,7 +353,7 @@ def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]
 
     examples: dict[str, list[str]] = {}
     a_folder = -(-SHOWN_IMAGES // len(folders)) if folders else 0
-    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    labels = bench.taxonomy.pref_labels
     for folder in folders[:SHOWN_IMAGES]:
         images = bench.lake.read("images", folder.key, ["id", "path"]).slice(0, a_folder).to_pylist()
         table = "tags" if bench.lake.exists("tags", folder.key) else "tag_scores"

@@ -23,7 +23,7 @@ def update_regions_json(bench: Workbench, key: str) -> None:
     They follow from the lake alone, so a run that was killed before them is made good by the next one.
     A file that says so already is not touched.
     """
-    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    labels = bench.taxonomy.pref_labels
     images = bench.lake.read("images", key, ["id", "path", "width", "height"]).to_pylist()
     regions: dict[str, list[dict[str, Any]]] = {image["id"]: [] for image in images}
     for row in bench.lake.read("grounded_regions", key).to_pylist():

@@ -135,7 +135,7 @@ def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
 
 def _tags_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
     proxies = bench.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
-    labels = {concept.id: concept.pref_label for concept in bench.taxonomy.concepts}
+    labels = bench.taxonomy.pref_labels
     best = best_tags(bench.lake, key, [proxy["id"] for proxy in proxies], PREVIEWED_TAGS)
     rows = [
         (

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.readers.tables import Predictions, Rows, Truth, UnusableFile, refuse
+from evaluation.region_tables import positions
 
 _REPEATED = """
 select again, first from (
@@ -65,8 +66,8 @@ class _Known:
 def _known(truth: Truth, predictions: Predictions, rows: Rows) -> _Known:
     table, origin = rows.table, rows.origin
     key, concept_key = ("id", "id") if predictions.by_id else ("name", "concept_id")
-    image = _positions(table["image"], truth.images[key])
-    concept = _positions(table["concept"], truth.concepts[concept_key])
+    image = positions(table["image"], truth.images[key].combine_chunks())
+    concept = positions(table["concept"], truth.concepts[concept_key].combine_chunks())
     strange = np.flatnonzero((image < 0) & (not predictions.other_images))
     row = table["row"].to_numpy()
     what, shown = ("image id", str) if predictions.by_id else ("image name", repr)
@@ -190,7 +191,3 @@ def _nothing_known(truth: Truth, predictions: Predictions) -> str:
 
 def _matrix(table: pa.Table) -> NDArray[np.float64]:
     return pc.list_flatten(table["bbox"]).to_numpy().reshape(-1, 4)
-
-
-def _positions(values: pa.ChunkedArray, known: pa.ChunkedArray) -> NDArray[np.int64]:
-    return pc.fill_null(pc.index_in(values, value_set=known.combine_chunks()), -1).to_numpy().astype(np.int64)

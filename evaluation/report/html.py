@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from evaluation.bands import LVIS_BANDS
 from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.grounding import IOU_NAMES
 from evaluation.history import Compared
@@ -33,7 +34,7 @@ def render_html(report: view.LongTailReport) -> str:
             headline=view.headline(evaluation),
             consequence=view.consequence(report),
             rows=view.band_rows(evaluation),
-            lvis_rows=view.band_rows(evaluation, view.LVIS_ORDER),
+            lvis_rows=view.band_rows(evaluation, LVIS_BANDS),
             lost=lost[:_SHOWN_LOST_TAGS],
             lost_count=len(lost),
             at_times=at_times,

@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
+from evaluation.bands import LVIS_BANDS
 from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.grounding import IOU_NAMES
 from evaluation.history import Compared
@@ -54,7 +55,7 @@ def _band_table(report: view.LongTailReport) -> str:
                 f"{row.mean_average_precision:.3f}",
                 f"{row.f1.micro:.3f}",
             )
-            for row in (*view.band_rows(report.tags), *view.band_rows(report.tags, view.LVIS_ORDER))
+            for row in (*view.band_rows(report.tags), *view.band_rows(report.tags, LVIS_BANDS))
         ),
     )
 

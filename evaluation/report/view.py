@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluation.bands import LVIS_BANDS
 from evaluation.bootstrap import Interval
 from evaluation.calibration import Reliability
 from evaluation.f1 import F1Figure
@@ -18,7 +19,6 @@ from evaluation.metrics import OVERALL, RecallFigure
 
 # The tail leads every list.
 BAND_ORDER = ("tail", "body", "head", OVERALL)
-LVIS_ORDER = ("rare", "common", "frequent")
 NBSP = "\u00a0"
 _NUMBER_WORDS = {1: "one", 5: "five", 10: "ten", 20: "twenty"}
 
@@ -185,7 +185,7 @@ def lvis_counts(evaluation: TagEvaluation) -> dict[str, int]:
     counts = {
         row["values"]: row["counts"] for row in pc.value_counts(evaluation.tags["lvis_band"]).to_pylist()
     }
-    return {band: counts[band] for band in ("rare", "common", "frequent") if band in counts}
+    return {band: counts[band] for band in LVIS_BANDS if band in counts}
 
 
 def found(figure: RecallFigure) -> int:
