@@ -1,9 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A process a core: tests are many and small, and threads of two processes get in each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
+EXTRA_PACKAGES :=
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
+.PHONY: demo test test-slow test-extras dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -12,11 +15,15 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not slow"
+	$(PYTEST) -m "not slow and not extras and not vllm"
 
 # The long ones: the whole demo held to its bars, trainings in miniature, kills.
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -q -m slow
+
+# Model packages that are optional, in an environment of their own that sees the first one's packages.
+test-extras: $(VENV)-extras/.installed
+	$(VENV)-extras/bin/python -m pytest -q -m extras
 
 dev: $(VENV)/.installed
 	$(BIN)/vistag dev
@@ -56,5 +63,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP_INSTALL) -e ".[dev]"
 	touch $@
 
+$(VENV)-extras/.installed: $(VENV)/.installed-dev
+	$(PYTHON) -m venv $(VENV)-extras
+	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > $$(echo $(VENV)-extras/lib/python*/site-packages)/vistag.pth
+	$(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps $(EXTRA_PACKAGES)
+	touch $@
+
 clean:
-	rm -rf $(VENV) .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-extras .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

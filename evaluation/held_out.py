@@ -22,7 +22,7 @@ import pyarrow as pa
 from evaluation.from_lake import EvaluationError
 from resources.checkpoints import checkpoint_directory
 from resources.segmenters.spec import SegmenterSpec
-from resources.tiers import Tier
+from resources.tiers import Tier, model_specs
 
 TRAINING_CARD = "training.json"
 _ID_DIGITS = 32
@@ -77,11 +77,10 @@ def cards_of(tier: Tier) -> list[TrainingCard]:
 
     Raises TrainingCardError, and ModelUnavailableError where a checkpoint is not to be had.
     """
-    specs = {role: getattr(tier, role) for role in ("encoder", "detector", "segmenter", "vlm", "heavy_vlm")}
     directories = {
         role: checkpoint_directory(spec)
-        for role, spec in specs.items()
-        if spec is not None and not (isinstance(spec, SegmenterSpec) and spec.family == "grabcut")
+        for role, spec in model_specs(tier).items()
+        if not (isinstance(spec, SegmenterSpec) and spec.family == "grabcut")
     }
     if tier.fusion:
         directories["fusion"] = Path(tier.fusion).parent

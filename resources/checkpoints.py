@@ -9,12 +9,13 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+
+from resources.registry import Dtype, Role, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
-Dtype = Literal["float32", "float16", "bfloat16"]
 
 _FILES = (
     "config.json",
@@ -44,10 +45,12 @@ class ModelSpec(BaseModel):
     """Which weights play a role of a tier, and how they are run.
 
     `model` is the id of a repository on the Hugging Face hub, or the absolute path of a checkpoint directory
-    (a tier file may write it relative to itself, with a leading dot).
+    (a tier file may write it relative to itself, with a leading dot). What the registry knows of it is filled in
+    where the tier says nothing else.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    role: ClassVar[Role]
 
     family: str
     model: str
@@ -55,6 +58,11 @@ class ModelSpec(BaseModel):
     dtype: Dtype = "float32"
     batch_size: PositiveInt = 32
     licence: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        return with_what_is_known(cls.role, given) if isinstance(given, dict) else given
 
     @property
     def name(self) -> str:

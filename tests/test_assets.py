@@ -53,7 +53,7 @@ def sent_to_the_model(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def use_tier(home: Home, folder: Path, checkpoint: Path, **changes: object) -> None:
-    encoder = {"family": "siglip", "model": str(checkpoint), "batch_size": 64, "licence": "none"}
+    encoder = {"family": "siglip", "model": str(checkpoint), "batch_size": 64, "licence": "own"}
     tier = {"description": "tiny", "device": "cpu", "encoder": encoder, "keep_top": 3} | changes
     (folder / "tiny.yaml").write_text(json.dumps(tier))  # JSON is YAML
     write_settings(home, Settings(tier=str(folder / "tiny.yaml"), taxonomy=str(folder / "vocabulary.csv")))

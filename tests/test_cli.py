@@ -34,7 +34,7 @@ def fails(*arguments: object) -> str:
 
 @pytest.fixture
 def tier(tmp_path: Path) -> Path:
-    encoder = {"family": "siglip", "model": str(save_tiny_siglip(tmp_path / "tiny")), "licence": "none"}
+    encoder = {"family": "siglip", "model": str(save_tiny_siglip(tmp_path / "tiny")), "licence": "own"}
     path = tmp_path / "tiny.yaml"
     path.write_text(
         json.dumps({"description": "tiny", "device": "cpu", "encoder": encoder, "caveat": "Nonsense."})

@@ -59,7 +59,7 @@ def checkpoint(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def load(family: str, checkpoint: Path) -> Load:
     def load(**changes: Any) -> Detector:
-        fields = {"min_score": MIN_SCORE[family], "batch_size": 4, "licence": "none"} | changes
+        fields = {"min_score": MIN_SCORE[family], "batch_size": 4, "licence": "own"} | changes
         return load_detector(DetectorSpec(family=family, model=str(checkpoint), **fields), "cpu")
 
     return load
@@ -133,7 +133,7 @@ def test_the_fingerprint_follows_the_weights_and_what_matters_of_the_spec(
     assert load(min_score=0.9).fingerprint != load().fingerprint
     assert load(dtype="bfloat16").fingerprint != load().fingerprint
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
-    spec = DetectorSpec(family=family, model=str(other), min_score=MIN_SCORE[family], licence="none")
+    spec = DetectorSpec(family=family, model=str(other), min_score=MIN_SCORE[family], licence="own")
     assert load_detector(spec, "cpu").fingerprint != load().fingerprint
 
 
@@ -146,7 +146,7 @@ def test_missing_weights_are_refused(family: str, checkpoint: Path, tmp_path: Pa
     weights = load_file(checkpoint / "model.safetensors")
     weights.pop(sorted(weights)[0])
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    detector = load_detector(DetectorSpec(family=family, model=str(tmp_path), licence="none"), "cpu")
+    detector = load_detector(DetectorSpec(family=family, model=str(tmp_path), licence="own"), "cpu")
     with pytest.raises(ModelUnavailableError, match="lacks weights"):
         detector.load()
 
@@ -159,7 +159,7 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Detector]:
     directory = save_tiny_owlv2(tmp_path_factory.mktemp("owlv2"))
 
     def load(**changes: Any) -> Detector:
-        fields = {"min_score": 0.3, "licence": "none"} | changes
+        fields = {"min_score": 0.3, "licence": "own"} | changes
         return load_detector(DetectorSpec(family="owlv2", model=str(directory), **fields), "cpu")
 
     return load
@@ -285,7 +285,7 @@ def test_a_text_that_is_too_long_becomes_several() -> None:
 @pytest.mark.parametrize("size", SIZES[:2])
 def test_grounding_dino_equals_the_library(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     directory = SAVERS[name](tmp_path)
-    spec = DetectorSpec(family=name, model=str(directory), min_score=0.0, licence="none")
+    spec = DetectorSpec(family=name, model=str(directory), min_score=0.0, licence="own")
     detector: Any = load_detector(spec, "cpu")
     image, phrases = noise(size, 3), ["bowl", "car", "car taxi"]
     (ours,) = detector.detect([image], [phrases])
@@ -320,7 +320,7 @@ def test_grounding_dino_equals_the_library(name: str, size: tuple[int, int], tmp
 
 def test_omdet_turbo_equals_the_library(tmp_path: Path) -> None:
     directory = save_tiny_omdet_turbo(tmp_path)
-    spec = DetectorSpec(family="omdet-turbo", model=str(directory), min_score=0.3, licence="none")
+    spec = DetectorSpec(family="omdet-turbo", model=str(directory), min_score=0.3, licence="own")
     detector: Any = load_detector(spec, "cpu")
     image = noise((61, 40), 3)
     (ours,) = detector.detect([image], [PHRASES])
@@ -370,7 +370,7 @@ def test_location_tokens_are_read_in_fours() -> None:
 
 def test_florence2_reads_the_boxes_that_the_library_reads(tmp_path: Path) -> None:
     directory = save_tiny_florence2(tmp_path)
-    spec = DetectorSpec(family="florence2", model=str(directory), min_score=0.0, licence="none")
+    spec = DetectorSpec(family="florence2", model=str(directory), min_score=0.0, licence="own")
     detector: Any = load_detector(spec, "cpu")
     image = noise((61, 40), 3)
     processor, model = detector._checkpoint.processor, detector._checkpoint.model

@@ -140,7 +140,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     weights = load_file(directory / "model.safetensors")
     del weights["vision_model.post_layernorm.weight"]
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
-    spec = EncoderSpec(family="siglip", model=str(directory), licence="none")
+    spec = EncoderSpec(family="siglip", model=str(directory), licence="own")
     with pytest.raises(ModelUnavailableError, match="post_layernorm"):
         SiglipEncoder(spec, "cpu").load()
 
@@ -298,7 +298,7 @@ def test_a_mistake_in_a_tier_names_file_field_and_what_is_allowed(
     good = {
         "description": "d",
         "device": "cpu",
-        "encoder": {"family": "siglip", "model": "m", "licence": "x"},
+        "encoder": {"family": "siglip", "model": "m", "licence": "own"},
     }
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(good | change))  # JSON is YAML
@@ -316,7 +316,7 @@ def test_a_bad_calibration_names_its_file(tmp_path: Path) -> None:
 def test_scoring_and_fingerprints_need_no_torch(checkpoint: Path) -> None:
     code = (
         "import sys; from resources.encoders import EncoderSpec, load_encoder\n"
-        f"e = load_encoder(EncoderSpec(family='siglip', model={str(checkpoint)!r}, licence='x'), 'cpu')\n"
+        f"e = load_encoder(EncoderSpec(family='siglip', model={str(checkpoint)!r}, licence='own'), 'cpu')\n"
         "e.fingerprint, e.dimension, e.score_head, e.calibration\n"
         "import vistag_assets.scoring; sys.exit('torch' in sys.modules)"
     )

@@ -29,7 +29,7 @@ def test_scenes_of_another_split_are_other_scenes() -> None:
 def test_the_command_writes_a_fusion_of_what_the_tier_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    encoder = {"family": "siglip", "model": str(save_tiny_siglip(tmp_path / "tiny")), "licence": "none"}
+    encoder = {"family": "siglip", "model": str(save_tiny_siglip(tmp_path / "tiny")), "licence": "own"}
     tier = tmp_path / "tiny.yaml"
     fields = {"description": "tiny", "device": "cpu", "keep_top": 1000, "fusion": "not-yet.json"}
     tier.write_text(json.dumps(fields | {"encoder": encoder}))

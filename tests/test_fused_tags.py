@@ -35,7 +35,7 @@ bowl,bowl,,object,vessel,
 bronze,bronze,,material,,
 shelf,wooden shelf,,setting,,
 """
-MODEL = {"model": "./none", "licence": "none"}
+MODEL = {"model": "./none", "licence": "own"}
 ROLES = {
     "detector": {"family": "owlv2", **MODEL},
     "vlm": MODEL,
@@ -64,7 +64,7 @@ def home(tmp_path: Path, use_tier: UseTier) -> Home:
 @pytest.fixture
 def use_tier(tmp_path: Path, checkpoint: Path) -> UseTier:
     def use(**changes: object) -> None:
-        encoder = {"family": "siglip", "model": str(checkpoint), "licence": "none"}
+        encoder = {"family": "siglip", "model": str(checkpoint), "licence": "own"}
         tier = {"description": "tiny", "device": "cpu", "encoder": encoder} | ROLES | changes
         (tmp_path / "tiny.yaml").write_text(
             json.dumps({name: spec for name, spec in tier.items() if spec is not None})

@@ -74,7 +74,7 @@ def home(tmp_path: Path, checkpoint: Path) -> Home:
 
 
 def use_tier(home: Home, folder: Path, checkpoint: Path, **changes: object) -> None:
-    encoder = {"family": "siglip", "model": str(checkpoint), "licence": "none"}
+    encoder = {"family": "siglip", "model": str(checkpoint), "licence": "own"}
     tier = {"description": "tiny", "device": "cpu", "option": "A2", "encoder": encoder} | changes
     (folder / "tiny.yaml").write_text(json.dumps(tier))  # JSON is YAML
     settings = Settings(

@@ -17,9 +17,9 @@ from resources.home import Home
 from resources.lake import with_empty_ids
 from resources.tiers import load_tier
 from resources.vlms import Answer
+from resources.vlms.chat import ChatVlm
 from resources.vlms.description import SCHEMA_FILE, Description, description_schema, parse_description
 from resources.vlms.prompts import CAPTION, with_text
-from resources.vlms.transformers_engine import TransformersVlm
 from resources.workbench import Settings, Workbench, open_workbench, write_settings
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets import language_stages as stages
@@ -403,13 +403,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The prompts that the model really got; the model still does its work."""
     prompts: list[str] = []
-    answer = TransformersVlm.answer
+    answer = ChatVlm.answer
 
-    def listening(self: TransformersVlm, images: object, asked: list[str], **kw: object) -> list[Answer]:
+    def listening(self: ChatVlm, images: object, asked: list[str], **kw: object) -> list[Answer]:
         prompts.extend(f"{self.spec.beams}:{prompt}" for prompt in asked)
         return answer(self, images, asked, **kw)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(TransformersVlm, "answer", listening)
+    monkeypatch.setattr(ChatVlm, "answer", listening)
     return prompts
 
 
@@ -419,7 +419,7 @@ def bench(tmp_path: Path, checkpoint: Path) -> Workbench:
     vlm = {"model": str(checkpoint), "batch_size": 4, "caption_tokens": 6, "description_tokens": 12}
     demo = load_tier("demo")
     encoder = demo.encoder.model_dump()
-    tier = {"description": "tiny", "device": "cpu", "encoder": encoder, "vlm": vlm | {"licence": "none"}}
+    tier = {"description": "tiny", "device": "cpu", "encoder": encoder, "vlm": vlm | {"licence": "own"}}
     (tmp_path / "tiny.yaml").write_text(json.dumps(tier))
     home = Home(tmp_path / "home")
     write_settings(home, Settings(tier=str(tmp_path / "tiny.yaml")))

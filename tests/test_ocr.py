@@ -118,7 +118,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def use_tier(home: Home, folder: Path, **roles: object) -> None:
-    encoder = {"family": "siglip", "model": str(folder / "none"), "licence": "none"}
+    encoder = {"family": "siglip", "model": str(folder / "none"), "licence": "own"}
     tier = {"description": "reads", "device": "cpu", "encoder": encoder} | roles
     (folder / "reads.yaml").write_text(json.dumps(tier))  # JSON is YAML
     write_settings(home, Settings(tier=str(folder / "reads.yaml")))

@@ -296,12 +296,12 @@ def home(tmp_path: Path) -> Home:
 
 def use_tier(home: Home, folder: Path, encoder: Path, detector: Path | None, **changes: Any) -> None:
     tier: dict[str, Any] = {"description": "tiny", "device": "cpu"}
-    tier["encoder"] = {"family": "siglip", "model": str(encoder), "licence": "none"}
+    tier["encoder"] = {"family": "siglip", "model": str(encoder), "licence": "own"}
     if detector:
         spec = {
             "family": "owlv2",
             "model": str(detector),
-            "licence": "none",
+            "licence": "own",
             "batch_size": 2,
             "min_score": 0.4,
         }

@@ -202,7 +202,7 @@ def test_settings_outside_their_range_are_refused() -> None:
 
 
 def bench_of(home: Home, folder: Path, **settings: object) -> Workbench:
-    encoder = {"family": "siglip", "model": str(folder / "none"), "licence": "none"}
+    encoder = {"family": "siglip", "model": str(folder / "none"), "licence": "own"}
     tier = {"description": "routes", "device": "cpu", "encoder": encoder} | settings
     (folder / "routes.yaml").write_text(json.dumps(tier))  # JSON is YAML
     write_settings(home, Settings(tier=str(folder / "routes.yaml")))

@@ -235,7 +235,7 @@ def test_the_fingerprint_is_of_the_weights_and_the_beams_and_needs_no_model(llav
     assert load_vlm(spec_of(llava, batch_size=7), "cpu").fingerprint == vlm.fingerprint
     code = (
         "import sys; from resources.vlms import VlmSpec, load_vlm; "
-        f"load_vlm(VlmSpec(model={str(llava)!r}, licence='none'), 'cpu').fingerprint; "
+        f"load_vlm(VlmSpec(model={str(llava)!r}, licence='own'), 'cpu').fingerprint; "
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

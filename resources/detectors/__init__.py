@@ -1,21 +1,18 @@
 """Open-vocabulary detectors: an image and phrases to boxes.
 
-A new family is one class with the methods of `Detector` and one line in `FAMILIES`.
+A new family is one class with the methods of `Detector` and its rows in resources/registry/detector.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from resources.checkpoints import Device, require_device
 from resources.detectors.detections import Detections
-from resources.detectors.florence2 import Florence2Detector
-from resources.detectors.grounding_dino import GroundingDinoDetector
-from resources.detectors.omdet_turbo import OmDetTurboDetector
-from resources.detectors.owlv2 import Owlv2Detector
 from resources.detectors.spec import DetectorSpec
+from resources.registry import registry
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,15 +36,6 @@ class Detector(Protocol):
         ...
 
 
-FAMILIES: dict[str, Callable[[DetectorSpec, Device], Detector]] = {
-    "grounding-dino": GroundingDinoDetector,
-    "mm-grounding-dino": GroundingDinoDetector,
-    "owlv2": Owlv2Detector,
-    "omdet-turbo": OmDetTurboDetector,
-    "florence2": Florence2Detector,
-}
-
-
 @lru_cache(maxsize=2)
 def load_detector(spec: DetectorSpec, device: Device) -> Detector:
     """The detector of a spec, one for the process however many runs ask for it.
@@ -55,4 +43,5 @@ def load_detector(spec: DetectorSpec, device: Device) -> Detector:
     Raises DeviceUnavailableError or ModelUnavailableError, before any work.
     """
     require_device(spec, device)
-    return FAMILIES[spec.family](spec, device)
+    detector: Detector = registry().family("detector", spec.family).implementation()(spec, device)
+    return detector

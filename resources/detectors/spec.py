@@ -1,16 +1,17 @@
 """What a tier says about a detector."""
 
-from typing import Literal
+from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
 from resources.checkpoints import ModelSpec
+from resources.registry import Role
 
 
 class DetectorSpec(ModelSpec):
     """One open-vocabulary detector: phrases in, boxes out."""
 
-    family: Literal["grounding-dino", "mm-grounding-dino", "owlv2", "omdet-turbo", "florence2"]
+    role: ClassVar[Role] = "detector"
     chunk_phrases: PositiveInt = 40
     """Phrases of one forward pass."""
     min_score: float = Field(0.2, ge=0, le=1)

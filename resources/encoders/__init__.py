@@ -1,6 +1,6 @@
 """Dual encoders: images and phrases into one space.
 
-A new family is one class with the methods of `Encoder` and one line in `FAMILIES`.
+A new family is one class with the methods of `Encoder` and its rows in resources/registry/encoder.yaml.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from resources.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError, require_device
 from resources.encoders.heads import Calibration, Platt, ScoreHead
 from resources.encoders.prefetch import prefetch
-from resources.encoders.siglip import SiglipEncoder
 from resources.encoders.spec import EncoderSpec
+from resources.registry import registry
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,9 +61,6 @@ class Encoder(Protocol):
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
-FAMILIES: dict[str, Callable[[EncoderSpec, Device], Encoder]] = {"siglip": SiglipEncoder}
-
-
 @lru_cache(maxsize=2)
 def load_encoder(spec: EncoderSpec, device: Device) -> Encoder:
     """The encoder of a spec, one for the process however many runs ask for it.
@@ -71,7 +68,8 @@ def load_encoder(spec: EncoderSpec, device: Device) -> Encoder:
     Raises DeviceUnavailableError (it never falls back to the CPU) or ModelUnavailableError, before any work.
     """
     require_device(spec, device)
-    return FAMILIES[spec.family](spec, device)
+    encoder: Encoder = registry().family("encoder", spec.family).implementation()(spec, device)
+    return encoder
 
 
 def embed_in_batches(

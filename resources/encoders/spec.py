@@ -1,11 +1,12 @@
 """What a tier says about an encoder."""
 
-from typing import Literal
+from typing import ClassVar
 
 from resources.checkpoints import ModelSpec
+from resources.registry import Role
 
 
 class EncoderSpec(ModelSpec):
     """One dual encoder."""
 
-    family: Literal["siglip"]
+    role: ClassVar[Role] = "encoder"

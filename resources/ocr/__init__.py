@@ -1,17 +1,16 @@
 """Text in pictures.
 
-A new engine is one class with the methods of `OcrEngine` and one line in `ENGINES`.
+A new engine is one class with the methods of `OcrEngine` and its rows in resources/registry/ocr.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from resources.ocr.lines import TextLine, reading_order
-from resources.ocr.rapid import RapidOcrEngine
 from resources.ocr.spec import OcrSpec
+from resources.registry import registry
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,10 +30,8 @@ class OcrEngine(Protocol):
         ...
 
 
-ENGINES: dict[str, Callable[[OcrSpec], OcrEngine]] = {"rapidocr": RapidOcrEngine}
-
-
 @lru_cache(maxsize=2)
 def load_ocr(spec: OcrSpec) -> OcrEngine:
     """The engine of a spec, one for the process."""
-    return ENGINES[spec.family](spec)
+    engine: OcrEngine = registry().family("ocr", spec.family).implementation()(spec)
+    return engine

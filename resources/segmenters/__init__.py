@@ -1,11 +1,10 @@
 """Segmenters: an image and boxes to masks.
 
-A new family is one class with the methods of `Segmenter` and one line in `FAMILIES`.
+A new family is one class with the methods of `Segmenter` and its rows in resources/registry/segmenter.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import Device, require_device
-from resources.segmenters.grabcut import GrabCut
+from resources.registry import registry
 from resources.segmenters.masks import Masks
-from resources.segmenters.sam2 import Sam2
 from resources.segmenters.spec import SegmenterSpec
 
 if TYPE_CHECKING:
@@ -37,11 +35,9 @@ class Segmenter(Protocol):
         ...
 
 
-FAMILIES: dict[str, Callable[[SegmenterSpec, Device], Segmenter]] = {"grabcut": GrabCut, "sam2": Sam2}
-
-
 @lru_cache(maxsize=2)
 def load_segmenter(spec: SegmenterSpec, device: Device) -> Segmenter:
     """The segmenter of a spec, one for the process. Raises DeviceUnavailableError or ModelUnavailableError."""
     require_device(spec, device)
-    return FAMILIES[spec.family](spec, device)
+    segmenter: Segmenter = registry().family("segmenter", spec.family).implementation()(spec, device)
+    return segmenter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from resources.checkpoints import Device, ModelSpec
 from resources.detectors.spec import DetectorSpec
 from resources.encoders.spec import EncoderSpec
 from resources.ocr.spec import OcrSpec
+from resources.registry import PERMISSIVE
 from resources.segmenters.spec import SegmenterSpec
 from resources.tiers.routing import RoutingSpec
 from resources.vlms.spec import VlmSpec
@@ -76,6 +78,10 @@ class Tier(BaseModel):
     name: str
     description: str
     device: Device
+    vram_gib: PositiveFloat | None = None
+    """of the card that all models of the tier share; None: no card"""
+    accept_licence: tuple[str, ...] = ()
+    """licences of weights that you may use though they are not permissive (docs/models.md)"""
     option: Option = "B3"
     encoder: EncoderSpec
     detector: DetectorSpec | None = None
@@ -124,11 +130,30 @@ def load_tier(name: str) -> Tier:
     except ValidationError as error:
         problems = "\n".join(f"  {_problem(detail)}" for detail in error.errors())
         raise TierError(f"{path}:\n{problems}") from error
+    if problems := "\n".join(_refused_licences(tier)):
+        raise TierError(f"{path}:\n{problems}")
     return _with_absolute_paths(tier, path.parent)
+
+
+def model_specs(tier: Tier) -> dict[str, ModelSpec]:
+    """The models with weights of their own that a tier names: field -> spec."""
+    specs = {role: getattr(tier, role) for role in Tier.model_fields}
+    return {role: spec for role, spec in specs.items() if isinstance(spec, ModelSpec)}
+
+
+def _refused_licences(tier: Tier) -> Iterator[str]:
+    for role, spec in model_specs(tier).items():
+        if spec.licence not in PERMISSIVE and spec.licence not in tier.accept_licence:
+            yield (
+                f"  {role}: the weights of {spec.model} are under the licence {spec.licence}, which restricts their "
+                f"use. Read it, then add `accept_licence: [{spec.licence}]` to this file, or name another model."
+            )
 
 
 def _problem(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "value_error":
+        return f"{where}: {detail['ctx']['error']}"
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][0]))}"
     return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"

@@ -1,18 +1,18 @@
 """Vision-language models: images and a prompt to text, with what the model itself thought of it.
 
-A new engine is one class with the methods of `Vlm` and one line in `ENGINES`.
+A new family is one class with the methods of `Vlm` and its rows in resources/registry/vlm.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resources.checkpoints import Device, require_device
+from resources.registry import registry
 from resources.vlms.answers import ENTROPY_TOP, Answer
 from resources.vlms.spec import VlmSpec
-from resources.vlms.transformers_engine import TransformersVlm
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,11 +44,9 @@ class Vlm(Protocol):
         ...
 
 
-ENGINES: dict[str, Callable[[VlmSpec, Device], Vlm]] = {"transformers": TransformersVlm}
-
-
 @lru_cache(maxsize=2)
 def load_vlm(spec: VlmSpec, device: Device) -> Vlm:
     """The model of a spec, one for the process. Raises DeviceUnavailableError or ModelUnavailableError."""
     require_device(spec, device)
-    return ENGINES[spec.family](spec, device)
+    vlm: Vlm = registry().family("vlm", spec.family).implementation()(spec, device)
+    return vlm

@@ -1,17 +1,19 @@
 """What a tier says about a vision-language model."""
 
-from typing import Literal
+from typing import ClassVar
 
 from pydantic import PositiveInt
 
 from resources.checkpoints import ModelSpec
+from resources.registry import Role
 
 
 class VlmSpec(ModelSpec):
-    """One image-text-to-text chat model."""
+    """One model that tells in words what it sees."""
 
-    family: Literal["transformers"] = "transformers"
-    """the engine that runs it: in this process"""
+    role: ClassVar[Role] = "vlm"
+
+    family: str = "chat"
     beams: PositiveInt = 1
     caption_tokens: PositiveInt = 64
     description_tokens: PositiveInt = 320

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 
 
-class TransformersVlm:
+class ChatVlm:
     """A chat model through its own processor and chat template. Making one reads small files only."""
 
     def __init__(self, spec: VlmSpec, device: Device) -> None:

@@ -1,0 +1,189 @@
+"""The one table of models: role -> family -> checkpoints, one YAML file a role beside this one.
+
+A family is the code that runs an architecture; a checkpoint is weights for it. A tier names a checkpoint, and all
+that the table knows of it (family, licence, precision, batch size) need not be said again. No torch here.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
+
+Role = Literal["encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "depth", "repair"]
+ROLES: tuple[Role, ...] = ("encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "depth", "repair")
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+Quantisation = Literal["fp8", "int8", "int4"]
+
+PERMISSIVE = frozenset(
+    {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "OpenMDW-1.0", "own"}
+)
+"""Licences that a tier need not accept by name; `own` is for weights that you made."""
+
+HERE = Path(__file__).parent
+
+
+class RegistryError(ValueError):
+    """A mistake in a table of models, or a name that none holds; the message says which are known."""
+
+
+class KvCache(BaseModel):
+    """What decoding keeps of each token: keys and values of every layer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: PositiveInt
+    kv_heads: PositiveInt
+    head_dim: PositiveInt
+
+    @property
+    def bytes_a_token(self) -> int:
+        """At 16 bits."""
+        return 2 * 2 * self.layers * self.kv_heads * self.head_dim
+
+
+class Checkpoint(BaseModel):
+    """Weights of a family."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    """id on the Hugging Face hub, or what the family calls its model"""
+    licence: str
+    """of the weights; SPDX where it has an identifier"""
+    parameters_m: NonNegativeFloat
+    """millions"""
+    dtype: Dtype = "bfloat16"
+    quantisation: Quantisation | None = None
+    """what the weights are stored in where that is less than `dtype`"""
+    batch_size: PositiveInt = 32
+    activations_mib: NonNegativeFloat = 0
+    """of one item of a batch, at `dtype`, at its peak"""
+    image_tokens: PositiveInt | None = None
+    """of a vision-language model, for an image of a megapixel"""
+    kv: KvCache | None = None
+    revision: str | None = None
+    """commit on the hub"""
+    note: str = ""
+
+    @property
+    def weights_gib(self) -> float:
+        return weights_gib(self.parameters_m, self.quantisation or self.dtype)
+
+
+class Family(BaseModel):
+    """An architecture and the code that runs it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Role
+    name: str
+    systems: tuple[str, ...]
+    """names under which people know it"""
+    code: str
+    """module:class, made with (spec, device)"""
+    library: str
+    extra: str | None = None
+    """of pyproject.toml, where vistag's own dependencies do not run it"""
+    proof: str
+    """the test that holds it to the library's own output: file::test"""
+    off_by_default: str = ""
+    """why no tier of ours names it, where that is so"""
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+    def implementation(self) -> Any:
+        """The class, imported now. Raises ModuleNotFoundError, naming the extra, where a package is missing."""
+        module, name = self.code.split(":")
+        return getattr(import_module(module), name)
+
+
+class NotCarried(BaseModel):
+    """A system that people ask for and that does not run here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Role
+    system: str
+    reason: str
+    substitute: str
+
+
+class Registry(BaseModel):
+    """All tables."""
+
+    model_config = ConfigDict(frozen=True)
+
+    families: tuple[Family, ...]
+    not_carried: tuple[NotCarried, ...]
+
+    @cached_property
+    def _by_model(self) -> dict[tuple[Role, str], tuple[Family, Checkpoint]]:
+        return {
+            (family.role, checkpoint.model): (family, checkpoint)
+            for family in self.families
+            for checkpoint in family.checkpoints
+        }
+
+    def family(self, role: Role, name: str) -> Family:
+        """The family of a role. Raises RegistryError."""
+        known = {family.name: family for family in self.families if family.role == role}
+        if name not in known:
+            raise RegistryError(f"there is no {role} family {name!r}; known: {', '.join(sorted(known))}")
+        return known[name]
+
+    def find(self, role: Role, model: str) -> tuple[Family, Checkpoint] | None:
+        """What is known of a checkpoint in a role; None where nothing is."""
+        return self._by_model.get((role, model))
+
+
+BITS: dict[str, int] = {"float32": 32, "float16": 16, "bfloat16": 16, "fp8": 8, "int8": 8, "int4": 4}
+
+
+def weights_gib(parameters_m: float, precision: Dtype | Quantisation) -> float:
+    """Memory of weights; quantised ones carry about a tenth more, for scales and what stays at 16 bits."""
+    overhead = 1.1 if precision in ("fp8", "int8", "int4") else 1.0
+    return parameters_m * 1e6 * BITS[precision] / 8 * overhead / 2**30
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """The tables beside this file. Raises RegistryError, naming file and field."""
+    families: list[Family] = []
+    not_carried: list[NotCarried] = []
+    for role in ROLES:
+        path = HERE / f"{role}.yaml"
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        try:
+            families += [
+                Family.model_validate({"role": role, "name": name, **fields})
+                for name, fields in (content.get("families") or {}).items()
+            ]
+            not_carried += [
+                NotCarried.model_validate({"role": role, **fields})
+                for fields in content.get("not_carried") or []
+            ]
+        except ValidationError as error:
+            raise RegistryError(f"{path}: {error}") from error
+    return Registry(families=tuple(families), not_carried=tuple(not_carried))
+
+
+def with_what_is_known(role: Role, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a tier's model, and under them what the table says of that checkpoint.
+
+    Raises RegistryError for a family that is not in the table.
+    """
+    known = registry().find(role, str(given.get("model")))
+    if known is not None:
+        family, checkpoint = known
+        of_table: dict[str, Any] = {"family": family.name} | checkpoint.model_dump(
+            include={"licence", "dtype", "batch_size", "revision"}
+        )
+        given = of_table | given
+    if "family" in given:
+        registry().family(role, str(given["family"]))
+    return given

@@ -1,0 +1,78 @@
+"""The table of models is whole: what it names exists, and what it promises is tested."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resources.encoders import EncoderSpec
+from resources.registry import PERMISSIVE, Family, RegistryError, registry
+from resources.tiers import TierError, load_tier, model_specs, tier_names
+
+ROOT = Path(__file__).parents[1]
+OWN_DEPENDENCIES = [family for family in registry().families if family.extra is None]
+
+
+@pytest.mark.parametrize("family", registry().families, ids=lambda family: f"{family.role}-{family.name}")
+def test_every_family_has_a_proof_that_pytest_collects(family: Family) -> None:
+    file, name = family.proof.split("::")
+    functions = [
+        node for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.FunctionDef)
+    ]
+    assert name in {function.name for function in functions}
+
+
+@pytest.mark.parametrize("family", OWN_DEPENDENCIES, ids=lambda family: f"{family.role}-{family.name}")
+def test_every_family_has_its_class(family: Family) -> None:
+    assert callable(family.implementation())
+
+
+def test_a_checkpoint_has_one_row_in_a_role() -> None:
+    rows = [(family.role, row.model) for family in registry().families for row in family.checkpoints]
+    assert len(rows) == len(set(rows))
+
+
+def test_a_tier_need_only_name_the_model() -> None:
+    spec = EncoderSpec.model_validate({"model": "google/siglip2-base-patch16-256", "dtype": "float16"})
+    assert (spec.family, spec.licence, spec.batch_size) == ("siglip", "Apache-2.0", 256)
+    assert spec.dtype == "float16"
+
+
+def test_our_tiers_name_registered_models_under_permissive_licences() -> None:
+    for name in tier_names():
+        tier = load_tier(name)
+        assert tier.accept_licence == ()
+        for spec in model_specs(tier).values():
+            assert spec.licence in PERMISSIVE
+            assert name == "demo" or registry().find(spec.role, spec.model)
+
+
+def test_a_licence_that_restricts_has_to_be_accepted_by_name(tmp_path: Path) -> None:
+    encoder = {"family": "siglip", "model": "m", "licence": "CC-BY-NC-4.0"}
+    tier = {"description": "d", "device": "cpu", "encoder": encoder}
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(tier))
+    with pytest.raises(TierError, match=r"mine.yaml:\n  encoder: .*CC-BY-NC-4.0.*accept_licence"):
+        load_tier(str(path))
+    path.write_text(json.dumps(tier | {"accept_licence": ["CC-BY-NC-4.0"]}))
+    assert load_tier(str(path)).encoder.licence == "CC-BY-NC-4.0"
+
+
+def test_an_unknown_family_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"no detector family 'dino'; known: .*owlv2"):
+        registry().family("detector", "dino")
+    path = tmp_path / "mine.yaml"
+    encoder = {"family": "clap", "model": "m", "licence": "own"}
+    path.write_text(json.dumps({"description": "d", "device": "cpu", "encoder": encoder}))
+    with pytest.raises(TierError, match=r"encoder: there is no encoder family 'clap'; known: .*siglip"):
+        load_tier(str(path))
+
+
+def test_the_table_is_read_without_torch() -> None:
+    code = "import sys; from resources.registry import registry; registry(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
