@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
@@ -17,19 +19,42 @@ from resources.registry import Dtype, Role, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
 
-_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
+TOKENIZER_FILES = (
     "special_tokens_map.json",
     "tokenizer*",
     "spiece.model",
+    "sentencepiece*.model",
     "vocab.*",
     "merges.txt",
-    "chat_template*",
-    "generation_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The files of a checkpoint as a library names them."""
+
+    config: str
+    """says what the checkpoint is; a directory without it is none"""
+    weights: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Patterns of all files that decide what the checkpoint computes."""
+        return (self.config, *self.weights, *self.others)
+
+
+TRANSFORMERS = Layout(
+    "config.json",
+    ("*.safetensors",),
+    (
+        *TOKENIZER_FILES,
+        "preprocessor_config.json",
+        "processor_config.json",
+        "chat_template*",
+        "generation_config.json",
+        "*.safetensors.index.json",
+    ),
 )
 
 
@@ -83,37 +108,39 @@ def require_device(spec: ModelSpec, device: Device) -> None:
         )
 
 
-def checkpoint_directory(spec: ModelSpec) -> Path:
+def checkpoint_directory(spec: ModelSpec, layout: Layout = TRANSFORMERS) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
     Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
-        if not (directory / "config.json").is_file():
-            raise ModelUnavailableError(f"{directory} holds no checkpoint (config.json is missing)")
+        if not (directory / layout.config).is_file():
+            raise ModelUnavailableError(f"{directory} holds no checkpoint ({layout.config} is missing)")
         return directory
+    return download(spec.model, spec.revision, (*layout.files, "calibration.json", "training.json"))
+
+
+def download(model: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    """The directory of the files of a repository on the hub that match `patterns`, from its cache where they are.
+
+    Raises ModelUnavailableError where the hub does not give them.
+    """
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(
-            snapshot_download(
-                spec.model,
-                revision=spec.revision,
-                allow_patterns=[*_FILES, "calibration.json", "training.json"],
-            )
-        )
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(patterns)))
     except Exception as error:
         raise ModelUnavailableError(
-            f"{spec.model} is not on this machine and could not be fetched from the Hugging Face hub "
+            f"{model} is not on this machine and could not be fetched from the Hugging Face hub "
             f"({type(error).__name__}). Connect once to fetch it, or use --tier demo, which needs no network."
         ) from error
 
 
-def content_hash(directory: Path) -> str:
+def content_hash(directory: Path, layout: Layout = TRANSFORMERS) -> str:
     """SHA-256 over the names and bytes of the files that decide what a checkpoint computes."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in _FILES for path in directory.glob(pattern)}):
+    for path in sorted({path for pattern in layout.files for path in directory.glob(pattern)}):
         stat = path.stat()
         digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
     return digest.hexdigest()
@@ -125,26 +152,35 @@ def _file_hash(path: Path, size: int, modified_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_config(directory: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+def read_config(directory: Path, layout: Layout = TRANSFORMERS) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((directory / layout.config).read_text(encoding="utf-8"))
     return config
 
 
-def read_scalars(directory: Path, *names: str) -> dict[str, float]:
+def read_scalars(directory: Path, *names: str, layout: Layout = TRANSFORMERS) -> dict[str, float]:
     """The value of each one-number tensor in `names`, read without loading the rest of the weights.
 
     Raises ValueError where a name is in none of the safetensors files.
     """
-    from safetensors import safe_open
-
     found: dict[str, float] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, framework="numpy") as tensors:
-            present = set(tensors.keys()) & set(names)
-            found |= {name: float(tensors.get_tensor(name).reshape(-1)[0]) for name in present}
+    for path in sorted({path for pattern in layout.weights for path in directory.glob(pattern)}):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+            for name in set(names) & set(header):
+                file.seek(8 + length + header[name]["data_offsets"][0])
+                found[name] = _read_number(file, header[name]["dtype"])
     if missing := sorted(set(names) - set(found)):
         raise ValueError(f"{directory}: no tensor named {', '.join(missing)} in its safetensors files")
     return found
+
+
+def _read_number(file: BinaryIO, dtype: str) -> float:
+    """One little-endian number; numpy, and so `safe_open` without torch, knows no bfloat16."""
+    if dtype == "BF16":  # the upper half of a float32
+        return float(struct.unpack("<f", b"\0\0" + file.read(2))[0])
+    form, size = {"F16": ("<e", 2), "F32": ("<f", 4), "F64": ("<d", 8)}[dtype]
+    return float(struct.unpack(form, file.read(size))[0])
 
 
 def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:

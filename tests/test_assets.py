@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiny_checkpoint import save_tiny_siglip
 
-from resources.encoders.siglip import SiglipEncoder
+from resources.encoders import Encoder, Pixels
 from resources.home import Home
 from resources.workbench import Settings, read_settings, write_settings
 from vistag_assets.runs import NoImagesError, TagOutcome, evaluate, find_library, tag_folders
@@ -42,13 +42,13 @@ def home(tmp_path: Path, checkpoint: Path) -> Home:
 def sent_to_the_model(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batch sizes that the model really got; the model still does its work."""
     batches: list[int] = []
-    embed_pixels = SiglipEncoder.embed_pixels
+    embed_pixels = Encoder.embed_pixels
 
-    def counting(self: SiglipEncoder, pixels: np.ndarray) -> np.ndarray:
+    def counting(self: Encoder, pixels: Sequence[Pixels]) -> np.ndarray:
         batches.append(len(pixels))
         return embed_pixels(self, pixels)
 
-    monkeypatch.setattr(SiglipEncoder, "embed_pixels", counting)
+    monkeypatch.setattr(Encoder, "embed_pixels", counting)
     return batches
 
 
@@ -111,10 +111,10 @@ def test_an_unchanged_folder_loads_no_model(
 ) -> None:
     before = file_times(home, "images", "proxies", "global_embeddings", "concept_embeddings", "tag_scores")
 
-    def refuse(self: SiglipEncoder) -> None:
+    def refuse(self: Encoder) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(SiglipEncoder, "load", refuse)
+    monkeypatch.setattr(Encoder, "load", refuse)
     again = tag(home, tagged)
     assert (again.images, again.embedded, again.scored, again.phrases_embedded) == (10, 0, 0, 0)
     assert sent_to_the_model == []

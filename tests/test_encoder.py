@@ -19,6 +19,7 @@ from transformers import AutoModel, AutoProcessor, pipeline
 from resources.encoders import (
     Calibration,
     DeviceUnavailableError,
+    Encoder,
     EncoderSpec,
     ModelUnavailableError,
     Platt,
@@ -27,7 +28,6 @@ from resources.encoders import (
     load_encoder,
     prefetch,
 )
-from resources.encoders.siglip import SiglipEncoder
 from resources.lake import embedding_column
 from resources.tiers import TierError, load_tier, tier_names
 from vistag_assets.scoring import Scorer, best_lender, lenders_of, pool_phrases, score_images
@@ -46,8 +46,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoder(checkpoint: Path) -> SiglipEncoder:
-    return SiglipEncoder(spec_of(checkpoint), "cpu")
+def encoder(checkpoint: Path) -> Encoder:
+    return Encoder(spec_of(checkpoint), "cpu")
 
 
 def spec_of(checkpoint: Path, **changes: object) -> EncoderSpec:
@@ -64,7 +64,7 @@ def pictures(count: int) -> list[Image.Image]:
     ]
 
 
-def test_batched_images_equal_the_reference_one_by_one(checkpoint: Path, encoder: SiglipEncoder) -> None:
+def test_batched_images_equal_the_reference_one_by_one(checkpoint: Path, encoder: Encoder) -> None:
     model, processor = (
         AutoModel.from_pretrained(checkpoint, dtype=torch.float32),
         AutoProcessor.from_pretrained(checkpoint),
@@ -82,7 +82,7 @@ def test_batched_images_equal_the_reference_one_by_one(checkpoint: Path, encoder
     np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-6)
 
 
-def test_scores_equal_those_of_the_zero_shot_pipeline(checkpoint: Path, encoder: SiglipEncoder) -> None:
+def test_scores_equal_those_of_the_zero_shot_pipeline(checkpoint: Path, encoder: Encoder) -> None:
     labels = ["a vase", "a chair of oak", "rust"]
     reference = pipeline("zero-shot-image-classification", model=str(checkpoint), dtype=torch.float32)
     cosine = encoder.embed_images(pictures(5)) @ encoder.embed_texts(labels).T
@@ -93,7 +93,7 @@ def test_scores_equal_those_of_the_zero_shot_pipeline(checkpoint: Path, encoder:
         np.testing.assert_allclose(row, [expected[label] for label in labels], atol=1e-5)
 
 
-def test_logits_equal_the_models_own(checkpoint: Path, encoder: SiglipEncoder) -> None:
+def test_logits_equal_the_models_own(checkpoint: Path, encoder: Encoder) -> None:
     model, processor = (
         AutoModel.from_pretrained(checkpoint, dtype=torch.float32),
         AutoProcessor.from_pretrained(checkpoint),
@@ -112,19 +112,19 @@ def test_logits_equal_the_models_own(checkpoint: Path, encoder: SiglipEncoder) -
     np.testing.assert_allclose(encoder.score_head.logits(cosine), expected, atol=1e-4)
 
 
-def test_an_embedding_does_not_depend_on_its_batch(encoder: SiglipEncoder) -> None:
+def test_an_embedding_does_not_depend_on_its_batch(encoder: Encoder) -> None:
     alone = np.concatenate([encoder.embed_images([picture]) for picture in pictures(8)])
     batches = list(embed_in_batches(encoder, pictures(8), lambda picture: picture))
     assert [len(items) for items, _ in batches] == [3, 3, 2]
     np.testing.assert_allclose(np.concatenate([vectors for _, vectors in batches]), alone, atol=1e-5)
 
 
-def test_no_images_and_no_texts_give_empty_matrices(encoder: SiglipEncoder) -> None:
+def test_no_images_and_no_texts_give_empty_matrices(encoder: Encoder) -> None:
     assert encoder.embed_images([]).shape == (0, 32) == encoder.embed_texts([]).shape
 
 
 def test_weights_are_loaded_only_to_embed(checkpoint: Path) -> None:
-    encoder = SiglipEncoder(spec_of(checkpoint), "cpu")
+    encoder = Encoder(spec_of(checkpoint), "cpu")
     assert encoder.fingerprint
     assert encoder.dimension == 32
     assert encoder.score_head == ScoreHead("sigmoid", pytest.approx(10, rel=1e-3), -3.0)
@@ -142,14 +142,14 @@ def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     spec = EncoderSpec(family="siglip", model=str(directory), licence="own")
     with pytest.raises(ModelUnavailableError, match="post_layernorm"):
-        SiglipEncoder(spec, "cpu").load()
+        Encoder(spec, "cpu").load()
 
 
 def test_fingerprint_follows_weights_preprocessing_and_dtype_but_not_the_place(
     tmp_path: Path, checkpoint: Path
 ) -> None:
     def fingerprint(directory: Path, **changes: object) -> str:
-        return SiglipEncoder(spec_of(directory, **changes), "cpu").fingerprint
+        return Encoder(spec_of(directory, **changes), "cpu").fingerprint
 
     first = fingerprint(checkpoint)
     assert fingerprint(save_tiny_siglip(tmp_path / "same")) == first
@@ -310,7 +310,7 @@ def test_a_bad_calibration_names_its_file(tmp_path: Path) -> None:
     checkpoint = save_tiny_siglip(tmp_path)
     (checkpoint / "calibration.json").write_text('{"slope": 1}')
     with pytest.raises(ValueError, match=r"calibration\.json: expected"):
-        _ = SiglipEncoder(spec_of(checkpoint), "cpu").calibration
+        _ = Encoder(spec_of(checkpoint), "cpu").calibration
 
 
 def test_scoring_and_fingerprints_need_no_torch(checkpoint: Path) -> None:

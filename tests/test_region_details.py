@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from resources.encoders import Calibration, Platt, ScoreHead, load_encoder
-from resources.encoders.siglip import SiglipEncoder
+from resources.encoders import Calibration, Encoder, Platt, ScoreHead, load_encoder
 from resources.home import Home
 from resources.lake import embedding_matrix, empty_ids, with_empty_ids
 from resources.segmenters.grabcut import GrabCut
@@ -153,14 +152,14 @@ def test_masks_are_made_for_the_facets_that_ask_for_them(home: Home) -> None:
 def test_equal_boxes_are_segmented_and_embedded_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     sent: list[int] = []
-    segment, embed_pixels = GrabCut.segment, SiglipEncoder.embed_pixels
+    segment, embed_pixels = GrabCut.segment, Encoder.embed_pixels
     monkeypatch.setattr(
         GrabCut,
         "segment",
         lambda self, image, boxes: (asked.append(len(boxes)), segment(self, image, boxes))[1],
     )
     monkeypatch.setattr(
-        SiglipEncoder,
+        Encoder,
         "embed_pixels",
         lambda self, pixels: (sent.append(len(pixels)), embed_pixels(self, pixels))[1],
     )
@@ -225,7 +224,7 @@ def test_a_second_run_computes_nothing_and_loads_nothing(home: Home, monkeypatch
     def refuse(*_: object) -> None:
         raise AssertionError("a model was used")
 
-    for model, method in [(SiglipEncoder, "load"), (SiglipEncoder, "embed_texts"), (GrabCut, "segment")]:
+    for model, method in [(Encoder, "load"), (Encoder, "embed_texts"), (GrabCut, "segment")]:
         monkeypatch.setattr(model, method, refuse)
     assert run(home) == [(3, 0)] * 3
     assert {path: path.stat().st_mtime_ns for path in files} == files

@@ -36,15 +36,18 @@ def save_tiny_siglip(directory: Path, seed: int = 0) -> Path:
         model.logit_bias.fill_(-3.0)
     model.half().save_pretrained(directory)
 
+    pixels = SiglipImageProcessor(size={"height": 32, "width": 32})
+    SiglipProcessor(image_processor=pixels, tokenizer=letter_tokenizer()).save_pretrained(directory)
+    return directory
+
+
+def letter_tokenizer() -> PreTrainedTokenizerFast:
     ids = {character: place for place, character in enumerate(CHARACTERS)}
     letters = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=letters,
         pad_token="<pad>",
         unk_token="<unk>",
         model_input_names=["input_ids"],  # as SigLIP's own: the text tower sees the padding
     )
-    pixels = SiglipImageProcessor(size={"height": 32, "width": 32})
-    SiglipProcessor(image_processor=pixels, tokenizer=tokenizer).save_pretrained(directory)
-    return directory

@@ -1,22 +1,24 @@
 """Dual encoders: images and phrases into one space.
 
-A new family is one class with the methods of `Encoder` and its rows in resources/registry/encoder.yaml.
+A new family is its rows in resources/registry/encoder.yaml, and where no library here runs it a class with the
+methods of `Towers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError, require_device
+from resources.encoders.encoder import Encoder
 from resources.encoders.heads import Calibration, Platt, ScoreHead
 from resources.encoders.prefetch import prefetch
 from resources.encoders.spec import EncoderSpec
-from resources.registry import registry
+from resources.encoders.towers import Pixels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,6 +30,7 @@ __all__ = [
     "Encoder",
     "EncoderSpec",
     "ModelUnavailableError",
+    "Pixels",
     "Platt",
     "ScoreHead",
     "embed_in_batches",
@@ -38,29 +41,6 @@ __all__ = [
 T = TypeVar("T")
 
 
-class Encoder(Protocol):
-    """A dual encoder. Making one is cheap; weights are loaded at the first embedding."""
-
-    spec: EncoderSpec
-    device: Device
-    fingerprint: str
-
-    @property
-    def dimension(self) -> int: ...
-    @property
-    def score_head(self) -> ScoreHead: ...
-    @property
-    def calibration(self) -> Calibration | None: ...
-    @property
-    def is_loaded(self) -> bool: ...
-
-    def load(self) -> None: ...
-    def preprocess(self, image: Image.Image) -> NDArray[np.float32]: ...
-    def embed_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]: ...
-    def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]: ...
-    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
-
-
 @lru_cache(maxsize=2)
 def load_encoder(spec: EncoderSpec, device: Device) -> Encoder:
     """The encoder of a spec, one for the process however many runs ask for it.
@@ -68,8 +48,7 @@ def load_encoder(spec: EncoderSpec, device: Device) -> Encoder:
     Raises DeviceUnavailableError (it never falls back to the CPU) or ModelUnavailableError, before any work.
     """
     require_device(spec, device)
-    encoder: Encoder = registry().family("encoder", spec.family).implementation()(spec, device)
-    return encoder
+    return Encoder(spec, device)
 
 
 def embed_in_batches(
@@ -84,12 +63,12 @@ def embed_in_batches(
         items, lambda item: encoder.preprocess(open_image(item)), workers=workers, depth=2 * size
     )
     batch: list[T] = []
-    pixels: list[NDArray[np.float32]] = []
-    for item, array in loaded:
+    pixels: list[Pixels] = []
+    for item, one in loaded:
         batch.append(item)
-        pixels.append(array)
+        pixels.append(one)
         if len(batch) == size:
-            yield batch, encoder.embed_pixels(np.stack(pixels))
+            yield batch, encoder.embed_pixels(pixels)
             batch, pixels = [], []
     if batch:
-        yield batch, encoder.embed_pixels(np.stack(pixels))
+        yield batch, encoder.embed_pixels(pixels)
