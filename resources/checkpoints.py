@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
@@ -56,6 +58,10 @@ TRANSFORMERS = Layout(
         "*.safetensors.index.json",
     ),
 )
+_ENOUGH_OF_A_CARD = 0.95
+"""What a driver reports of a card of 24 GB is a little less."""
+_CARDS = ("calibration.json", "training.json")
+_LOADED: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictionary()
 
 
 class ModelUnavailableError(RuntimeError):
@@ -108,28 +114,47 @@ def require_device(spec: ModelSpec, device: Device) -> None:
         )
 
 
+def require_memory(vram_gib: float) -> None:
+    """Raises DeviceUnavailableError where the first GPU has less memory than a tier counts on."""
+    import torch
+
+    found_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+    if found_gib < vram_gib * _ENOUGH_OF_A_CARD:
+        raise DeviceUnavailableError(
+            f"This tier is made for a GPU of {vram_gib:g} GiB, and {torch.cuda.get_device_name(0)} has "
+            f"{found_gib:.0f}. Use a smaller tier (vistag models lists what fits)."
+        )
+
+
 def checkpoint_directory(spec: ModelSpec, layout: Layout = TRANSFORMERS) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
-    Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
+    Without a `revision` the commit that was fetched first stays: a run does not change models because somebody
+    published new weights. Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
         if not (directory / layout.config).is_file():
             raise ModelUnavailableError(f"{directory} holds no checkpoint ({layout.config} is missing)")
         return directory
-    return download(spec.model, spec.revision, (*layout.files, "calibration.json", "training.json"))
+    return download(spec.model, spec.revision, layout)
 
 
-def download(model: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
-    """The directory of the files of a repository on the hub that match `patterns`, from its cache where they are.
+def download(model: str, revision: str | None, layout: Layout) -> Path:
+    """The directory of a repository's files of a layout, from the hub's cache on this machine where they are.
 
     Raises ModelUnavailableError where the hub does not give them.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    fetch = partial(snapshot_download, model, revision=revision, allow_patterns=[*layout.files, *_CARDS])
+    with suppress(LocalEntryNotFoundError):
+        cached = Path(fetch(local_files_only=True))
+        if (cached / layout.config).is_file():  # a repository may hold two layouts, of which one was fetched
+            return cached
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=list(patterns)))
+        return Path(fetch())
     except Exception as error:
         raise ModelUnavailableError(
             f"{model} is not on this machine and could not be fetched from the Hugging Face hub "
@@ -194,8 +219,12 @@ def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
 def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     """The model that the class `auto` of transformers makes of a checkpoint directory, to be asked, not trained.
 
-    Nothing is fetched. Raises ModelUnavailableError where from_pretrained had to make weights up.
+    Nothing is fetched. Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes
+    of one checkpoint cost its memory once. Raises ModelUnavailableError where from_pretrained had to make weights up.
     """
+    key = (content_hash(directory), auto, dtype, device)
+    if (loaded := _LOADED.get(key)) is not None:
+        return loaded
     import torch
     import transformers
 
@@ -207,7 +236,8 @@ def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
         raise ModelUnavailableError(
             f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
         )
-    return model.to(device).eval()
+    _LOADED[key] = model = model.to(device).eval()
+    return model
 
 
 def _quieten_transformers() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import Device
-from resources.encoders.heads import Calibration, ScoreHead
+from resources.encoders.heads import Calibration, ScoreHead, read_calibration
 from resources.encoders.spec import EncoderSpec
 from resources.encoders.towers import Pixels, Towers, stack
 from resources.fingerprint import fingerprint
@@ -35,6 +36,7 @@ class Encoder:
         self.spec = spec
         self.device = device
         self._towers: Towers = registry().family("encoder", spec.family).implementation()(spec, device)
+        self.directory = self._towers.directory
         self.fingerprint = fingerprint(code=CODE_VERSION, weights=self._towers.content, dtype=spec.dtype)
         self._loading = threading.Lock()
 
@@ -46,9 +48,9 @@ class Encoder:
     def score_head(self) -> ScoreHead:
         return self._towers.score_head
 
-    @property
+    @cached_property
     def calibration(self) -> Calibration | None:
-        return self._towers.calibration
+        return read_calibration(self.directory)
 
     @property
     def is_loaded(self) -> bool:

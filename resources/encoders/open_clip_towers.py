@@ -20,7 +20,7 @@ from resources.checkpoints import (
     read_config,
     read_scalars,
 )
-from resources.encoders.heads import Calibration, ScoreHead, read_calibration
+from resources.encoders.heads import ScoreHead
 from resources.encoders.spec import EncoderSpec
 from resources.encoders.towers import Pixels
 
@@ -44,18 +44,18 @@ class OpenClipTowers:
     def __init__(self, spec: EncoderSpec, device: Device) -> None:
         self._spec = spec
         self._device = device
-        self._directory = checkpoint_directory(spec, OPEN_CLIP)
-        if not any((self._directory / name).is_file() for name in OPEN_CLIP.weights):
+        self.directory = checkpoint_directory(spec, OPEN_CLIP)
+        if not any((self.directory / name).is_file() for name in OPEN_CLIP.weights):
             raise ModelUnavailableError(
-                f"{self._directory} holds no {OPEN_CLIP.weights[0]}. Where its weights are a pickle (.bin, .pt), "
+                f"{self.directory} holds no {OPEN_CLIP.weights[0]}. Where its weights are a pickle (.bin, .pt), "
                 "which is not loaded, docs/encoders.md shows how to convert them once."
             )
-        self._model_config: dict[str, Any] = read_config(self._directory, OPEN_CLIP)["model_cfg"]
-        self._text_tower = _text_tower(self._directory, self._model_config["text_cfg"])
+        self._model_config: dict[str, Any] = read_config(self.directory, OPEN_CLIP)["model_cfg"]
+        self._text_tower = _text_tower(self.directory, self._model_config["text_cfg"])
 
     @property
     def content(self) -> str:
-        own = content_hash(self._directory, OPEN_CLIP)
+        own = content_hash(self.directory, OPEN_CLIP)
         return own if self._text_tower is None else own + content_hash(self._text_tower, TEXT_TOWER)
 
     @property
@@ -66,13 +66,9 @@ class OpenClipTowers:
     def score_head(self) -> ScoreHead:
         has_bias = self._model_config.get("init_logit_bias") is not None
         names = ("logit_scale", "logit_bias") if has_bias else ("logit_scale",)
-        scalars = read_scalars(self._directory, *names, layout=OPEN_CLIP)
+        scalars = read_scalars(self.directory, *names, layout=OPEN_CLIP)
         scale = float(np.exp(scalars["logit_scale"]))
         return ScoreHead("sigmoid" if has_bias else "softmax", scale, scalars.get("logit_bias", 0.0))
-
-    @cached_property
-    def calibration(self) -> Calibration | None:
-        return read_calibration(self._directory)
 
     @cached_property
     def model(self) -> Any:
@@ -83,27 +79,27 @@ class OpenClipTowers:
             text |= {"hf_model_name": str(self._text_tower), "hf_model_pretrained": False}
         try:
             model = open_clip.create_model(
-                f"local-dir:{self._directory}",
+                f"local-dir:{self.directory}",
                 precision=_PRECISION[self._spec.dtype],
                 device=self._device,
                 require_pretrained=True,
                 text_cfg=text,
             )
         except RuntimeError as error:  # what load_state_dict raises, naming the tensors
-            raise ModelUnavailableError(f"{self._directory}: {error}. Fetch it again.") from error
+            raise ModelUnavailableError(f"{self.directory}: {error}. Fetch it again.") from error
         return model.eval()
 
     @cached_property
     def _tokenizer(self) -> Any:
         import open_clip
 
-        return open_clip.get_tokenizer(f"local-dir:{self._directory}")
+        return open_clip.get_tokenizer(f"local-dir:{self.directory}")
 
     @cached_property
     def preprocess(self) -> Callable[[Image.Image], Pixels]:
         from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
-        config = read_config(self._directory, OPEN_CLIP).get("preprocess_cfg", {})
+        config = read_config(self.directory, OPEN_CLIP).get("preprocess_cfg", {})
         size = self._model_config["vision_cfg"].get("image_size", PreprocessCfg.size)
         merged = merge_preprocess_dict(PreprocessCfg(), config) | {"size": size}
         transform = image_transform_v2(PreprocessCfg(**merged), is_train=False)
@@ -130,7 +126,7 @@ def _text_tower(directory: Path, text_config: dict[str, Any]) -> Path | None:
     if (directory / name / TEXT_TOWER.config).is_file():
         return directory / name
     try:
-        return download(name, None, TEXT_TOWER.files)
+        return download(name, None, TEXT_TOWER)
     except ModelUnavailableError as error:
         raise ModelUnavailableError(
             f"The text tower of {directory} is built by the {TEXT_TOWER.config} of {name}. {error} "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.encoders.heads import Calibration, ScoreHead
+from resources.encoders.heads import ScoreHead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +22,8 @@ Pixels = Mapping[str, NDArray[Any]]
 class Towers(Protocol):
     """A checkpoint by the library that runs it, made with (spec, device). Making one reads small files only."""
 
+    directory: Path
+
     @property
     def content(self) -> str:
         """Hash of the files that decide what it computes."""
@@ -30,8 +33,6 @@ class Towers(Protocol):
     def dimension(self) -> int: ...
     @property
     def score_head(self) -> ScoreHead: ...
-    @property
-    def calibration(self) -> Calibration | None: ...
 
     @property
     def model(self) -> Any:

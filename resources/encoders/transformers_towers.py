@@ -18,7 +18,7 @@ from resources.checkpoints import (
     read_config,
     read_scalars,
 )
-from resources.encoders.heads import Calibration, ScoreHead, read_calibration
+from resources.encoders.heads import ScoreHead
 from resources.encoders.spec import EncoderSpec
 from resources.encoders.towers import Pixels
 
@@ -71,15 +71,15 @@ class TransformersTowers:
         self._spec = spec
         self._device = device
         self._form = FORMS[spec.family]
-        self._directory = checkpoint_directory(spec)
+        self.directory = checkpoint_directory(spec)
 
     @property
     def content(self) -> str:
-        return content_hash(self._directory)
+        return content_hash(self.directory)
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        return read_config(self._directory)
+        return read_config(self.directory)
 
     @cached_property
     def dimension(self) -> int:
@@ -91,21 +91,17 @@ class TransformersTowers:
     @cached_property
     def score_head(self) -> ScoreHead:
         names = ("logit_scale", "logit_bias") if self._form.head == "sigmoid" else ("logit_scale",)
-        scalars = read_scalars(self._directory, *names)
+        scalars = read_scalars(self.directory, *names)
         scale = float(np.exp(scalars["logit_scale"]))
         return ScoreHead(self._form.head, scale, scalars.get("logit_bias", 0.0))
 
     @cached_property
-    def calibration(self) -> Calibration | None:
-        return read_calibration(self._directory)
-
-    @cached_property
     def _processor(self) -> Any:
-        return load_processor(self._directory)
+        return load_processor(self.directory)
 
     @cached_property
     def model(self) -> Any:
-        return load_model(self._directory, "AutoModel", self._spec.dtype, self._device)
+        return load_model(self.directory, "AutoModel", self._spec.dtype, self._device)
 
     @cached_property
     def preprocess(self) -> Callable[[Image.Image], Pixels]:
