@@ -259,6 +259,32 @@ def test_softmax_scores_add_up_to_one_over_the_concepts() -> None:
     np.testing.assert_allclose(scores, [[1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)), 0]], atol=1e-6)
 
 
+def test_a_softmax_over_a_vocabulary_becomes_a_chance_for_each_concept() -> None:
+    head, prior = ScoreHead("softmax", 100.0), 10 / 900
+    logits = np.zeros((3, 900), dtype=np.float32)
+    logits[1, 7] = 30.0
+    logits[2, :10] = 30.0
+    nothing, one, ten = head.probabilities(logits)
+    np.testing.assert_allclose(nothing, prior, rtol=1e-5)
+    assert one[7] == pytest.approx(10 / (1 - prior) / (1 + 10 / (1 - prior)), rel=1e-5)
+    assert one[0] < 1e-6
+    np.testing.assert_allclose(head.scores(logits)[2, :10], 0.1, atol=1e-4)
+    np.testing.assert_allclose(ten[:10], 0.5, atol=0.01)
+    np.testing.assert_allclose(head.probabilities(np.zeros((1, 2), dtype=np.float32)), 0.5)
+    sigmoid_head = ScoreHead("sigmoid", 10.0, -3.0)
+    np.testing.assert_array_equal(sigmoid_head.probabilities(logits), sigmoid_head.scores(logits))
+
+
+def test_an_uncalibrated_softmax_keeps_its_own_score_beside_the_probability() -> None:
+    head, concepts = ScoreHead("softmax", 10.0), np.eye(4)[:3]
+    rows = tags_of([0.8, 0.6, 0, 0], scorer(["a", "b", "c"], concepts, head=head))
+    shares = np.exp([8.0, 6.0, 0.0]) / np.exp([8.0, 6.0, 0.0]).sum()
+    np.testing.assert_allclose([row["score"] for row in rows], shares, rtol=1e-5)
+    np.testing.assert_allclose([row["probability"] for row in rows], 3 * shares / (1 + 3 * shares), rtol=1e-5)
+    calibrated = scorer(["a", "b", "c"], concepts, head=head, calibration=Calibration(Platt(1.0, -7.0)))
+    assert tags_of([0.8, 0.6, 0, 0], calibrated)[0]["probability"] == pytest.approx(1 / (1 + np.exp(-1)))
+
+
 def test_phrases_of_a_concept_are_pooled_to_unit_length() -> None:
     vectors = np.array([[1, 0], [0, 1], [0, 1]], dtype=np.float32)
     table = pa.table({"concept_id": ["b", "a", "b"], "embedding": embedding_column(vectors)})

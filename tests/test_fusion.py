@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,19 @@ def test_a_concept_that_has_a_box_is_asked_of_the_crops_whatever_its_facet() -> 
     found = {"id": "a", "region_id": "a-r2", "concept_id": "shelf", "phrase": "shelf", "score": 0.3}
     tables["grounded_regions"] = pa.Table.from_pylist([found])
     assert gathered(tables)["shelf"]["crop_logit"] == pytest.approx(5.0)
+
+
+def test_concepts_of_different_crops_do_not_share_a_softmax() -> None:
+    tables, boxes = some_tables(), np.eye(5, dtype=np.float32)[[IDS.index("vase"), IDS.index("glass")]]
+    embedded = tables["region_embeddings"]
+    place = embedded.schema.get_field_index("embedding")
+    tables["region_embeddings"] = embedded.set_column(place, "embedding", embedding_column(boxes))
+    head = ScoreHead("softmax", 10.0)
+    softmax = replace(SCORER, head=head, calibration=None)
+    pairs = gather(EvidenceTables.of(tables), LabelIndex(TAXONOMY), softmax, FACETS).to_pylist()
+    alone = head.probabilities(head.logits(boxes)).max()
+    found = {row["concept_id"]: row["crop_probability"] for row in pairs}
+    assert (found["vase"], found["glass"]) == (pytest.approx(alone), pytest.approx(alone))
 
 
 def test_only_leaves_out_what_other_sources_say() -> None:

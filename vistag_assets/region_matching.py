@@ -65,7 +65,7 @@ def match_crops(
     """
     cosine = crops @ scorer.concepts.T
     logit = scorer.head.logits(cosine)
-    probability = _probabilities(logit, scorer.concept_ids, scorer)
+    probability = scorer.probabilities(logit)
     lender = best_lender(probability, scorer.lenders)
     shared = np.take_along_axis(probability, lender, axis=1)
 
@@ -74,7 +74,7 @@ def match_crops(
     phrased = concept_rows == NO_CONCEPT
     phrase_cosine = np.einsum("nd,nd->n", crops, phrases)
     phrase_logit = scorer.head.logits(phrase_cosine)
-    beside = _probabilities(np.column_stack([logit, phrase_logit]), [*scorer.concept_ids, ""], scorer)
+    beside = scorer.probabilities(np.column_stack([logit, phrase_logit]), [*scorer.concept_ids, ""])
 
     own = np.where(phrased, beside[:, -1], probability[regions, source])
     column = np.where(phrased, len(scorer.concept_ids), concept_rows)[:, None]
@@ -86,9 +86,3 @@ def match_crops(
         own,
         (1 + better.sum(axis=1)).astype(np.int32),
     )
-
-
-def _probabilities(logit: NDArray[np.float32], names: list[str], scorer: Scorer) -> NDArray[np.float32]:
-    if scorer.calibration is None:
-        return scorer.head.scores(logit)
-    return scorer.calibration.probabilities(logit, names)

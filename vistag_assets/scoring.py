@@ -42,6 +42,17 @@ class Scorer:
     """Row of a broader concept -> rows of all its narrower ones; empty where nothing is lent."""
     keep_top: int
 
+    def probabilities(
+        self, logits: NDArray[np.float32], concept_ids: list[str] | None = None
+    ) -> NDArray[np.float32]:
+        """0..1 of logits `[images, concepts]`: by the calibration, or by the head where there is none.
+
+        Columns are `concept_ids`, this scorer's own unless others are named.
+        """
+        if self.calibration is None:
+            return self.head.probabilities(logits)
+        return self.calibration.probabilities(logits, concept_ids or self.concept_ids)
+
 
 def pool_phrases(phrases: pa.Table) -> tuple[list[str], NDArray[np.float32]]:
     """One vector a concept: the mean of its phrases' unit vectors, made unit length again.
@@ -79,8 +90,7 @@ def _score_batch(
     cosine = embeddings @ scorer.concepts.T
     logit = scorer.head.logits(cosine)
     score = scorer.head.scores(logit)
-    calibration = scorer.calibration
-    probability = score if calibration is None else calibration.probabilities(logit, scorer.concept_ids)
+    probability = scorer.probabilities(logit)
 
     source = best_lender(probability, scorer.lenders)
     rank_by = np.take_along_axis(probability, source, axis=1)

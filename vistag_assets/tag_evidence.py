@@ -30,6 +30,8 @@ TABLES_OF: Mapping[Source, tuple[str, ...]] = {
 LOCATED_FACETS = frozenset({"object", "material", "technique", "condition"})
 """Facets whose concepts stand at a place in the picture, so that a box can show them."""
 
+_CROPS_AT_A_TIME = 4096
+
 COLUMNS_OF: Mapping[Source, pa.Schema] = {
     "global": pa.schema(
         [
@@ -227,15 +229,14 @@ def _crop_scores(pairs: pa.Table, regions: pa.Table | None, scorer: Scorer) -> d
     if regions is None or regions.num_rows == 0:
         return {name: pa.nulls(rows, pa.float32()) for name in ("crop_logit", "crop_probability")}
     images, owner = np.unique(regions["id"].to_numpy(zero_copy_only=False), return_inverse=True)
-    cosine = embedding_matrix(regions["embedding"]) @ scorer.concepts.T
-    best = np.full((len(images), len(scorer.concept_ids)), -1.0, dtype=np.float32)
-    np.maximum.at(best, owner, cosine)
-    logit = scorer.head.logits(best)
-    probability = (
-        scorer.head.scores(logit)
-        if scorer.calibration is None
-        else scorer.calibration.probabilities(logit, scorer.concept_ids)
-    )
+    crops = embedding_matrix(regions["embedding"])
+    logit = np.full((len(images), len(scorer.concept_ids)), -np.inf, dtype=np.float32)
+    probability = np.zeros_like(logit)
+    for start in range(0, len(crops), _CROPS_AT_A_TIME):
+        part = slice(start, start + _CROPS_AT_A_TIME)
+        of_crops = scorer.head.logits(crops[part] @ scorer.concepts.T)
+        np.maximum.at(logit, owner[part], of_crops)
+        np.maximum.at(probability, owner[part], scorer.probabilities(of_crops))
     image = pc.index_in(pairs["id"], value_set=pa.array(images, pa.string()))
     concept = pc.index_in(pairs["concept_id"], value_set=pa.array(scorer.concept_ids, pa.string()))
     located = pc.is_in(pairs["facet"], value_set=pa.array(sorted(LOCATED_FACETS)))

@@ -10,6 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+EXPECTED_TAGS = 10
+"""Concepts that an image of a museum carries, about one a facet: the prior of an encoder that is not calibrated."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreHead:
@@ -28,6 +31,24 @@ class ScoreHead:
             return sigmoid(logits)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How likely an image carries each concept, 0..1, of logits `[images, concepts]` that nobody has calibrated.
+
+        A sigmoid answers that for each concept alone. A softmax answers which one of all K concepts it is, so its
+        scores are tiny in a large vocabulary even where ten of them are true. What CLIP's loss (InfoNCE) learns is
+        `exp(logit)` in proportion to p(image | text) / p(image) (van den Oord et al., 2018, section 2.3). Taking the
+        vocabulary's mean for what is to be expected, `K * softmax` is that ratio, and with the prior
+        `EXPECTED_TAGS / K`, at most a half, the odds are `prior / (1 - prior) * K * softmax`. The order within an
+        image is that of the logits, and an image that says nothing gets the prior.
+        """
+        scores = self.scores(logits)
+        if self.kind == "sigmoid":
+            return scores
+        concepts = logits.shape[1]
+        prior = min(EXPECTED_TAGS / concepts, 0.5)
+        odds = prior / (1 - prior) * concepts * scores
+        return np.asarray(odds / (1 + odds), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
