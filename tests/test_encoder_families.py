@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +13,31 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_encoders import (
+    BERT,
     OPEN_CLIP_CONFIGS,
     open_clip_reference,
     save_tiny_clip,
     save_tiny_metaclip2,
     save_tiny_naflex,
     save_tiny_open_clip,
+    save_tiny_siglip2,
+    save_tiny_siglip_1,
 )
 from transformers import AutoModel, AutoProcessor, pipeline
 
-from resources.encoders import Encoder, EncoderSpec
+from resources.checkpoints import read_scalars
+from resources.encoders import Encoder, EncoderSpec, ModelUnavailableError
 
 SIZES = [(1, 1), (33, 7), (640, 3), (31, 480), (32, 32), (101, 99), (250, 251), (77, 240)]
 LABELS = ["a vase", "Rust", "a photo of a gilded bronze figure, seated", "blue"]
-OF_TRANSFORMERS = {
-    "clip": save_tiny_clip,
-    "metaclip2": save_tiny_metaclip2,
-    "siglip2-naflex": save_tiny_naflex,
+OF_TRANSFORMERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "SigLIP": ("siglip", save_tiny_siglip_1),
+    "SigLIP 2": ("siglip", save_tiny_siglip2),
+    "SigLIP 2 NaFlex": ("siglip2-naflex", save_tiny_naflex),
+    "CLIP": ("clip", save_tiny_clip),
+    "MetaCLIP 2": ("metaclip2", save_tiny_metaclip2),
 }
 TOLERANCE = 1e-5
 
@@ -44,8 +55,8 @@ def pictures() -> list[Image.Image]:
 @pytest.fixture(scope="module", params=OF_TRANSFORMERS)
 def of_transformers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     torch.manual_seed(0)
-    directory = OF_TRANSFORMERS[request.param](tmp_path_factory.mktemp("tiny"))
-    return encoder_of(request.param, directory)
+    family, save = OF_TRANSFORMERS[request.param]
+    return encoder_of(family, save(tmp_path_factory.mktemp("tiny")))
 
 
 @pytest.fixture(scope="module", params=OPEN_CLIP_CONFIGS)
@@ -109,3 +120,91 @@ def test_open_clip_families_equal_the_library(of_open_clip: Encoder, pictures: l
     np.testing.assert_allclose(scores_of(of_open_clip, pictures, LABELS), scores.numpy(), atol=TOLERANCE)
     assert of_open_clip.dimension == len(expected[0])
     assert np.ptp(torch.stack(logits).numpy()) > 0.1  # the model tells these pictures and labels apart
+
+
+@pytest.mark.parametrize("system", ["OpenCLIP", "BiomedCLIP"])
+def test_a_copied_snapshot_needs_no_network(
+    system: str, tmp_path: Path, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def refuse(self: object, address: object, *_: object) -> None:
+        asked.append(address)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    encoder = encoder_of("open-clip", save_tiny_open_clip(system, tmp_path / "copy"))
+    assert encoder.fingerprint
+    assert encoder.score_head.scale == pytest.approx(20, rel=1e-5)
+    assert not encoder.is_loaded
+    encoder.embed_images(pictures[:1])
+    encoder.embed_texts(LABELS)
+    assert encoder.is_loaded
+    assert asked == []
+
+
+def test_a_text_tower_that_cannot_be_had_says_where_to_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = save_tiny_open_clip("BiomedCLIP", tmp_path / "copy")
+    first = encoder_of("open-clip", directory).fingerprint
+    config = directory / BERT / "config.json"
+    config.write_text(config.read_text().replace('"num_attention_heads": 2', '"num_attention_heads": 4'))
+    assert encoder_of("open-clip", directory).fingerprint != first  # the weights fit both
+    config.unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        ModelUnavailableError, match=rf"{BERT} is not on this .*put that file into {directory}"
+    ):
+        encoder_of("open-clip", directory)
+
+
+def test_pickles_and_missing_weights_are_refused(tmp_path: Path) -> None:
+    directory = save_tiny_open_clip("OpenCLIP", tmp_path / "copy")
+    weights = directory / "open_clip_model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: tensor for name, tensor in tensors.items() if name != "ln_final.weight"}, weights)
+    encoder = encoder_of("open-clip", directory)
+    with pytest.raises(ModelUnavailableError, match=r"ln_final\.weight"):
+        encoder.load()
+    weights.unlink()
+    torch.save(tensors, directory / "open_clip_pytorch_model.bin")
+    with pytest.raises(
+        ModelUnavailableError, match=r"holds no open_clip_model.safetensors.*docs/encoders\.md"
+    ):
+        encoder_of("open-clip", directory)
+    (directory / "open_clip_config.json").unlink()
+    with pytest.raises(ModelUnavailableError, match=r"open_clip_config\.json is missing"):
+        encoder_of("open-clip", directory)
+
+
+def test_the_documented_conversion_makes_a_pickle_a_checkpoint(tmp_path: Path) -> None:
+    directory = save_tiny_open_clip("BiomedCLIP", tmp_path / "copy")
+    expected = encoder_of("open-clip", directory).embed_texts(LABELS)
+    weights = directory / "open_clip_model.safetensors"
+    torch.save(load_file(weights), directory / "open_clip_pytorch_model.bin")
+    weights.unlink()
+    document = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text()
+    code = document.split("```python\n")[1].split("```")[0]
+    subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
+    np.testing.assert_array_equal(encoder_of("open-clip", directory).embed_texts(LABELS), expected)
+
+
+def test_half_precision_stays_near(of_open_clip: Encoder, pictures: list[Image.Image]) -> None:
+    half = encoder_of("open-clip", of_open_clip.directory, dtype="bfloat16")
+    for ours, theirs in (
+        (half.embed_images(pictures), of_open_clip.embed_images(pictures)),
+        (half.embed_texts(LABELS), of_open_clip.embed_texts(LABELS)),
+    ):
+        assert ours.dtype == np.float32
+        assert (ours * theirs).sum(axis=1).min() > 0.999
+
+
+def test_a_head_kept_in_16_bits_is_read_without_torch(tmp_path: Path) -> None:
+    for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
+        tensors = {"other": torch.ones(3), "logit_scale": torch.tensor(2.5, dtype=dtype)}
+        save_file(tensors, tmp_path / "model.safetensors")
+        assert read_scalars(tmp_path, "logit_scale") == {"logit_scale": 2.5}
+    with pytest.raises(ValueError, match="no tensor named logit_bias"):
+        read_scalars(tmp_path, "logit_scale", "logit_bias")

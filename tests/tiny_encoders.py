@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import pytest
 import torch
 from safetensors.torch import save_file
 from timm.layers import LayerNorm
@@ -29,18 +30,25 @@ from transformers import (
     CLIPModel,
     CLIPProcessor,
     CLIPTokenizer,
+    GemmaTokenizer,
     MetaClip2Config,
     MetaClip2Model,
     Siglip2Config,
     Siglip2ImageProcessor,
     Siglip2Model,
     Siglip2Processor,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipProcessor,
+    SiglipTokenizer,
     XLMRobertaTokenizer,
 )
 
 SIDE = 32
 """pixels"""
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+_PATCHES = TOWER | {"image_size": SIDE, "patch_size": 8}
 LOGIT_SCALE = math.log(20.0)
 BERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
 """what BiomedCLIP names its text tower"""
@@ -54,7 +62,7 @@ def save_tiny_clip(directory: Path) -> Path:
     config = CLIPConfig(
         text_config=TOWER
         | {"vocab_size": len(tokens), "bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1},
-        vision_config=TOWER | {"image_size": SIDE, "patch_size": 8},
+        vision_config=_PATCHES,
         projection_dim=24,
     )
     return _save(CLIPModel(config), CLIPProcessor(_clip_images(), tokenizer), directory)
@@ -68,28 +76,65 @@ def save_tiny_metaclip2(directory: Path) -> Path:
     size = len(tokenizer)
     config = MetaClip2Config(
         text_config=TOWER | {"vocab_size": size, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
-        vision_config=TOWER | {"image_size": SIDE, "patch_size": 8},
+        vision_config=_PATCHES,
         projection_dim=24,
     )
     return _save(MetaClip2Model(config), CLIPProcessor(_clip_images(), tokenizer), directory)
 
 
+def save_tiny_siglip_1(directory: Path) -> Path:
+    """With SigLIP's own tokenizer: a sentencepiece model, here of a few words."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    directory.mkdir(exist_ok=True)
+    words = [
+        "a vase",
+        "rust",
+        "a photo of a gilded bronze figure, seated",
+        "the quick brown fox jumps",
+        "blue",
+    ]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(words * 20),
+        model_prefix=str(directory / "spiece"),
+        vocab_size=50,
+        hard_vocab_limit=False,
+        **{"unk_id": 2, "eos_id": 1, "bos_id": -1, "pad_id": -1, "minloglevel": 2},
+    )
+    tokenizer = SiglipTokenizer(str(directory / "spiece.model"), model_input_names=["input_ids"])
+    images = SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
+    model = SiglipModel(SiglipConfig(text_config=_siglip_text(tokenizer), vision_config=_PATCHES))
+    return _save(model, SiglipProcessor(images, tokenizer), directory)
+
+
+def save_tiny_siglip2(directory: Path) -> Path:
+    """A SigLIP model with Gemma's tokenizer, which ends a text and pads behind it."""
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *"abcdefghijklmnopqrstuvwxyz,"]
+    tokenizer = GemmaTokenizer(
+        {token: place for place, token in enumerate(tokens)},
+        [],
+        add_bos_token=False,
+        add_eos_token=True,
+        padding_side="right",
+        model_input_names=["input_ids"],
+    )
+    images = SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
+    model = SiglipModel(SiglipConfig(text_config=_siglip_text(tokenizer), vision_config=_PATCHES))
+    return _save(model, SiglipProcessor(images, tokenizer), directory)
+
+
 def save_tiny_naflex(directory: Path) -> Path:
     """At most 256 patches of 16 px, in the image's own aspect ratio, as in all of them."""
     tokenizer = letter_tokenizer()
-    special = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}
-    model = Siglip2Model(
-        Siglip2Config(
-            text_config=TOWER
-            | special
-            | {"vocab_size": len(tokenizer), "projection_size": 32, "max_position_embeddings": TEXT_LENGTH},
-            vision_config=TOWER | {"patch_size": 16, "num_patches": 16},
-        )
-    )
-    with torch.no_grad():
-        model.logit_bias.fill_(-3.0)
+    vision = TOWER | {"patch_size": 16, "num_patches": 16}
+    model = Siglip2Model(Siglip2Config(text_config=_siglip_text(tokenizer), vision_config=vision))
     images = Siglip2ImageProcessor(patch_size=16, max_num_patches=256)
     return _save(model, Siglip2Processor(images, tokenizer), directory)
+
+
+def _siglip_text(tokenizer: Any) -> dict[str, Any]:
+    special = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0}
+    size = {"vocab_size": len(tokenizer), "projection_size": 32, "max_position_embeddings": TEXT_LENGTH}
+    return TOWER | special | size
 
 
 def _clip_images() -> CLIPImageProcessor:
@@ -99,6 +144,8 @@ def _clip_images() -> CLIPImageProcessor:
 def _save(model: Any, processor: Any, directory: Path) -> Path:
     with torch.no_grad():
         model.logit_scale.fill_(LOGIT_SCALE)
+        if hasattr(model, "logit_bias"):
+            model.logit_bias.fill_(-3.0)
     model.save_pretrained(directory)
     processor.save_pretrained(directory)
     return directory
