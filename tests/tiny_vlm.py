@@ -39,9 +39,9 @@ def byte_tokenizer(*special: str, named: Mapping[str, str] | None = None) -> Pre
 
     `named` are those special tokens that a processor asks the tokenizer for by name.
     """
-    names = ["<pad>", "<s>", "</s>", *special]
+    names = ["<pad>", "<s>", "</s>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    letters = Tokenizer(models.BPE({name: place for place, name in enumerate(names + alphabet)}, []))
+    letters = Tokenizer(models.BPE({name: place for place, name in enumerate([*names, *alphabet, *special])}, []))
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letters.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
