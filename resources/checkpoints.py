@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -169,31 +170,60 @@ def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
     import transformers
 
     _quieten_transformers()
-    return getattr(transformers, auto).from_pretrained(directory, local_files_only=True)
+    return getattr(transformers, auto).from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False
+    )
 
 
 def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     """The model that the class `auto` of transformers makes of a checkpoint directory, to be asked, not trained.
 
-    Nothing is fetched. Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes
-    of one checkpoint cost its memory once. Raises ModelUnavailableError where from_pretrained had to make weights up.
+    Nothing is fetched, no code of a checkpoint is run and no pickle is read. Raises ModelUnavailableError where there
+    are no safetensors, or from_pretrained had to make weights up.
+    """
+
+    def load() -> Any:
+        import torch
+        import transformers
+
+        require_safetensors(directory)
+        _quieten_transformers()
+        model, loading = getattr(transformers, auto).from_pretrained(
+            directory,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+        )
+        if missing := sorted(loading["missing_keys"]):
+            raise ModelUnavailableError(
+                f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
+            )
+        return model.to(device).eval()
+
+    return shared_model(directory, auto, dtype, device, load)
+
+
+def shared_model(directory: Path, auto: str, dtype: Dtype, device: Device, load: Callable[[], Any]) -> Any:
+    """What `load` makes of a checkpoint directory.
+
+    Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes of one checkpoint
+    cost its memory once.
     """
     key = (content_hash(directory), auto, dtype, device)
     if (loaded := _LOADED.get(key)) is not None:
         return loaded
-    import torch
-    import transformers
-
-    _quieten_transformers()
-    model, loading = getattr(transformers, auto).from_pretrained(
-        directory, local_files_only=True, dtype=getattr(torch, dtype), output_loading_info=True
-    )
-    if missing := sorted(loading["missing_keys"]):
-        raise ModelUnavailableError(
-            f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
-        )
-    _LOADED[key] = model = model.to(device).eval()
+    _LOADED[key] = model = load()
     return model
+
+
+def require_safetensors(directory: Path) -> None:
+    """Raises ModelUnavailableError where a checkpoint has its weights as pickles only, which can run code."""
+    if not any(directory.glob("*.safetensors")):
+        raise ModelUnavailableError(
+            f"{directory} holds no weights as safetensors, and pickles are not loaded. On the hub there is often a pull "
+            "request that converts them: name it in the tier, such as `revision: refs/pr/1`."
+        )
 
 
 def _quieten_transformers() -> None:

@@ -42,8 +42,7 @@ def written(model: Any, decode: Callable[[Any], str], ends: list[int], **inputs:
         )  # fmt: skip
     ids = out.sequences[0, -len(out.logits) :].tolist()
     logprobs = [
-        float(logits[0].double().log_softmax(0)[token])
-        for logits, token in zip(out.logits, ids, strict=True)
+        float(logits[0].double().log_softmax(0)[token]) for logits, token in zip(out.logits, ids, strict=True)
     ]
     length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
     return decode(out.sequences[:, -len(out.logits) :]).strip(), logprobs[:length]
@@ -62,7 +61,9 @@ def auto(directory: Path) -> tuple[Any, Any]:
 def snippet_of_pixels(directory: Path, image: Image.Image, prompt: str) -> Written:
     """BLIP's and GIT's."""
     model, processor = auto(directory)
-    return written(model, plain(processor), [2], pixel_values=processor(images=image, return_tensors="pt").pixel_values)
+    return written(
+        model, plain(processor), [2], pixel_values=processor(images=image, return_tensors="pt").pixel_values
+    )
 
 
 def snippet_of_blip2(directory: Path, image: Image.Image, prompt: str) -> Written:
@@ -183,7 +184,9 @@ def test_promptgen_is_read_in_the_format_that_it_was_published_in(
     for image, answer in zip(pictures(), answers, strict=True):
         text, logprobs = snippet_of_florence2(native, image, question.prompt)
         assert answer.text == text
-        np.testing.assert_allclose(answer.logprobs, logprobs, atol=1e-3)  # the native one has a row for <image>
+        np.testing.assert_allclose(
+            answer.logprobs, logprobs, atol=1e-3
+        )  # the native one has a row for <image>
 
 
 def test_weights_missing_in_the_original_format_are_an_error(tmp_path: Path) -> None:
@@ -199,3 +202,26 @@ def test_a_model_that_takes_no_words_is_given_none(tmp_path: Path) -> None:
     model = captioner("blip", SAVERS["blip"](tmp_path))
     with pytest.raises(ValueError, match="asked nothing"):
         model.answer(pictures()[:1], ["Describe this."], max_tokens=TOKENS)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_two_lanes_of_one_checkpoint_share_its_weights_and_not_each_others_settings(
+    formats: tuple[Path, Path], place: int
+) -> None:
+    fast, heavy = (captioner("florence-2", formats[place], beams=beams) for beams in (1, 3))
+    before = fast.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS)
+    heavy.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS)
+    assert heavy._writer.model is fast._writer.model  # type: ignore[attr-defined]
+    again = captioner("florence-2", formats[place], dtype="float32", beams=1, caption_tokens=5)
+    for first, second in zip(
+        before, again.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS), strict=True
+    ):
+        assert_same(first, second)
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    save_tiny_florence2(tmp_path)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ModelUnavailableError, match="no weights as safetensors"):
+        captioner("florence-2", tmp_path).load()

@@ -37,7 +37,9 @@ def test_every_family_can_caption() -> None:
 def test_a_chat_model_is_asked_what_vistag_asks_and_told_what_is_known() -> None:
     question = spec("chat").question("description")
     assert question == Question(DESCRIPTION, free=True)
-    assert question.about(["EXIT"], [("r1", "bowl")]).endswith("\nText in the picture: EXIT\nRegions: r1 bowl")
+    assert question.about(["EXIT"], [("r1", "bowl")]).endswith(
+        "\nText in the picture: EXIT\nRegions: r1 bowl"
+    )
 
 
 def test_a_mode_and_a_task_token_are_asked_word_for_word() -> None:
@@ -48,7 +50,9 @@ def test_a_mode_and_a_task_token_are_asked_word_for_word() -> None:
     assert spec("joycaption").question("tags") == Question(TAGS, free=True)
     own = spec("joycaption", caption="Name the thing.").question("caption")
     assert own == Question("Name the thing.", free=True)
-    assert spec("florence-2", caption="detailed").caption_question == Question("<DETAILED_CAPTION>", free=False)
+    assert spec("florence-2", caption="detailed").caption_question == Question(
+        "<DETAILED_CAPTION>", free=False
+    )
     assert spec("florence-2").question("tags") is None
 
 
@@ -59,10 +63,17 @@ def test_words_that_a_family_does_not_know_are_an_error_that_lists_its_modes(
     tmp_path: Path, family: str, prompt: str
 ) -> None:
     vlm = {"model": "m", "licence": "own", "family": family, "prompts": {"caption": prompt}}
-    tier = {"description": "d", "device": "cpu", "encoder": load_tier("demo").encoder.model_dump(), "vlm": vlm}
+    tier = {
+        "description": "d",
+        "device": "cpu",
+        "encoder": load_tier("demo").encoder.model_dump(),
+        "vlm": vlm,
+    }
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(tier))
-    with pytest.raises(TierError, match=rf"mine.yaml:\n  vlm: prompts.caption: .* of the family {family}; its modes"):
+    with pytest.raises(
+        TierError, match=rf"mine.yaml:\n  vlm: prompts.caption: .* of the family {family}; its modes"
+    ):
         load_tier(str(path))
 
 
@@ -127,7 +138,9 @@ def test_a_model_without_region_captions_is_no_source_of_them_and_the_asset_says
         for event in result.get_asset_materialization_events()
         if "skipped" in event.materialization.metadata
     }
-    assert said["captions"].startswith("donut (family donut) has no way to ask for tags: keywords are left out")
+    assert said["captions"].startswith(
+        "donut (family donut) has no way to ask for tags: keywords are left out"
+    )
     assert "regions have no captions" in said["region_captions"]
     assert "of the captions alone" in said["descriptions"]
     assert rows(bench, "region_captions") == []

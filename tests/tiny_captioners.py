@@ -25,7 +25,9 @@ def word_piece_tokenizer() -> hf.PreTrainedTokenizerFast:
     """Letters at the start of a word and within one, as BERT's tokenizer has them."""
     pieces = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[DEC]", *ascii_lowercase, ",", "."]
     pieces += [f"##{letter}" for letter in ascii_lowercase]
-    letters = Tokenizer(models.WordPiece({piece: place for place, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    letters = Tokenizer(
+        models.WordPiece({piece: place for place, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
     letters.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     letters.decoder = decoders.WordPiece()
     return hf.PreTrainedTokenizerFast(
@@ -133,7 +135,9 @@ def save_tiny_donut(directory: Path) -> Path:
 def florence2_parts() -> tuple[Any, Any]:
     """(model, processor) in transformers' format: 64 px, 5 tokens a picture."""
     torch.manual_seed(0)
-    tokenizer = byte_tokenizer(*BART_TOKENS, *ADDED_TOKENS, "<image>", named={"image_token": "<image>"})
+    tokenizer = byte_tokenizer(
+        *BART_TOKENS, added=[*ADDED_TOKENS, "<image>"], named={"image_token": "<image>"}
+    )
     tower = {"depths": [1] * 4, "num_heads": [1, 1, 2, 2], "num_groups": [1, 1, 2, 2]}
     text = {
         "vocab_size": len(tokenizer) - 1, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2,
@@ -172,7 +176,9 @@ def save_tiny_original_florence2(directory: Path) -> Path:
     }
     weights["image_projection"] = weights["image_projection"].T.contiguous()
     words = model.config.text_config.vocab_size - 1
-    weights["language_model.model.shared.weight"] = weights["language_model.model.shared.weight"][:words].clone()
+    weights["language_model.model.shared.weight"] = weights["language_model.model.shared.weight"][
+        :words
+    ].clone()
     weights["language_model.final_logits_bias"] = torch.zeros(1, words)
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     tower = model.config.vision_config.to_dict()

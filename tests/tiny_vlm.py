@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,18 @@ PATCH_PX = 8
 SIDE_PX = 32
 
 
-def byte_tokenizer(*special: str, named: Mapping[str, str] | None = None) -> PreTrainedTokenizerFast:
+def byte_tokenizer(
+    *special: str, named: Mapping[str, str] | None = None, added: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
     """A token a byte, so that every text has one, also a letter of several bytes.
 
-    `named` are those special tokens that a processor asks the tokenizer for by name.
+    `named` are those special tokens that a processor asks the tokenizer for by name, `added` those behind the letters.
     """
-    names = ["<pad>", "<s>", "</s>"]
+    names = ["<pad>", "<s>", "</s>", *special]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    letters = Tokenizer(models.BPE({name: place for place, name in enumerate([*names, *alphabet, *special])}, []))
+    letters = Tokenizer(
+        models.BPE({name: place for place, name in enumerate([*names, *alphabet, *added])}, [])
+    )
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letters.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
@@ -49,7 +53,7 @@ def byte_tokenizer(*special: str, named: Mapping[str, str] | None = None) -> Pre
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
-        extra_special_tokens=list(special),
+        extra_special_tokens=[*special, *added],
         model_specific_special_tokens=dict(named or {}),
     )
 

@@ -85,9 +85,7 @@ class Captioner:
         for places in alike(prompts, self.spec.batch_size):
             pictures = [images[place].convert("RGB") for place in places]
             inputs = self._form.inputs(writer.processor, pictures, prompts[places[0]])
-            told = writer.write(
-                self._on_device(inputs), max_tokens, self._form.rules(writer.processor)
-            )
+            told = writer.write(self._on_device(inputs), max_tokens, self._form.rules(writer.processor))
             answers |= zip(places, told, strict=True)
         return [answers[place] for place in range(len(prompts))]
 
@@ -141,9 +139,7 @@ FORMS: Mapping[str, Form] = {
     "blip-2": Form(_picture_and_text, part="language_model"),
     "git": Form(_picture_alone),
     "vit-gpt2": Form(_picture_alone, model=_encoder_and_decoder, processor=_two_parts),
-    "donut": Form(
-        _task_of_decoder, model=_encoder_and_decoder, processor=_two_parts, rules=_nothing_unknown
-    ),
+    "donut": Form(_task_of_decoder, model=_encoder_and_decoder, processor=_two_parts, rules=_nothing_unknown),
     "florence-2": _FLORENCE_2,
     "florence-2-promptgen": _FLORENCE_2,
 }

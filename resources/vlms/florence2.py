@@ -10,7 +10,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from resources.checkpoints import Device, ModelUnavailableError, load_model, load_processor, read_config
+from resources.checkpoints import (
+    Device,
+    ModelUnavailableError,
+    load_model,
+    load_processor,
+    read_config,
+    require_safetensors,
+    shared_model,
+)
+from resources.registry import Dtype
 from resources.vlms.spec import VlmSpec
 
 _NAMES: tuple[tuple[str, str], ...] = (
@@ -55,35 +64,12 @@ def is_original(directory: Path) -> bool:
 
 def load(spec: VlmSpec, directory: Path, device: Device) -> Any:
     """The model of a checkpoint directory. Raises ModelUnavailableError where weights are missing."""
+    auto = "Florence2ForConditionalGeneration"
     if not is_original(directory):
-        return load_model(directory, "Florence2ForConditionalGeneration", spec.dtype, device)
-    import torch
-    from safetensors.torch import load_file
-    from transformers import Florence2ForConditionalGeneration, GenerationConfig
-
-    weights = {
-        name: values
-        for path in sorted(directory.glob("*.safetensors"))
-        for original, values in load_file(path).items()
-        if (name := _renamed(original))
-    }
-    projection = "model.multi_modal_projector.image_projection.weight"
-    if projection in weights:
-        weights[projection] = weights[projection].T.contiguous()
-    model = Florence2ForConditionalGeneration(_config(directory))
-    missing, unknown = model.load_state_dict(weights, strict=False)
-    if wrong := sorted({*missing} - model.all_tied_weights_keys.keys() | {*unknown}):
-        raise ModelUnavailableError(
-            f"{directory} lacks weights of Florence-2 or has others: {', '.join(wrong[:5])}. Fetch it again."
-        )
-    model.tie_weights()
-    # a place for <image>, where the features of the picture stand: its own embedding is never read
-    model.resize_token_embeddings(model.config.image_token_id + 1, mean_resizing=False)
-    with torch.no_grad():
-        model.get_input_embeddings().weight[-1] = 0
-    if (directory / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(directory)
-    return model.to(device, getattr(torch, spec.dtype)).eval()
+        return load_model(directory, auto, spec.dtype, device)
+    return shared_model(
+        directory, auto, spec.dtype, device, lambda: _load_original(directory, spec.dtype).to(device)
+    )
 
 
 def processor(directory: Path) -> Any:
@@ -98,6 +84,40 @@ def processor(directory: Path) -> Any:
     tokenizer.image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     pixels = load_processor(directory, "CLIPImageProcessor")
     return Florence2Processor(pixels, tokenizer, post_processor_config={"pure_text": {}})
+
+
+def _load_original(directory: Path, dtype: Dtype) -> Any:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import Florence2ForConditionalGeneration, GenerationConfig
+
+    require_safetensors(directory)
+    weights = {
+        name: values
+        for path in sorted(directory.glob("*.safetensors"))
+        for original, values in load_file(path).items()
+        if (name := _renamed(original))
+    }
+    projection = "model.multi_modal_projector.image_projection.weight"
+    if projection in weights:
+        weights[projection] = weights[projection].T.contiguous()
+    model: Any = Florence2ForConditionalGeneration(_config(directory))
+    for tied, source in model.all_tied_weights_keys.items():  # a file holds one of them, whichever
+        if tied in weights:
+            weights.setdefault(source, weights[tied])
+    missing, unknown = model.load_state_dict(weights, strict=False)
+    if wrong := sorted({*missing} - model.all_tied_weights_keys.keys() | {*unknown}):
+        raise ModelUnavailableError(
+            f"{directory} lacks weights of Florence-2 or has others: {', '.join(wrong[:5])}. Fetch it again."
+        )
+    model.tie_weights()
+    # a place for <image>, where the features of the picture stand: its own embedding is never read
+    model.resize_token_embeddings(model.config.image_token_id + 1, mean_resizing=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[-1] = 0
+    if (directory / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(directory)
+    return model.to(getattr(torch, dtype)).eval()
 
 
 def _renamed(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -86,8 +87,7 @@ class Writer:
 
         most = self.spec.beams * max(2, 1 + len(self.ends)) if self.spec.beams > 1 else 1
         steps = _Steps([*self._rules, *rules], most)
-        with torch.inference_mode():
-            self._decoder.generation_config = self._greedy_or_beams(max_tokens)
+        with torch.inference_mode(), self._decoding_by(self._greedy_or_beams(max_tokens)):
             written = self.model.generate(**inputs, logits_processor=[steps], return_dict_in_generate=True)
         ids, figures = steps.chosen(written.sequences, getattr(written, "beam_indices", None))
         return [self._as_answer(*row) for row in zip(ids, *figures, strict=True)]
@@ -100,6 +100,15 @@ class Writer:
     def _settings(self) -> Any:
         """The generation settings that came with the checkpoint."""
         return self._decoder.generation_config
+
+    @contextmanager
+    def _decoding_by(self, settings: Any) -> Iterator[None]:
+        """With these settings alone; those of the checkpoint come back, since another lane may hold the model too."""
+        self._decoder.generation_config, own = settings, self._settings
+        try:
+            yield
+        finally:
+            self._decoder.generation_config = own
 
     def _greedy_or_beams(self, max_tokens: int) -> Any:
         from transformers import GenerationConfig
