@@ -102,11 +102,12 @@ def require_memory(vram_gib: float) -> None:
         )
 
 
-def checkpoint_directory(spec: ModelSpec) -> Path:
+def checkpoint_directory(spec: ModelSpec, *, code: bool = False) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
     Without a `revision` the commit that was fetched first stays: a run does not change models because somebody
-    published new weights. Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
+    published new weights. Its `code` comes too where that is to be run. Raises ModelUnavailableError where the directory
+    is no checkpoint or the hub does not give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
@@ -116,7 +117,7 @@ def checkpoint_directory(spec: ModelSpec) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    fetch = partial(snapshot_download, spec.model, revision=spec.revision, allow_patterns=[*_FILES, *_CARDS])
+    fetch = partial(snapshot_download, spec.model, revision=spec.revision, allow_patterns=[*_files(code), *_CARDS])
     with suppress(LocalEntryNotFoundError):
         return Path(fetch(local_files_only=True))
     try:
@@ -128,10 +129,14 @@ def checkpoint_directory(spec: ModelSpec) -> Path:
         ) from error
 
 
-def content_hash(directory: Path) -> str:
-    """SHA-256 over the names and bytes of the files that decide what a checkpoint computes."""
+def _files(code: bool) -> tuple[str, ...]:
+    return (*_FILES, "*.py") if code else _FILES
+
+
+def content_hash(directory: Path, *, code: bool = False) -> str:
+    """SHA-256 over the names and bytes of the files that decide what a checkpoint computes, its `code` among them."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in _FILES for path in directory.glob(pattern)}):
+    for path in sorted({path for pattern in _files(code) for path in directory.glob(pattern)}):
         stat = path.stat()
         digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
     return digest.hexdigest()

@@ -98,6 +98,8 @@ class Family(BaseModel):
     """of a VLM: prompts that a tier may name for a task, each asked word for word"""
     system: str = ""
     """of a chat model that was trained with one: its system message"""
+    remote_code: bool = False
+    """whether it runs code that comes with its checkpoints, which a tier has to allow (`remote_code: true`)"""
     off_by_default: str = ""
     """why no tier of ours names it, where that is so"""
     checkpoints: tuple[Checkpoint, ...] = ()
