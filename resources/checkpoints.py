@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
@@ -58,6 +59,8 @@ TRANSFORMERS = Layout(
         "*.safetensors.index.json",
     ),
 )
+WITH_CODE = replace(TRANSFORMERS, others=(*TRANSFORMERS.others, "*.py"))
+"""Of a model whose own code is to be run."""
 _ENOUGH_OF_A_CARD = 0.95
 """What a driver reports of a card of 24 GB is a little less."""
 _CARDS = ("calibration.json", "training.json")
@@ -130,7 +133,8 @@ def checkpoint_directory(spec: ModelSpec, layout: Layout = TRANSFORMERS) -> Path
     """The directory of a checkpoint, downloaded from the hub on first use.
 
     Without a `revision` the commit that was fetched first stays: a run does not change models because somebody
-    published new weights. Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
+    published new weights. Raises ModelUnavailableError where the directory is no checkpoint or the hub does not
+    give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
@@ -213,31 +217,60 @@ def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
     import transformers
 
     _quieten_transformers()
-    return getattr(transformers, auto).from_pretrained(directory, local_files_only=True)
+    return getattr(transformers, auto).from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False
+    )
 
 
 def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     """The model that the class `auto` of transformers makes of a checkpoint directory, to be asked, not trained.
 
-    Nothing is fetched. Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes
-    of one checkpoint cost its memory once. Raises ModelUnavailableError where from_pretrained had to make weights up.
+    Nothing is fetched, no code of a checkpoint is run and no pickle is read. Raises ModelUnavailableError where there
+    are no safetensors, or from_pretrained had to make weights up.
+    """
+
+    def load() -> Any:
+        import torch
+        import transformers
+
+        require_safetensors(directory)
+        _quieten_transformers()
+        model, loading = getattr(transformers, auto).from_pretrained(
+            directory,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+        )
+        if missing := sorted(loading["missing_keys"]):
+            raise ModelUnavailableError(
+                f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
+            )
+        return model.to(device).eval()
+
+    return shared_model(directory, auto, dtype, device, load)
+
+
+def shared_model(directory: Path, auto: str, dtype: Dtype, device: Device, load: Callable[[], Any]) -> Any:
+    """What `load` makes of a checkpoint directory.
+
+    Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes of one checkpoint
+    cost its memory once.
     """
     key = (content_hash(directory), auto, dtype, device)
     if (loaded := _LOADED.get(key)) is not None:
         return loaded
-    import torch
-    import transformers
-
-    _quieten_transformers()
-    model, loading = getattr(transformers, auto).from_pretrained(
-        directory, local_files_only=True, dtype=getattr(torch, dtype), output_loading_info=True
-    )
-    if missing := sorted(loading["missing_keys"]):
-        raise ModelUnavailableError(
-            f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
-        )
-    _LOADED[key] = model = model.to(device).eval()
+    _LOADED[key] = model = load()
     return model
+
+
+def require_safetensors(directory: Path) -> None:
+    """Raises ModelUnavailableError where a checkpoint has its weights as pickles only, which can run code."""
+    if not any(directory.glob("*.safetensors")):
+        raise ModelUnavailableError(
+            f"{directory} holds no weights as safetensors, and pickles are not loaded. On the hub there is often a pull "
+            "request that converts them: name it in the tier, such as `revision: refs/pr/1`."
+        )
 
 
 def _quieten_transformers() -> None:

@@ -12,7 +12,6 @@ import numpy as np
 
 from resources.checkpoints import Device, ModelSpec
 from resources.vlms import Vlm
-from resources.vlms.prompts import CAPTION
 from resources.workbench import Workbench, require_card
 
 if TYPE_CHECKING:
@@ -136,7 +135,8 @@ def _heavy_vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str
 
 
 def _caption(vlm: Vlm, image: Image.Image) -> str:
-    (answer,) = vlm.answer([image], [CAPTION], max_tokens=vlm.spec.caption_tokens)
+    asked = vlm.spec.caption_question.prompt
+    (answer,) = vlm.answer([image], [asked], max_tokens=vlm.spec.caption_tokens)
     return answer.text or "(an empty answer)"
 
 
