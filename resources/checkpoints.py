@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -83,26 +84,25 @@ def require_device(spec: ModelSpec, device: Device) -> None:
         )
 
 
-def checkpoint_directory(spec: ModelSpec) -> Path:
+def checkpoint_directory(
+    spec: ModelSpec,
+    files: Sequence[str] = (*_FILES, "calibration.json", "training.json"),
+    index: str = "config.json",
+) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
+    `files`: patterns of what is downloaded. `index`: the file that every such checkpoint has.
     Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
-        if not (directory / "config.json").is_file():
-            raise ModelUnavailableError(f"{directory} holds no checkpoint (config.json is missing)")
+        if not (directory / index).is_file():
+            raise ModelUnavailableError(f"{directory} holds no checkpoint ({index} is missing)")
         return directory
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(
-            snapshot_download(
-                spec.model,
-                revision=spec.revision,
-                allow_patterns=[*_FILES, "calibration.json", "training.json"],
-            )
-        )
+        return Path(snapshot_download(spec.model, revision=spec.revision, allow_patterns=list(files)))
     except Exception as error:
         raise ModelUnavailableError(
             f"{spec.model} is not on this machine and could not be fetched from the Hugging Face hub "
@@ -110,12 +110,13 @@ def checkpoint_directory(spec: ModelSpec) -> Path:
         ) from error
 
 
-def content_hash(directory: Path) -> str:
+def content_hash(directory: Path, files: Sequence[str] = _FILES) -> str:
     """SHA-256 over the names and bytes of the files that decide what a checkpoint computes."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in _FILES for path in directory.glob(pattern)}):
+    for path in sorted({path for pattern in files for path in directory.glob(pattern)}):
         stat = path.stat()
-        digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
+        name = path.relative_to(directory).as_posix()
+        digest.update(f"{name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
     return digest.hexdigest()
 
 
@@ -167,11 +168,16 @@ def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     model, loading = getattr(transformers, auto).from_pretrained(
         directory, local_files_only=True, dtype=getattr(torch, dtype), output_loading_info=True
     )
-    if missing := sorted(loading["missing_keys"]):
+    refuse_missing(directory, loading["missing_keys"])
+    return model.to(device).eval()
+
+
+def refuse_missing(directory: Path, weights: Iterable[str]) -> None:
+    """Raises ModelUnavailableError where weights had to be made up: a library warns of that and goes on."""
+    if missing := sorted(weights):
         raise ModelUnavailableError(
             f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
         )
-    return model.to(device).eval()
 
 
 def _quieten_transformers() -> None:

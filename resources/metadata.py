@@ -35,7 +35,7 @@ COLUMNS: Mapping[str, str] = {
     "depth": "PNG of one channel of 16 bits: 0 is depth_min, 65535 depth_max",
     "depth_min": "in `unit`",
     "depth_max": "in `unit`",
-    "unit": "metres; relative (0 near, 1 far); relative_inverse (large is near, scale and shift unknown)",
+    "unit": "metres; relative (large is far) or relative_inverse (large is near), scale and shift unknown",
     "bbox": "xywh relative to the upright image, 0..1",
     "lane": "fast or heavy",
     "reasons": "why the image asks for the heavy lane, strongest first",

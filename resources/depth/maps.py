@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Unit = Literal["metres", "relative", "relative_inverse"]
-"""metres: distance from the camera. relative: distance, nearest 0, farthest 1. relative_inverse: the inverse of the
-distance (large is near) up to a scale and a shift that nobody knows, so maps of two images cannot be compared."""
+"""metres: distance from the camera. relative: the distance up to a scale and a shift that nobody knows, so that maps of
+two images cannot be compared. relative_inverse: its inverse (large is near), again up to a scale and a shift."""
 
 LEVELS = 2**16 - 1
+THINNEST = 16
+"""Sides of an image may be 1 to this at most: models round a side that is thinner down to no pixel at all."""
+FEWEST_PX = 8
+"""ZoeDepth mirrors an image at its edges by three times the root of half a side; a smaller one has not that many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +76,18 @@ def depth_picture(stored: StoredDepth, unit: Unit) -> Image.Image:
     with Image.open(io.BytesIO(stored.png)) as picture:
         grey = np.asarray(picture) >> 8
     return Image.fromarray((grey if unit == "relative_inverse" else 255 - grey).astype(np.uint8))
+
+
+def thickened(image: Image.Image) -> Image.Image:
+    """The image; stretched across where it is thinner than a model takes."""
+    least = max(FEWEST_PX, math.ceil(max(image.size) / THINNEST))
+    if min(image.size) >= least:
+        return image
+    return image.resize((max(image.width, least), max(image.height, least)))
+
+
+def resized(depth: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The map at `size` (width, height), as it is where it has that size already."""
+    if depth.shape == size[::-1]:
+        return depth
+    return np.asarray(Image.fromarray(depth).resize(size, Image.Resampling.BILINEAR))
