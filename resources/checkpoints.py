@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+import struct
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
@@ -18,20 +22,47 @@ from resources.registry import Dtype, Role, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
 
-_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
+TOKENIZER_FILES = (
     "special_tokens_map.json",
     "tokenizer*",
     "spiece.model",
+    "sentencepiece*.model",
     "vocab.*",
     "merges.txt",
-    "chat_template*",
-    "generation_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The files of a checkpoint as a library names them."""
+
+    config: str
+    """says what the checkpoint is; a directory without it is none"""
+    weights: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Patterns of all files that decide what the checkpoint computes."""
+        return (self.config, *self.weights, *self.others)
+
+
+TRANSFORMERS = Layout(
+    "config.json",
+    ("*.safetensors",),
+    (
+        *TOKENIZER_FILES,
+        "preprocessor_config.json",
+        "processor_config.json",
+        "chat_template*",
+        "generation_config.json",
+        "*.safetensors.index.json",
+    ),
+)
+_ENOUGH_OF_A_CARD = 0.95
+"""What a driver reports of a card of 24 GB is a little less."""
+_CARDS = ("calibration.json", "training.json")
+_LOADED: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictionary()
 
 
 class ModelUnavailableError(RuntimeError):
@@ -84,39 +115,60 @@ def require_device(spec: ModelSpec, device: Device) -> None:
         )
 
 
-def checkpoint_directory(
-    spec: ModelSpec,
-    files: Sequence[str] = (*_FILES, "calibration.json", "training.json"),
-    index: str = "config.json",
-) -> Path:
+def require_memory(vram_gib: float) -> None:
+    """Raises DeviceUnavailableError where the first GPU has less memory than a tier counts on."""
+    import torch
+
+    found_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+    if found_gib < vram_gib * _ENOUGH_OF_A_CARD:
+        raise DeviceUnavailableError(
+            f"This tier is made for a GPU of {vram_gib:g} GiB, and {torch.cuda.get_device_name(0)} has "
+            f"{found_gib:.0f}. Use a smaller tier (vistag models lists what fits)."
+        )
+
+
+def checkpoint_directory(spec: ModelSpec, layout: Layout = TRANSFORMERS) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
-    `files`: patterns of what is downloaded. `index`: the file that every such checkpoint has.
-    Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
+    Without a `revision` the commit that was fetched first stays: a run does not change models because somebody
+    published new weights. Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
-        if not (directory / index).is_file():
-            raise ModelUnavailableError(f"{directory} holds no checkpoint ({index} is missing)")
+        if not (directory / layout.config).is_file():
+            raise ModelUnavailableError(f"{directory} holds no checkpoint ({layout.config} is missing)")
         return directory
-    from huggingface_hub import snapshot_download
+    return download(spec.model, spec.revision, layout)
 
+
+def download(model: str, revision: str | None, layout: Layout) -> Path:
+    """The directory of a repository's files of a layout, from the hub's cache on this machine where they are.
+
+    Raises ModelUnavailableError where the hub does not give them.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    fetch = partial(snapshot_download, model, revision=revision, allow_patterns=[*layout.files, *_CARDS])
+    with suppress(LocalEntryNotFoundError):
+        cached = Path(fetch(local_files_only=True))
+        if (cached / layout.config).is_file():  # a repository may hold two layouts, of which one was fetched
+            return cached
     try:
-        return Path(snapshot_download(spec.model, revision=spec.revision, allow_patterns=list(files)))
+        return Path(fetch())
     except Exception as error:
         raise ModelUnavailableError(
-            f"{spec.model} is not on this machine and could not be fetched from the Hugging Face hub "
+            f"{model} is not on this machine and could not be fetched from the Hugging Face hub "
             f"({type(error).__name__}). Connect once to fetch it, or use --tier demo, which needs no network."
         ) from error
 
 
-def content_hash(directory: Path, files: Sequence[str] = _FILES) -> str:
+def content_hash(directory: Path, layout: Layout = TRANSFORMERS) -> str:
     """SHA-256 over the names and bytes of the files that decide what a checkpoint computes."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in files for path in directory.glob(pattern)}):
+    for path in sorted({path for pattern in layout.files for path in directory.glob(pattern)}):
         stat = path.stat()
-        name = path.relative_to(directory).as_posix()
-        digest.update(f"{name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
+        digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
     return digest.hexdigest()
 
 
@@ -126,26 +178,35 @@ def _file_hash(path: Path, size: int, modified_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_config(directory: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+def read_config(directory: Path, layout: Layout = TRANSFORMERS) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((directory / layout.config).read_text(encoding="utf-8"))
     return config
 
 
-def read_scalars(directory: Path, *names: str) -> dict[str, float]:
+def read_scalars(directory: Path, *names: str, layout: Layout = TRANSFORMERS) -> dict[str, float]:
     """The value of each one-number tensor in `names`, read without loading the rest of the weights.
 
     Raises ValueError where a name is in none of the safetensors files.
     """
-    from safetensors import safe_open
-
     found: dict[str, float] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, framework="numpy") as tensors:
-            present = set(tensors.keys()) & set(names)
-            found |= {name: float(tensors.get_tensor(name).reshape(-1)[0]) for name in present}
+    for path in sorted({path for pattern in layout.weights for path in directory.glob(pattern)}):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+            for name in set(names) & set(header):
+                file.seek(8 + length + header[name]["data_offsets"][0])
+                found[name] = _read_number(file, header[name]["dtype"])
     if missing := sorted(set(names) - set(found)):
         raise ValueError(f"{directory}: no tensor named {', '.join(missing)} in its safetensors files")
     return found
+
+
+def _read_number(file: BinaryIO, dtype: str) -> float:
+    """One little-endian number; numpy, and so `safe_open` without torch, knows no bfloat16."""
+    if dtype == "BF16":  # the upper half of a float32
+        return float(struct.unpack("<f", b"\0\0" + file.read(2))[0])
+    form, size = {"F16": ("<e", 2), "F32": ("<f", 4), "F64": ("<d", 8)}[dtype]
+    return float(struct.unpack(form, file.read(size))[0])
 
 
 def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
@@ -159,8 +220,12 @@ def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
 def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     """The model that the class `auto` of transformers makes of a checkpoint directory, to be asked, not trained.
 
-    Nothing is fetched. Raises ModelUnavailableError where from_pretrained had to make weights up.
+    Nothing is fetched. Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes
+    of one checkpoint cost its memory once. Raises ModelUnavailableError where from_pretrained had to make weights up.
     """
+    key = (content_hash(directory), auto, dtype, device)
+    if (loaded := _LOADED.get(key)) is not None:
+        return loaded
     import torch
     import transformers
 
@@ -169,7 +234,8 @@ def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
         directory, local_files_only=True, dtype=getattr(torch, dtype), output_loading_info=True
     )
     refuse_missing(directory, loading["missing_keys"])
-    return model.to(device).eval()
+    _LOADED[key] = model = model.to(device).eval()
+    return model
 
 
 def refuse_missing(directory: Path, weights: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -14,10 +13,12 @@ from PIL import Image
 
 from resources.checkpoints import (
     Device,
+    Layout,
     ModelUnavailableError,
     checkpoint_directory,
     content_hash,
     load_model,
+    read_config,
     refuse_missing,
 )
 from resources.depth.maps import DepthMap, Unit, resized, thickened
@@ -26,17 +27,14 @@ from resources.detectors.batching import alike
 from resources.fingerprint import fingerprint
 
 CODE_VERSION = "1"
-INDEX = "model_index.json"
-FILES = (
-    INDEX,
-    "scheduler/scheduler_config.json",
-    "tokenizer/*",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.safetensors",
+DIFFUSERS = Layout(
+    "model_index.json",
+    (
+        "text_encoder/model.safetensors",
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ),
+    ("scheduler/*.json", "tokenizer/*", "text_encoder/config.json", "unet/config.json", "vae/config.json"),
 )
 UNITS: dict[str, Unit] = {"depth": "relative", "disparity": "relative_inverse"}
 """By the `prediction_type` of a checkpoint."""
@@ -54,11 +52,11 @@ class MarigoldDepth:
             raise ModelUnavailableError('Marigold needs diffusers: pip install "vistag[marigold]"')
         self.spec = spec
         self.device = device
-        self.directory = checkpoint_directory(spec, FILES, INDEX)
+        self.directory = checkpoint_directory(spec, DIFFUSERS)
         self.fingerprint = fingerprint(
-            code=CODE_VERSION, weights=content_hash(self.directory, FILES), dtype=spec.dtype, seed=SEED
+            code=CODE_VERSION, weights=content_hash(self.directory, DIFFUSERS), dtype=spec.dtype, seed=SEED
         )
-        self.unit = UNITS[json.loads((self.directory / INDEX).read_text("utf-8"))["prediction_type"]]
+        self.unit = UNITS[read_config(self.directory, DIFFUSERS)["prediction_type"]]
 
     @cached_property
     def _pipeline(self) -> Any:
