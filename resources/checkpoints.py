@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -242,10 +242,7 @@ def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
             dtype=getattr(torch, dtype),
             output_loading_info=True,
         )
-        if missing := sorted(loading["missing_keys"]):
-            raise ModelUnavailableError(
-                f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
-            )
+        refuse_missing(directory, loading["missing_keys"])
         return model.to(device).eval()
 
     return shared_model(directory, auto, dtype, device, load)
@@ -262,6 +259,14 @@ def shared_model(directory: Path, auto: str, dtype: Dtype, device: Device, load:
         return loaded
     _LOADED[key] = model = load()
     return model
+
+
+def refuse_missing(directory: Path, weights: Iterable[str]) -> None:
+    """Raises ModelUnavailableError where weights had to be made up: a library warns of that and goes on."""
+    if missing := sorted(weights):
+        raise ModelUnavailableError(
+            f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
+        )
 
 
 def require_safetensors(directory: Path) -> None:

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from resources.checkpoints import require_device, require_memory
+from resources.depth import DepthEstimator, load_depth
 from resources.detectors import Detector, load_detector
 from resources.encoders import Encoder, load_encoder
 from resources.home import Home
@@ -112,6 +113,10 @@ class Workbench:
     @cached_property
     def ocr(self) -> OcrEngine:
         return load_ocr(self._required(self.tier.ocr, "ocr"))
+
+    @cached_property
+    def depth(self) -> DepthEstimator:
+        return load_depth(self._required(self.tier.depth, "depth"), self.tier.device)
 
     def _required(self, spec: Spec | None, role: str) -> Spec:
         if spec is None:

@@ -20,6 +20,7 @@ PER_FOLDER = {
     "global_embeddings",
     "tag_scores",
     "ocr_text",
+    "depth_maps",
     "routing",
     "candidates",
     "grounded_regions",

@@ -1,23 +1,17 @@
-"""Segmenters on drawn pictures, and SAM 2 against the transformers library itself."""
+"""GrabCut on drawn pictures, and masks as they are stored."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
-from tiny_sam2 import save_tiny_sam2
-from transformers import Sam2Model, Sam2Processor
 
 from resources.checkpoints import ModelUnavailableError
-from resources.segmenters import Masks, Segmenter, SegmenterSpec, load_segmenter
+from resources.segmenters import Segmenter, SegmenterSpec, load_segmenter
 from resources.segmenters.masks import box_fill, box_slices, decode_rle, encode_rle, filled_box
-from resources.segmenters.sam2 import Sam2
 
 GRABCUT = SegmenterSpec(family="grabcut", model="opencv", licence="Apache-2.0")
 
@@ -25,16 +19,6 @@ GRABCUT = SegmenterSpec(family="grabcut", model="opencv", licence="Apache-2.0")
 @pytest.fixture(scope="module")
 def grabcut() -> Segmenter:
     return load_segmenter(GRABCUT, "cpu")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_sam2(tmp_path_factory.mktemp("sam2"))
-
-
-def sam2(checkpoint: Path, **changes: object) -> Sam2:
-    fields = {"family": "sam2", "model": str(checkpoint), "batch_size": 2, "licence": "Apache-2.0"}
-    return Sam2(SegmenterSpec.model_validate(fields | changes), "cpu")
 
 
 def drawn(width: int = 400, height: int = 300) -> tuple[Image.Image, list[np.ndarray], np.ndarray]:
@@ -130,76 +114,14 @@ def test_grabcut_answers_for_any_box_of_any_picture(
         assert found.masks.any()
 
 
-def test_no_boxes_no_masks(grabcut: Segmenter, checkpoint: Path) -> None:
-    image = Image.new("RGB", (40, 30))
-    for segmenter in (grabcut, sam2(checkpoint)):
-        found = segmenter.segment(image, np.zeros((0, 4), dtype=np.float32))
-        assert (found.masks.shape, found.scores.shape, found.methods) == ((0, 30, 40), (0,), ())
+def test_no_boxes_no_masks(grabcut: Segmenter) -> None:
+    found = grabcut.segment(Image.new("RGB", (40, 30)), np.zeros((0, 4), dtype=np.float32))
+    assert (found.masks.shape, found.scores.shape, found.methods) == ((0, 30, 40), (0,), ())
 
 
 def test_grabcut_has_no_weights_and_says_so() -> None:
     with pytest.raises(ModelUnavailableError, match="model: opencv"):
         load_segmenter(GRABCUT.model_copy(update={"model": "opencv/grabcut-large"}), "cpu")
-
-
-def reference(checkpoint: Path, image: Image.Image, boxes: np.ndarray) -> Masks:
-    """One box at a time, as the documentation of transformers does it."""
-    model = Sam2Model.from_pretrained(checkpoint).eval()
-    processor = Sam2Processor.from_pretrained(checkpoint)
-    masks, scores = [], []
-    for x, y, w, h in boxes.astype(float):
-        corners = [x * image.width, y * image.height, (x + w) * image.width, (y + h) * image.height]
-        inputs = processor(images=image, input_boxes=[[corners]], return_tensors="pt")
-        with torch.inference_mode():
-            outputs = model(**inputs, multimask_output=False)
-        masks.append(
-            processor.post_process_masks(outputs.pred_masks, inputs["original_sizes"])[0][0, 0].numpy()
-        )
-        scores.append(float(outputs.iou_scores[0, 0, 0]))
-    return Masks(np.stack(masks), np.array(scores, dtype=np.float32), ())
-
-
-@pytest.mark.parametrize("size", [(128, 128), (97, 61), (300, 31), (33, 501)])
-def test_sam2_equals_the_reference_one_box_at_a_time(checkpoint: Path, size: tuple[int, int]) -> None:
-    image, _, boxes = drawn(*size)
-    boxes = np.concatenate([boxes, [[0, 0, 1, 1], [0.3, 0.1, 0.05, 0.4], [0.5, 0.5, 0.5, 0.5]]]).astype(
-        np.float32
-    )
-    expected = reference(checkpoint, image, boxes)
-    found = sam2(checkpoint).segment(image, boxes)
-    assert found.masks.shape == (5, *size[::-1])
-    assert found.methods == ("sam2",) * 5
-    # a logit of 0 within float error falls on either side
-    assert (found.masks != expected.masks).mean() < 1e-3
-    np.testing.assert_allclose(found.scores, np.clip(expected.scores, 0, 1), atol=1e-5)
-    # the random decoder does look at its prompt
-    assert (expected.masks[0] != expected.masks[2]).any() or expected.scores[0] != expected.scores[2]
-
-
-def test_sam2_gives_a_box_the_same_mask_in_every_batch(checkpoint: Path) -> None:
-    image, _, boxes = drawn(150, 90)
-    one, all_ = sam2(checkpoint, batch_size=1), sam2(checkpoint, batch_size=64)
-    five = np.concatenate([boxes, boxes, boxes[:1]])
-    np.testing.assert_allclose(one.segment(image, five).scores, all_.segment(image, five).scores, atol=1e-6)
-    assert (one.segment(image, five).masks != all_.segment(image, five).masks).mean() < 1e-3
-
-
-def test_a_segmenter_loads_its_weights_when_they_are_needed(checkpoint: Path, tmp_path: Path) -> None:
-    segmenter = sam2(checkpoint)
-    assert "_model" not in vars(segmenter)
-    assert segmenter.fingerprint == sam2(checkpoint).fingerprint
-    other = sam2(save_tiny_sam2(tmp_path, seed=1))
-    assert segmenter.fingerprint != other.fingerprint != sam2(tmp_path, dtype="float16").fingerprint
-    segmenter.load()
-    assert "_model" in vars(segmenter)
-
-
-def test_sam2_refuses_a_checkpoint_that_lacks_weights(checkpoint: Path, tmp_path: Path) -> None:
-    model = Sam2Model.from_pretrained(checkpoint)
-    weights = {name: value for name, value in model.state_dict().items() if "iou_prediction" not in name}
-    model.save_pretrained(tmp_path, state_dict=weights)
-    with pytest.raises(ModelUnavailableError, match=r"lacks weights.*iou_prediction"):
-        sam2(tmp_path).load()
 
 
 @settings(deadline=None)

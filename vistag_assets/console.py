@@ -26,6 +26,7 @@ SHOWN_FOLDERS = 30
 MODEL_STAGES: Mapping[str, str] = {
     "global_embeddings": "",
     "ocr_text": "read",
+    "depth_maps": "measured in depth",
     "captions": "captioned",
     "grounded_regions": "grounded",
     "region_masks": "outlined",

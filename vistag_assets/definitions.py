@@ -7,6 +7,7 @@ from evaluation import checks as evaluation_checks
 from resources.workbench import VistagResource
 from vistag_assets import (
     contact_sheet,
+    depth,
     fused_tags,
     ingest,
     lanes,
@@ -21,7 +22,18 @@ TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
 GATHER_EVIDENCE = "gather_evidence"
 
-_GRAPH = [ingest, tagging, reading, lanes, regions, region_details, language, fused_tags, contact_sheet]
+_GRAPH = [
+    ingest,
+    tagging,
+    reading,
+    depth,
+    lanes,
+    regions,
+    region_details,
+    language,
+    fused_tags,
+    contact_sheet,
+]
 _tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
 

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from resources.checkpoints import Device, ModelSpec
+from resources.depth.spec import DepthSpec
 from resources.detectors.spec import DetectorSpec
 from resources.encoders.spec import EncoderSpec
 from resources.ocr.spec import OcrSpec
@@ -100,6 +101,7 @@ class Tier(BaseModel):
     heavy_vlm: VlmSpec | None = None
     """The heavy lane's; None: the same model with more beams."""
     ocr: OcrSpec | None = None
+    depth: DepthSpec | None = None
     routing: RoutingSpec = RoutingSpec()
     taxonomy: str = "starter"
     limits: Limits = Limits()
@@ -183,7 +185,7 @@ def _problem(detail: Any) -> str:
 def _known_fields(role: str) -> list[str]:
     specs: dict[str, type[BaseModel]] = {
         "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
-        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "routing": RoutingSpec,
+        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "depth": DepthSpec, "routing": RoutingSpec,
         "limits": Limits, "tags": TagSettings, "checks": CheckSettings,
     }  # fmt: skip
     return list(specs.get(role, Tier).model_fields)

@@ -1,4 +1,4 @@
-"""SAM 2 through transformers: box prompts, one pass of the image encoder for all boxes of an image."""
+"""Segment Anything and its kin through transformers: box prompts, one pass of the image encoder for all boxes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ if TYPE_CHECKING:
 
 CODE_VERSION = "1"
 
+CLASSES = {
+    "sam": ("SamProcessor", "SamModel"),
+    "sam2": ("Sam2Processor", "Sam2Model"),
+    "sam3": ("Sam3TrackerProcessor", "Sam3TrackerModel"),
+    "edgetam": ("Sam2Processor", "EdgeTamModel"),
+}
+"""Family -> processor and model of transformers. They are named, not left to its Auto classes: all but SAM's are
+published as video models, which have the weights of the image model in them."""
 
-class Sam2:
-    """A SAM 2 checkpoint. Making one reads small files; the weights are loaded at the first image."""
+
+class Sam:
+    """A checkpoint of a family of CLASSES. Making one reads small files; the weights are loaded at the first image."""
 
     def __init__(self, spec: SegmenterSpec, device: Device) -> None:
         self.spec = spec
@@ -35,19 +44,19 @@ class Sam2:
         self.fingerprint = fingerprint(
             code=CODE_VERSION, weights=content_hash(self.directory), dtype=spec.dtype
         )
+        self._processor_class, self._model_class = CLASSES[spec.family]
 
     @cached_property
     def _processor(self) -> Any:
-        return load_processor(self.directory, "Sam2Processor")
+        return load_processor(self.directory, self._processor_class)
 
     @cached_property
     def _model(self) -> Any:
-        # the published checkpoints are those of the video model, which has this one's weights in it
-        return load_model(self.directory, "Sam2Model", self.spec.dtype, self.device)
+        return load_model(self.directory, self._model_class, self.spec.dtype, self.device)
 
     def load(self) -> None:
         """Load the weights now rather than at the first image."""
-        _ = self._model
+        _ = self._processor, self._model
 
     def segment(self, image: Image.Image, boxes_xywh: NDArray[np.float32]) -> Masks:
         """Masks for boxes [n, 4], xywh relative to the image (0..1); `batch_size` boxes at a time."""
@@ -62,20 +71,20 @@ class Sam2:
         )
         model = self._model
         pixels = inputs["pixel_values"].to(device=self.device, dtype=model.dtype)
-        # coordinates stay float32 on the way: bfloat16 would move a box by pixels
+        # coordinates keep their precision on the way: bfloat16 would move a box by pixels
         boxes = inputs["input_boxes"].to(self.device)
+        # SAM pads an image to a square, the others stretch it
+        sizes = {name: inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs}
         masks, scores = [], []
         with torch.inference_mode():
             image_embeddings = model.get_image_embeddings(pixels)
             for start in range(0, len(corners), self.spec.batch_size):
                 answer = model(
-                    image_embeddings=list(image_embeddings),
+                    image_embeddings=image_embeddings,
                     input_boxes=boxes[:, start : start + self.spec.batch_size],
                     multimask_output=False,  # a box says which thing is meant
                 )
-                [drawn] = self._processor.post_process_masks(
-                    answer.pred_masks.float().cpu(), inputs["original_sizes"]
-                )
+                [drawn] = self._processor.post_process_masks(answer.pred_masks.float().cpu(), **sizes)
                 masks.append(drawn[:, 0].numpy())
                 scores.append(answer.iou_scores[0, :, 0].float().cpu().numpy())
         estimates = np.clip(np.concatenate(scores), 0, 1).astype(np.float32)

@@ -1,0 +1,87 @@
+"""From proxies to how far away things are in them, and the check beside it."""
+
+import dagster as dg
+
+from resources.depth.maps import StoredDepth, decode_depth, depth_picture
+from resources.images import open_proxy
+from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail, update_counts
+from resources.workbench import VistagResource, Workbench
+from vistag_assets import depth_stages as stages
+from vistag_assets.lineage import column_by_id
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+
+_SAMPLED_ROWS = 200
+
+
+@dg.asset(
+    deps=["proxies"],
+    description="The depth of each image, estimated from it alone. Nothing where the tier names no estimator.",
+    metadata=column_schema(stages.DEPTH_MAPS, height="pixels of the map", width="pixels of the map"),
+    group_name="depth",
+    kinds={"parquet", "pytorch"},
+    owners=OWNERS,
+    code_version=str(stages.DEPTH_VERSION),
+    **PER_FOLDER,
+)
+def depth_maps(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+    bench = vistag.open()
+    spec = bench.tier.depth
+    meter = Meter("Estimating depth")
+    computed = 0
+    for number, key in enumerate(context.partition_keys):
+        stats = stages.estimate_depth(bench, key, meter)
+        if stats is None:
+            context.add_asset_metadata(row_count(0), partition_key=key)
+            continue
+        computed += stats.computed
+        preview = {"preview": _preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
+        rows = bench.lake.read("depth_maps", key, ["id"]).num_rows
+        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
+    if spec is None:
+        return dg.MaterializeResult(
+            metadata={"tier": bench.tier.name, "skipped": f"the tier {bench.tier.name} names no depth"}
+        )
+    return dg.MaterializeResult(
+        metadata=meter.speed(computed, bench.depth.device)
+        | {
+            "tier": bench.tier.name,
+            "model": f"{spec.family} ({spec.name})",
+            "estimator": bench.depth.fingerprint,
+            "dtype": spec.dtype,
+            "licence": spec.licence,
+        }
+    )
+
+
+@dg.asset_check(asset="depth_maps", description="A map has the size that its row says (of a sample).")
+def depth_maps_have_their_size(vistag: VistagResource) -> dg.AssetCheckResult:
+    lake = vistag.open().lake
+    if not lake.folders("depth_maps"):
+        return dg.AssetCheckResult(passed=True, metadata={"wrong": 0, "looked_at": 0})
+    with lake.connect() as sql:
+        rows = sql.execute(
+            "select height, width, depth, depth_min, depth_max "
+            f"from (select * from depth_maps using sample {_SAMPLED_ROWS} rows)"
+        ).fetchall()
+    wrong = sum(
+        decode_depth(StoredDepth(depth, low, high)).shape != (height, width) or low > high
+        for height, width, depth, low, high in rows
+    )
+    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong, "looked_at": len(rows)})
+
+
+def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+    """The first images beside their maps, in which near is white."""
+    path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
+    rows = [
+        (
+            thumbnail(open_proxy(bench.home.root, path_of[row["id"]])),
+            thumbnail(
+                depth_picture(StoredDepth(row["depth"], row["depth_min"], row["depth_max"]), row["unit"])
+            ),
+            f"{row['depth_min']:.3g} to {row['depth_max']:.3g} {row['unit']}",
+        )
+        for row in bench.lake.read("depth_maps", key).slice(0, PREVIEWED_IMAGES).to_pylist()
+    ]
+    return dg.MetadataValue.md(markdown_table(["image", "depth", "range"], rows))
