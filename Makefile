@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A process a core: tests are many and small, and threads of two processes get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
-EXTRA_PACKAGES := ultralytics==8.4.190 ultralytics-thop==2.2.3 onnx==1.23.2 ml_dtypes==0.6.0
+EXTRA_PACKAGES := ultralytics==8.4.190 ultralytics-thop==2.2.3 onnx==1.23.2 ml_dtypes==0.6.0 groundingdino-py==0.4.0 addict==2.4.0 yapf==0.43.0
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-slow test-extras dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
