@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
+from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
@@ -31,6 +33,10 @@ _FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
 )
+_ENOUGH_OF_A_CARD = 0.95
+"""What a driver reports of a card of 24 GB is a little less."""
+_CARDS = ("calibration.json", "training.json")
+_LOADED: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictionary()
 
 
 class ModelUnavailableError(RuntimeError):
@@ -83,10 +89,23 @@ def require_device(spec: ModelSpec, device: Device) -> None:
         )
 
 
+def require_memory(vram_gib: float) -> None:
+    """Raises DeviceUnavailableError where the first GPU has less memory than a tier counts on."""
+    import torch
+
+    found_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+    if found_gib < vram_gib * _ENOUGH_OF_A_CARD:
+        raise DeviceUnavailableError(
+            f"This tier is made for a GPU of {vram_gib:g} GiB, and {torch.cuda.get_device_name(0)} has "
+            f"{found_gib:.0f}. Use a smaller tier (vistag models lists what fits)."
+        )
+
+
 def checkpoint_directory(spec: ModelSpec) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
-    Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
+    Without a `revision` the commit that was fetched first stays: a run does not change models because somebody
+    published new weights. Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
@@ -94,15 +113,13 @@ def checkpoint_directory(spec: ModelSpec) -> Path:
             raise ModelUnavailableError(f"{directory} holds no checkpoint (config.json is missing)")
         return directory
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    fetch = partial(snapshot_download, spec.model, revision=spec.revision, allow_patterns=[*_FILES, *_CARDS])
+    with suppress(LocalEntryNotFoundError):
+        return Path(fetch(local_files_only=True))
     try:
-        return Path(
-            snapshot_download(
-                spec.model,
-                revision=spec.revision,
-                allow_patterns=[*_FILES, "calibration.json", "training.json"],
-            )
-        )
+        return Path(fetch())
     except Exception as error:
         raise ModelUnavailableError(
             f"{spec.model} is not on this machine and could not be fetched from the Hugging Face hub "
@@ -158,8 +175,12 @@ def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
 def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     """The model that the class `auto` of transformers makes of a checkpoint directory, to be asked, not trained.
 
-    Nothing is fetched. Raises ModelUnavailableError where from_pretrained had to make weights up.
+    Nothing is fetched. Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes
+    of one checkpoint cost its memory once. Raises ModelUnavailableError where from_pretrained had to make weights up.
     """
+    key = (content_hash(directory), auto, dtype, device)
+    if (loaded := _LOADED.get(key)) is not None:
+        return loaded
     import torch
     import transformers
 
@@ -171,7 +192,8 @@ def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
         raise ModelUnavailableError(
             f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
         )
-    return model.to(device).eval()
+    _LOADED[key] = model = model.to(device).eval()
+    return model
 
 
 def _quieten_transformers() -> None:

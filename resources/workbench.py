@@ -10,6 +10,7 @@ from typing import TypeVar
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from resources.checkpoints import require_device, require_memory
 from resources.detectors import Detector, load_detector
 from resources.encoders import Encoder, load_encoder
 from resources.home import Home
@@ -122,6 +123,13 @@ def open_workbench(home: Home) -> Workbench:
     """The workbench of a home. Raises SettingsError or TierError."""
     settings = read_settings(home)
     return Workbench(home, settings, load_tier(settings.tier))
+
+
+def require_card(tier: Tier) -> None:
+    """Raises DeviceUnavailableError where a tier needs a GPU that this machine does not have, or has too small."""
+    require_device(tier.encoder, tier.device)
+    if tier.device == "cuda":
+        require_memory(tier.vram_gib or 0)
 
 
 class VistagResource(dg.ConfigurableResource):

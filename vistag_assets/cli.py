@@ -178,6 +178,64 @@ def evaluate(
 
 
 @app.command()
+def models(
+    role: Annotated[str | None, typer.Option(help="Only this role: encoder, detector, ...")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The rows as JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/models.md.")] = False,
+) -> None:
+    """List the models that a tier can name: licence, memory, what they need, what is not carried and why."""
+    with plain_errors():
+        from dataclasses import asdict
+
+        from resources.registry import ROLES, listing, registry
+        from vistag_assets.model_tables import models_listing, models_on_this_machine
+
+        if role is not None and role not in ROLES:
+            raise UsageError(f"There is no role {role!r}. Roles: {', '.join(ROLES)}")
+        rows = listing.model_rows(registry(), role)
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        elif as_markdown:
+            typer.echo(listing.as_markdown(rows), nl=False)
+        else:
+            for part in models_listing(rows, models_on_this_machine()):
+                console.out.print(part, highlight=False)
+
+
+@app.command()
+def doctor(
+    tier: Annotated[str | None, typer.Option(help="Which tier; else the one of the home.")] = None,
+    image: Annotated[Path | None, typer.Option(help="What to show the models; else a drawn vase.")] = None,
+    trace: Annotated[bool, typer.Option(help="Show the traceback of what failed.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Load each model of a tier, show it one image, and tell what it saw. Ends with 1 where one failed."""
+    with plain_errors():
+        from PIL import Image
+
+        from resources.tiers import load_tier, model_specs
+        from resources.tiers.planner import plan
+        from resources.workbench import Workbench, read_settings
+        from vistag_assets.doctor import examine, sample_image
+        from vistag_assets.model_tables import plan_table, show_examined
+
+        base = _home(home)
+        settings = read_settings(base)
+        bench = Workbench(base, settings, load_tier(tier or settings.tier))
+        if bench.tier.vram_gib:
+            console.out.print(plan_table(plan(model_specs(bench.tier), bench.tier.vram_gib)))
+        picture = Image.open(image).convert("RGB") if image else sample_image()
+        failed = 0
+        for found in examine(bench, picture):
+            show_examined(found)
+            failed += bool(found.error)
+            if trace and found.trace:
+                typer.echo(found.trace, err=True)
+        if failed:
+            raise UsageError(f"{failed} of the models of the tier {bench.tier.name} did not run.")
+
+
+@app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL; each table of the lake is a view.")],
     home: HomeOption = None,
@@ -302,7 +360,7 @@ def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
     """Check what was chosen before any work, and remember it in the home."""
     from resources.encoders import load_encoder
     from resources.tiers import load_tier
-    from resources.workbench import read_settings, write_settings
+    from resources.workbench import read_settings, require_card, write_settings
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}
@@ -316,6 +374,7 @@ def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
 
         load_taxonomy(Path(settings.taxonomy))
     chosen = load_tier(settings.tier)
+    require_card(chosen)
     load_encoder(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings

@@ -7,7 +7,7 @@ import dagster as dg
 
 from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, open_proxy, scan_folder
 from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
-from resources.workbench import VistagResource, Workbench
+from resources.workbench import VistagResource, Workbench, require_card
 from vistag_assets import stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
@@ -48,7 +48,8 @@ from vistag_assets.progress import Meter
 )
 def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]:
     bench = vistag.open()
-    _ = bench.encoder.fingerprint  # a tier that cannot run here fails now, before hours of decoding
+    require_card(bench.tier)  # a tier that cannot run here fails now, before hours of decoding
+    _ = bench.encoder.fingerprint
     meter = Meter("Reading images")
     decoded, removed = 0, 0
     for number, key in enumerate(context.partition_keys):

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from resources.checkpoints import Device, ModelSpec
 from resources.detectors.spec import DetectorSpec
@@ -15,6 +24,7 @@ from resources.encoders.spec import EncoderSpec
 from resources.ocr.spec import OcrSpec
 from resources.registry import PERMISSIVE
 from resources.segmenters.spec import SegmenterSpec
+from resources.tiers.planner import misfit
 from resources.tiers.routing import RoutingSpec
 from resources.vlms.spec import VlmSpec
 
@@ -79,7 +89,7 @@ class Tier(BaseModel):
     description: str
     device: Device
     vram_gib: PositiveFloat | None = None
-    """of the card that all models of the tier share; None: no card"""
+    """of the card that all models of the tier share; needed where `device` is cuda"""
     accept_licence: tuple[str, ...] = ()
     """licences of weights that you may use though they are not permissive (docs/models.md)"""
     option: Option = "B3"
@@ -103,6 +113,14 @@ class Tier(BaseModel):
     """Whether narrower concepts lend their score to broader ones."""
     caveat: str = ""
     """A sentence for users of images that these models cannot know."""
+    alternates: dict[str, tuple[str, ...]] = {}
+    """Other models for a role that fit the card in its place; nothing reads them but people and tests."""
+
+    @model_validator(mode="after")
+    def _size_of_the_card(self) -> Self:
+        if self.device == "cuda" and self.vram_gib is None:
+            raise ValueError("vram_gib: say how many GiB the card has, so that what does not fit is refused")
+        return self
 
 
 def tier_names() -> list[str]:
@@ -130,9 +148,12 @@ def load_tier(name: str) -> Tier:
     except ValidationError as error:
         problems = "\n".join(f"  {_problem(detail)}" for detail in error.errors())
         raise TierError(f"{path}:\n{problems}") from error
+    tier = _with_absolute_paths(tier, path.parent)
     if problems := "\n".join(_refused_licences(tier)):
         raise TierError(f"{path}:\n{problems}")
-    return _with_absolute_paths(tier, path.parent)
+    if tier.vram_gib and (problem := misfit(model_specs(tier), tier.vram_gib)):
+        raise TierError(f"{path}: {problem}")
+    return tier
 
 
 def model_specs(tier: Tier) -> dict[str, ModelSpec]:
@@ -153,7 +174,7 @@ def _refused_licences(tier: Tier) -> Iterator[str]:
 def _problem(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "value_error":
-        return f"{where}: {detail['ctx']['error']}"
+        return f"{where}: {detail['ctx']['error']}".removeprefix(": ")
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][0]))}"
     return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"

@@ -1,0 +1,155 @@
+"""The table of models for people: `vistag models`, and docs/models.md, which is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from resources.registry import ROLES, Checkpoint, Family, Registry, Role
+from resources.tiers.planner import USABLE, alone_gib
+
+CARDS_GIB = (16, 24, 96)
+WORKS = "works"
+NOT_CARRIED = "not carried"
+
+ROLE_TITLES: dict[Role, str] = {
+    "encoder": "Encoders: images and phrases into one space",
+    "detector": "Detectors: phrases to boxes",
+    "segmenter": "Segmenters: boxes to masks",
+    "vlm": "Captioners and vision-language models",
+    "tagger": "Taggers with a vocabulary of their own",
+    "ocr": "Text in pictures",
+    "depth": "Depth",
+    "repair": "Text-only models that mend the form of a description",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One line of the listing: a checkpoint, a family without one, or a system that is not carried."""
+
+    role: Role
+    systems: str
+    family: str
+    model: str
+    licence: str
+    parameters_m: float | None
+    precision: str
+    vram_gib: float | None
+    """alone on a card, at the row's batch size"""
+    card_gib: int | None
+    """the smallest usual card that holds it; None: none does, or it needs no card"""
+    state: str
+    """works, or not carried"""
+    remark: str
+    """what it needs, why it is not carried, what to take instead"""
+    proof: str
+
+
+def model_rows(registry: Registry, role: Role | None = None) -> list[ModelRow]:
+    """All systems, by role in the order of the graph; those that are not carried last in theirs."""
+    rows: list[ModelRow] = []
+    for each in [role] if role else ROLES:
+        for family in registry.families:
+            if family.role == each:
+                rows += _rows_of(family)
+        rows += [
+            ModelRow(
+                each, gone.system, "", "", "", None, "", None, None, NOT_CARRIED,
+                f"{gone.reason} Instead: {gone.substitute}", "",
+            )
+            for gone in registry.not_carried
+            if gone.role == each
+        ]  # fmt: skip
+    return rows
+
+
+def _rows_of(family: Family) -> Iterator[ModelRow]:
+    needs = [f"needs the extra `{family.extra}`" if family.extra else "", family.off_by_default]
+    for row in family.checkpoints or (None,):
+        remarks = [remark for remark in [*needs, row.note if row else ""] if remark]
+        needed = alone_gib(row) if row and row.parameters_m else None
+        yield ModelRow(
+            role=family.role,
+            systems=", ".join(family.systems),
+            family=family.name,
+            model=row.model if row else "",
+            licence=row.licence if row else "",
+            parameters_m=(row.parameters_m or None) if row else None,
+            precision=_precision(row) if row else "",
+            vram_gib=round(needed, 1) if needed else None,
+            card_gib=_smallest_card(needed) if needed else None,
+            state=WORKS,
+            remark="; ".join(remarks),
+            proof=family.proof,
+        )
+
+
+def _precision(row: Checkpoint) -> str:
+    return row.quantisation or row.dtype
+
+
+def _smallest_card(needed_gib: float) -> int | None:
+    return next((card for card in CARDS_GIB if needed_gib <= card * USABLE), None)
+
+
+def as_markdown(rows: Sequence[ModelRow]) -> str:
+    """docs/models.md."""
+    return "\n".join(
+        [_HEAD, *(_section(role, list(group)) for role, group in groupby(rows, lambda r: r.role))]
+    )
+
+
+_HEAD = """\
+# Models
+
+Made by `make docs` from `resources/registry/*.yaml`; do not edit by hand. `vistag models` prints the same, and \
+`vistag doctor --tier T` loads the models of a tier and shows what each sees.
+
+No weights can be had where vistag is tested. *Works* means: a small random checkpoint of the real architecture is saved, \
+loaded by the code that loads the large one, and held to the output of the library itself by the test that the row names.
+
+VRAM is what a checkpoint needs alone on a card at the batch size of its row: weights, activations, KV cache, CUDA. It is \
+reckoned, not measured. *Card* is the smallest of 16, 24 and 96 GB that holds it. Weights whose licence restricts their use \
+have to be accepted by name in the tier (`accept_licence`); no tier of ours needs that.
+"""
+
+
+def _section(role: Role, rows: list[ModelRow]) -> str:
+    carried = [row for row in rows if row.state == WORKS]
+    gone = [row for row in rows if row.state == NOT_CARRIED]
+    lines = [f"## {ROLE_TITLES[role]}", ""]
+    if carried:
+        lines += [
+            "| system | family | checkpoint | licence | parameters | precision | VRAM | card | remark |",
+            "|---|---|---|---|---:|---|---:|---:|---|",
+        ]
+        lines += [
+            f"| {row.systems} | `{row.family}` | {f'`{row.model}`' if row.model else ''} | {row.licence} "
+            f"| {parameters_text(row)} | {row.precision} | {vram_text(row)} | {card_text(row)} | {row.remark} |"
+            for row in carried
+        ]
+        proofs = dict.fromkeys((row.family, row.proof) for row in carried)
+        lines += ["", "Proofs: " + "; ".join(f"`{family}` {proof}" for family, proof in proofs), ""]
+    if gone:
+        lines += ["| not carried | why, and what to take instead |", "|---|---|"]
+        lines += [f"| {row.systems} | {row.remark} |" for row in gone]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def parameters_text(row: ModelRow) -> str:
+    if row.parameters_m is None:
+        return ""
+    return f"{row.parameters_m / 1000:.1f} B" if row.parameters_m >= 1000 else f"{row.parameters_m:.0f} M"
+
+
+def vram_text(row: ModelRow) -> str:
+    return f"{row.vram_gib:.1f}" if row.vram_gib else ""
+
+
+def card_text(row: ModelRow) -> str:
+    if row.vram_gib is None:
+        return ""
+    return str(row.card_gib) if row.card_gib else "none"

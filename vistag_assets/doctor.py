@@ -1,0 +1,161 @@
+"""Whether the models of a tier really run here: each is loaded and shown one picture."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resources.checkpoints import Device, ModelSpec
+from resources.vlms import Vlm
+from resources.vlms.prompts import CAPTION
+from resources.workbench import Workbench, require_card
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SAMPLE_SCENE = 25
+"""Of the demo's drawn world: a vase and a label that can be read."""
+PHRASES_ASKED = 8
+SHOWN = 3
+_MIDDLE_XYWH = (0.25, 0.25, 0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One model of the tier after it was shown the picture."""
+
+    role: str
+    model: str
+    device: str
+    load_s: float
+    run_s: float
+    peak_gib: float | None
+    """of the GPU's memory so far; None on the processor"""
+    saw: str
+    error: str
+    """empty where it ran"""
+    trace: str
+    """of the error"""
+
+
+@dataclass
+class _Findings:
+    """What later models are asked with: what the earlier ones found."""
+
+    phrases: list[str]
+    box_xywh: tuple[float, float, float, float] = _MIDDLE_XYWH
+
+
+def sample_image() -> Image.Image:
+    """A drawn museum object, so that no picture is needed."""
+    from PIL import Image
+
+    from demo.world.render import render
+    from demo.world.scene import SceneSampler, Split
+
+    return Image.fromarray(render(SceneSampler(Split.CORPUS).scene(SAMPLE_SCENE), 640).pixels)
+
+
+def examine(bench: Workbench, image: Image.Image) -> Iterator[Examined]:
+    """Load each model of the tier and show it the picture; an error is told, and the next one goes on."""
+    findings = _Findings(sorted(set(bench.taxonomy.pref_labels.values())))
+    for role in ROLES:
+        if getattr(bench.tier, role) is not None:
+            yield _examined(role, bench, image, findings)
+
+
+def _examined(role: str, bench: Workbench, image: Image.Image, findings: _Findings) -> Examined:
+    spec = getattr(bench.tier, role)
+    device: Device = bench.tier.device if isinstance(spec, ModelSpec) else "cpu"
+    start = loaded = time.perf_counter()
+    saw = error = trace = ""
+    try:
+        if device == "cuda":
+            require_card(bench.tier)
+        getattr(bench, role).load()
+        loaded = time.perf_counter()
+        saw = ROLES[role](bench, image, findings)
+    except Exception as problem:  # whatever it is, this command is there to tell it
+        error = f"{type(problem).__name__}: {problem}"
+        trace = traceback.format_exc()
+    return Examined(
+        role=role,
+        model=spec.name if isinstance(spec, ModelSpec) else spec.family,
+        device=device,
+        load_s=loaded - start,
+        run_s=time.perf_counter() - loaded,
+        peak_gib=_peak_gib() if device == "cuda" and not error else None,
+        saw=saw,
+        error=error,
+        trace=trace,
+    )
+
+
+def _encoder(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    texts = bench.encoder.embed_texts([f"a photo of {phrase}" for phrase in findings.phrases])
+    cosines = texts @ bench.encoder.embed_images([image])[0]
+    best = np.argsort(-cosines)[:PHRASES_ASKED]
+    told = ", ".join(f"{findings.phrases[place]} {cosines[place]:.2f}" for place in best[:SHOWN])
+    findings.phrases = [findings.phrases[place] for place in best]
+    return f"{told} (cosines, of {len(cosines)} labels)"
+
+
+def _detector(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    asked = findings.phrases[:PHRASES_ASKED]
+    (found,) = bench.detector.detect([image], [asked])
+    if not len(found.scores):
+        return f"no region for {', '.join(asked)}"
+    best = int(np.argmax(found.scores))
+    x, y, w, h = (float(side) for side in found.boxes_xywh[best])
+    findings.box_xywh = (x, y, w, h)
+    return (
+        f"{len(found.scores)} regions, the best {asked[found.phrase_index[best]]} {found.scores[best]:.2f} "
+        f"at x {x:.2f} y {y:.2f} w {w:.2f} h {h:.2f}"
+    )
+
+
+def _segmenter(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    from resources.segmenters.masks import box_fill
+
+    box = np.array(findings.box_xywh, dtype=np.float32)
+    mask = bench.segmenter.segment(image, box[None]).masks[0]
+    return f"a mask of {mask.mean():.0%} of the picture, {box_fill(mask, box):.0%} of its box"
+
+
+def _vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    return _caption(bench.vlm, image)
+
+
+def _heavy_vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    return _caption(bench.heavy_vlm, image)
+
+
+def _caption(vlm: Vlm, image: Image.Image) -> str:
+    (answer,) = vlm.answer([image], [CAPTION], max_tokens=vlm.spec.caption_tokens)
+    return answer.text or "(an empty answer)"
+
+
+def _ocr(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    lines = [line.text for line in bench.ocr.read(image)]
+    return "; ".join(lines[:SHOWN]) or "no text"
+
+
+ROLES: dict[str, Callable[[Workbench, Image.Image, _Findings], str]] = {
+    "encoder": _encoder,
+    "detector": _detector,
+    "segmenter": _segmenter,
+    "vlm": _vlm,
+    "heavy_vlm": _heavy_vlm,
+    "ocr": _ocr,
+}
+
+
+def _peak_gib() -> float:
+    import torch
+
+    return torch.cuda.max_memory_reserved() / 2**30
