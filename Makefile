@@ -3,8 +3,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A process a core: tests are many and small, and threads of two processes get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
-# sam2 wants hydra-core, and that older omegaconf and antlr4 than vistag's (docs/decisions/0007-sam2-package.md)
-EXTRA_PACKAGES := sam2 hydra-core omegaconf==2.3.0 antlr4-python3-runtime==4.9.3 iopath portalocker diffusers
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-slow test-extras dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
@@ -64,11 +62,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP_INSTALL) -e ".[dev]"
 	touch $@
 
-$(VENV)-extras/.installed: $(VENV)/.installed-dev
+$(VENV)-extras/.installed: $(VENV)/.installed-dev tests/extras.txt
 	$(PYTHON) -m venv $(VENV)-extras
 	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > $$(echo $(VENV)-extras/lib/python*/site-packages)/vistag.pth
 	$(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check setuptools wheel
-	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(EXTRA_PACKAGES)
+	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tests/extras.txt
 	touch $@
 
 clean:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
+from tiny_closed_sets import save_tiny_d_fine, save_tiny_rt_detr, spread_boxes
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BartConfig,
@@ -36,6 +40,8 @@ from transformers import (
 LETTERS = "abcdefghijklmnopqrstuvwxyz -'"
 OWLV2_TEXT_LENGTH = 16
 FLORENCE2_TEXT_LENGTH = 64
+FLORENCE2_OUTLINES = ["<poly>", "<sep>", "</poly>"]
+FLORENCE2_BANNED = "e"
 
 
 def letter_tokenizer(specials: list[str], begin: str, end: str, **named: str) -> PreTrainedTokenizerFast:
@@ -131,18 +137,11 @@ def save_tiny_grounding_dino(directory: Path, seed: int = 0, mm: bool = False) -
         model.model.decoder.layer_norm.weight.mul_(
             1.0 if mm else 0.1
         )  # a dot product: 1.0 everywhere otherwise
-        _spread_boxes(model)
+        spread_boxes(model)
     model.save_pretrained(directory)
     pixels = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 192})
     GroundingDinoProcessor(image_processor=pixels, tokenizer=bert_tokenizer()).save_pretrained(directory)
     return directory
-
-
-def _spread_boxes(model: torch.nn.Module) -> None:
-    """A new box head adds nothing to the proposals, whatever the picture."""
-    for name, parameter in model.named_parameters():
-        if "bbox_embed" in name or "bbox_head" in name:
-            parameter.normal_(std=0.2)
 
 
 def save_tiny_mm_grounding_dino(directory: Path, seed: int = 0) -> Path:
@@ -193,7 +192,7 @@ def save_tiny_omdet_turbo(directory: Path, seed: int = 0) -> Path:
     model = OmDetTurboForObjectDetection(config)
     with torch.no_grad():
         model.language_backbone.text_projection.normal_()
-        _spread_boxes(model)
+        spread_boxes(model)
     model.save_pretrained(directory)
     pixels = DetrImageProcessor(size={"height": 64, "width": 64}, do_pad=False)
     OmDetTurboProcessor(image_processor=pixels, tokenizer=tokenizer).save_pretrained(directory)
@@ -201,11 +200,14 @@ def save_tiny_omdet_turbo(directory: Path, seed: int = 0) -> Path:
 
 
 def save_tiny_florence2(directory: Path, seed: int = 0) -> Path:
-    """64 px, two layers of 32; most of its tokens are locations, so that its random answers are too."""
+    """64 px, two layers of 32; most of its tokens are locations, so that its random answers are too.
+
+    As a trained one it begins with a word: here a letter, and letters are likelier than locations.
+    """
     torch.manual_seed(seed)
     locations = [f"<loc_{number}>" for number in range(1000)]
     tokenizer = letter_tokenizer(
-        ["<s>", "<pad>", "</s>", "<unk>", "<image>", "<poly>", *locations],
+        ["<s>", "<pad>", "</s>", "<unk>", "<image>", *FLORENCE2_OUTLINES, *locations],
         "<s>",
         "</s>",
         pad_token="<pad>",
@@ -236,6 +238,11 @@ def save_tiny_florence2(directory: Path, seed: int = 0) -> Path:
         image_token_id=4,
     )
     model = Florence2ForConditionalGeneration(config).eval()
+    letters = tokenizer.convert_tokens_to_ids(list(LETTERS))
+    with torch.no_grad():
+        model.get_input_embeddings().weight[letters] *= 1.05
+    model.generation_config.forced_bos_token_id = letters[0]
+    model.generation_config.suppress_tokens = list(range(3, 5 + len(FLORENCE2_OUTLINES)))
     model.save_pretrained(directory)
     pixels = CLIPImageProcessor(size={"height": 64, "width": 64}, do_center_crop=False)
     with torch.no_grad():
@@ -244,6 +251,27 @@ def save_tiny_florence2(directory: Path, seed: int = 0) -> Path:
     Florence2Processor(
         image_processor=pixels,
         tokenizer=tokenizer,
-        post_processor_config={"description_with_bboxes_or_polygons": {}},
+        post_processor_config={
+            "description_with_bboxes_or_polygons": {},
+            "phrase_grounding": {"banned_grounding_tokens": [FLORENCE2_BANNED]},
+        },
     ).save_pretrained(directory)
     return directory
+
+
+SAVERS: dict[str, Callable[[Path], Path]] = {
+    "owlv2": save_tiny_owlv2,
+    "grounding-dino": save_tiny_grounding_dino,
+    "mm-grounding-dino": save_tiny_mm_grounding_dino,
+    "llmdet": save_tiny_mm_grounding_dino,
+    "omdet-turbo": save_tiny_omdet_turbo,
+    "florence2": save_tiny_florence2,
+    "rt-detr": save_tiny_rt_detr,
+    "d-fine": save_tiny_d_fine,
+}
+
+
+def noise(size: tuple[int, int], seed: int) -> Image.Image:
+    """A picture of coarse coloured squares: width, height in pixels."""
+    squares = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(squares).resize(size, Image.Resampling.NEAREST)

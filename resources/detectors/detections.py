@@ -22,7 +22,7 @@ class Detections:
     text_scores: NDArray[np.float32]
     """[n], 0..1, of the phrase's tokens alone; equal to `scores` where a family has only one"""
     prompt: str
-    """exactly what the text tower saw; a line each where it took several texts"""
+    """exactly what the text tower saw; a line each where it took several texts, empty where there is none"""
 
     @classmethod
     def none(cls, prompt: str) -> Detections:

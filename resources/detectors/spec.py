@@ -1,11 +1,13 @@
 """What a tier says about a detector."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from resources.checkpoints import ModelSpec
 from resources.registry import Role
+
+Task = Literal["<OPEN_VOCABULARY_DETECTION>", "<CAPTION_TO_PHRASE_GROUNDING>"]
 
 
 class DetectorSpec(ModelSpec):
@@ -20,3 +22,11 @@ class DetectorSpec(ModelSpec):
     """Of two boxes of one concept that overlap more, the weaker goes."""
     max_regions: PositiveInt = 100
     """Regions kept for an image, best first."""
+    task: Task | None = None
+    """Of family florence2 alone: which of its tasks is asked; None: open-vocabulary detection."""
+
+    @model_validator(mode="after")
+    def _task_is_for_florence2(self) -> Self:
+        if self.task is not None and self.family != "florence2":
+            raise ValueError(f"task is for family florence2; {self.family} has no tasks: leave it out")
+        return self
