@@ -12,6 +12,7 @@ import pytest
 
 from resources.encoders import EncoderSpec
 from resources.registry import PERMISSIVE, Family, RegistryError, registry
+from resources.registry.listing import as_markdown, model_rows
 from resources.tiers import TierError, load_tier, model_specs, tier_names
 
 ROOT = Path(__file__).parents[1]
@@ -76,3 +77,30 @@ def test_an_unknown_family_lists_the_known_ones(tmp_path: Path) -> None:
 def test_the_table_is_read_without_torch() -> None:
     code = "import sys; from resources.registry import registry; registry(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+SYSTEMS = """
+SigLIP; SigLIP 2; CLIP; MetaCLIP 2; EVA-CLIP; OpenCLIP; DFN; PE-Core; BiomedCLIP
+Grounding DINO; MM-Grounding-DINO; LLMDet; OWLv2; OmDet-Turbo; YOLOv8; YOLO11; Grounding DINO 1.5; DINO-X
+groundingdino-py; sam2 package
+SAM ViT-B; SAM ViT-H; SAM 2; SAM 3; EdgeTAM; MobileSAM; FastSAM; YOLOv8-seg
+BLIP; BLIP-2; GIT; ViT-GPT2; Florence-2; Florence-2-PromptGen; Donut; Idefics2; Idefics3; SmolVLM; LLaVA 1.6
+LLaVA-NeXT; LLaVA-OneVision; Qwen2-VL; Qwen2.5-VL; Qwen3-VL; InternVL; Gemma 3; JoyCaption; Moondream2
+mPLUG-Owl2; OFA; BEiT-3; CogVLM; VinVL; TimeSformer; X-CLIP; GPT-4V
+RAM++; Depth Anything V2; ZoeDepth; Marigold; RapidOCR; vLLM; LMDeploy; TensorRT-LLM; Triton
+"""
+
+
+@pytest.mark.parametrize(
+    "system", [name.strip() for name in SYSTEMS.replace("\n", ";").split(";") if name.strip()]
+)
+def test_every_system_that_the_project_comes_from_has_a_row(system: str) -> None:
+    carried = {name for family in registry().families for name in family.systems}
+    gone = {name.strip() for row in registry().not_carried for name in row.system.split(",")}
+    assert system in carried | gone
+
+
+def test_the_page_of_models_is_the_one_that_is_made_of_the_table() -> None:
+    assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == as_markdown(model_rows(registry())), (
+        "make docs"
+    )

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from resources.registry.listing import (
-    NOT_CARRIED,
     ROLE_TITLES,
+    WORKS,
     ModelRow,
     card_text,
     parameters_text,
@@ -36,7 +36,7 @@ def models_listing(rows: Sequence[ModelRow], here: frozenset[str]) -> Iterator[R
         yield f"\n[bold]{ROLE_TITLES[role]}[/]"
         for (systems, remark), of_family in groupby(of_role, lambda row: (row.systems, row.remark)):
             family = list(of_family)
-            colour = "yellow" if family[0].state == NOT_CARRIED else "green"
+            colour = "green" if family[0].state == WORKS else "yellow"
             told = console.escape(remark)
             yield Padding(f"{console.escape(systems)}: [{colour}]{family[0].state}[/] {told}", (0, 0, 0, 2))
             table = Table.grid(padding=(0, 1, 0, 0))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
-Role = Literal["encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "depth", "repair"]
-ROLES: tuple[Role, ...] = ("encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "depth", "repair")
+Role = Literal["encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "depth", "repair", "server"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Quantisation = Literal["fp8", "int8", "int4"]
@@ -111,12 +111,13 @@ class Family(BaseModel):
 
 
 class NotCarried(BaseModel):
-    """A system that people ask for and that does not run here."""
+    """A system that people ask for and that does not run here, or of which nobody here has seen it run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: Role
     system: str
+    state: Literal["not carried", "not proven"] = "not carried"
     reason: str
     substitute: str
 

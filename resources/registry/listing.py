@@ -11,7 +11,6 @@ from resources.tiers.planner import USABLE, alone_gib
 
 CARDS_GIB = (16, 24, 96)
 WORKS = "works"
-NOT_CARRIED = "not carried"
 
 ROLE_TITLES: dict[Role, str] = {
     "encoder": "Encoders: images and phrases into one space",
@@ -21,6 +20,7 @@ ROLE_TITLES: dict[Role, str] = {
     "tagger": "Taggers with a vocabulary of their own",
     "ocr": "Text in pictures",
     "depth": "Depth",
+    "server": "Servers of vision-language models",
     "repair": "Text-only models that mend the form of a description",
 }
 
@@ -41,7 +41,7 @@ class ModelRow:
     card_gib: int | None
     """the smallest usual card that holds it; None: none does, or it needs no card"""
     state: str
-    """works, or not carried"""
+    """works, not proven or not carried"""
     remark: str
     """what it needs, why it is not carried, what to take instead"""
     proof: str
@@ -56,7 +56,7 @@ def model_rows(registry: Registry, role: Role | None = None) -> list[ModelRow]:
                 rows += _rows_of(family)
         rows += [
             ModelRow(
-                each, gone.system, "", "", "", None, "", None, None, NOT_CARRIED,
+                each, gone.system, "", "", "", None, "", None, None, gone.state,
                 f"{gone.reason} Instead: {gone.substitute}", "",
             )
             for gone in registry.not_carried
@@ -118,7 +118,7 @@ have to be accepted by name in the tier (`accept_licence`); no tier of ours need
 
 def _section(role: Role, rows: list[ModelRow]) -> str:
     carried = [row for row in rows if row.state == WORKS]
-    gone = [row for row in rows if row.state == NOT_CARRIED]
+    gone = [row for row in rows if row.state != WORKS]
     lines = [f"## {ROLE_TITLES[role]}", ""]
     if carried:
         lines += [
@@ -133,8 +133,8 @@ def _section(role: Role, rows: list[ModelRow]) -> str:
         proofs = dict.fromkeys((row.family, row.proof) for row in carried)
         lines += ["", "Proofs: " + "; ".join(f"`{family}` {proof}" for family, proof in proofs), ""]
     if gone:
-        lines += ["| not carried | why, and what to take instead |", "|---|---|"]
-        lines += [f"| {row.systems} | {row.remark} |" for row in gone]
+        lines += ["| system | state | why, and what to take instead |", "|---|---|---|"]
+        lines += [f"| {row.systems} | {row.state} | {row.remark} |" for row in gone]
         lines += [""]
     return "\n".join(lines)
 

@@ -115,8 +115,8 @@ class Tier(BaseModel):
     """Whether narrower concepts lend their score to broader ones."""
     caveat: str = ""
     """A sentence for users of images that these models cannot know."""
-    alternates: dict[str, tuple[str, ...]] = {}
-    """Other models for a role that fit the card in its place; nothing reads them but people and tests."""
+    alternates: dict[str, tuple[str | dict[str, Any], ...]] = {}
+    """Other models for a role, each the line to write there; nothing reads them but people and tests."""
 
     @model_validator(mode="after")
     def _size_of_the_card(self) -> Self:
@@ -162,6 +162,22 @@ def model_specs(tier: Tier) -> dict[str, ModelSpec]:
     """The models with weights of their own that a tier names: field -> spec."""
     specs = {role: getattr(tier, role) for role in Tier.model_fields}
     return {role: spec for role, spec in specs.items() if isinstance(spec, ModelSpec)}
+
+
+def with_alternate(tier: Tier, role: str, alternate: str | dict[str, Any]) -> Tier:
+    """The tier with one of its alternates: a model, or a few fields of the role's.
+
+    Raises ValueError where the tier has no such role.
+    """
+    spec = model_specs(tier).get(role)
+    if spec is None:
+        raise ValueError(f"the tier {tier.name} has no {role}")
+    changes = {"model": alternate} if isinstance(alternate, str) else dict(alternate)
+    of_the_model = {"family", "licence", "revision", "dtype"}
+    kept = spec.model_dump(exclude_unset=True, exclude=of_the_model)
+    for field, value in changes.items():
+        kept[field] = kept[field] | value if isinstance(value, dict) else value
+    return tier.model_copy(update={role: type(spec).model_validate(kept)})
 
 
 def _refused_licences(tier: Tier) -> Iterator[str]:

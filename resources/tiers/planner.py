@@ -1,7 +1,7 @@
 """What a tier holds on its card, added up before anything is loaded.
 
 In one process the weights of all models stay, and one stage works at a time, so that of activations and KV cache only
-the largest counts. A server of its own (vLLM) takes its share of the card and keeps it.
+the largest counts. A server of its own (vLLM) takes its share of the card and keeps it, used or not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.checkpoints import ModelSpec
-from resources.registry import Checkpoint, registry, weights_gib
+from resources.registry import Checkpoint, Quantisation, registry, weights_gib
 from resources.vlms.spec import VlmSpec
 
 CONTEXT_GIB = 0.6
@@ -27,6 +27,8 @@ _UNKNOWN_TOKENS = 1536
 """of an image, for a model that the registry does not know"""
 _MIB_A_GIB = 1024
 _SUGGESTIONS = 4
+_QUANTISED_ON_LOADING: dict[str, Quantisation] = {"fp8": "fp8", "bitsandbytes": "int4"}
+"""what vLLM calls it -> what the weights are then"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Share:
     weights_gib: float
     activations_gib: float
     kv_gib: float
+    reserved_gib: float | None
+    """what its server takes of the card; None: it runs in vistag's own process"""
     known: bool
     """False where neither the registry nor a directory tells the size: then it counts as nothing"""
 
@@ -63,117 +67,196 @@ class Plan:
 
     @property
     def needed_gib(self) -> float:
-        loaded = {share.model: share.weights_gib for share in self.shares}  # once, also for two roles
-        return (
-            CONTEXT_GIB
-            + sum(loaded.values())
-            + max((share.working_gib for share in self.shares), default=0.0)
+        own = [share for share in self.shares if share.reserved_gib is None]
+        loaded = {share.model: share.weights_gib for share in own}  # once, also for two roles
+        working = max((share.working_gib for share in own), default=0.0)
+        servers = sum(
+            max(share.reserved_gib, CONTEXT_GIB + share.total_gib)
+            for share in self.shares
+            if share.reserved_gib is not None
+        )
+        return (CONTEXT_GIB if own else 0.0) + sum(loaded.values()) + working + servers
+
+    @property
+    def cramped(self) -> tuple[Share, ...]:
+        """Servers whose share does not hold their model."""
+        return tuple(
+            share
+            for share in self.shares
+            if share.reserved_gib is not None and CONTEXT_GIB + share.total_gib > share.reserved_gib
         )
 
     @property
     def fits(self) -> bool:
-        return self.needed_gib <= self.usable_gib
+        return self.needed_gib <= self.usable_gib and not self.cramped
 
 
 def plan(models: Mapping[str, ModelSpec], vram_gib: float) -> Plan:
     """The models of a tier (field -> spec) on a card."""
-    return Plan(tuple(_share(role, spec) for role, spec in models.items()), vram_gib)
+    shares = (_share(role, spec, vram_gib) for role, spec in models.items() if not _is_elsewhere(spec))
+    return Plan(tuple(shares), vram_gib)
 
 
 def misfit(models: Mapping[str, ModelSpec], vram_gib: float) -> str | None:
     """Why the models do not fit, and what to change; None where they do."""
     planned = plan(models, vram_gib)
     if planned.fits:
+        return next((problem for role, spec in models.items() if (problem := _too_short(role, spec))), None)
+    held = [_held(share) for share in sorted(planned.shares, key=lambda share: -share.total_gib)]
+    if planned.needed_gib <= planned.usable_gib:
+        cramped = planned.cramped[0]
+        enough = math.ceil((CONTEXT_GIB + cramped.total_gib) / vram_gib * 100) / 100
+        reason = (
+            f"The server of {cramped.role} gets {cramped.reserved_gib:.1f} GiB and needs "
+            f"{CONTEXT_GIB + cramped.total_gib:.1f}"
+        )
+        changes = [f"  {cramped.role}: server: gpu_memory_share: {enough:.2f}", *_sentences(models, planned)]
+    else:
+        reason = (
+            f"The models need {planned.needed_gib:.1f} GiB, and of {vram_gib:g} GiB "
+            f"{planned.usable_gib:.1f} can be used"
+        )
+        changes = _sentences(models, planned)
+    return "\n".join([f"{reason}:", *held, "What to change:", *changes])
+
+
+def _too_short(role: str, spec: ModelSpec) -> str | None:
+    """What is wrong with a server that takes fewer tokens than one image and its description are."""
+    known = registry().find(spec.role, spec.model)
+    if (
+        not isinstance(spec, VlmSpec)
+        or spec.engine != "openai"
+        or known is None
+        or known[1].image_tokens is None
+    ):
         return None
-    held = "\n".join(
-        f"  {share.role}: {share.model}: weights {share.weights_gib:.1f} GiB, "
-        f"at work {share.working_gib:.1f} GiB"
-        for share in sorted(planned.shares, key=lambda share: -share.total_gib)
-    )
-    changes = sorted(_changes(models, vram_gib), key=lambda change: change.needed_gib, reverse=True)
-    enough = [change for change in changes if change.needed_gib <= planned.usable_gib]
-    shown = (
-        [f"  {change.sentence}: {change.needed_gib:.1f} GiB" for change in enough[:_SUGGESTIONS]]
-        if enough
-        else [
-            "  no one change is enough; together: "
-            + "; ".join(change.sentence for change in reversed(changes[-_SUGGESTIONS:]))
-        ]
-    )
+    needed = known[1].image_tokens + PROMPT_TOKENS + spec.description_tokens
+    if spec.server.max_model_len is None or needed <= spec.server.max_model_len:
+        return None
     return (
-        f"The models need {planned.needed_gib:.1f} GiB, and of {vram_gib:g} GiB "
-        f"{planned.usable_gib:.1f} can be used:\n{held}\nWhat to change:\n" + "\n".join(shown)
+        f"{role}: {spec.model} makes {known[1].image_tokens} tokens of an image; with prompt and answer that is "
+        f"{needed}, and server.max_model_len is {spec.server.max_model_len}. Raise it to {needed} or more."
     )
+
+
+def _held(share: Share) -> str:
+    if not share.known:
+        return f"  {share.role}: {share.model}: of unknown size"
+    told = (
+        f"  {share.role}: {share.model}: weights {share.weights_gib:.1f} GiB, at work {share.working_gib:.1f}"
+    )
+    return told if share.reserved_gib is None else f"{told}, its server takes {share.reserved_gib:.1f}"
+
+
+def _sentences(models: Mapping[str, ModelSpec], planned: Plan) -> list[str]:
+    """The changes that are enough, the gentlest first; all of them where no one is."""
+    changes = sorted(_changes(models, planned), key=lambda change: -change.needed_gib)
+    enough = [change for change in changes if change.fits]
+    if enough:
+        return [f"  {change.sentence}: {change.needed_gib:.1f} GiB" for change in enough[:_SUGGESTIONS]]
+    best = sorted(changes, key=lambda change: change.needed_gib)[:_SUGGESTIONS]
+    return ["  no one change is enough; together: " + "; ".join(change.sentence for change in best)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
     sentence: str
     needed_gib: float
+    fits: bool
 
 
-def _changes(models: Mapping[str, ModelSpec], vram_gib: float) -> Iterator[_Change]:
+def _changes(models: Mapping[str, ModelSpec], planned: Plan) -> Iterator[_Change]:
     """Single changes that make a tier smaller, and what it would need then."""
     for role, spec in models.items():
         others = {field: model for field, model in models.items() if field != role}
-        now = _share(role, spec).total_gib
-        for smaller in _smaller(spec, now):
-            changed = spec.model_copy(
-                update={"model": smaller.model, "batch_size": smaller.batch_size, "dtype": smaller.dtype}
-            )
-            needed = plan(others | {role: changed}, vram_gib).needed_gib
-            yield _Change(f"{role}: {{model: {smaller.model}}}", needed)
-        if spec.batch_size > 1:
-            halved = spec.model_copy(update={"batch_size": max(1, spec.batch_size // 4)})
-            if _share(role, halved).total_gib < now - 0.1:
-                needed = plan(others | {role: halved}, vram_gib).needed_gib
-                yield _Change(f"{role}: batch_size: {halved.batch_size}", needed)
-        if role not in ("encoder",):
-            yield _Change(f"leave {role} out", plan(others, vram_gib).needed_gib)
+        for sentence, changed in _smaller(role, spec, planned):
+            then = plan(others | ({role: changed} if changed else {}), planned.vram_gib)
+            if then.needed_gib < planned.needed_gib - 0.05 or len(then.cramped) < len(planned.cramped):
+                yield _Change(sentence, then.needed_gib, then.fits)
 
 
-def _smaller(spec: ModelSpec, than_gib: float) -> list[Checkpoint]:
-    """Checkpoints of the same family that hold less."""
+def _smaller(role: str, spec: ModelSpec, planned: Plan) -> Iterator[tuple[str, ModelSpec | None]]:
+    now = next((share for share in planned.shares if share.role == role), None)
+    if now is None:
+        return
+    for row in _siblings(spec):
+        if row.weights_gib < now.weights_gib:
+            fields = {"model": row.model, "dtype": row.dtype}
+            yield f"{role}: model: {row.model}", _with_room(spec.model_copy(update=fields), planned)
+    if spec.batch_size > 1 and now.reserved_gib is None:
+        batch_size = max(1, spec.batch_size // 4)
+        yield f"{role}: batch_size: {batch_size}", spec.model_copy(update={"batch_size": batch_size})
+    if role != "encoder":
+        yield f"leave {role} out", None
+
+
+def _with_room(spec: ModelSpec, planned: Plan) -> ModelSpec:
+    """A server's share shrunk to what its model needs."""
+    if not isinstance(spec, VlmSpec) or spec.engine != "openai":
+        return spec
+    needed = CONTEXT_GIB + _share("", spec, planned.vram_gib).total_gib
+    share = min(1.0, math.ceil(needed / planned.vram_gib * 100) / 100)
+    return spec.model_copy(update={"server": spec.server.model_copy(update={"gpu_memory_share": share})})
+
+
+def _siblings(spec: ModelSpec) -> list[Checkpoint]:
+    """Other checkpoints of the same family and licence."""
     return [
         row
         for family in registry().families
         if family.role == spec.role and family.name == spec.family
         for row in family.checkpoints
-        if row.weights_gib < than_gib and row.licence == spec.licence and row.model != spec.model
+        if row.licence == spec.licence and row.model != spec.model
     ]
 
 
 def alone_gib(row: Checkpoint) -> float:
     """What a checkpoint needs on a card by itself, at the precision and batch size of its row."""
     answer_tokens: int = VlmSpec.model_fields["description_tokens"].default
-    return (
-        CONTEXT_GIB
-        + row.weights_gib
-        + _activations_gib(row, row.batch_size)
-        + _kv_gib(row, row.batch_size, answer_tokens)
+    kv = _kv_gib(
+        row, row.batch_size * ((row.image_tokens or _UNKNOWN_TOKENS) + PROMPT_TOKENS + answer_tokens)
     )
+    return CONTEXT_GIB + row.weights_gib + _activations_gib(row, row.batch_size) + kv
 
 
-def _share(role: str, spec: ModelSpec) -> Share:
+def _is_elsewhere(spec: ModelSpec) -> bool:
+    """On a server that others start, whose card is not counted."""
+    return isinstance(spec, VlmSpec) and spec.engine == "openai" and spec.server.base_url is not None
+
+
+def _share(role: str, spec: ModelSpec, vram_gib: float) -> Share:
     known = registry().find(spec.role, spec.model)
     row = known[1] if known else None
     weights = _weights_gib(spec, row)
-    kv = (
-        _kv_gib(row, spec.batch_size * spec.beams, spec.description_tokens)
-        if row and isinstance(spec, VlmSpec)
-        else 0.0
+    kv, items, reserved = 0.0, spec.batch_size, None
+    if isinstance(spec, VlmSpec) and spec.engine == "openai":
+        items, reserved = 1, spec.server.gpu_memory_share * vram_gib
+        kv = _kv_gib(
+            row, spec.server.max_model_len or _UNKNOWN_TOKENS
+        )  # of one longest sequence, else it does not start
+    elif isinstance(spec, VlmSpec):
+        image_tokens = (row and row.image_tokens) or _UNKNOWN_TOKENS
+        tokens = image_tokens + PROMPT_TOKENS + spec.description_tokens
+        kv = _kv_gib(row, spec.batch_size * spec.beams * tokens)
+    return Share(
+        role, spec.name, weights or 0.0, _activations_gib(row, items), kv, reserved, weights is not None
     )
-    activations = _activations_gib(row, spec.batch_size) if row else 0.0
-    return Share(role, spec.name, weights or 0.0, activations, kv, weights is not None)
 
 
-def _activations_gib(row: Checkpoint, batch_size: int) -> float:
-    return row.activations_mib * batch_size / _MIB_A_GIB
+def _activations_gib(row: Checkpoint | None, items: int) -> float:
+    return row.activations_mib * items / _MIB_A_GIB if row else 0.0
+
+
+def _kv_gib(row: Checkpoint | None, tokens: int) -> float:
+    return tokens * row.kv.bytes_a_token / 2**30 if row and row.kv else 0.0
 
 
 def _weights_gib(spec: ModelSpec, row: Checkpoint | None) -> float | None:
     if row is not None:
-        return weights_gib(row.parameters_m, row.quantisation or spec.dtype)
+        stored = row.quantisation
+        if isinstance(spec, VlmSpec) and spec.server.quantisation:
+            stored = stored or _QUANTISED_ON_LOADING.get(spec.server.quantisation)
+        return weights_gib(row.parameters_m, stored or spec.dtype)
     if Path(spec.model).is_absolute():
         return weights_gib(_parameters(Path(spec.model)) / 1e6, spec.dtype)
     return None
@@ -189,10 +272,3 @@ def _numbers(path: Path) -> int:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-
-
-def _kv_gib(row: Checkpoint, sequences: int, answer_tokens: int) -> float:
-    if row.kv is None:
-        return 0.0
-    tokens = (row.image_tokens or _UNKNOWN_TOKENS) + PROMPT_TOKENS + answer_tokens
-    return sequences * tokens * row.kv.bytes_a_token / 2**30
