@@ -27,6 +27,8 @@ _FILES = (
     "special_tokens_map.json",
     "tokenizer*",
     "spiece.model",
+    "sentencepiece.*",
+    "added_tokens.json",
     "vocab.*",
     "merges.txt",
     "chat_template*",
@@ -117,7 +119,9 @@ def checkpoint_directory(spec: ModelSpec, *, code: bool = False) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    fetch = partial(snapshot_download, spec.model, revision=spec.revision, allow_patterns=[*_files(code), *_CARDS])
+    fetch = partial(
+        snapshot_download, spec.model, revision=spec.revision, allow_patterns=[*_files(code), *_CARDS]
+    )
     with suppress(LocalEntryNotFoundError):
         return Path(fetch(local_files_only=True))
     try:

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from resources.checkpoints import ModelUnavailableError
 from resources.vlms import VlmSpec, load_vlm
 
-CODE = '''
+CODE = """
 import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
@@ -57,7 +57,7 @@ class HfMoondream(PreTrainedModel):
 
     def query(self, image, question, stream=False, settings=None):
         return {"answer": f"{question}:" + self.model.words(image, len(question), settings)}
-'''
+"""
 
 
 @pytest.fixture
@@ -117,7 +117,11 @@ def test_the_code_is_part_of_the_fingerprint(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "changes"),
-    [("/m", {"remote_code": False}), ("vikhyatk/moondream2", {}), ("vikhyatk/moondream2", {"remote_code": False})],
+    [
+        ("/m", {"remote_code": False}),
+        ("vikhyatk/moondream2", {}),
+        ("vikhyatk/moondream2", {"remote_code": False}),
+    ],
 )
 def test_foreign_code_needs_to_be_allowed_at_a_revision(model: str, changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="as `revision` and add `remote_code: true`"):
