@@ -26,7 +26,8 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "tokenizer*",
     "spiece.model",
-    "sentencepiece*.model",
+    "sentencepiece*",
+    "added_tokens.json",
     "vocab.*",
     "merges.txt",
 )

@@ -22,16 +22,21 @@ from vistag_assets.describing import describe
 from vistag_assets.fused_tag_stages import sources_of
 from vistag_assets.partitions import FOLDERS
 
+DOCS = (Path(__file__).parents[1] / "docs" / "vlms.md").read_text(encoding="utf-8")
+
 
 def spec(family: str, **prompts: str) -> VlmSpec:
     return VlmSpec.model_validate({"model": "m", "licence": "own", "family": family, "prompts": prompts})
 
 
-def test_every_family_can_caption() -> None:
+def test_every_family_can_caption_and_is_told_of_with_its_modes() -> None:
     for family in registry().families:
         if family.role == "vlm":
-            assert spec(family.name).caption_question
+            given = {"model": "/m", "licence": "own", "remote_code": family.remote_code}
+            assert VlmSpec.model_validate(given | {"family": family.name}).caption_question
             assert set(family.tasks or TASKS) <= set(TASKS)
+            assert f"`{family.name}`" in DOCS
+            assert all(f"`{mode}`" in DOCS for mode in family.modes)
 
 
 def test_a_chat_model_is_asked_what_vistag_asks_and_told_what_is_known() -> None:

@@ -108,9 +108,10 @@ class ChatVlm:
             )
         return dict(inputs.to(self.device, dtype=self._writer.model.dtype))
 
-    def _chat(self, content: Any) -> list[dict[str, Any]]:
-        system = [{"role": "system", "content": self._system}] if self._system else []
-        return [*system, {"role": "user", "content": content}]
+    def _chat(self, content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+        system: Any = self._system if isinstance(content, str) else [{"type": "text", "text": self._system}]
+        before = [{"role": "system", "content": system}] if self._system else []
+        return [*before, {"role": "user", "content": content}]
 
     @cached_property
     def _takes_strings(self) -> bool:
@@ -127,7 +128,7 @@ class ChatVlm:
         text = self._rendered(prompt)
         return text if token in text else self._rendered(f"{token}\n{prompt}")
 
-    def _rendered(self, content: Any) -> str:
+    def _rendered(self, content: str | list[dict[str, Any]]) -> str:
         text: str = self._writer.processor.apply_chat_template(
             self._chat(content), tokenize=False, add_generation_prompt=True
         )
