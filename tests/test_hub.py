@@ -106,6 +106,7 @@ def ask(hub: Hub, cache: Path, revision: str = "") -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_the_commit_that_was_fetched_first_stays(hub: Hub, tmp_path: Path) -> None:
     first = ask(hub, tmp_path / "cache")
     assert first.stdout.split()[0] == "a" * 40, first.stderr

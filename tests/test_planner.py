@@ -117,7 +117,7 @@ def test_yolo_sam_h_florence_l_and_a_vlm_do_not_fit_16_gb() -> None:
         "encoder": EncoderSpec.model_validate({"model": "google/siglip2-so400m-patch14-384"}),
         "detector": DetectorSpec.model_validate({"model": "yolov8x.onnx"}),
         "segmenter": SegmenterSpec.model_validate({"model": "facebook/sam-vit-huge"}),
-        "vlm": VlmSpec.model_validate({"model": "florence-community/Florence-2-large"}),
+        "vlm": VlmSpec.model_validate({"model": "florence-community/Florence-2-large", "batch_size": 8}),
         "heavy_vlm": VlmSpec.model_validate({"model": "Qwen/Qwen2.5-VL-7B-Instruct"}),
     }
     problem = misfit(crowd, 16)
