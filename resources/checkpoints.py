@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -233,16 +232,16 @@ def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     model, loading = getattr(transformers, auto).from_pretrained(
         directory, local_files_only=True, dtype=getattr(torch, dtype), output_loading_info=True
     )
-    refuse_missing(directory, loading["missing_keys"])
+    refuse_missing(directory, sorted(loading["missing_keys"]))
     _LOADED[key] = model = model.to(device).eval()
     return model
 
 
-def refuse_missing(directory: Path, weights: Iterable[str]) -> None:
+def refuse_missing(directory: Path, weights: list[str]) -> None:
     """Raises ModelUnavailableError where weights had to be made up: a library warns of that and goes on."""
-    if missing := sorted(weights):
+    if weights:
         raise ModelUnavailableError(
-            f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
+            f"{directory} lacks weights of its model: {', '.join(weights[:5])}. Fetch it again."
         )
 
 
