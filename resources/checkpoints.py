@@ -262,11 +262,11 @@ def shared_model(directory: Path, auto: str, dtype: Dtype, device: Device, load:
     return model
 
 
-def refuse_missing(directory: Path, weights: Iterable[str]) -> None:
+def refuse_missing(directory: Path, weights: list[str]) -> None:
     """Raises ModelUnavailableError where weights had to be made up: a library warns of that and goes on."""
-    if missing := sorted(weights):
+    if weights:
         raise ModelUnavailableError(
-            f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
+            f"{directory} lacks weights of its model: {', '.join(weights[:5])}. Fetch it again."
         )
 
 

@@ -76,7 +76,7 @@ class MarigoldDepth:
                 output_loading_info=True,
                 **local,
             )
-            refuse_missing(self.directory / name, loading["missing_keys"])
+            refuse_missing(self.directory / name, sorted(loading["missing_keys"]))
         pipeline = diffusers.MarigoldDepthPipeline.from_pretrained(self.directory, **parts, **local)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
