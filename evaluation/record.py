@@ -66,7 +66,7 @@ def compare_runs(
 
 def models_of(bench: Workbench) -> tuple[Model, ...]:
     """The models that the tier names, each with the fingerprint that its rows in the lake depend on."""
-    roles = ("encoder", "detector", "segmenter", "vlm", "heavy_vlm", "ocr")
+    roles = ("encoder", "detector", "segmenter", "vlm", "heavy_vlm", "ocr", "repair")
     specs = {role: spec for role in roles if (spec := getattr(bench.tier, role)) is not None}
     return tuple(
         Model(

@@ -19,6 +19,7 @@ from resources.images import Limits
 from resources.lake import Lake
 from resources.lake.files import replace_file
 from resources.ocr import OcrEngine, load_ocr
+from resources.repair import TextModel, load_text_model
 from resources.segmenters import Segmenter, load_segmenter
 from resources.tiers import Tier, TierError, load_tier
 from resources.vlms import Vlm, load_vlm
@@ -117,6 +118,11 @@ class Workbench:
     @cached_property
     def depth(self) -> DepthEstimator:
         return load_depth(self._required(self.tier.depth, "depth"), self.tier.device)
+
+    @cached_property
+    def repair(self) -> TextModel | None:
+        """None where the tier names none: descriptions do without."""
+        return load_text_model(self.tier.repair, self.tier.device) if self.tier.repair else None
 
     def _required(self, spec: Spec | None, role: str) -> Spec:
         if spec is None:

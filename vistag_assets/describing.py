@@ -11,7 +11,7 @@ from resources.vlms.description import MAX_CLAIMS, MAX_REGIONS, Claim, Descripti
 from vistag_assets.boxes import Region
 from vistag_assets.phrases import Labels, sentences, word_count
 from vistag_assets.quotes import requoted
-from vistag_assets.repair import adds_no_fact, prose, salvaged, tidied
+from vistag_assets.repair import adds_no_fact, prose, salvaged, tidied, uses_words_of
 
 SPECULATION = re.compile(
     r"\b(?:perhaps|maybe|possibly|probably|presumably|supposedly|apparently|seemingly|arguably|(?:un)?likely"
@@ -24,6 +24,10 @@ SPECULATION = re.compile(
 
 _UNSEEN_FACETS = frozenset({"colour", "style", "view", "photography"})
 """What no region, tag or text in the lake can bear out, so that its absence says nothing."""
+
+
+Form = Literal["json", "prose"]
+"""what the model was asked for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +80,22 @@ def describe(
     known: Known,
     labels: Labels,
     words: tuple[int, int],
-    form: Literal["json", "prose"] = "json",
+    form: Form = "json",
+    rewritten: str | None = None,
 ) -> Described:
     """The answer, mended in its form and checked; from the caption alone where it cannot be mended.
 
+    `rewritten` is the answer as a text-only model put it into JSON; it counts where every word of it is one of the
+    answer's.
     `words` are the fewest and the most words wanted; whole claims are dropped of a longer text, and a length that
     is out of bounds in the end is the problem `words`.
     """
     first = parse_description(answer) if form == "json" else None
     answer = requoted(answer, known.text)
     said = _of_prose(answer, finished) if form == "prose" else parse_description(answer) or salvaged(answer)
+    put = parse_description(rewritten) if rewritten else None
+    if put and uses_words_of(put, answer):
+        said, form = put, "json"
     told = tidied(said, words[1]) if said else None
     if told and not adds_no_fact(told, answer, labels):
         told = None
@@ -124,6 +134,13 @@ def _of_prose(answer: str, finished: bool) -> Description | None:
         return None
     claims = [Claim(aspect="subject", text=sentence, regions=[]) for sentence in told[:MAX_CLAIMS]]
     return Description(title=told[0].rstrip("."), claims=claims, tags=[])
+
+
+def needs_rewriting(answer: str, form: Form) -> bool:
+    """Whether there are words, and the rules of form make no description of them."""
+    return word_count(answer) > 0 and (
+        form == "prose" or (parse_description(answer) or salvaged(answer)) is None
+    )
 
 
 def _of_caption(caption: str) -> Description | None:

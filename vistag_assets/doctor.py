@@ -12,6 +12,7 @@ import numpy as np
 
 from resources.checkpoints import Device, ModelSpec
 from resources.vlms import Vlm
+from resources.vlms.description import description_schema
 from resources.workbench import Workbench, require_card
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ SAMPLE_SCENE = 25
 """Of the demo's drawn world: a vase and a label that can be read."""
 PHRASES_ASKED = 8
 SHOWN = 3
+REPAIRED = "A vase with a gilded rim. Light falls from the left."
 _MIDDLE_XYWH = (0.25, 0.25, 0.5, 0.5)
 
 
@@ -145,6 +147,18 @@ def _ocr(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
     return "; ".join(lines[:SHOWN]) or "no text"
 
 
+def _depth(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    (found,) = bench.depth.estimate([image])
+    height, width = found.depth.shape
+    return f"{width} x {height} pixels, {found.depth.min():.2f} to {found.depth.max():.2f} ({found.unit})"
+
+
+def _repair(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+    assert bench.repair is not None
+    (answer,) = bench.repair.rewrite([REPAIRED], description_schema())
+    return answer.text
+
+
 ROLES: dict[str, Callable[[Workbench, Image.Image, _Findings], str]] = {
     "encoder": _encoder,
     "detector": _detector,
@@ -152,6 +166,8 @@ ROLES: dict[str, Callable[[Workbench, Image.Image, _Findings], str]] = {
     "vlm": _vlm,
     "heavy_vlm": _heavy_vlm,
     "ocr": _ocr,
+    "depth": _depth,
+    "repair": _repair,
 }
 
 

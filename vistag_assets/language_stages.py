@@ -13,11 +13,12 @@ from PIL import Image
 
 from resources.images import open_proxy
 from resources.lake import UpdateStats, update_partition, with_empty_ids
+from resources.repair import TextModel
 from resources.vlms import Answer, Vlm, VlmSpec
 from resources.vlms.description import description_schema
 from resources.workbench import Workbench
 from vistag_assets.boxes import Box, distinct_boxes
-from vistag_assets.describing import describe
+from vistag_assets.describing import Form, describe, needs_rewriting
 from vistag_assets.evidence import Evidence, read_evidence, read_regions, regions_by_id, text_lines
 from vistag_assets.language_tables import CAPTIONS, DESCRIPTIONS, REGION_CAPTIONS
 from vistag_assets.lineage import answered, column_by_id, derived, joined
@@ -140,6 +141,7 @@ def describe_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
         limits=repr(_limits(bench.vlm.spec)),
         heavy_limits=repr(_limits(bench.tier.heavy_vlm or bench.vlm.spec)),
         version=DESCRIPTION_VERSION,
+        **({"repair": bench.repair.fingerprint} if bench.repair else {}),
     )
     open_image = _opener(bench, proxies)
 
@@ -150,7 +152,9 @@ def describe_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
         return [
             row
             for own in by_lane.values()
-            for row in _described(vlm_of(own[0]), own, [open_image(id_) for id_ in own], evidence, labels)
+            for row in _described(
+                vlm_of(own[0]), bench.repair, own, [open_image(id_) for id_ in own], evidence, labels
+            )
         ]
 
     return _update(bench, "descriptions", key, wanted, DESCRIPTIONS, rows_of, meter)
@@ -196,7 +200,12 @@ def _span(start: float, length: float, pixels: int) -> tuple[int, int]:
 
 
 def _described(
-    vlm: Vlm, ids: list[str], images: list[Image.Image], evidence: Evidence, labels: Labels
+    vlm: Vlm,
+    repair: TextModel | None,
+    ids: list[str],
+    images: list[Image.Image],
+    evidence: Evidence,
+    labels: Labels,
 ) -> Iterator[dict[str, Any]]:
     """Rows of images of one lane."""
     captions = [evidence.captions[id_] for id_ in ids]
@@ -215,10 +224,18 @@ def _described(
             max_tokens=vlm.spec.description_tokens,
             schema=description_schema() if question.free else None,
         )
+    form: Form = "json" if question and question.free else "prose"
+    told = {id_: answer.text for id_, answer in zip(ids, answers, strict=True) if answer}
+    unformed = [id_ for id_, text in told.items() if repair and needs_rewriting(text, form)]
+    rewritten: dict[str, str] = {}
+    if repair and unformed:
+        put = repair.rewrite([told[id_] for id_ in unformed], description_schema())
+        rewritten = {id_: answer.text for id_, answer in zip(unformed, put, strict=True)}
     for id_, answer, caption in zip(ids, answers, captions, strict=True):
         described = describe(
-            answer.text if answer else "",
-            form="json" if question and question.free else "prose",
+            told.get(id_, ""),
+            form=form,
+            rewritten=rewritten.get(id_),
             finished=answer is None or answer.finished,
             known=evidence.known(id_, caption),
             labels=labels,

@@ -15,6 +15,7 @@ from vistag_assets.phrases import Labels, without_opener, word_count
 
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/])|([bfnrt]))')
+_WORD = re.compile(r"\w+")
 _REGION = re.compile(r"r[1-9][0-9]*")
 
 
@@ -50,6 +51,13 @@ def adds_no_fact(description: Description, answer: str, labels: Labels) -> bool:
     """Whether every label of the vocabulary that the description names is named by the answer as it was given."""
     texts = [description.title, *(claim.text for claim in description.claims), *description.tags]
     return labels.concepts_in(*texts) <= labels.concepts_in(_unescaped(answer))
+
+
+def uses_words_of(description: Description, answer: str) -> bool:
+    """Whether every word of the description is in the answer: then it is another form of it and no more."""
+    said = set(_WORD.findall(_unescaped(answer).lower()))
+    texts = [description.title, *(claim.text for claim in description.claims), *description.tags]
+    return said.issuperset(_WORD.findall(" ".join(texts).lower()))
 
 
 def prose(claims: Sequence[Claim]) -> str:

@@ -24,6 +24,7 @@ from resources.detectors.spec import DetectorSpec
 from resources.encoders.spec import EncoderSpec
 from resources.ocr.spec import OcrSpec
 from resources.registry import PERMISSIVE
+from resources.repair.spec import RepairSpec
 from resources.segmenters.spec import SegmenterSpec
 from resources.tiers.planner import misfit
 from resources.tiers.routing import RoutingSpec
@@ -102,6 +103,8 @@ class Tier(BaseModel):
     """The heavy lane's; None: the same model with more beams."""
     ocr: OcrSpec | None = None
     depth: DepthSpec | None = None
+    repair: RepairSpec | None = None
+    """mends descriptions whose form the rules cannot mend; None: their captions stand in"""
     routing: RoutingSpec = RoutingSpec()
     taxonomy: str = "starter"
     limits: Limits = Limits()
@@ -201,7 +204,7 @@ def _problem(detail: Any) -> str:
 def _known_fields(role: str) -> list[str]:
     specs: dict[str, type[BaseModel]] = {
         "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
-        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "depth": DepthSpec, "routing": RoutingSpec,
+        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "depth": DepthSpec, "repair": RepairSpec, "routing": RoutingSpec,
         "limits": Limits, "tags": TagSettings, "checks": CheckSettings,
     }  # fmt: skip
     return list(specs.get(role, Tier).model_fields)

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from resources.checkpoints import Device
 from resources.registry import registry
 from resources.vlms.answers import Answer
-from resources.vlms.constraint import JsonConstraint, constraint_tokenizer
 from resources.vlms.spec import VlmSpec
 from resources.vlms.writer import Writer
 
 if TYPE_CHECKING:
-    from llguidance import LLTokenizer
     from PIL import Image
 
 CODE_VERSION = "1"
@@ -58,32 +56,13 @@ class ChatVlm:
         self, batch: Sequence[tuple[Image.Image, str]], max_tokens: int, schema: Mapping[str, Any] | None
     ) -> list[Answer]:
         inputs = self._inputs(batch)
-        tokenizer = self._constraint_tokenizer if schema else None
-        rules = []
-        if tokenizer and schema:
-            rules = [JsonConstraint(tokenizer, schema).after(inputs["input_ids"].shape[1])]
+        rules = self._writer.rules_of(schema, inputs["input_ids"].shape[1])
         return self._writer.write(inputs, max_tokens, rules)
-
-    @cached_property
-    def _constraint_tokenizer(self) -> LLTokenizer | None:
-        vocabulary: int = self._writer.model.config.get_text_config().vocab_size
-        return constraint_tokenizer(self._writer.tokenizer, vocabulary, self._writer.ends)
-
-    @cached_property
-    def _control_tokens(self) -> list[str]:
-        """What the chat template may write and text out of a picture may not, such as "<image>"."""
-        added = self._writer.tokenizer.added_tokens_decoder.values()
-        return [token.content for token in added if token.special]
-
-    def _without_control_tokens(self, prompt: str) -> str:
-        for token in self._control_tokens:
-            prompt = prompt.replace(token, " ")
-        return prompt
 
     def _inputs(self, batch: Sequence[tuple[Image.Image, str]]) -> dict[str, Any]:
         """What the model takes: chats of one user turn each, the image first, padded on the left."""
         processor, padding = self._writer.processor, {"padding": True, "padding_side": "left"}
-        prompts = [self._without_control_tokens(prompt) for _, prompt in batch]
+        prompts = [self._writer.without_control_tokens(prompt) for _, prompt in batch]
         if self._takes_strings:
             texts = [self._in_template(prompt) for prompt in prompts]
             begun = all(text.startswith(self._writer.tokenizer.bos_token or "\0") for text in texts)

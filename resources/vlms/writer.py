@@ -7,24 +7,30 @@ from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.checkpoints import Device, checkpoint_directory, content_hash, load_model, load_processor
 from resources.fingerprint import fingerprint
+from resources.repair.spec import RepairSpec
 from resources.vlms.answers import ENTROPY_TOP, Answer
+from resources.vlms.constraint import JsonConstraint, constraint_tokenizer
 from resources.vlms.spec import VlmSpec
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
 
 Rule = Callable[[Any, Any], Any]
 """(tokens so far, logits) -> logits, with -inf for each token that may not come next"""
 
-Loader = Callable[[VlmSpec, Path, Device], Any]
+Spec = VlmSpec | RepairSpec
+Loader = Callable[[Any, Path, Device], Any]
 """(spec, checkpoint directory, device) -> model"""
 
 
-def image_text_model(spec: VlmSpec, directory: Path, device: Device) -> Any:
+def image_text_model(spec: Spec, directory: Path, device: Device) -> Any:
     return load_model(directory, "AutoModelForImageTextToText", spec.dtype, device)
 
 
@@ -37,7 +43,7 @@ class Writer:
 
     def __init__(
         self,
-        spec: VlmSpec,
+        spec: Spec,
         device: Device,
         code: str,
         *,
@@ -48,9 +54,10 @@ class Writer:
     ) -> None:
         self.spec = spec
         self.device = device
+        self._beams = spec.beams if isinstance(spec, VlmSpec) else 1
         self.directory = checkpoint_directory(spec)
         self.fingerprint = fingerprint(
-            code=code, weights=content_hash(self.directory), dtype=spec.dtype, beams=spec.beams
+            code=code, weights=content_hash(self.directory), dtype=spec.dtype, beams=self._beams
         )
         self._load_model = model
         self._load_processor = processor
@@ -86,12 +93,34 @@ class Writer:
         """
         import torch
 
-        most = self.spec.beams * max(2, 1 + len(self.ends)) if self.spec.beams > 1 else 1
+        most = self._beams * max(2, 1 + len(self.ends)) if self._beams > 1 else 1
         steps = _Steps([*self._rules, *rules], most)
         with torch.inference_mode(), self._decoding_by(self._greedy_or_beams(max_tokens)):
             written = self.model.generate(**inputs, logits_processor=[steps], return_dict_in_generate=True)
         ids, figures = steps.chosen(written.sequences, getattr(written, "beam_indices", None))
         return [self._as_answer(*row) for row in zip(ids, *figures, strict=True)]
+
+    def rules_of(self, schema: Mapping[str, Any] | None, prompt_length: int) -> list[Rule]:
+        """What holds the answers to prompts of so many tokens to a JSON Schema. Raises SchemaError."""
+        if schema is None or self._constraint_tokenizer is None:
+            return []
+        return [JsonConstraint(self._constraint_tokenizer, schema).after(prompt_length)]
+
+    def without_control_tokens(self, text: str) -> str:
+        """The text without what a chat template may write and words from elsewhere may not, such as "<image>"."""
+        for token in self._control_tokens:
+            text = text.replace(token, " ")
+        return text
+
+    @cached_property
+    def _constraint_tokenizer(self) -> LLTokenizer | None:
+        vocabulary: int = self.model.config.get_text_config().vocab_size
+        return constraint_tokenizer(self.tokenizer, vocabulary, self.ends)
+
+    @cached_property
+    def _control_tokens(self) -> list[str]:
+        added = self.tokenizer.added_tokens_decoder.values()
+        return [token.content for token in added if token.special]
 
     @cached_property
     def _decoder(self) -> Any:
@@ -117,7 +146,7 @@ class Writer:
         padding = self.tokenizer.pad_token_id
         return GenerationConfig(
             do_sample=False,
-            num_beams=self.spec.beams,
+            num_beams=self._beams,
             max_new_tokens=max_tokens,
             use_cache=True,
             eos_token_id=self.ends,
