@@ -14,12 +14,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from resources.repair import RepairSpec, load_text_model
 from resources.repair.chat import PROMPT
-from resources.vlms.description import description_schema, parse_description
 from resources.workbench import open_workbench
 from vistag_assets.describing import describe, needs_rewriting
 
 TEXTS = ["A bowl.", "A terracotta bowl with a crack stands on a shelf.", "x", "Löwe", "A chair of oak."] * 2
-ANY_TEXT: dict[str, object] = {"type": "string"}
 TEMPLATE = (
     "<s>{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
@@ -41,10 +39,9 @@ def spec(checkpoint: Path, **fields: object) -> RepairSpec:
 
 
 def test_rewritten_texts_equal_the_pipeline_one_at_a_time(checkpoint: Path) -> None:
-    """Under a schema that allows any JSON text, the first token apart: the pipeline is made to begin with a quote."""
     reference = pipeline("text-generation", model=str(checkpoint), dtype=torch.float32, device="cpu")
     model = load_text_model(spec(checkpoint), "cpu")
-    tokenizer, writer = reference.tokenizer, model._writer  # type: ignore[attr-defined]
+    writer = model._writer  # type: ignore[attr-defined]
     free = [writer.write(model._inputs([text]), 12)[0] for text in TEXTS]  # type: ignore[attr-defined]
     batched = writer.write(model._inputs(TEXTS), 12)  # type: ignore[attr-defined]
     for text, alone, together in zip(TEXTS, free, batched, strict=True):
@@ -56,7 +53,6 @@ def test_rewritten_texts_equal_the_pipeline_one_at_a_time(checkpoint: Path) -> N
         )
         assert together.text == alone.text == told["generated_text"].strip()
     assert len({answer.text for answer in batched}) > 2
-    assert tokenizer.chat_template == TEMPLATE
 
 
 def test_what_is_rewritten_is_held_to_the_schema(checkpoint: Path) -> None:
@@ -134,4 +130,3 @@ def test_a_tier_with_a_text_model_describes_again_and_keeps_to_what_was_said(
     assert all(
         row["description"] == said[row["id"]] for row in after
     )  # random words of the tiny model are refused
-    assert parse_description(json.dumps(description_schema())) is None

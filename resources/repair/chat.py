@@ -49,7 +49,7 @@ class ChatModel:
             return_dict=True,
             return_tensors="pt",
             padding=True,
-            padding_side="left",
+            tokenizer_kwargs={"padding_side": "left"},
         )
         return dict(inputs.to(self.device))
 
