@@ -98,7 +98,7 @@ def export(ultralytics: Any, name: str, folder: Path, **options: Any) -> Path:
 
 @pytest.mark.extras
 @pytest.mark.parametrize("dynamic", [True, False], ids=["dynamic", "fixed"])
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg", "yolo11n-seg"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg"])
 def test_yolo_equals_ultralytics(ultralytics: Any, name: str, dynamic: bool, tmp_path: Path) -> None:
     path = export(ultralytics, name, tmp_path, dynamic=dynamic)
     reference = ultralytics.YOLO(path, task="segment" if "seg" in name else "detect")

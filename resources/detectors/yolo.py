@@ -1,4 +1,4 @@
-"""YOLOv8 and YOLO11, as ultralytics exports them to ONNX: boxes of a closed set, no text and no pickles.
+"""YOLOv8, YOLO11 and YOLO26, as ultralytics exports them to ONNX: boxes of a closed set, no text and no pickles.
 
 The file carries its class names, its image size and its stride. Of a segmentation model the boxes are read; masks
 are the segmenter's role. Only the weights are under the AGPL: nothing of ultralytics runs here.
@@ -136,9 +136,7 @@ class YoloDetector:
             else ""
         )  # fmt: skip
         if problem:
-            raise ModelUnavailableError(
-                f"{self._path} is no YOLOv8 or YOLO11 as {_EXPORT} makes it: {problem}"
-            )
+            raise ModelUnavailableError(f"{self._path} is no YOLO as {_EXPORT} makes it: {problem}")
         return {name: ast.literal_eval(about[name]) for name in ("names", "imgsz", "stride")}
 
     @cached_property
