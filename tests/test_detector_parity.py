@@ -248,8 +248,13 @@ def test_florence2_draws_boxes_around_the_outlines_that_the_library_reads(tmp_pa
 
 @pytest.mark.parametrize(
     ("family", "save"),
-    [("rt-detr", SAVERS["rt-detr"]), ("rt-detr", save_tiny_rt_detr_v2), ("d-fine", SAVERS["d-fine"])],
-    ids=["RT-DETR", "RT-DETRv2", "D-FINE"],
+    [
+        ("rt-detr", SAVERS["rt-detr"]),
+        ("rt-detr", save_tiny_rt_detr_v2),
+        ("d-fine", SAVERS["d-fine"]),
+        ("rf-detr", SAVERS["rf-detr"]),
+    ],
+    ids=["RT-DETR", "RT-DETRv2", "D-FINE", "RF-DETR"],
 )
 def test_a_closed_set_equals_the_pipeline(
     load: Callable[..., Any], family: str, save: Callable[[Path], Path]

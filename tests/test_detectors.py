@@ -25,6 +25,7 @@ MIN_SCORE = {
     "llmdet": 0.05,
     "rt-detr": 0.1,
     "d-fine": 0.1,
+    "rf-detr": 0.1,
 }
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (61, 40))
 PHRASES = ["bowl", "brick wall", "car", "car taxi"]

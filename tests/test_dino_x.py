@@ -44,18 +44,21 @@ class Service:
     posted: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
     delay: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, path: str, headers: dict[str, str], body: dict[str, Any] | None) -> Answer:
-        number = self.asked[path] = self.asked.get(path, 0) + 1
-        if body is not None:
-            self.posted.append((path, headers, body))
+        with self.lock:
+            number = self.asked[path] = self.asked.get(path, 0) + 1
+            task_number = len(self.posted)
+            if body is not None:
+                self.posted.append((path, headers, body))
         time.sleep(self.delay)
         if (refusal := self.refuse(path, number)) is not None:
             return refusal
         if headers.get("Token") != "secret":
             return 401, {"code": 10001, "msg": "invalid token"}
         if body is not None:
-            return ok({"task_uuid": f"task-{len(self.posted) - 1}"})
+            return ok({"task_uuid": f"task-{task_number}"})
         task = self.posted[int(path.rsplit("-", 1)[1])][2]
         if self.status is not None:
             return ok(self.status(task))
@@ -98,7 +101,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         def log_message(self, *_: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv("DDS_CLOUDAPI_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
     monkeypatch.setenv("DINOX_API_KEY", "secret")

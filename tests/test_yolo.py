@@ -14,10 +14,10 @@ from PIL import Image
 from tiny_closed_sets import CLASS_NAMES
 from tiny_detectors import noise
 
-from resources.checkpoints import ModelUnavailableError
+from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
 from resources.detectors import DetectorSpec, load_detector
 from resources.detectors.boxes import clip, from_corners
-from resources.detectors.yolo import Letterbox
+from resources.detectors.yolo import Letterbox, YoloDetector
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (200, 27), (45, 46))
 IMAGES = [noise(size, seed) for seed, size in enumerate(SIZES)]
@@ -55,6 +55,17 @@ def test_a_file_that_is_not_there_says_how_to_make_it(
     (tmp_path / "best.pt").write_bytes(b"")
     with pytest.raises(ModelUnavailableError, match="VISTAG_MODELS"):
         load_detector(DetectorSpec(family="yolo", model=str(tmp_path / "best.pt"), licence="own"), "cpu")
+
+
+def test_a_gpu_that_onnxruntime_cannot_use_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    path = tmp_path / "any.onnx"
+    path.write_bytes(b"")
+    detector = YoloDetector(DetectorSpec(family="yolo", model=str(path), licence="own"), "cuda")
+    with pytest.raises(DeviceUnavailableError, match="no CUDAExecutionProvider: install onnxruntime-gpu"):
+        detector.load()
 
 
 # ---- beside ultralytics
@@ -98,7 +109,7 @@ def export(ultralytics: Any, name: str, folder: Path, **options: Any) -> Path:
 
 @pytest.mark.extras
 @pytest.mark.parametrize("dynamic", [True, False], ids=["dynamic", "fixed"])
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolov8n-seg", "yolo11n-seg"])
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n", "yolov8n-seg", "yolo11n-seg"])
 def test_yolo_equals_ultralytics(ultralytics: Any, name: str, dynamic: bool, tmp_path: Path) -> None:
     path = export(ultralytics, name, tmp_path, dynamic=dynamic)
     reference = ultralytics.YOLO(path, task="segment" if "seg" in name else "detect")

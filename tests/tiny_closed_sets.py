@@ -11,6 +11,10 @@ from transformers import (
     HGNetV2Config,
     PreTrainedConfig,
     PreTrainedModel,
+    RfDetrConfig,
+    RfDetrDinov2Config,
+    RfDetrForObjectDetection,
+    RfDetrImageProcessor,
     RTDetrConfig,
     RTDetrForObjectDetection,
     RTDetrImageProcessor,
@@ -100,3 +104,40 @@ def save_tiny_rt_detr_v2(directory: Path, seed: int = 0) -> Path:
 
 def save_tiny_d_fine(directory: Path, seed: int = 0) -> Path:
     return _save_tiny_closed_set(directory, DFineConfig, DFineForObjectDetection, hgnet(), seed)
+
+
+def save_tiny_rf_detr(directory: Path, seed: int = 0) -> Path:
+    """112 px in windows of four patches, two decoder layers of 32, 20 queries, five classes."""
+    torch.manual_seed(seed)
+    backbone = RfDetrDinov2Config(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        image_size=112,
+        num_windows=2,
+        out_features=["stage2", "stage4"],
+        num_register_tokens=0,
+    )
+    model = RfDetrForObjectDetection(
+        RfDetrConfig(
+            backbone_config=backbone,
+            id2label=dict(enumerate(CLASS_NAMES)),
+            label2id={name: place for place, name in enumerate(CLASS_NAMES)},
+            d_model=32,
+            intermediate_size=64,
+            decoder_ffn_dim=64,
+            decoder_layers=2,
+            decoder_self_attention_heads=2,
+            decoder_cross_attention_heads=2,
+            num_queries=20,
+            c2f_num_blocks=1,
+        )
+    )
+    with torch.no_grad():
+        spread_boxes(model)
+        model.class_embed.weight.normal_(std=0.2)
+        model.class_embed.bias.zero_()
+    model.save_pretrained(directory)
+    RfDetrImageProcessor(size={"height": 112, "width": 112}).save_pretrained(directory)
+    return directory

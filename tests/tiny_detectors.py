@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tiny_closed_sets import save_tiny_d_fine, save_tiny_rt_detr, spread_boxes
+from tiny_closed_sets import save_tiny_d_fine, save_tiny_rf_detr, save_tiny_rt_detr, spread_boxes
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BartConfig,
@@ -268,6 +268,7 @@ SAVERS: dict[str, Callable[[Path], Path]] = {
     "florence2": save_tiny_florence2,
     "rt-detr": save_tiny_rt_detr,
     "d-fine": save_tiny_d_fine,
+    "rf-detr": save_tiny_rf_detr,
 }
 
 

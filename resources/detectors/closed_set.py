@@ -1,7 +1,7 @@
-"""Closed-set detectors of transformers (RT-DETR, D-FINE): a fast lane for phrases that name one of their classes.
+"""Closed-set detectors of transformers (RT-DETR, D-FINE, RF-DETR): a fast lane for phrases that name one of their classes.
 
-Zhao et al., DETRs Beat YOLOs on Real-time Object Detection (2023); Peng et al., D-FINE (2024). They read no text:
-what an image costs does not depend on how many phrases are asked of it.
+Zhao et al., DETRs Beat YOLOs on Real-time Object Detection (2023); Peng et al., D-FINE (2024); Robinson et al.,
+RF-DETR (2025). They read no text: what an image costs does not depend on how many phrases are asked of it.
 """
 
 from __future__ import annotations

@@ -100,10 +100,11 @@ class DinoXDetector:
         found = [Detections.none("") for _ in images]
         failures: dict[int, str] = {}
         places = [place for place, chunk in enumerate(phrases) if places_of(chunk).keys() - {""}]
+        sent = {id(image): _sent(image) for image in (images[place] for place in places)}
 
         def ask(place: int) -> None:
             try:
-                found[place] = self._ask(client, images[place], phrases[place])
+                found[place] = self._ask(client, *sent[id(images[place])], phrases[place])
             except TaskError as error:
                 failures[place] = str(error)
 
@@ -113,29 +114,32 @@ class DinoXDetector:
             raise DetectionError(dict(sorted(failures.items())), len(places))
         return found
 
-    def _ask(self, client: DeepDataSpace, image: Image.Image, phrases: Sequence[str]) -> Detections:
-        sent = image.convert("RGB")
-        sent.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    def _ask(
+        self, client: DeepDataSpace, data_uri: str, size: tuple[int, int], phrases: Sequence[str]
+    ) -> Detections:
         asked = {name: places for name, places in places_of(phrases).items() if name}
         prompt = ".".join(asked)
         result = client.run(
             _PATHS[self.spec.model],
             {
                 "model": self.spec.model,
-                "image": _as_data_uri(sent),
+                "image": data_uri,
                 "prompt": {"type": "text", "text": prompt},
                 "targets": ["bbox"],
                 "bbox_threshold": self.spec.min_score,
                 "iou_threshold": _OVERLAP,
             },
         )
-        return _read(result, asked, sent.size, prompt)
+        return _read(result, asked, size, prompt)
 
 
-def _as_data_uri(image: Image.Image) -> str:
+def _sent(image: Image.Image) -> tuple[str, tuple[int, int]]:
+    """What is sent of an image, as a data URI, and its width and height in pixels."""
+    sent = image.convert("RGB")
+    sent.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    sent.save(file, "JPEG", quality=_JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), sent.size
 
 
 def _read(

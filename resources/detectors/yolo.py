@@ -1,4 +1,4 @@
-"""YOLOv8 and YOLO11, as ultralytics exports them to ONNX: boxes of a closed set, no text and no pickles.
+"""YOLOv8, YOLO11 and YOLO26, as ultralytics exports them to ONNX: boxes of a closed set, no text and no pickles.
 
 The file carries its class names, its image size and its stride. Of a segmentation model the boxes are read; masks
 are the segmenter's role. Only the weights are under the AGPL: nothing of ultralytics runs here.
@@ -115,30 +115,29 @@ class YoloDetector:
         import onnxruntime
 
         provider = _PROVIDERS[self.device]
-        if provider not in onnxruntime.get_available_providers():
+        available = provider in onnxruntime.get_available_providers()
+        session = onnxruntime.InferenceSession(self._path, providers=[provider]) if available else None
+        if session is None or provider not in session.get_providers():  # it falls back with a warning
             raise DeviceUnavailableError(
                 f"{self.spec.name} was to run on a GPU, and this onnxruntime has no {provider}: "
                 "install onnxruntime-gpu in its place, or take a tier of device cpu"
             )
-        return onnxruntime.InferenceSession(self._path, providers=[provider])
+        return session
 
     @cached_property
     def _about(self) -> dict[str, Any]:
         """What ultralytics wrote into the file."""
         about: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         (given,) = self._session.get_inputs()
-        problem = (
-            "it does not name its classes" if not {"names", "imgsz", "stride"} <= about.keys()
-            else f"its task is {about['task']}" if about.get("task") not in ("detect", "segment")
-            else "it chooses among its boxes itself" if about.get("end2end") == "True" or "'nms': True" in about.get("args", "")
-            else f"its numbers are {given.type}" if given.type != "tensor(float)"
-            else f"its batches are of {given.shape[0]}" if isinstance(given.shape[0], int) and given.shape[0] > 1
-            else ""
-        )  # fmt: skip
-        if problem:
-            raise ModelUnavailableError(
-                f"{self._path} is no YOLOv8 or YOLO11 as {_EXPORT} makes it: {problem}"
-            )
+        problems = {
+            "it does not name its classes": not {"names", "imgsz", "stride"} <= about.keys(),
+            f"its task is {about.get('task')}": about.get("task") not in ("detect", "segment"),
+            "it chooses among its boxes itself": about.get("end2end") == "True" or "'nms': True" in about.get("args", ""),
+            f"its numbers are {given.type}": given.type != "tensor(float)",
+            f"its batches are of {given.shape[0]}": isinstance(given.shape[0], int) and given.shape[0] > 1,
+        }  # fmt: skip
+        if wrong := [problem for problem, is_so in problems.items() if is_so]:
+            raise ModelUnavailableError(f"{self._path} is no YOLO as {_EXPORT} makes it: {', '.join(wrong)}")
         return {name: ast.literal_eval(about[name]) for name in ("names", "imgsz", "stride")}
 
     @cached_property
