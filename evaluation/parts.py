@@ -101,7 +101,8 @@ def option_ladder(bench: Workbench, throughput: Mapping[str, Throughput]) -> tup
 
 def schema_valid(lake: Lake) -> Share | None:
     """Of the descriptions of evaluated images, those whose first answer fits the schema."""
-    valid = pc.cast(_of_evaluated(lake, "descriptions", ["valid"])["valid"], pa.float64()).to_numpy()
+    asked = pc.drop_null(_of_evaluated(lake, "descriptions", ["valid"])["valid"])  # null: not asked for JSON
+    valid = pc.cast(asked, pa.float64()).to_numpy()
     if len(valid) == 0:
         return None
     interval = interval95(resampled_sums(valid[:, None])[:, 0] / len(valid)) if len(valid) > 1 else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -26,6 +27,8 @@ _FILES = (
     "special_tokens_map.json",
     "tokenizer*",
     "spiece.model",
+    "sentencepiece.*",
+    "added_tokens.json",
     "vocab.*",
     "merges.txt",
     "chat_template*",
@@ -101,11 +104,12 @@ def require_memory(vram_gib: float) -> None:
         )
 
 
-def checkpoint_directory(spec: ModelSpec) -> Path:
+def checkpoint_directory(spec: ModelSpec, *, code: bool = False) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
     Without a `revision` the commit that was fetched first stays: a run does not change models because somebody
-    published new weights. Raises ModelUnavailableError where the directory is no checkpoint or the hub does not give it.
+    published new weights. Its `code` comes too where that is to be run. Raises ModelUnavailableError where the directory
+    is no checkpoint or the hub does not give it.
     """
     if Path(spec.model).is_absolute():
         directory = Path(spec.model)
@@ -115,7 +119,9 @@ def checkpoint_directory(spec: ModelSpec) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    fetch = partial(snapshot_download, spec.model, revision=spec.revision, allow_patterns=[*_FILES, *_CARDS])
+    fetch = partial(
+        snapshot_download, spec.model, revision=spec.revision, allow_patterns=[*_files(code), *_CARDS]
+    )
     with suppress(LocalEntryNotFoundError):
         return Path(fetch(local_files_only=True))
     try:
@@ -127,10 +133,14 @@ def checkpoint_directory(spec: ModelSpec) -> Path:
         ) from error
 
 
-def content_hash(directory: Path) -> str:
-    """SHA-256 over the names and bytes of the files that decide what a checkpoint computes."""
+def _files(code: bool) -> tuple[str, ...]:
+    return (*_FILES, "*.py") if code else _FILES
+
+
+def content_hash(directory: Path, *, code: bool = False) -> str:
+    """SHA-256 over the names and bytes of the files that decide what a checkpoint computes, its `code` among them."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in _FILES for path in directory.glob(pattern)}):
+    for path in sorted({path for pattern in _files(code) for path in directory.glob(pattern)}):
         stat = path.stat()
         digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
     return digest.hexdigest()
@@ -169,31 +179,60 @@ def load_processor(directory: Path, auto: str = "AutoProcessor") -> Any:
     import transformers
 
     _quieten_transformers()
-    return getattr(transformers, auto).from_pretrained(directory, local_files_only=True)
+    return getattr(transformers, auto).from_pretrained(
+        directory, local_files_only=True, trust_remote_code=False
+    )
 
 
 def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
     """The model that the class `auto` of transformers makes of a checkpoint directory, to be asked, not trained.
 
-    Nothing is fetched. Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes
-    of one checkpoint cost its memory once. Raises ModelUnavailableError where from_pretrained had to make weights up.
+    Nothing is fetched, no code of a checkpoint is run and no pickle is read. Raises ModelUnavailableError where there
+    are no safetensors, or from_pretrained had to make weights up.
+    """
+
+    def load() -> Any:
+        import torch
+        import transformers
+
+        require_safetensors(directory)
+        _quieten_transformers()
+        model, loading = getattr(transformers, auto).from_pretrained(
+            directory,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+        )
+        if missing := sorted(loading["missing_keys"]):
+            raise ModelUnavailableError(
+                f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
+            )
+        return model.to(device).eval()
+
+    return shared_model(directory, auto, dtype, device, load)
+
+
+def shared_model(directory: Path, auto: str, dtype: Dtype, device: Device, load: Callable[[], Any]) -> Any:
+    """What `load` makes of a checkpoint directory.
+
+    Whoever asks for the same bytes again while somebody holds the model gets that one: two lanes of one checkpoint
+    cost its memory once.
     """
     key = (content_hash(directory), auto, dtype, device)
     if (loaded := _LOADED.get(key)) is not None:
         return loaded
-    import torch
-    import transformers
-
-    _quieten_transformers()
-    model, loading = getattr(transformers, auto).from_pretrained(
-        directory, local_files_only=True, dtype=getattr(torch, dtype), output_loading_info=True
-    )
-    if missing := sorted(loading["missing_keys"]):
-        raise ModelUnavailableError(
-            f"{directory} lacks weights of its model: {', '.join(missing[:5])}. Fetch it again."
-        )
-    _LOADED[key] = model = model.to(device).eval()
+    _LOADED[key] = model = load()
     return model
+
+
+def require_safetensors(directory: Path) -> None:
+    """Raises ModelUnavailableError where a checkpoint has its weights as pickles only, which can run code."""
+    if not any(directory.glob("*.safetensors")):
+        raise ModelUnavailableError(
+            f"{directory} holds no weights as safetensors, and pickles are not loaded. On the hub there is often a pull "
+            "request that converts them: name it in the tier, such as `revision: refs/pr/1`."
+        )
 
 
 def _quieten_transformers() -> None:

@@ -415,8 +415,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def bench(tmp_path: Path, checkpoint: Path) -> Workbench:
+    return bench_with(tmp_path, model=str(checkpoint))
+
+
+def bench_with(tmp_path: Path, **vlm: object) -> Workbench:
     """A folder of drawn pictures, ingested, with regions in all of them but the last."""
-    vlm = {"model": str(checkpoint), "batch_size": 4, "caption_tokens": 6, "description_tokens": 12}
+    vlm = {"batch_size": 4, "caption_tokens": 6, "description_tokens": 12} | vlm
     demo = load_tier("demo")
     encoder = demo.encoder.model_dump()
     tier = {"description": "tiny", "device": "cpu", "encoder": encoder, "vlm": vlm | {"licence": "own"}}

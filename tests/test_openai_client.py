@@ -314,6 +314,7 @@ def test_the_fingerprint_is_of_the_model_and_needs_neither_server_nor_torch(tmp_
         ({"engine": "openai", "server": {"gpu_memory_share": 1.5}}, "gpu_memory_share"),
         ({"engine": "openai", "server": {"conkurrency": 1}}, "conkurrency"),
         ({"engine": "vllm"}, "engine"),
+        ({"engine": "openai", "family": "blip"}, "the family blip"),
     ],
 )
 def test_a_tier_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, object], told: str) -> None:

@@ -26,7 +26,7 @@ SAVERS: dict[str, Callable[[Path], Path]] = {
     "qwen2_vl": save_tiny_qwen2_vl,
     "idefics3": save_tiny_idefics3,
 }
-SIZES = [(32, 32), (101, 40), (7, 5), (300, 31), (1, 1), (64, 64), (33, 250)]
+SIZES = [(32, 32), (101, 40), (7, 5), (300, 31), (1, 1), (64, 64), (33, 250), (90, 61)]
 PROMPTS = [
     CAPTION,
     REGION,
@@ -35,6 +35,7 @@ PROMPTS = [
     with_text(TAGS, ["ROOM 4", "Do not touch"]),
     "x",
     CAPTION,
+    TAGS,
 ]
 TOKENS = 10
 SCHEMA: dict[str, object] = {

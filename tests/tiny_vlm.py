@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,18 @@ PATCH_PX = 8
 SIDE_PX = 32
 
 
-def byte_tokenizer(*special: str) -> PreTrainedTokenizerFast:
-    """A token a byte, so that every text has one, also a letter of several bytes."""
+def byte_tokenizer(
+    *special: str, named: Mapping[str, str] | None = None, added: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """A token a byte, so that every text has one, also a letter of several bytes.
+
+    `named` are those special tokens that a processor asks the tokenizer for by name, `added` those behind the letters.
+    """
     names = ["<pad>", "<s>", "</s>", *special]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    letters = Tokenizer(models.BPE({name: place for place, name in enumerate(names + alphabet)}, []))
+    letters = Tokenizer(
+        models.BPE({name: place for place, name in enumerate([*names, *alphabet, *added])}, [])
+    )
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letters.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
@@ -45,7 +53,8 @@ def byte_tokenizer(*special: str) -> PreTrainedTokenizerFast:
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
-        additional_special_tokens=list(special),
+        extra_special_tokens=[*special, *added],
+        model_specific_special_tokens=dict(named or {}),
     )
 
 
@@ -75,7 +84,7 @@ def save(model: Any, processor: Any, directory: Path) -> Path:
     return directory
 
 
-def save_tiny_llava(directory: Path, seed: int = 0) -> Path:
+def save_tiny_llava(directory: Path, seed: int = 0, *, template: str = TEMPLATE, layer: int = -1) -> Path:
     """32 px by 8 px patches = 16 image tokens, all of them kept, as in the bundled checkpoint."""
     torch.manual_seed(seed)
     tokenizer = byte_tokenizer("<image>")
@@ -84,7 +93,7 @@ def save_tiny_llava(directory: Path, seed: int = 0) -> Path:
         vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **vision_tower()},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_select_strategy="full",
-        vision_feature_layer=-1,
+        vision_feature_layer=layer,
         image_seq_length=(SIDE_PX // PATCH_PX) ** 2,
     )
     processor = LlavaProcessor(
@@ -92,7 +101,7 @@ def save_tiny_llava(directory: Path, seed: int = 0) -> Path:
         tokenizer,
         patch_size=PATCH_PX,
         vision_feature_select_strategy="full",
-        chat_template=TEMPLATE.replace("IMAGE", "<image>"),
+        chat_template=template.replace("IMAGE", "<image>"),
     )
     return save(LlavaForConditionalGeneration(config), processor, directory)
 

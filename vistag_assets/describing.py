@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from resources.vlms.description import MAX_REGIONS, Claim, Description, parse_description
+from resources.vlms.description import MAX_CLAIMS, MAX_REGIONS, Claim, Description, parse_description
 from vistag_assets.boxes import Region
-from vistag_assets.phrases import Labels, word_count
+from vistag_assets.phrases import Labels, sentences, word_count
 from vistag_assets.quotes import requoted
 from vistag_assets.repair import adds_no_fact, prose, salvaged, tidied
 
@@ -59,25 +60,32 @@ class Described:
     claims: tuple[CheckedClaim, ...]
     tags: tuple[str, ...]
     words: int
-    valid: bool
-    """whether the model's answer fitted the schema as it was given"""
+    valid: bool | None
+    """whether the model's answer fitted the schema as it was given; None where none was asked for"""
     problems: tuple[str, ...]
-    """`cut`, `repaired`, `from_caption`, `words`, `empty`"""
+    """`cut`, `prose` (the model writes no JSON: its sentences are the claims), `repaired`, `from_caption`, `words`,
+    `empty`"""
     json: str | None
     """the stored object by the schema, with region ids instead of short ones; None where there is nothing to say"""
 
 
 def describe(
-    answer: str, *, finished: bool, known: Known, labels: Labels, words: tuple[int, int]
+    answer: str,
+    *,
+    finished: bool,
+    known: Known,
+    labels: Labels,
+    words: tuple[int, int],
+    form: Literal["json", "prose"] = "json",
 ) -> Described:
     """The answer, mended in its form and checked; from the caption alone where it cannot be mended.
 
     `words` are the fewest and the most words wanted; whole claims are dropped of a longer text, and a length that
     is out of bounds in the end is the problem `words`.
     """
-    first = parse_description(answer)
+    first = parse_description(answer) if form == "json" else None
     answer = requoted(answer, known.text)
-    said = parse_description(answer) or salvaged(answer)
+    said = _of_prose(answer, finished) if form == "prose" else parse_description(answer) or salvaged(answer)
     told = tidied(said, words[1]) if said else None
     if told and not adds_no_fact(told, answer, labels):
         told = None
@@ -88,7 +96,8 @@ def describe(
     fewest, most = words
     problems = {
         "cut": not finished,
-        "repaired": not from_caption and told != first,
+        "prose": form == "prose" and not from_caption,
+        "repaired": form == "json" and not from_caption and told != first,
         "from_caption": from_caption,
         "words": not fewest <= word_count(text) <= most,
         "empty": not text,
@@ -100,10 +109,21 @@ def describe(
         claims=claims,
         tags=tuple(told.tags) if told else (),
         words=word_count(text),
-        valid=first is not None,
+        valid=first is not None if form == "json" else None,
         problems=tuple(problem for problem, is_so in problems.items() if is_so),
         json=_stored(told, claims) if told else None,
     )
+
+
+def _of_prose(answer: str, finished: bool) -> Description | None:
+    """Running text as claims, a sentence each; the last one of several goes where the answer was cut."""
+    told = [sentence for sentence in sentences(answer) if word_count(sentence)]
+    if not finished and len(told) > 1:
+        del told[-1]
+    if not told:
+        return None
+    claims = [Claim(aspect="subject", text=sentence, regions=[]) for sentence in told[:MAX_CLAIMS]]
+    return Description(title=told[0].rstrip("."), claims=claims, tags=[])
 
 
 def _of_caption(caption: str) -> Description | None:

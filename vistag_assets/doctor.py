@@ -12,7 +12,6 @@ import numpy as np
 
 from resources.checkpoints import Device, ModelSpec, ModelUnavailableError
 from resources.vlms import Unanswered, Vlm
-from resources.vlms.prompts import CAPTION
 from resources.workbench import Workbench, require_card
 
 if TYPE_CHECKING:
@@ -137,7 +136,8 @@ def _heavy_vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str
 
 def caption(vlm: Vlm, image: Image.Image) -> str:
     """What a model says of a picture. Raises ModelUnavailableError where a server gives no answer."""
-    (answer,) = vlm.answer([image], [CAPTION], max_tokens=vlm.spec.caption_tokens)
+    asked = vlm.spec.caption_question.prompt
+    (answer,) = vlm.answer([image], [asked], max_tokens=vlm.spec.caption_tokens)
     if isinstance(answer, Unanswered):
         raise ModelUnavailableError(answer.reason)
     return answer.text or "(an empty answer)"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from resources.fingerprint import fingerprint
 from resources.lake import Lake
-from resources.vlms.prompts import CAPTION, DESCRIPTION, with_regions, with_text
+from resources.vlms.tasks import Question
 from taxonomy import Taxonomy
 from vistag_assets.boxes import Region, cited_regions
 from vistag_assets.describing import Known
@@ -34,24 +34,25 @@ class Evidence:
     def lane(self, id_: str) -> str:
         return self.lanes.get(id_, "fast")
 
-    def caption_prompt(self, id_: str) -> str:
-        return with_text(CAPTION, self.text.get(id_, ()))
+    def caption_prompt(self, id_: str, question: Question) -> str:
+        return question.about(self.text.get(id_, ()))
 
-    def prompt(self, id_: str) -> str:
+    def prompt(self, id_: str, question: Question) -> str:
         phrases = [(short, region.phrase) for short, region in self.regions.get(id_, {}).items()]
-        return with_regions(with_text(DESCRIPTION, self.text.get(id_, ())), phrases)
+        return question.about(self.text.get(id_, ()), phrases)
 
     def known(self, id_: str, caption: str) -> Known:
         return Known(
             self.regions.get(id_, {}), caption, self.text.get(id_, ()), self.tags.get(id_, frozenset())
         )
 
-    def fingerprint(self, id_: str, vlm: str) -> str:
-        """Of all that decides the description of an image by a model of this fingerprint."""
+    def fingerprint(self, id_: str, vlm: str, caption: Question, description: Question | None) -> str:
+        """Of all that decides the description of an image by a model of this fingerprint, asked these questions."""
         return fingerprint(
             vlm=vlm,
             lane=self.lane(id_),
-            prompt=self.prompt(id_),
+            caption_prompt=self.caption_prompt(id_, caption) if self.lane(id_) == "heavy" else None,
+            prompt=self.prompt(id_, description) if description else None,
             regions=[region.region_id for region in self.regions.get(id_, {}).values()],
             tags=sorted(self.tags.get(id_, ())),
             caption=self.captions.get(id_),

@@ -78,7 +78,7 @@ def sources_of(tier: Tier, option: Option | None = None) -> frozenset[Source]:
         "global": tier.encoder,
         "regions": tier.detector,
         "vlm": tier.vlm,
-        "region_captions": tier.vlm if tier.detector else None,
+        "region_captions": tier.vlm and tier.vlm.question("region") if tier.detector else None,
         "ocr": tier.ocr,
     }
     return frozenset(

@@ -15,7 +15,6 @@ from resources.images import open_proxy
 from resources.lake import UpdateStats, update_partition, with_empty_ids, with_failed_ids
 from resources.vlms import Answer, Unanswered, Vlm, VlmSpec
 from resources.vlms.description import description_schema
-from resources.vlms.prompts import CAPTION, REGION, TAGS, with_text
 from resources.workbench import Workbench
 from vistag_assets.boxes import Box, distinct_boxes
 from vistag_assets.describing import describe
@@ -42,13 +41,14 @@ Failed = dict[str, str]
 def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     """Bring `captions` of a folder up to date with its proxies and the text read in them."""
     vlm, labels, most = bench.vlm, Labels(bench.taxonomy), bench.vlm.spec.caption_tokens
+    question, listing = vlm.spec.caption_question, vlm.spec.question("tags")
     proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
     text = text_lines(bench.lake.read_or_none("ocr_text", key))
-    prompts = {id_: with_text(CAPTION, text.get(id_, ())) for id_ in proxies["id"].to_pylist()}
+    prompts = {id_: question.about(text.get(id_, ())) for id_ in proxies["id"].to_pylist()}
     wanted = derived(
         joined(proxies, _by_id(prompts)),
         vlm=vlm.fingerprint,
-        keywords=TAGS,
+        keywords=listing.prompt if listing else False,
         taxonomy=bench.taxonomy.fingerprint,
         tokens=most,
         version=CAPTION_VERSION,
@@ -58,16 +58,18 @@ def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     def rows_of(ids: list[str]) -> tuple[Rows, Failed]:
         images = [open_image(id_) for id_ in ids]
         captions = vlm.answer(images, [prompts[id_] for id_ in ids], max_tokens=most)
-        tags = vlm.answer(images, [TAGS] * len(ids), max_tokens=most)
+        tags: Sequence[Answer | Unanswered | None] = [None] * len(ids)
+        if listing:
+            tags = vlm.answer(images, [listing.prompt] * len(ids), max_tokens=most)
         rows = [
             {
                 "id": id_,
                 **_told_caption(caption, text.get(id_, ())),
-                "keywords": told_keywords(told, labels),
+                "keywords": told_keywords(told, labels) if told else [],
                 "prompt": prompts[id_],
             }
             for id_, caption, told in zip(ids, captions, tags, strict=True)
-            if isinstance(caption, Answer) and isinstance(told, Answer)
+            if isinstance(caption, Answer) and not isinstance(told, Unanswered)
         ]
         return rows, _failed(ids, captions) | _failed(ids, tags)
 
@@ -77,27 +79,29 @@ def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
 def caption_regions(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     """Bring `region_captions` of a folder up to date: a place is looked at once, however many regions it is.
 
-    Nothing to do where the tier grounds no regions.
+    Nothing to do where the tier grounds no regions, and no rows where the model cannot tell what a crop shows.
     """
     if (grounded := read_regions(bench.lake, key, required=bench.tier.detector is not None)) is None:
         return UpdateStats(0, 0, 0, 0)
-    vlm, most = bench.vlm, bench.vlm.spec.caption_tokens
+    vlm, most, question = bench.vlm, bench.vlm.spec.caption_tokens, bench.vlm.spec.question("region")
     proxies = bench.lake.read("proxies", key, ["id", "path", "fingerprint"])
     regions = regions_by_id(grounded)
     wanted = derived(
         joined(answered(grounded), proxies),
         vlm=vlm.fingerprint,
-        prompt=REGION,
+        prompt=question.prompt if question else False,
         tokens=most,
         version=REGION_CAPTION_VERSION,
     )
     open_image = _opener(bench, proxies)
 
     def rows_of(ids: list[str]) -> tuple[Rows, Failed]:
+        if question is None:
+            return [], {}
         places = [(id_, group) for id_ in ids for group in distinct_boxes(regions.get(id_, ()))]
         images = {id_: open_image(id_) for id_ in ids if id_ in regions}
         crops = [crop(images[id_], group[0].box) for id_, group in places]
-        answers = vlm.answer(crops, [REGION] * len(crops), max_tokens=most)
+        answers = vlm.answer(crops, [question.prompt] * len(crops), max_tokens=most)
         failed = _failed([id_ for id_, _ in places], answers)
         rows = [
             {"id": id_, "region_id": region.region_id, "caption": answer.text, **_figures(answer)}
@@ -121,9 +125,13 @@ def describe_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     def vlm_of(id_: str) -> Vlm:
         return bench.heavy_vlm if evidence.lane(id_) == "heavy" else bench.vlm
 
-    of_evidence = {
-        id_: evidence.fingerprint(id_, vlm_of(id_).fingerprint) for id_ in captions["id"].to_pylist()
-    }
+    def fingerprint_of(id_: str) -> str:
+        vlm = vlm_of(id_)
+        return evidence.fingerprint(
+            id_, vlm.fingerprint, vlm.spec.caption_question, vlm.spec.question("description")
+        )
+
+    of_evidence = {id_: fingerprint_of(id_) for id_ in captions["id"].to_pylist()}
     wanted = derived(
         joined(_by_id(of_evidence), captions, proxies, *([] if grounded is None else [answered(grounded)])),
         taxonomy=bench.taxonomy.fingerprint,
@@ -193,7 +201,7 @@ def _described(
     captions = {id_: evidence.captions[id_] for id_ in ids}
     failed: Failed = {}
     if evidence.lane(ids[0]) == "heavy":
-        asked = [evidence.caption_prompt(id_) for id_ in ids]
+        asked = [evidence.caption_prompt(id_, vlm.spec.caption_question) for id_ in ids]
         heard = vlm.answer(list(images.values()), asked, max_tokens=vlm.spec.caption_tokens)
         failed = _failed(ids, heard)
         captions = {
@@ -201,12 +209,15 @@ def _described(
             for id_, answer in zip(ids, heard, strict=True)
             if isinstance(answer, Answer)
         }
-    answers = vlm.answer(
-        [images[id_] for id_ in captions],
-        [evidence.prompt(id_) for id_ in captions],
-        max_tokens=vlm.spec.description_tokens,
-        schema=description_schema(),
-    )
+    question = vlm.spec.question("description")
+    answers: Sequence[Answer | Unanswered | None] = [None] * len(captions)
+    if question:
+        answers = vlm.answer(
+            [images[id_] for id_ in captions],
+            [evidence.prompt(id_, question) for id_ in captions],
+            max_tokens=vlm.spec.description_tokens,
+            schema=description_schema() if question.free else None,
+        )
     rows = [
         {
             "id": id_,
@@ -214,8 +225,9 @@ def _described(
             "caption": caption,
             **asdict(
                 describe(
-                    answer.text,
-                    finished=answer.finished,
+                    answer.text if answer else "",
+                    form="json" if question and question.free else "prose",
+                    finished=answer is None or answer.finished,
                     known=evidence.known(id_, caption),
                     labels=labels,
                     words=vlm.spec.description_words,
@@ -223,12 +235,12 @@ def _described(
             ),
         }
         for (id_, caption), answer in zip(captions.items(), answers, strict=True)
-        if isinstance(answer, Answer)
+        if not isinstance(answer, Unanswered)
     ]
     return rows, failed | _failed(list(captions), answers)
 
 
-def _failed(ids: Sequence[str], answers: Sequence[Answer | Unanswered]) -> Failed:
+def _failed(ids: Sequence[str], answers: Sequence[Answer | Unanswered | None]) -> Failed:
     return {
         id_: answer.reason for id_, answer in zip(ids, answers, strict=True) if isinstance(answer, Unanswered)
     }

@@ -92,6 +92,14 @@ class Family(BaseModel):
     """of pyproject.toml, where vistag's own dependencies do not run it"""
     proof: str
     """the test that holds it to the library's own output: file::test"""
+    tasks: dict[str, str] | None = None
+    """of a VLM that follows no prompts of ours: what it is asked for each task that it can do (docs/vlms.md)"""
+    modes: dict[str, str] = {}
+    """of a VLM: prompts that a tier may name for a task, each asked word for word"""
+    system: str = ""
+    """of a chat model that was trained with one: its system message"""
+    remote_code: bool = False
+    """whether it runs code that comes with its checkpoints, which a tier has to allow (`remote_code: true`)"""
     off_by_default: str = ""
     """why no tier of ours names it, where that is so"""
     checkpoints: tuple[Checkpoint, ...] = ()

@@ -17,7 +17,7 @@ class Answer:
     text: str
     """without white space around it"""
     tokens: tuple[str, ...]
-    """the text of each token; joined and stripped they are `text`"""
+    """the text of each token; joined and stripped they are `text`. One, without figures, where an engine tells none"""
     logprobs: NDArray[np.float32]
     """[tokens], natural logarithm, of the raw distribution (before masks, penalties and temperature)"""
     entropies: NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,17 @@ class JsonConstraint:
         """
         self._matchers = {tuple(tokens): self._matcher(tuple(tokens)) for tokens in beginnings}
         return np.stack([self._next(self._matchers[tuple(tokens)]) for tokens in beginnings])
+
+    def after(self, prompt_length: int) -> Callable[[Any, Any], Any]:
+        """A rule of decoding: logits [beginnings, vocabulary] without what may not come next, -inf."""
+
+        def rule(input_ids: Any, logits: Any) -> Any:
+            import torch
+
+            allowed = self.allowed(input_ids[:, prompt_length:].tolist())
+            return logits.masked_fill(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
+
+        return rule
 
     def _matcher(self, tokens: tuple[int, ...]) -> LLMatcher | None:
         if tokens in self._matchers:
