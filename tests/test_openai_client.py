@@ -257,13 +257,16 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:
     assert "server.base_url" in str(others.value)
 
 
-def test_a_server_that_serves_another_model_is_no_failure_of_the_images() -> None:
-    missing = Reply(404, {"error": {"message": "The model `some/model` does not exist."}})
-    with (
-        faulty_server(lambda asked: missing) as server,
-        pytest.raises(ServerUnavailableError, match="404 The model `some/model` does not exist"),
-    ):
-        ask(vlm_of(server), "x")
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (Reply(404, {"error": {"message": "The model `x` does not exist."}}), "404 The model `x` does not"),
+        (Reply(401, {"error": "Unauthorized"}), API_KEY),
+    ],
+)
+def test_what_is_wrong_for_every_picture_is_no_failure_of_one(refusal: Reply, told: str) -> None:
+    with faulty_server(lambda asked: refusal) as server, pytest.raises(ServerUnavailableError, match=told):
+        ask(vlm_of(server), "x", "y")
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -91,7 +92,7 @@ class OpenAiVlm:
                 async with turns:
                     return await self._answer(client, image, prompt, options)
 
-            return await asyncio.gather(*map(in_turn, images, prompts))
+            return await asyncio.gather(*starmap(in_turn, zip(images, prompts, strict=True)))
 
     async def _answer(
         self, client: AsyncOpenAI, image: Image.Image, prompt: str, options: Mapping[str, Any]
@@ -199,4 +200,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, openai.APIStatusError):
         body = error.body if isinstance(error.body, dict) else {}
         told = f"{error.status_code} {body.get('message') or error.message}"
+    if isinstance(error, openai.AuthenticationError):
+        told += f" (it wants a key: set {API_KEY})"
     return " ".join(told.split())[:_MAX_REASON]
