@@ -24,7 +24,9 @@ from transformers import (
 )
 
 from resources.checkpoints import ModelUnavailableError
+from resources.registry import registry
 from resources.vlms import Vlm, load_vlm
+from resources.vlms.captioner import FORMS
 from resources.vlms.florence2 import is_original
 from resources.vlms.tasks import Question
 
@@ -225,3 +227,8 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ModelUnavailableError, match="no weights as safetensors"):
         captioner("florence-2", tmp_path).load()
+
+
+def test_every_family_of_captioners_has_its_form() -> None:
+    code = "resources.vlms.captioner:Captioner"
+    assert FORMS.keys() == {family.name for family in registry().families if family.code == code}

@@ -18,7 +18,8 @@ from resources.vlms.florence2 import ADDED_TOKENS
 
 SIZE = {"height": SIDE_PX, "width": SIDE_PX}
 QUERIES = 4
-BART_TOKENS = ("<unk>", "<mask>")
+BART_TOKENS: dict[str, Any] = {"first": ("<s>", "<pad>", "</s>"), "added": ("<unk>", "<mask>")}
+BART_IDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
 
 
 def word_piece_tokenizer() -> hf.PreTrainedTokenizerFast:
@@ -135,15 +136,13 @@ def save_tiny_donut(directory: Path) -> Path:
 def florence2_parts() -> tuple[Any, Any]:
     """(model, processor) in transformers' format: 64 px, 5 tokens a picture."""
     torch.manual_seed(0)
-    tokenizer = byte_tokenizer(
-        *BART_TOKENS, added=[*ADDED_TOKENS, "<image>"], named={"image_token": "<image>"}
-    )
+    tokens = BART_TOKENS | {"added": (*BART_TOKENS["added"], *ADDED_TOKENS, "<image>")}
+    tokenizer = byte_tokenizer(**tokens, named={"image_token": "<image>"})
     tower = {"depths": [1] * 4, "num_heads": [1, 1, 2, 2], "num_groups": [1, 1, 2, 2]}
     text = {
         "vocab_size": len(tokenizer) - 1, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2,
         "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
-        "max_position_embeddings": 256, "bos_token_id": 1, "pad_token_id": 0, "eos_token_id": 2,
-        "decoder_start_token_id": 2, "forced_eos_token_id": 2,
+        "max_position_embeddings": 256, "forced_eos_token_id": 2, **BART_IDS,
     }  # fmt: skip
     config = hf.Florence2Config(
         vision_config=tower | {"embed_dim": [16, 16, 32, 48], "window_size": 4, "projection_dim": 32},
@@ -154,9 +153,10 @@ def florence2_parts() -> tuple[Any, Any]:
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():  # so that random answers are letters and not all places
         model.get_input_embeddings().weight[-len(ADDED_TOKENS) - 1 :] *= 0.01
+        for layer in model.model.language_model.decoder.layers:
+            layer.encoder_attn.out_proj.weight *= 30  # so that the picture matters
     model.generation_config = hf.GenerationConfig(
-        bos_token_id=1, pad_token_id=0, eos_token_id=2, decoder_start_token_id=2, forced_bos_token_id=1,
-        no_repeat_ngram_size=3, num_beams=3, early_stopping=True,
+        **BART_IDS, forced_bos_token_id=0, no_repeat_ngram_size=3, num_beams=3, early_stopping=True
     )  # fmt: skip
     pixels = hf.CLIPImageProcessor(size={"height": 64, "width": 64}, do_center_crop=False, image_seq_length=5)
     return model, hf.Florence2Processor(pixels, tokenizer, post_processor_config={"pure_text": {}})
@@ -189,12 +189,13 @@ def save_tiny_original_florence2(directory: Path) -> Path:
         "image_pos_embed": {"type": "learned_abs_2d", "max_pos_embeddings": 50},
     }
     text = model.config.text_config.to_dict() | {"model_type": "florence2_language", "vocab_size": words}
+    text |= {"num_beams": 3, "no_repeat_ngram_size": 3, "early_stopping": True, "forced_bos_token_id": 0}
     config = {"model_type": "florence2", "text_config": text, "vision_config": tower}
     config["auto_map"] = {"AutoConfig": "configuration_florence2.Florence2Config"}
     (directory / "config.json").write_text(json.dumps(config))
     (directory / "processor_config.json").unlink()
     processor.image_processor.save_pretrained(directory)
-    byte_tokenizer(*BART_TOKENS).save_pretrained(directory)
+    byte_tokenizer(**BART_TOKENS).save_pretrained(directory)
     return directory
 
 

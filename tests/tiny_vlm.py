@@ -35,13 +35,16 @@ SIDE_PX = 32
 
 
 def byte_tokenizer(
-    *special: str, named: Mapping[str, str] | None = None, added: Sequence[str] = ()
+    *special: str,
+    named: Mapping[str, str] | None = None,
+    added: Sequence[str] = (),
+    first: Sequence[str] = ("<pad>", "<s>", "</s>"),
 ) -> PreTrainedTokenizerFast:
     """A token a byte, so that every text has one, also a letter of several bytes.
 
     `named` are those special tokens that a processor asks the tokenizer for by name, `added` those behind the letters.
     """
-    names = ["<pad>", "<s>", "</s>", *special]
+    names = [*first, *special]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     letters = Tokenizer(
         models.BPE({name: place for place, name in enumerate([*names, *alphabet, *added])}, [])

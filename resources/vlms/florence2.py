@@ -106,7 +106,8 @@ def _load_original(directory: Path, dtype: Dtype) -> Any:
         if tied in weights:
             weights.setdefault(source, weights[tied])
     missing, unknown = model.load_state_dict(weights, strict=False)
-    if wrong := sorted({*missing} - model.all_tied_weights_keys.keys() | {*unknown}):
+    lacking = {name for name, _ in model.named_parameters()} & {*missing} - model.all_tied_weights_keys.keys()
+    if wrong := sorted(lacking | {*unknown}):
         raise ModelUnavailableError(
             f"{directory} lacks weights of Florence-2 or has others: {', '.join(wrong[:5])}. Fetch it again."
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,11 @@ from resources.vlms.spec import VlmSpec
 Rule = Callable[[Any, Any], Any]
 """(tokens so far, logits) -> logits, with -inf for each token that may not come next"""
 
-Loader = Callable[[VlmSpec, Any, Device], Any]
+Loader = Callable[[VlmSpec, Path, Device], Any]
 """(spec, checkpoint directory, device) -> model"""
 
 
-def image_text_model(spec: VlmSpec, directory: Any, device: Device) -> Any:
+def image_text_model(spec: VlmSpec, directory: Path, device: Device) -> Any:
     return load_model(directory, "AutoModelForImageTextToText", spec.dtype, device)
 
 
@@ -41,7 +42,7 @@ class Writer:
         code: str,
         *,
         model: Loader = image_text_model,
-        processor: Callable[[Any], Any] = load_processor,
+        processor: Callable[[Path], Any] = load_processor,
         part: str | None = None,
         end: str | None = None,
     ) -> None:
@@ -129,12 +130,9 @@ class Writer:
     def _rules(self) -> list[Rule]:
         from transformers import ForcedBOSTokenLogitsProcessor, NoRepeatNGramLogitsProcessor
 
-        kinds = {
-            "forced_bos_token_id": ForcedBOSTokenLogitsProcessor,
-            "no_repeat_ngram_size": NoRepeatNGramLogitsProcessor,
-        }
-        values = {name: getattr(self._settings, name) for name in kinds}
-        return [kinds[name](value) for name, value in values.items() if value]
+        first, ngram = self._settings.forced_bos_token_id, self._settings.no_repeat_ngram_size
+        forced = [] if first is None else [ForcedBOSTokenLogitsProcessor(first)]
+        return [*forced, *([NoRepeatNGramLogitsProcessor(ngram)] if ngram else [])]
 
     def _as_answer(self, ids: list[int], logprobs: Any, entropies: Any) -> Answer:
         length = next((place for place, token in enumerate(ids) if token in self.ends), len(ids))
