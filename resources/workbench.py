@@ -22,7 +22,7 @@ from resources.ocr import OcrEngine, load_ocr
 from resources.repair import TextModel, load_text_model
 from resources.segmenters import Segmenter, load_segmenter
 from resources.tiers import Tier, TierError, load_tier
-from resources.vlms import Vlm, load_vlm
+from resources.vlms import Vlm, VlmSpec, load_vlm
 from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
 
 HEAVY_EXTRA_BEAMS = 3
@@ -108,8 +108,7 @@ class Workbench:
     @cached_property
     def heavy_vlm(self) -> Vlm:
         fast = self._required(self.tier.vlm, "vlm")
-        heavy = self.tier.heavy_vlm or fast.model_copy(update={"beams": fast.beams + HEAVY_EXTRA_BEAMS})
-        return load_vlm(heavy, self.tier.device)
+        return load_vlm(self.tier.heavy_vlm or _with_more_beams(fast), self.tier.device)
 
     @cached_property
     def ocr(self) -> OcrEngine:
@@ -128,6 +127,12 @@ class Workbench:
         if spec is None:
             raise TierError(f"The tier {self.tier.name} names no {role}: add `{role}:` to its YAML file")
         return spec
+
+
+def _with_more_beams(fast: VlmSpec) -> VlmSpec:
+    """The heavy lane's model where the tier names none; a server has no beams, and answers as in the fast lane."""
+    more = 0 if fast.engine == "openai" else HEAVY_EXTRA_BEAMS
+    return fast.model_copy(update={"beams": fast.beams + more})
 
 
 def open_workbench(home: Home) -> Workbench:

@@ -21,8 +21,10 @@ from resources.lake import (
     embedding_column,
     embedding_matrix,
     empty_ids,
+    failed_ids,
     update_partition,
     with_empty_ids,
+    with_failed_ids,
 )
 
 SCHEMA = pa.schema(
@@ -598,6 +600,61 @@ def test_ids_without_rows_survive_a_run_that_fails(lake: Lake) -> None:
         stage.update(wanted, fail_after=2)
     assert stage.update(wanted) == UpdateStats(0, 1, 0, 2)
     assert stage.asked[-1] == ["c"]
+
+
+class Fails(Stage):
+    """A stage that finds nothing in the image c, and cannot compute those that it is told."""
+
+    failing: frozenset[str] = frozenset()
+
+    def update(self, wanted: dict[str, str], fail_after: int | None = None) -> UpdateStats:
+        def compute(ids: list[str]) -> Iterator[pa.Table]:
+            self.asked.append(ids)
+            for number, id_ in enumerate(ids):
+                if number == fail_after:
+                    raise RuntimeError("out of memory")
+                if id_ in self.failing:
+                    yield with_failed_ids(SCHEMA.empty_table(), {id_: "too long"})
+                elif id_ == "c":
+                    yield with_empty_ids(SCHEMA.empty_table(), {id_: wanted[id_]})
+                else:
+                    yield rows_of({id_: wanted[id_]})
+
+        return update(self.lake, wanted, compute)
+
+
+def test_an_id_that_failed_has_no_row_and_is_computed_at_the_next_update(lake: Lake) -> None:
+    stage, wanted = Fails(lake), {"a": OLD, "b": OLD, "c": OLD}
+    stage.failing = frozenset({"b"})
+    assert stage.update(wanted) == UpdateStats(kept=0, computed=2, dropped=0, resumed=0, failed=1)
+    assert set(stage.rows()["id"].to_pylist()) == {"a"}
+    assert failed_ids(stage.rows()) == {"b": "too long"}
+    assert stage.update(wanted) == UpdateStats(kept=2, computed=0, dropped=0, resumed=0, failed=1)
+    assert stage.asked == [["a", "b", "c"], ["b"]]
+    stage.failing = frozenset()
+    assert stage.update(wanted) == UpdateStats(kept=2, computed=1, dropped=0, resumed=0)
+    assert failed_ids(stage.rows()) == {}
+    assert empty_ids(stage.rows()) == {"c": OLD}
+    assert set(stage.rows()["id"].to_pylist()) == {"a", "b"}
+
+
+def test_an_id_that_failed_in_a_run_that_was_cut_is_computed_again(lake: Lake) -> None:
+    stage, wanted = Fails(lake), {"a": OLD, "b": OLD, "c": OLD}
+    stage.failing = frozenset({"a", "b"})
+    with pytest.raises(RuntimeError):
+        stage.update(wanted, fail_after=2)
+    stage.failing = frozenset({"b"})
+    assert stage.update(wanted) == UpdateStats(kept=0, computed=2, dropped=0, resumed=0, failed=1)
+    assert stage.asked[-1] == ["a", "b", "c"]
+    assert failed_ids(stage.rows()) == {"b": "too long"}
+
+
+def test_an_id_cannot_both_fail_and_have_rows(lake: Lake) -> None:
+    def compute(ids: list[str]) -> Iterator[pa.Table]:
+        yield with_failed_ids(rows_of({"a": OLD}), {"a": "too long"})
+
+    with pytest.raises(ValueError, match="failed ids that have rows"):
+        update(lake, {"a": OLD}, compute)
 
 
 def test_a_batch_may_not_speak_for_ids_that_were_not_asked_for(lake: Lake) -> None:

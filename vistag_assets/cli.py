@@ -33,6 +33,7 @@ HomeOption = Annotated[
 SHOWN_IMAGES = 5
 SHOWN_TAGS = 5
 SHOWN_ROWS = 200
+SHOWN_LETTERS = 160
 DEMO_LIBRARY = "demo"
 
 
@@ -268,6 +269,43 @@ def dev(
         serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
 
 
+@app.command()
+def serve(
+    tier: Annotated[str | None, typer.Option(help="Which tier; else the one of the home.")] = None,
+    heavy: Annotated[bool, typer.Option("--heavy", help="The model of the heavy lane.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Start it, caption one picture, stop it.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
+    with plain_errors():
+        from resources.tiers import load_tier
+        from resources.vlms import load_vlm
+        from resources.workbench import read_settings
+        from vistag_assets.doctor import caption, sample_image
+        from vistag_assets.serve import serve as run_server
+        from vistag_assets.serve import served_spec
+
+        base = _home(home)
+        chosen = load_tier(tier or read_settings(base).tier)
+        spec = served_spec(chosen, heavy=heavy)
+        log = base.root / "logs" / f"serve-{spec.server.port}.log"
+        with console.err.status(f"Starting; messages go to {log}") as status:
+
+            def waiting(last_message: str) -> None:
+                status.update(
+                    console.escape(f"Starting; messages go to {log}\n{last_message[:SHOWN_LETTERS]}")
+                )
+
+            def ready() -> bool:
+                status.stop()
+                typer.echo(f"{spec.name} answers at {spec.server.url}  (Ctrl-C stops it)")
+                if check:
+                    typer.echo(caption(load_vlm(spec, chosen.device), sample_image()))
+                return not check
+
+            run_server(spec, log, on_start=typer.echo, on_wait=waiting, on_ready=ready)
+
+
 @taxonomy_app.command("check")
 def taxonomy_check(file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")]) -> None:
     """Say whether a vocabulary is sound, and if not, what is wrong in which line."""
@@ -319,10 +357,12 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
     from resources.lake import LakeError
     from resources.tiers import TierError
+    from resources.vlms.server import NoServerError
     from resources.workbench import SettingsError
     from taxonomy import TaxonomyError
     from vistag_assets.dev import DevError
     from vistag_assets.runs import NoImagesError
+    from vistag_assets.serve import ServeError
 
     return (
         UsageError,
@@ -340,6 +380,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         UnknownFolder,
         CorruptRegistration,
         DevError,
+        NoServerError,
+        ServeError,
         OSError,
     )
 
@@ -489,6 +531,11 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
         typer.echo(
             f"{outcome.rejects:,} of the files could not be used. Why: "
             "vistag sql 'select path, reason from rejects'"
+        )
+    for asset, images in outcome.failed.items():
+        typer.echo(
+            f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
+            "The next run asks again."
         )
     if caveat := load_tier(settings.tier).caveat:
         typer.echo(caveat)

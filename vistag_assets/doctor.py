@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resources.checkpoints import Device, ModelSpec
-from resources.vlms import Vlm
+from resources.checkpoints import Device, ModelSpec, ModelUnavailableError
+from resources.vlms import Unanswered, Vlm
 from resources.vlms.description import description_schema
 from resources.workbench import Workbench, require_card
 
@@ -129,16 +129,19 @@ def _segmenter(bench: Workbench, image: Image.Image, findings: _Findings) -> str
 
 
 def _vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
-    return _caption(bench.vlm, image)
+    return caption(bench.vlm, image)
 
 
 def _heavy_vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
-    return _caption(bench.heavy_vlm, image)
+    return caption(bench.heavy_vlm, image)
 
 
-def _caption(vlm: Vlm, image: Image.Image) -> str:
+def caption(vlm: Vlm, image: Image.Image) -> str:
+    """What a model says of a picture. Raises ModelUnavailableError where a server gives no answer."""
     asked = vlm.spec.caption_question.prompt
     (answer,) = vlm.answer([image], [asked], max_tokens=vlm.spec.caption_tokens)
+    if isinstance(answer, Unanswered):
+        raise ModelUnavailableError(answer.reason)
     return answer.text or "(an empty answer)"
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from resources.images import open_proxy
-from resources.lake import UpdateStats
+from resources.lake import UpdateStats, failed_ids
 from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
 from resources.vlms import VlmSpec
 from resources.vlms.description import parse_description
@@ -22,6 +22,7 @@ from vistag_assets.tierless import skipped
 GROUP = "language"
 MIN_VALID_SHARE = 0.99
 MAX_PROBLEM_SHARE = 0.05
+SHOWN_FAILURES = 20
 
 
 def _asset(schema: pa.Schema, version: int) -> dict[str, Any]:
@@ -135,16 +136,21 @@ def _run(
         computed += stats.computed
         rows = bench.lake.read_or_none(table, key, ["id"])
         metadata: dict[str, Any] = update_counts(stats, rows.num_rows if rows else 0)
+        if stats.failed:
+            metadata["unanswered"] = _unanswered(context, bench, table, key)
         if number < PREVIEWED_FOLDERS:
             metadata["preview"] = _preview(bench, table, key, shown)
         context.add_asset_metadata(metadata, partition_key=key)
     vlm = bench.vlm
+    served = {"server": vlm.spec.server.url} if vlm.spec.engine == "openai" else {}
     unasked = _unasked(vlm.spec, table)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, vlm.device)
         | {
             "tier": bench.tier.name,
             "model": vlm.spec.name,
+            "engine": vlm.spec.engine,
+            **served,
             "vlm": vlm.fingerprint,
             "dtype": vlm.spec.dtype,
             "beams": vlm.spec.beams,
@@ -152,6 +158,22 @@ def _run(
         }
         | ({"skipped": unasked} if unasked else {})
     )
+
+
+def _unanswered(
+    context: dg.AssetExecutionContext, bench: Workbench, table: str, key: str
+) -> dg.MarkdownMetadataValue:
+    """The images of a folder that the model gave no answer for; they are in the log too."""
+    path_of = _paths(bench, "images", key)
+    failed = failed_ids(bench.lake.read(table, key, ["id"]))
+    lines = [(path_of.get(id_, id_), reason) for id_, reason in failed.items()]
+    for path, reason in lines[:SHOWN_FAILURES]:
+        context.log.warning(f"{table}: no answer for {path}: {reason}. The next run asks again.")
+    return dg.MetadataValue.md(markdown_table(["image", "reason"], lines[:SHOWN_FAILURES]))
+
+
+def _paths(bench: Workbench, table: str, key: str) -> dict[str, str]:
+    return {row["id"]: row["path"] for row in bench.lake.read(table, key, ["id", "path"]).to_pylist()}
 
 
 _UNASKED: dict[str, tuple[Task, str]] = {
@@ -172,7 +194,7 @@ def _unasked(spec: VlmSpec, table: str) -> str | None:
 
 def _preview(bench: Workbench, table: str, key: str, shown: list[str]) -> dg.MarkdownMetadataValue:
     rows = bench.lake.read_or_none(table, key, ["id", *shown])
-    path_of = {row["id"]: row["path"] for row in bench.lake.read("proxies", key, ["id", "path"]).to_pylist()}
+    path_of = _paths(bench, "proxies", key)
     lines = [
         (thumbnail(open_proxy(bench.home.root, path_of[row["id"]])), *(row[column] for column in shown))
         for row in (rows.slice(0, PREVIEWED_IMAGES).to_pylist() if rows else [])

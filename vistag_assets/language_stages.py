@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resources.images import open_proxy
-from resources.lake import UpdateStats, update_partition, with_empty_ids
+from resources.lake import UpdateStats, update_partition, with_empty_ids, with_failed_ids
 from resources.repair import TextModel
-from resources.vlms import Answer, Vlm, VlmSpec
+from resources.vlms import Answer, Unanswered, Vlm, VlmSpec
 from resources.vlms.description import description_schema
 from resources.workbench import Workbench
 from vistag_assets.boxes import Box, distinct_boxes
@@ -35,6 +35,8 @@ IMAGES_AT_ONCE = 64
 MIN_CROP_PX = 16
 
 Rows = list[dict[str, Any]]
+Failed = dict[str, str]
+"""Image id -> why the model did not answer."""
 
 
 def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
@@ -54,30 +56,23 @@ def caption_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     )
     open_image = _opener(bench, proxies)
 
-    def rows_of(ids: list[str]) -> Rows:
+    def rows_of(ids: list[str]) -> tuple[Rows, Failed]:
         images = [open_image(id_) for id_ in ids]
         captions = vlm.answer(images, [prompts[id_] for id_ in ids], max_tokens=most)
-        tags: Sequence[Answer | None] = [None] * len(ids)
+        tags: Sequence[Answer | Unanswered | None] = [None] * len(ids)
         if listing:
             tags = vlm.answer(images, [listing.prompt] * len(ids), max_tokens=most)
-        quoting = [
-            requoted(caption.text, text.get(id_, ())) for id_, caption in zip(ids, captions, strict=True)
-        ]
-        return [
+        rows = [
             {
                 "id": id_,
-                "caption": said,
-                **_figures(caption),
-                "tokens": len(caption.tokens),
+                **_told_caption(caption, text.get(id_, ())),
                 "keywords": told_keywords(told, labels) if told else [],
-                "problems": [
-                    *caption_problems(said, finished=caption.finished),
-                    *(["requoted"] if said != caption.text else []),
-                ],
                 "prompt": prompts[id_],
             }
-            for id_, said, caption, told in zip(ids, quoting, captions, tags, strict=True)
+            for id_, caption, told in zip(ids, captions, tags, strict=True)
+            if isinstance(caption, Answer) and not isinstance(told, Unanswered)
         ]
+        return rows, _failed(ids, captions) | _failed(ids, tags)
 
     return _update(bench, "captions", key, wanted, CAPTIONS, rows_of, meter)
 
@@ -101,18 +96,21 @@ def caption_regions(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     )
     open_image = _opener(bench, proxies)
 
-    def rows_of(ids: list[str]) -> Rows:
+    def rows_of(ids: list[str]) -> tuple[Rows, Failed]:
         if question is None:
-            return []
+            return [], {}
         places = [(id_, group) for id_ in ids for group in distinct_boxes(regions.get(id_, ()))]
         images = {id_: open_image(id_) for id_ in ids if id_ in regions}
         crops = [crop(images[id_], group[0].box) for id_, group in places]
         answers = vlm.answer(crops, [question.prompt] * len(crops), max_tokens=most)
-        return [
+        failed = _failed([id_ for id_, _ in places], answers)
+        rows = [
             {"id": id_, "region_id": region.region_id, "caption": answer.text, **_figures(answer)}
             for (id_, group), answer in zip(places, answers, strict=True)
+            if isinstance(answer, Answer) and id_ not in failed
             for region in group
         ]
+        return rows, failed
 
     return _update(bench, "region_captions", key, wanted, REGION_CAPTIONS, rows_of, meter)
 
@@ -145,17 +143,15 @@ def describe_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
     )
     open_image = _opener(bench, proxies)
 
-    def rows_of(ids: list[str]) -> Rows:
-        by_lane = {
-            lane: [id_ for id_ in ids if evidence.lane(id_) == lane] for lane in map(evidence.lane, ids)
-        }
-        return [
-            row
-            for own in by_lane.values()
-            for row in _described(
-                vlm_of(own[0]), bench.repair, own, [open_image(id_) for id_ in own], evidence, labels
-            )
-        ]
+    def rows_of(ids: list[str]) -> tuple[Rows, Failed]:
+        rows: Rows = []
+        failed: Failed = {}
+        for lane in sorted(set(map(evidence.lane, ids))):
+            own = {id_: open_image(id_) for id_ in ids if evidence.lane(id_) == lane}
+            described, unanswered = _described(vlm_of(next(iter(own))), bench.repair, own, evidence, labels)
+            rows += described
+            failed |= unanswered
+        return rows, failed
 
     return _update(bench, "descriptions", key, wanted, DESCRIPTIONS, rows_of, meter)
 
@@ -202,46 +198,87 @@ def _span(start: float, length: float, pixels: int) -> tuple[int, int]:
 def _described(
     vlm: Vlm,
     repair: TextModel | None,
-    ids: list[str],
-    images: list[Image.Image],
+    images: Mapping[str, Image.Image],
     evidence: Evidence,
     labels: Labels,
-) -> Iterator[dict[str, Any]]:
-    """Rows of images of one lane."""
-    captions = [evidence.captions[id_] for id_ in ids]
+) -> tuple[Rows, Failed]:
+    """Rows of images (by id) of one lane."""
+    ids = list(images)
+    captions = {id_: evidence.captions[id_] for id_ in ids}
+    failed: Failed = {}
     if evidence.lane(ids[0]) == "heavy":
         asked = [evidence.caption_prompt(id_, vlm.spec.caption_question) for id_ in ids]
-        heard = vlm.answer(images, asked, max_tokens=vlm.spec.caption_tokens)
-        captions = [
-            requoted(answer.text, evidence.text.get(id_, ())) for id_, answer in zip(ids, heard, strict=True)
-        ]
+        heard = vlm.answer(list(images.values()), asked, max_tokens=vlm.spec.caption_tokens)
+        failed = _failed(ids, heard)
+        captions = {
+            id_: requoted(answer.text, evidence.text.get(id_, ()))
+            for id_, answer in zip(ids, heard, strict=True)
+            if isinstance(answer, Answer)
+        }
     question = vlm.spec.question("description")
-    answers: Sequence[Answer | None] = [None] * len(ids)
+    answers: Sequence[Answer | Unanswered | None] = [None] * len(captions)
     if question:
         answers = vlm.answer(
-            images,
-            [evidence.prompt(id_, question) for id_ in ids],
+            [images[id_] for id_ in captions],
+            [evidence.prompt(id_, question) for id_ in captions],
             max_tokens=vlm.spec.description_tokens,
             schema=description_schema() if question.free else None,
         )
     form: Form = "json" if question and question.free else "prose"
-    told = {id_: answer.text for id_, answer in zip(ids, answers, strict=True) if answer}
+    rewritten = _rewritten(repair, dict(zip(captions, answers, strict=True)), form)
+    rows = [
+        {
+            "id": id_,
+            "lane": evidence.lane(id_),
+            "caption": caption,
+            **asdict(
+                describe(
+                    answer.text if answer else "",
+                    form=form,
+                    rewritten=rewritten.get(id_),
+                    finished=answer is None or answer.finished,
+                    known=evidence.known(id_, caption),
+                    labels=labels,
+                    words=vlm.spec.description_words,
+                )
+            ),
+        }
+        for (id_, caption), answer in zip(captions.items(), answers, strict=True)
+        if not isinstance(answer, Unanswered)
+    ]
+    return rows, failed | _failed(list(captions), answers)
+
+
+def _rewritten(
+    repair: TextModel | None, answers: Mapping[str, Answer | Unanswered | None], form: Form
+) -> dict[str, str]:
+    """By id: what a text-only model made of the answers that the rules of form make nothing of."""
+    told = {id_: answer.text for id_, answer in answers.items() if isinstance(answer, Answer)}
     unformed = [id_ for id_, text in told.items() if repair and needs_rewriting(text, form)]
-    rewritten: dict[str, str] = {}
-    if repair and unformed:
-        put = repair.rewrite([told[id_] for id_ in unformed], description_schema())
-        rewritten = {id_: answer.text for id_, answer in zip(unformed, put, strict=True)}
-    for id_, answer, caption in zip(ids, answers, captions, strict=True):
-        described = describe(
-            told.get(id_, ""),
-            form=form,
-            rewritten=rewritten.get(id_),
-            finished=answer is None or answer.finished,
-            known=evidence.known(id_, caption),
-            labels=labels,
-            words=vlm.spec.description_words,
-        )
-        yield {"id": id_, "lane": evidence.lane(id_), "caption": caption, **asdict(described)}
+    if not repair or not unformed:
+        return {}
+    put = repair.rewrite([told[id_] for id_ in unformed], description_schema())
+    return {id_: answer.text for id_, answer in zip(unformed, put, strict=True)}
+
+
+def _failed(ids: Sequence[str], answers: Sequence[Answer | Unanswered | None]) -> Failed:
+    return {
+        id_: answer.reason for id_, answer in zip(ids, answers, strict=True) if isinstance(answer, Unanswered)
+    }
+
+
+def _told_caption(caption: Answer, lines: Sequence[str]) -> dict[str, Any]:
+    """The columns of a caption that quotes the text of a picture as it was read."""
+    said = requoted(caption.text, lines)
+    return {
+        "caption": said,
+        **_figures(caption),
+        "tokens": len(caption.tokens),
+        "problems": [
+            *caption_problems(said, finished=caption.finished),
+            *(["requoted"] if said != caption.text else []),
+        ],
+    }
 
 
 def _limits(spec: VlmSpec) -> tuple[int, int, tuple[int, int]]:
@@ -273,7 +310,7 @@ def _update(
     key: str,
     wanted: pa.Table,
     schema: pa.Schema,
-    rows_of: Callable[[list[str]], Rows],
+    rows_of: Callable[[list[str]], tuple[Rows, Failed]],
     meter: Meter,
 ) -> UpdateStats:
     """update_partition in batches of IMAGES_AT_ONCE; `rows_of` makes rows without their fingerprints."""
@@ -283,10 +320,12 @@ def _update(
         for start in range(0, len(ids), IMAGES_AT_ONCE):
             batch = ids[start : start + IMAGES_AT_ONCE]
             with meter.timed():
-                rows = [row | {"fingerprint": wanted_fingerprint[row["id"]]} for row in rows_of(batch)]
-            silent = set(batch) - {row["id"] for row in rows}
-            yield with_empty_ids(
+                made, failed = rows_of(batch)
+            rows = [row | {"fingerprint": wanted_fingerprint[row["id"]]} for row in made]
+            silent = set(batch) - {row["id"] for row in rows} - failed.keys()
+            named = with_empty_ids(
                 pa.Table.from_pylist(rows, schema=schema), {id_: wanted_fingerprint[id_] for id_ in silent}
             )
+            yield with_failed_ids(named, failed)
 
     return update_partition(bench.lake, table, key, wanted, schema, compute, on_progress=meter.folder())

@@ -46,6 +46,8 @@ class TagOutcome:
     folders: tuple[FolderOutcome, ...]
     computed: Mapping[str, int]
     """Asset -> images it had to do something for, where there were any."""
+    failed: Mapping[str, int]
+    """Asset -> images that its model gave no answer for, where there were any; the next run asks again."""
     phrases_embedded: int
     images_per_second: float | None
     device: str
@@ -151,12 +153,17 @@ def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcess
             )
             for folder in folders
         ),
-        computed={
-            asset: images
-            for asset, partitions in of.items()
-            if (images := sum(made.get("computed", 0) for made in partitions.values()))
-        },
+        computed=_total("computed", of),
+        failed=_total("failed", of),
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
         images_per_second=sum(embedding_runs.values()) / seconds if seconds else None,
         device=next(iter(of["global_embeddings"].values()))["device"],
     )
+
+
+def _total(count: str, of: Mapping[str, Mapping[str | None, Mapping[str, Any]]]) -> dict[str, int]:
+    """Asset -> the sum of a count over its partitions, where it is not 0."""
+    totals = {
+        asset: sum(made.get(count, 0) for made in partitions.values()) for asset, partitions in of.items()
+    }
+    return {asset: total for asset, total in totals.items() if total}

@@ -6,7 +6,14 @@ turns vectors into columns and back. docs/lake.md describes the whole.
 
 from resources.lake.embeddings import embedding_column, embedding_matrix
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
-from resources.lake.update import UpdateStats, empty_ids, update_partition, with_empty_ids
+from resources.lake.update import (
+    UpdateStats,
+    empty_ids,
+    failed_ids,
+    update_partition,
+    with_empty_ids,
+    with_failed_ids,
+)
 
 __all__ = [
     "CorruptPartition",
@@ -17,6 +24,8 @@ __all__ = [
     "embedding_column",
     "embedding_matrix",
     "empty_ids",
+    "failed_ids",
     "update_partition",
     "with_empty_ids",
+    "with_failed_ids",
 ]

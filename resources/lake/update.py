@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 
 _WANTED = pa.schema([("id", pa.string()), ("fingerprint", pa.string())])
 _WITHOUT_ROWS = b"vistag:without_rows"
+_FAILED = b"vistag:failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,13 @@ class UpdateStats:
     kept: int
     """current in the partition already"""
     computed: int
-    """sent to `compute` now"""
+    """sent to `compute` now, and answered"""
     dropped: int
     """were in the partition and are wanted no longer"""
     resumed: int
     """taken from the batches of a run that did not finish"""
+    failed: int = 0
+    """sent to `compute` now, and left for the next update with a reason"""
 
 
 def with_empty_ids(rows: pa.Table, empty: Mapping[str, str]) -> pa.Table:
@@ -39,14 +42,36 @@ def with_empty_ids(rows: pa.Table, empty: Mapping[str, str]) -> pa.Table:
     Otherwise an image without a region would be looked at again in every run. They lie in the metadata of the
     Parquet file, so that a reader of the table sees rows and nothing else.
     """
-    metadata = {**(rows.schema.metadata or {}), _WITHOUT_ROWS: json.dumps(dict(empty), sort_keys=True)}
-    return rows.replace_schema_metadata(metadata)
+    return _with_note(rows, _WITHOUT_ROWS, empty)
 
 
 def empty_ids(rows: pa.Table) -> dict[str, str]:
     """The ids (id -> fingerprint) of which a stored partition or a batch says that they have no rows."""
-    stored: dict[str, str] = json.loads((rows.schema.metadata or {}).get(_WITHOUT_ROWS, b"{}"))
-    return stored
+    return _note(rows, _WITHOUT_ROWS)
+
+
+def with_failed_ids(rows: pa.Table, failed: Mapping[str, str]) -> pa.Table:
+    """`rows` that also say which ids (id -> reason) could not be computed; the next update computes them again.
+
+    It lies where `with_empty_ids` puts its own.
+    """
+    return _with_note(rows, _FAILED, failed)
+
+
+def failed_ids(rows: pa.Table) -> dict[str, str]:
+    """The ids (id -> reason) that the last update of a stored partition, or a batch, could not compute."""
+    return _note(rows, _FAILED)
+
+
+def _with_note(rows: pa.Table, name: bytes, by_id: Mapping[str, str]) -> pa.Table:
+    note = {name: json.dumps(dict(by_id), sort_keys=True)} if by_id else {}
+    others = {key: value for key, value in (rows.schema.metadata or {}).items() if key != name}
+    return rows.replace_schema_metadata({**others, **note})
+
+
+def _note(rows: pa.Table, name: bytes) -> dict[str, str]:
+    by_id: dict[str, str] = json.loads((rows.schema.metadata or {}).get(name, b"{}"))
+    return by_id
 
 
 def update_partition(
@@ -63,7 +88,8 @@ def update_partition(
     `wanted` has the columns id and fingerprint, each id once. `schema` is that of the table and has both
     columns too; an id may have many rows. `compute(ids)` gets the ids to compute, in the order of `wanted`,
     and yields batches: tables with the columns of `schema`, all rows of an id in one batch. An id for which
-    there is nothing to say is named by the batch (`with_empty_ids`); every other one has at least one row.
+    there is nothing to say is named by the batch (`with_empty_ids`), as is one that failed alone
+    (`with_failed_ids`, and no rows); every other one has at least one row.
     It is not called when there is nothing to compute, so a model it loads stays unloaded.
     `on_progress(done, total)` is called at the start and after each batch with numbers of ids to compute.
 
@@ -93,13 +119,15 @@ def update_partition(
         resumed_ids = _answered_ids(resumed)
 
         missing = _without(wanted, kept_ids, resumed_ids)
-        computed = _compute_batches(pending, missing, schema, compute, on_progress, table)
+        computed, failed = _compute_batches(pending, missing, schema, compute, on_progress, table)
 
         dropped = pc.sum(pc.invert(pc.is_in(stored_ids, wanted["id"]))).as_py() or 0
         if stored is None or dropped or missing.num_rows or len(resumed_ids):
-            lake.replace(table, _sorted_by_id(_concat([kept, resumed, *computed]), wanted), folder)
+            rows = _sorted_by_id(_concat([kept, resumed, *computed]), wanted)
+            lake.replace(table, with_failed_ids(rows, failed), folder)
         lake.remove_pending(table, folder)
-    return UpdateStats(len(kept_ids), missing.num_rows, dropped, len(resumed_ids))
+    answered = missing.num_rows - len(failed)
+    return UpdateStats(len(kept_ids), answered, dropped, len(resumed_ids), len(failed))
 
 
 def _checked_wanted(wanted: pa.Table, table: str) -> pa.Table:
@@ -155,17 +183,21 @@ def _compute_batches(
     compute: Callable[[list[str]], Iterator[pa.Table]],
     on_progress: Callable[[int, int], None] | None,
     table: str,
-) -> list[pa.Table]:
+) -> tuple[list[pa.Table], dict[str, str]]:
+    """The batches, and the ids that failed (id -> reason)."""
     if missing.num_rows == 0:
-        return []
+        return [], {}
     first_number = 1 + max((int(path.stem) for path in pending.glob("*.parquet")), default=0)
     batches: list[pa.Table] = []
+    failed: dict[str, str] = {}
     open_ids = missing
     if on_progress:
         on_progress(0, missing.num_rows)
     for number, rows in enumerate(compute(missing["id"].to_pylist()), start=first_number):
         batch = _checked_batch(rows, schema, open_ids, table)
         open_ids = _without(open_ids, _answered_ids(batch))
+        failed |= _checked_failures(rows, open_ids, table)
+        open_ids = _without(open_ids, pa.array(list(failed), pa.string()))
         write_parquet(pending / f"{number:06d}.parquet", batch)
         batches.append(batch)
         if on_progress:
@@ -175,7 +207,16 @@ def _compute_batches(
             f"{open_ids.num_rows} ids got no row in {table}, which would have them computed at every run: "
             f"{_some(open_ids['id'])}. A stage gives each id at least one row, or names it in with_empty_ids"
         )
-    return batches
+    return batches, failed
+
+
+def _checked_failures(rows: pa.Table, open_ids: pa.Table, table: str) -> dict[str, str]:
+    failed = failed_ids(rows)
+    if strangers := sorted(set(failed) - set(open_ids["id"].to_pylist())):
+        raise ValueError(
+            f"a batch for {table} names failed ids that have rows or were not asked for: {strangers[:5]}"
+        )
+    return failed
 
 
 def _checked_batch(rows: pa.Table, schema: pa.Schema, open_ids: pa.Table, table: str) -> pa.Table:
@@ -215,9 +256,9 @@ def _current(rows: pa.Table, wanted: pa.Table) -> pa.Table:
 
 
 def _concat(tables: list[pa.Table]) -> pa.Table:
-    rows = pa.concat_tables(tables)
+    rows = pa.concat_tables(tables).replace_schema_metadata(None)
     empty = {id_: by for table in tables for id_, by in empty_ids(table).items()}
-    return with_empty_ids(rows, empty) if empty else rows.replace_schema_metadata(None)
+    return with_empty_ids(rows, empty)
 
 
 def _without(wanted: pa.Table, *ids: pa.Array) -> pa.Table:

@@ -5,19 +5,19 @@ A new family is one class with the methods of `Vlm` and its rows in resources/re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resources.checkpoints import Device, require_device
 from resources.registry import registry
-from resources.vlms.answers import ENTROPY_TOP, Answer
-from resources.vlms.spec import VlmSpec
+from resources.vlms.answers import ENTROPY_TOP, Answer, Unanswered
+from resources.vlms.spec import Engine, VlmSpec
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ENTROPY_TOP", "Answer", "Vlm", "VlmSpec", "load_vlm"]
+__all__ = ["ENTROPY_TOP", "Answer", "Unanswered", "Vlm", "VlmSpec", "load_vlm"]
 
 
 class Vlm(Protocol):
@@ -35,8 +35,10 @@ class Vlm(Protocol):
         *,
         max_tokens: int,
         schema: Mapping[str, Any] | None = None,
-    ) -> list[Answer]:
+    ) -> Sequence[Answer | Unanswered]:
         """One answer an image, greedy or by the beams of the spec. Batched inside, left-padded.
+
+        A server may fail at one image and answer the others; an engine in this process answers all or raises.
 
         An engine that can constrain its decoding holds the answers to `schema`, a JSON Schema; one that cannot
         takes no notice of it, so whoever asks validates the answers all the same.
@@ -47,6 +49,19 @@ class Vlm(Protocol):
 @lru_cache(maxsize=2)
 def load_vlm(spec: VlmSpec, device: Device) -> Vlm:
     """The model of a spec, one for the process. Raises DeviceUnavailableError or ModelUnavailableError."""
+    return _ENGINES[spec.engine](spec, device)
+
+
+def _in_process(spec: VlmSpec, device: Device) -> Vlm:
     require_device(spec, device)
     vlm: Vlm = registry().family("vlm", spec.family).implementation()(spec, device)
     return vlm
+
+
+def _served(spec: VlmSpec, device: Device) -> Vlm:
+    from resources.vlms.openai_client import OpenAiVlm
+
+    return OpenAiVlm(spec, device)
+
+
+_ENGINES: Mapping[Engine, Callable[[VlmSpec, Device], Vlm]] = {"transformers": _in_process, "openai": _served}

@@ -24,3 +24,10 @@ class Answer:
     """[tokens], nats, truncated: over the most probable tokens only (`ENTROPY_TOP`), renormalised"""
     finished: bool
     """False where the answer was cut at the most tokens allowed"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """That an engine got no answer to one image and prompt, though it answers others."""
+
+    reason: str

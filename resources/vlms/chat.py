@@ -65,7 +65,8 @@ class ChatVlm:
         prompts = [self._writer.without_control_tokens(prompt) for _, prompt in batch]
         if self._takes_strings:
             texts = [self._in_template(prompt) for prompt in prompts]
-            begun = all(text.startswith(self._writer.tokenizer.bos_token or "\0") for text in texts)
+            first = self._writer.tokenizer.bos_token
+            begun = first is not None and all(text.startswith(first) for text in texts)
             inputs = processor(
                 text=texts,
                 images=[image for image, _ in batch],

@@ -96,6 +96,20 @@ class VlmSpec(ModelSpec):
     """whether the code of the checkpoint may run here; you have read it at the `revision` that you name"""
 
     @model_validator(mode="after")
+    def _engine_has_what_is_asked(self) -> VlmSpec:
+        if self.engine == "transformers" and "server" in self.model_fields_set:
+            raise ValueError("`server` is for `engine: openai`; add that line, or leave `server` out")
+        if self.engine == "openai" and self.beams > 1:
+            raise ValueError(
+                "beams: the protocol of servers has none; leave `beams` out, or use `engine: transformers`"
+            )
+        if self.engine == "openai" and registry().family("vlm", self.family).tasks is not None:
+            raise ValueError(
+                f"engine: servers answer chats, and the family {self.family} knows none; use `engine: transformers`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_an_answer_to_each_prompt(self) -> VlmSpec:
         for task in TASKS:
             self.question(task)
@@ -125,17 +139,6 @@ class VlmSpec(ModelSpec):
         if question is None:
             raise RegistryError(f"the family {self.family} has no `caption` among its tasks")
         return question
-
-    @model_validator(mode="after")
-    def _engine_has_what_is_asked(self) -> VlmSpec:
-        if self.engine == "transformers" and "server" in self.model_fields_set:
-            raise ValueError("`server` is for `engine: openai`; add that line, or leave `server` out")
-        if self.engine == "openai" and self.beams > 1:
-            raise ValueError(
-                "servers search with no beams where answers carry log-probabilities or are held to a schema; "
-                "leave `beams` out, or use `engine: transformers`"
-            )
-        return self
 
     @property
     def served_name(self) -> str:
