@@ -18,7 +18,7 @@ test: $(VENV)/.installed-dev
 
 # The long ones: the whole demo held to its bars, trainings in miniature, kills.
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -m slow
+	$(PYTEST) -m "slow and not extras and not vllm"
 
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed

@@ -243,7 +243,7 @@ def load_model(directory: Path, auto: str, dtype: Dtype, device: Device) -> Any:
             dtype=getattr(torch, dtype),
             output_loading_info=True,
         )
-        refuse_missing(directory, loading["missing_keys"])
+        refuse_missing(directory, sorted(loading["missing_keys"]))
         return model.to(device).eval()
 
     return shared_model(directory, auto, dtype, device, load)

@@ -31,13 +31,13 @@ class Asked:
 
     @property
     def image(self) -> Image.Image:
-        [picture, _] = self.body["messages"][0]["content"]
+        [picture, _] = self.body["messages"][-1]["content"]
         data = picture["image_url"]["url"].removeprefix("data:image/png;base64,")
         return Image.open(io.BytesIO(base64.b64decode(data)))
 
     @property
     def prompt(self) -> str:
-        return str(self.body["messages"][0]["content"][1]["text"])
+        return str(self.body["messages"][-1]["content"][1]["text"])
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,14 @@ def test_a_request_is_greedy_lossless_and_held_to_its_schema(monkeypatch: pytest
     }
 
 
+def test_a_family_is_told_what_it_is_as_in_this_process() -> None:
+    with faulty_server(lambda asked: said("A bowl")) as server:
+        spec = spec_of(base_url=server.url).model_copy(update={"family": "joycaption"})
+        ask(load_vlm(spec, "cpu"), "x")
+    [asked] = server.asked
+    assert asked.body["messages"][0] == {"role": "system", "content": "You are a helpful image captioner."}
+
+
 def test_an_answer_that_was_cut_is_not_finished() -> None:
     with faulty_server(lambda asked: said("A", " bowl", finish="length")) as server:
         [answer] = ask(vlm_of(server), "x")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from resources.checkpoints import ModelSpec
 from resources.registry import Checkpoint, Quantisation, registry, weights_gib
+from resources.repair.spec import RepairSpec
 from resources.vlms.spec import VlmSpec
 
 CONTEXT_GIB = 0.6
@@ -23,8 +24,8 @@ USABLE = 0.97
 """Of the card: the display and the allocator's rounding take the rest."""
 PROMPT_TOKENS = 768
 """A description's prompt with its regions and lines of text."""
-_UNKNOWN_TOKENS = 1536
-"""of an image, for a model that the registry does not know"""
+LONGEST_TOKENS = 32768
+"""Of a server that may take as many as its model can."""
 _MIB_A_GIB = 1024
 _SUGGESTIONS = 4
 _QUANTISED_ON_LOADING: dict[str, Quantisation] = {"fp8": "fp8", "bitsandbytes": "int4"}
@@ -213,9 +214,7 @@ def _siblings(spec: ModelSpec) -> list[Checkpoint]:
 def alone_gib(row: Checkpoint) -> float:
     """What a checkpoint needs on a card by itself, at the precision and batch size of its row."""
     answer_tokens: int = VlmSpec.model_fields["description_tokens"].default
-    kv = _kv_gib(
-        row, row.batch_size * ((row.image_tokens or _UNKNOWN_TOKENS) + PROMPT_TOKENS + answer_tokens)
-    )
+    kv = _kv_gib(row, row.batch_size * ((row.image_tokens or 0) + PROMPT_TOKENS + answer_tokens))
     return CONTEXT_GIB + row.weights_gib + _activations_gib(row, row.batch_size) + kv
 
 
@@ -231,13 +230,12 @@ def _share(role: str, spec: ModelSpec, vram_gib: float) -> Share:
     kv, items, reserved = 0.0, spec.batch_size, None
     if isinstance(spec, VlmSpec) and spec.engine == "openai":
         items, reserved = 1, spec.server.gpu_memory_share * vram_gib
-        kv = _kv_gib(
-            row, spec.server.max_model_len or _UNKNOWN_TOKENS
-        )  # of one longest sequence, else it does not start
-    elif isinstance(spec, VlmSpec):
-        image_tokens = (row and row.image_tokens) or _UNKNOWN_TOKENS
-        tokens = image_tokens + PROMPT_TOKENS + spec.description_tokens
-        kv = _kv_gib(row, spec.batch_size * spec.beams * tokens)
+        # of one longest sequence: with less a server does not start
+        kv = _kv_gib(row, spec.server.max_model_len or LONGEST_TOKENS)
+    elif isinstance(spec, VlmSpec | RepairSpec):
+        image_tokens = (row.image_tokens or 0) if row else 0
+        sequences = spec.batch_size * (spec.beams if isinstance(spec, VlmSpec) else 1)
+        kv = _kv_gib(row, sequences * (image_tokens + PROMPT_TOKENS + spec.description_tokens))
     return Share(
         role, spec.name, weights or 0.0, _activations_gib(row, items), kv, reserved, weights is not None
     )

@@ -19,6 +19,7 @@ from PIL import Image
 
 from resources.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.fingerprint import fingerprint
+from resources.registry import registry
 from resources.vlms.answers import ENTROPY_TOP, Answer, Unanswered
 from resources.vlms.completions import UnusableAnswerError, read_answer
 from resources.vlms.spec import VlmSpec
@@ -51,6 +52,8 @@ class OpenAiVlm:
     def __init__(self, spec: VlmSpec, device: Device) -> None:
         self.spec = spec
         self.device = device
+        system = registry().family(spec.role, spec.family).system
+        self._before = [{"role": "system", "content": system}] if system else []
         self.fingerprint = fingerprint(
             code=CODE_VERSION,
             engine=spec.engine,
@@ -120,7 +123,7 @@ class OpenAiVlm:
     ) -> Answer:
         picture = {"type": "image_url", "image_url": {"url": await asyncio.to_thread(_data_uri, image)}}
         text = {"type": "text", "text": _CONTROL_TOKENS.sub(" ", prompt)}
-        messages: Any = [{"role": "user", "content": [picture, text]}]
+        messages: Any = [*self._before, {"role": "user", "content": [picture, text]}]
         try:
             told = await client.chat.completions.create(
                 model=self.spec.served_name, messages=messages, **options
