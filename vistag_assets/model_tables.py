@@ -37,8 +37,8 @@ def models_listing(rows: Sequence[ModelRow], here: frozenset[str]) -> Iterator[R
         for (systems, remark), of_family in groupby(of_role, lambda row: (row.systems, row.remark)):
             family = list(of_family)
             colour = "green" if family[0].state == WORKS else "yellow"
-            told = console.escape(remark)
-            yield Padding(f"{console.escape(systems)}: [{colour}]{family[0].state}[/] {told}", (0, 0, 0, 2))
+            told = f"; {console.escape(remark)}" if remark else ""
+            yield Padding(f"{console.escape(systems)}: [{colour}]{family[0].state}[/]{told}", (0, 0, 0, 2))
             table = Table.grid(padding=(0, 1, 0, 0))
             for width, justify in _COLUMNS:
                 table.add_column(width=width, justify=justify, overflow="fold")

@@ -18,6 +18,8 @@ Role = Literal["encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "dept
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+State = Literal["works", "not proven", "not carried"]
+"""*works*: held by a test to the library's own output; *not proven*: the real thing could not be had to test against."""
 Quantisation = Literal["fp8", "int8", "int4"]
 
 PERMISSIVE = frozenset(
@@ -100,6 +102,7 @@ class Family(BaseModel):
     """of a chat model that was trained with one: its system message"""
     remote_code: bool = False
     """whether it runs code that comes with its checkpoints, which a tier has to allow (`remote_code: true`)"""
+    state: State = "works"
     off_by_default: str = ""
     """why no tier of ours names it, where that is so"""
     checkpoints: tuple[Checkpoint, ...] = ()
@@ -117,7 +120,7 @@ class NotCarried(BaseModel):
 
     role: Role
     system: str
-    state: Literal["not carried", "not proven"] = "not carried"
+    state: State = "not carried"
     reason: str
     substitute: str
 

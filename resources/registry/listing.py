@@ -44,6 +44,7 @@ class ModelRow:
     """works, not proven or not carried"""
     remark: str
     """what it needs, why it is not carried, what to take instead"""
+    library: str
     proof: str
 
 
@@ -57,7 +58,7 @@ def model_rows(registry: Registry, role: Role | None = None) -> list[ModelRow]:
         rows += [
             ModelRow(
                 each, gone.system, "", "", "", None, "", None, None, gone.state,
-                f"{gone.reason} Instead: {gone.substitute}", "",
+                f"{gone.reason} Instead: {gone.substitute}", "", "",
             )
             for gone in registry.not_carried
             if gone.role == each
@@ -80,8 +81,9 @@ def _rows_of(family: Family) -> Iterator[ModelRow]:
             precision=_precision(row) if row else "",
             vram_gib=round(needed, 1) if needed else None,
             card_gib=_smallest_card(needed) if needed else None,
-            state=WORKS,
+            state=family.state,
             remark="; ".join(remarks),
+            library=family.library,
             proof=family.proof,
         )
 
@@ -108,7 +110,8 @@ Made by `make docs` from `resources/registry/*.yaml`; do not edit by hand. `vist
 `vistag doctor --tier T` loads the models of a tier and shows what each sees.
 
 No weights can be had where vistag is tested. *Works* means: a small random checkpoint of the real architecture is saved, \
-loaded by the code that loads the large one, and held to the output of the library itself by the test that the row names.
+loaded by the code that loads the large one, and held to the output of the library itself by the test that the row names. \
+*Not proven*: the real thing could not be had to test against. *Not carried*: it does not run here.
 
 VRAM is what a checkpoint needs alone on a card at the batch size of its row: weights, activations, KV cache, CUDA. It is \
 reckoned, not measured. *Card* is the smallest of 16, 24 and 96 GB that holds it. Weights whose licence restricts their use \
@@ -117,26 +120,39 @@ have to be accepted by name in the tier (`accept_licence`); no tier of ours need
 
 
 def _section(role: Role, rows: list[ModelRow]) -> str:
-    carried = [row for row in rows if row.state == WORKS]
-    gone = [row for row in rows if row.state != WORKS]
-    lines = [f"## {ROLE_TITLES[role]}", ""]
-    if carried:
+    lines = [
+        f"## {ROLE_TITLES[role]}",
+        "",
+        "| system | state | family | runs through | remark | proof |",
+        _rule(6),
+    ]
+    for (systems, family), of_family in groupby(rows, lambda row: (row.systems, row.family)):
+        first, *others = of_family
+        parts = [part for row in (first, *others) for part in row.remark.split("; ") if part]
+        remarks = "; ".join(dict.fromkeys(parts))
+        told = f"`{family}`" if family else ""
+        lines.append(
+            f"| {systems} | {first.state} | {told} | {first.library} | {remarks} | {_link(first.proof)} |"
+        )
+    checkpoints = [row for row in rows if row.model]
+    if checkpoints:
+        lines += ["", "| checkpoint | family | licence | parameters | precision | VRAM, GiB | card, GB |"]
+        lines += ["|---|---|---|---:|---|---:|---:|"]
         lines += [
-            "| system | family | checkpoint | licence | parameters | precision | VRAM | card | remark |",
-            "|---|---|---|---|---:|---|---:|---:|---|",
+            f"| `{row.model}` | `{row.family}` | {row.licence} | {parameters_text(row)} | {row.precision} "
+            f"| {vram_text(row)} | {card_text(row)} |"
+            for row in checkpoints
         ]
-        lines += [
-            f"| {row.systems} | `{row.family}` | {f'`{row.model}`' if row.model else ''} | {row.licence} "
-            f"| {parameters_text(row)} | {row.precision} | {vram_text(row)} | {card_text(row)} | {row.remark} |"
-            for row in carried
-        ]
-        proofs = dict.fromkeys((row.family, row.proof) for row in carried)
-        lines += ["", "Proofs: " + "; ".join(f"`{family}` {proof}" for family, proof in proofs), ""]
-    if gone:
-        lines += ["| system | state | why, and what to take instead |", "|---|---|---|"]
-        lines += [f"| {row.systems} | {row.state} | {row.remark} |" for row in gone]
-        lines += [""]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+def _link(proof: str) -> str:
+    file, _, name = proof.partition("::")
+    return f"[{name}](../{file})" if name else ""
 
 
 def parameters_text(row: ModelRow) -> str:

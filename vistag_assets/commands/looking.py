@@ -1,0 +1,79 @@
+"""Looking at what is there: SQL over the lake, Dagster's UI, vocabularies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vistag_assets import console
+from vistag_assets.commands.common import HomeOption, UsageError, home_of, plain_errors
+
+SHOWN_ROWS = 200
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="DuckDB SQL; each table of the lake is a view.")],
+    home: HomeOption = None,
+) -> None:
+    """Ask the lake."""
+    with plain_errors():
+        import duckdb
+
+        base = home_of(home)
+        with base.lake.connect() as connection:
+            try:
+                result = connection.execute(query)
+            except duckdb.Error as error:
+                tables = ", ".join(base.lake.tables()) or "none yet"
+                raise UsageError(f"{error}\nTables of {base.root}: {tables}") from error
+            columns = [column[0] for column in result.description or []]
+            _show_rows(columns, result.fetchmany(SHOWN_ROWS + 1) if columns else [])
+
+
+def dev(
+    home: HomeOption = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 3000,
+) -> None:
+    """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
+    with plain_errors():
+        from vistag_assets.dev import serve
+
+        base = home_of(home)
+        serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
+
+
+def taxonomy_check(file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")]) -> None:
+    """Say whether a vocabulary is sound, and if not, what is wrong in which line."""
+    with plain_errors():
+        from taxonomy import check_report
+
+        typer.echo(check_report(file))
+
+
+def taxonomy_stats(
+    file: Annotated[Path | None, typer.Argument(help="Else the starter vocabulary.")] = None,
+) -> None:
+    """Count concepts, labels and definitions by facet."""
+    with plain_errors():
+        from rich.table import Table
+
+        from taxonomy import load_taxonomy, starter_taxonomy, stats
+
+        found = stats(load_taxonomy(file) if file else starter_taxonomy())
+        table = Table(*found.HEADER)
+        for row in found.rows():
+            table.add_row(*row)
+        console.out.print(table)
+
+
+def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows[:SHOWN_ROWS]:
+        table.add_row(*(console.escape("" if value is None else str(value)) for value in row))
+    console.out.print(table)
+    if len(rows) > SHOWN_ROWS:
+        console.err.print(f"The first {SHOWN_ROWS} rows; add a limit, or: copy (…) to 'file.csv'")

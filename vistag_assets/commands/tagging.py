@@ -1,0 +1,186 @@
+"""Tagging folders: the demo's, and a user's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vistag_assets import console
+from vistag_assets.commands.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.commands.measuring import report_page, show_recall
+
+if TYPE_CHECKING:
+    from resources.home import FolderRef, Home
+    from resources.workbench import Settings, Workbench
+    from vistag_assets.runs import TagOutcome
+
+SHOWN_IMAGES = 5
+SHOWN_TAGS = 5
+DEMO_LIBRARY = "demo"
+
+
+def demo(home: HomeOption = None) -> None:
+    """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
+    with plain_errors():
+        from demo.corpus import make_corpus
+
+        base = home_of(home)
+        corpus = base.root / "demo"
+        with console.progress_bars() as watcher:
+            make_corpus(corpus, on_progress=lambda done, total: watcher("Drawing images", done, total))
+        _choose(base, "demo", "starter")
+        _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
+        _tag(base, corpus / "library", DEMO_LIBRARY)
+        passed = _evaluate(base)
+        _say_where_the_gallery_is(base)
+        _end_with(passed)
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(help="A folder of images; the folders below it belong to it.")],
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            help="Which models: demo, cpu, gpu-16gb, gpu-24gb, gpu-96gb, gpu-96gb-full, or a .yaml file."
+        ),
+    ] = None,
+    home: HomeOption = None,
+    library: Annotated[
+        str | None, typer.Option(help="Name of the library; else the name of the folder.")
+    ] = None,
+    ground_truth: Annotated[
+        Path | None, typer.Option(help="LVIS-style annotations; file names relative to FOLDER.")
+    ] = None,
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
+    ] = None,
+) -> None:
+    """Tag the images of a folder. Only what is new or changed is computed."""
+    with plain_errors():
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
+        base = home_of(home)
+        name = library or folder.resolve().name or "root"
+        settings = _choose(base, tier, taxonomy)
+        if ground_truth:
+            _take_ground_truth(base, ground_truth, name)
+        outcome = _tag(base, folder, name)
+        passed = not ground_truth or _evaluate(base)
+        _say_where_to_look(base, settings, outcome)
+        _end_with(passed)
+
+
+def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
+    """Check what was chosen before any work, and remember it in the home."""
+    from resources.encoders import load_encoder
+    from resources.tiers import load_tier
+    from resources.workbench import read_settings, require_card, write_settings
+
+    settings = read_settings(home)
+    changes: dict[str, Any] = {}
+    if tier:
+        changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
+    if taxonomy:
+        changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
+    settings = settings.model_copy(update=changes)
+    if settings.taxonomy:
+        from taxonomy import load_taxonomy
+
+        load_taxonomy(Path(settings.taxonomy))
+    chosen = load_tier(settings.tier)
+    require_card(chosen)
+    load_encoder(chosen.encoder, chosen.device)
+    write_settings(home, settings)
+    return settings
+
+
+def _take_ground_truth(home: Home, file: Path, library: str) -> None:
+    from evaluation.ground_truth import read_ground_truth
+    from resources.lake.files import replace_file
+    from resources.workbench import read_settings, write_settings
+
+    read_ground_truth(file)
+    with replace_file(home.ground_truth_path) as copy:
+        copy.write(file.read_bytes())
+    write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
+
+
+def _tag(home: Home, folder: Path, library: str) -> TagOutcome:
+    from resources.workbench import open_workbench
+    from vistag_assets.runs import find_library, tag_folders
+
+    folders = find_library(folder, library, home)
+    with console.progress_bars() as watcher:
+        outcome = tag_folders(home, folders, watcher)
+    console.out.print(console.folders_table(outcome))
+    console.out.print(console.summary(outcome), highlight=False)
+    examples = _examples(open_workbench(home), [folder.folder for folder in outcome.folders if folder.images])
+    if examples:
+        console.out.print(console.tags_table(examples))
+    return outcome
+
+
+def _examples(bench: Workbench, folders: list[FolderRef]) -> dict[str, list[str]]:
+    """Best tags of a few images, one a folder as far as there are folders."""
+    from vistag_assets.tags import best_tags
+
+    examples: dict[str, list[str]] = {}
+    a_folder = -(-SHOWN_IMAGES // len(folders)) if folders else 0
+    labels = bench.taxonomy.pref_labels
+    for folder in folders[:SHOWN_IMAGES]:
+        images = bench.lake.read("images", folder.key, ["id", "path"]).slice(0, a_folder).to_pylist()
+        table = "tags" if bench.lake.exists("tags", folder.key) else "tag_scores"
+        tags = best_tags(bench.lake, folder.key, [image["id"] for image in images], SHOWN_TAGS, table)
+        for image in images[: SHOWN_IMAGES - len(examples)]:
+            best = tags[image["id"]]
+            examples[image["path"]] = [f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best]
+    return examples
+
+
+def _evaluate(home: Home) -> bool:
+    """Measure, and say which checks failed; whether none failed that the tier calls an error."""
+    from vistag_assets.runs import evaluate
+
+    with console.err.status("Measuring"):
+        failed = evaluate(home)
+    page = report_page(home)
+    show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
+    for check in failed:
+        told = console.escape(check.description or check.check_name)
+        console.err.print(f"[bold red]Check failed:[/] {told}", highlight=False, soft_wrap=True)
+    return all(check.severity.value != "ERROR" for check in failed)
+
+
+def _end_with(passed: bool) -> None:
+    """Exit code 1 where a check failed, so that a script stops."""
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> None:
+    from resources.tiers import load_tier
+
+    if outcome.rejects:
+        typer.echo(
+            f"{outcome.rejects:,} of the files could not be used. Why: "
+            "vistag sql 'select path, reason from rejects'"
+        )
+    for asset, images in outcome.failed.items():
+        typer.echo(
+            f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
+            "The next run asks again."
+        )
+    if caveat := load_tier(settings.tier).caveat:
+        typer.echo(caveat)
+    _say_where_the_gallery_is(home)
+    typer.echo("Look further: vistag dev, or vistag sql 'from tags limit 20'")
+
+
+def _say_where_the_gallery_is(home: Home) -> None:
+    from vistag_assets.contact_sheet import gallery_page
+
+    typer.echo(f"Contact sheet: {gallery_page(home)}")
