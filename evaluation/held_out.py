@@ -20,8 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from evaluation.from_lake import EvaluationError
-from resources.checkpoints import checkpoint_directory
-from resources.segmenters.spec import SegmenterSpec
+from resources.checkpoints import ModelSpec
 from resources.tiers import Tier, model_specs
 
 TRAINING_CARD = "training.json"
@@ -73,19 +72,25 @@ def read_card(role: str, path: Path) -> TrainingCard | None:
 
 
 def cards_of(tier: Tier) -> list[TrainingCard]:
-    """The cards of the models of a tier, and of its fusion, as far as they have one.
+    """The cards of the models of a tier, and of its fusion, as far as they have one on this machine.
 
-    Raises TrainingCardError, and ModelUnavailableError where a checkpoint is not to be had.
+    Nothing is fetched for it: a model that a server or a service runs need not be here. Raises TrainingCardError.
     """
-    directories = {
-        role: checkpoint_directory(spec)
-        for role, spec in model_specs(tier).items()
-        if not (isinstance(spec, SegmenterSpec) and spec.family == "grabcut")
-    }
+    paths = {role: _card_path(spec) for role, spec in model_specs(tier).items()}
     if tier.fusion:
-        directories["fusion"] = Path(tier.fusion).parent
-    cards = [read_card(role, directory / TRAINING_CARD) for role, directory in directories.items()]
+        paths["fusion"] = Path(tier.fusion).parent / TRAINING_CARD
+    cards = [read_card(role, path) for role, path in paths.items() if path]
     return [card for card in cards if card is not None]
+
+
+def _card_path(spec: ModelSpec) -> Path | None:
+    """Where the card of a model would be; None where the hub's cache has none of it."""
+    if Path(spec.model).is_absolute():
+        return Path(spec.model) / TRAINING_CARD
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(spec.model, TRAINING_CARD, revision=spec.revision)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def refuse_seen(cards: Sequence[TrainingCard], splits: Sequence[str], images: pa.Table) -> None:

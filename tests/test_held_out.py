@@ -111,3 +111,17 @@ def test_a_ground_truth_may_name_one_split_several_or_none(tmp_path: Path) -> No
         empty = {"images": [], "categories": [], "annotations": []}
         path.write_text(json.dumps({"info": info, **empty}))
         assert read_ground_truth(path).splits == splits
+
+
+def test_a_model_that_is_not_on_this_machine_has_no_card_and_nothing_is_fetched() -> None:
+    for tier in ("cpu", "gpu-24gb", "gpu-96gb-full"):
+        assert cards_of(load_tier(tier)) == []
+
+
+def test_a_model_of_any_library_may_have_a_card(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(json.dumps({"splits_seen": ["val"]}))
+    encoder = {"family": "open-clip", "model": str(tmp_path), "licence": "own"}
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps({"description": "d", "device": "cpu", "encoder": encoder}))
+    [card] = cards_of(load_tier(str(path)))
+    assert card.splits == {"val"}
