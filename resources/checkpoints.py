@@ -162,8 +162,9 @@ def download(model: str, revision: str | None, layout: Layout) -> Path:
         return Path(fetch())
     except Exception as error:
         raise ModelUnavailableError(
-            f"{model} is not on this machine and could not be fetched from the Hugging Face hub "
-            f"({type(error).__name__}). Connect once to fetch it, or use --tier demo, which needs no network."
+            f"{model} is not on this machine and could not be fetched from the Hugging Face hub at "
+            f"{revision or 'its newest revision'} ({type(error).__name__}). Connect once to fetch it, or use --tier demo, "
+            "which needs no network. Where the hub has no such revision, `revision: main` in the tier takes the newest."
         ) from error
 
 

@@ -74,6 +74,13 @@ def test_an_unknown_family_lists_the_known_ones(tmp_path: Path) -> None:
         load_tier(str(path))
 
 
+def test_a_key_that_stands_twice_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("description: d\ndevice: cpu\nencoder: {model: a}\nencoder: {model: b}\n")
+    with pytest.raises(TierError, match=r"mine.yaml: .*'encoder' stands twice(?s:.*)line 4"):
+        load_tier(str(path))
+
+
 def test_the_table_is_read_without_torch() -> None:
     code = "import sys; from resources.registry import registry; registry(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

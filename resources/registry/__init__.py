@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
+from resources.yaml_file import read_yaml
+
 Role = Literal["encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "depth", "repair", "server"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -70,7 +72,7 @@ class Checkpoint(BaseModel):
     """of a vision-language model, for an image of a megapixel"""
     kv: KvCache | None = None
     revision: str | None = None
-    """commit on the hub"""
+    """commit on the hub, as public code pins it; None: none was found that two sources agree on"""
     note: str = ""
 
     @property
@@ -169,8 +171,8 @@ def registry() -> Registry:
     not_carried: list[NotCarried] = []
     for role in ROLES:
         path = HERE / f"{role}.yaml"
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         try:
+            content = read_yaml(path.read_text(encoding="utf-8"))
             families += [
                 Family.model_validate({"role": role, "name": name, **fields})
                 for name, fields in (content.get("families") or {}).items()
@@ -179,7 +181,7 @@ def registry() -> Registry:
                 NotCarried.model_validate({"role": role, **fields})
                 for fields in content.get("not_carried") or []
             ]
-        except ValidationError as error:
+        except (ValidationError, yaml.YAMLError) as error:
             raise RegistryError(f"{path}: {error}") from error
     return Registry(families=tuple(families), not_carried=tuple(not_carried))
 

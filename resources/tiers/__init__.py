@@ -29,6 +29,7 @@ from resources.segmenters.spec import SegmenterSpec
 from resources.tiers.planner import misfit
 from resources.tiers.routing import RoutingSpec
 from resources.vlms.spec import VlmSpec
+from resources.yaml_file import read_yaml
 
 Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
 """How much of the graph makes the final tags and descriptions (docs/options.md)."""
@@ -143,7 +144,7 @@ def load_tier(name: str) -> Tier:
             f"There is no tier {name!r}. Known tiers: {', '.join(tier_names())}; or the path of a .yaml file"
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TierError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(content, dict):
