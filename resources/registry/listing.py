@@ -10,6 +10,7 @@ from resources.registry import ROLES, Checkpoint, Family, Registry, Role
 from resources.tiers.planner import USABLE, alone_gib
 
 CARDS_GIB = (16, 24, 96)
+_SHOWN_DIGITS = 8
 WORKS = "works"
 
 ROLE_TITLES: dict[Role, str] = {
@@ -36,6 +37,9 @@ class ModelRow:
     licence: str
     parameters_m: float | None
     precision: str
+    batch_size: int | None
+    revision: str | None
+    """commit on the hub"""
     vram_gib: float | None
     """alone on a card, at the row's batch size"""
     card_gib: int | None
@@ -57,7 +61,7 @@ def model_rows(registry: Registry, role: Role | None = None) -> list[ModelRow]:
                 rows += _rows_of(family)
         rows += [
             ModelRow(
-                each, gone.system, "", "", "", None, "", None, None, gone.state,
+                each, gone.system, "", "", "", None, "", None, None, None, None, gone.state,
                 f"{gone.reason} Instead: {gone.substitute}", "", "",
             )
             for gone in registry.not_carried
@@ -79,6 +83,8 @@ def _rows_of(family: Family) -> Iterator[ModelRow]:
             licence=row.licence if row else "",
             parameters_m=(row.parameters_m or None) if row else None,
             precision=_precision(row) if row else "",
+            batch_size=row.batch_size if row else None,
+            revision=row.revision if row else None,
             vram_gib=round(needed, 1) if needed else None,
             card_gib=_smallest_card(needed) if needed else None,
             state=family.state,
@@ -136,11 +142,14 @@ def _section(role: Role, rows: list[ModelRow]) -> str:
         )
     checkpoints = [row for row in rows if row.model]
     if checkpoints:
-        lines += ["", "| checkpoint | family | licence | parameters | precision | VRAM, GiB | card, GB |"]
-        lines += ["|---|---|---|---:|---|---:|---:|"]
         lines += [
-            f"| `{row.model}` | `{row.family}` | {row.licence} | {parameters_text(row)} | {row.precision} "
-            f"| {vram_text(row)} | {card_text(row)} |"
+            "",
+            "| checkpoint | revision | family | licence | parameters | precision | batch | VRAM, GiB | card, GB |",
+        ]
+        lines += ["|---|---|---|---|---:|---|---:|---:|---:|"]
+        lines += [
+            f"| `{row.model}` | {(row.revision or '')[:_SHOWN_DIGITS]} | `{row.family}` | {row.licence} "
+            f"| {parameters_text(row)} | {row.precision} | {row.batch_size} | {vram_text(row)} | {card_text(row)} |"
             for row in checkpoints
         ]
     return "\n".join([*lines, ""])
