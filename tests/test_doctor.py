@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from resources.registry import ROLES, registry
 from vistag_assets.cli import app
+from vistag_assets.doctor import sample_image
 
 
 def vistag(*arguments: str) -> Result:
@@ -25,6 +27,9 @@ def test_the_doctor_loads_every_model_of_the_demo_and_tells_what_it_saw(tmp_path
     assert "the best vase" in told.output
     assert "vase with gilding" in told.output
     assert "1853.87" in told.output
+    plain, drawn = np.asarray(sample_image()), np.asarray(Image.open(tmp_path / "doctor" / "demo.jpg"))
+    assert drawn.shape == plain.shape
+    assert (np.abs(drawn.astype(int) - plain).max(axis=2) > 60).mean() > 0.05  # boxes, labels and a mask
 
 
 def test_what_does_not_run_is_told_and_the_rest_goes_on(tmp_path: Path) -> None:

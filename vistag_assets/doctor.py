@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resources.checkpoints import Device, ModelSpec, ModelUnavailableError
 from resources.vlms import Unanswered, Vlm
 from resources.vlms.description import description_schema
 from resources.workbench import Workbench, require_card
+from vistag_assets.overlay import Marked, draw_regions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,6 +24,8 @@ SAMPLE_SCENE = 25
 """Of the demo's drawn world: a vase and a label that can be read."""
 PHRASES_ASKED = 8
 SHOWN = 3
+MASK_COLOUR = (0, 158, 115)
+MASK_SHARE = 0.5
 REPAIRED = "A vase with a gilded rim. Light falls from the left."
 _MIDDLE_XYWH = (0.25, 0.25, 0.5, 0.5)
 
@@ -45,11 +49,26 @@ class Examined:
 
 
 @dataclass
-class _Findings:
-    """What later models are asked with: what the earlier ones found."""
+class Findings:
+    """What the models found so far, which is what later ones are asked with."""
 
     phrases: list[str]
     box_xywh: tuple[float, float, float, float] = _MIDDLE_XYWH
+    regions: list[Marked] = field(default_factory=list)
+    mask: NDArray[np.bool_] | None = None
+    """[height, width]"""
+
+    def drawn(self, image: Image.Image) -> Image.Image:
+        """The picture with the best regions, and the mask of one of them in colour."""
+        from PIL import Image
+
+        shown = image
+        if self.mask is not None:
+            pixels = np.asarray(image, dtype=np.float32)
+            tint = np.array(MASK_COLOUR, dtype=np.float32)
+            pixels = np.where(self.mask[..., None], (1 - MASK_SHARE) * pixels + MASK_SHARE * tint, pixels)
+            shown = Image.fromarray(pixels.astype(np.uint8))
+        return draw_regions(shown, self.regions)
 
 
 def sample_image() -> Image.Image:
@@ -62,15 +81,17 @@ def sample_image() -> Image.Image:
     return Image.fromarray(render(SceneSampler(Split.CORPUS).scene(SAMPLE_SCENE), 640).pixels)
 
 
-def examine(bench: Workbench, image: Image.Image) -> Iterator[Examined]:
-    """Load each model of the tier and show it the picture; an error is told, and the next one goes on."""
-    findings = _Findings(sorted(set(bench.taxonomy.pref_labels.values())))
+def examine(bench: Workbench, image: Image.Image, findings: Findings) -> Iterator[Examined]:
+    """Load each model of the tier and show it the picture; an error is told, and the next one goes on.
+
+    `findings` begins with the phrases of the vocabulary, and holds what was found in the end.
+    """
     for role in ROLES:
         if getattr(bench.tier, role) is not None:
             yield _examined(role, bench, image, findings)
 
 
-def _examined(role: str, bench: Workbench, image: Image.Image, findings: _Findings) -> Examined:
+def _examined(role: str, bench: Workbench, image: Image.Image, findings: Findings) -> Examined:
     spec = getattr(bench.tier, role)
     device: Device = bench.tier.device if isinstance(spec, ModelSpec) else "cpu"
     start = loaded = time.perf_counter()
@@ -97,7 +118,7 @@ def _examined(role: str, bench: Workbench, image: Image.Image, findings: _Findin
     )
 
 
-def _encoder(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _encoder(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     texts = bench.encoder.embed_texts([f"a photo of {phrase}" for phrase in findings.phrases])
     cosines = texts @ bench.encoder.embed_images([image])[0]
     best = np.argsort(-cosines)[:PHRASES_ASKED]
@@ -106,12 +127,17 @@ def _encoder(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
     return f"{told} (cosines, of {len(cosines)} labels)"
 
 
-def _detector(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _detector(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     asked = findings.phrases[:PHRASES_ASKED]
     (found,) = bench.detector.detect([image], [asked])
     if not len(found.scores):
         return f"no region for {', '.join(asked)}"
-    best = int(np.argmax(found.scores))
+    ordered = np.argsort(-found.scores)
+    best = int(ordered[0])
+    findings.regions = [
+        Marked(found.boxes_xywh[place], asked[found.phrase_index[place]], None, float(found.scores[place]))
+        for place in ordered[:SHOWN]
+    ]
     x, y, w, h = (float(side) for side in found.boxes_xywh[best])
     findings.box_xywh = (x, y, w, h)
     return (
@@ -120,19 +146,20 @@ def _detector(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
     )
 
 
-def _segmenter(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _segmenter(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     from resources.segmenters.masks import box_fill
 
     box = np.array(findings.box_xywh, dtype=np.float32)
     mask = bench.segmenter.segment(image, box[None]).masks[0]
+    findings.mask = mask
     return f"a mask of {mask.mean():.0%} of the picture, {box_fill(mask, box):.0%} of its box"
 
 
-def _vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _vlm(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     return caption(bench.vlm, image)
 
 
-def _heavy_vlm(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _heavy_vlm(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     return caption(bench.heavy_vlm, image)
 
 
@@ -145,24 +172,24 @@ def caption(vlm: Vlm, image: Image.Image) -> str:
     return answer.text or "(an empty answer)"
 
 
-def _ocr(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _ocr(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     lines = [line.text for line in bench.ocr.read(image)]
     return "; ".join(lines[:SHOWN]) or "no text"
 
 
-def _depth(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _depth(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     (found,) = bench.depth.estimate([image])
     height, width = found.depth.shape
     return f"{width} x {height} pixels, {found.depth.min():.2f} to {found.depth.max():.2f} ({found.unit})"
 
 
-def _repair(bench: Workbench, image: Image.Image, findings: _Findings) -> str:
+def _repair(bench: Workbench, image: Image.Image, findings: Findings) -> str:
     assert bench.repair is not None
     (answer,) = bench.repair.rewrite([REPAIRED], description_schema())
     return answer.text
 
 
-ROLES: dict[str, Callable[[Workbench, Image.Image, _Findings], str]] = {
+ROLES: dict[str, Callable[[Workbench, Image.Image, Findings], str]] = {
     "encoder": _encoder,
     "detector": _detector,
     "segmenter": _segmenter,

@@ -51,7 +51,7 @@ def doctor(
         from resources.tiers import load_tier, model_specs
         from resources.tiers.planner import plan
         from resources.workbench import Workbench, read_settings
-        from vistag_assets.doctor import examine, sample_image
+        from vistag_assets.doctor import Findings, examine, sample_image
         from vistag_assets.model_tables import plan_table, show_examined
 
         base = home_of(home)
@@ -60,12 +60,18 @@ def doctor(
         if bench.tier.vram_gib:
             console.out.print(plan_table(plan(model_specs(bench.tier), bench.tier.vram_gib)))
         picture = Image.open(image).convert("RGB") if image else sample_image()
+        findings = Findings(sorted(set(bench.taxonomy.pref_labels.values())))
         failed = 0
-        for found in examine(bench, picture):
+        for found in examine(bench, picture, findings):
             show_examined(found)
             failed += bool(found.error)
             if trace and found.trace:
                 typer.echo(found.trace, err=True)
+        if findings.regions or findings.mask is not None:
+            drawn = base.root / "doctor" / f"{bench.tier.name}.jpg"
+            drawn.parent.mkdir(parents=True, exist_ok=True)
+            findings.drawn(picture).save(drawn, quality=90)
+            typer.echo(f"What was found, drawn: {drawn}")
         if failed:
             raise UsageError(f"{failed} of the models of the tier {bench.tier.name} did not run.")
 
