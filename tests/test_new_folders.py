@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from resources.home import Home, folder_key
 from resources.workbench import Settings, VistagResource, read_settings, write_settings
+from sensors import bench
 from sensors import new_folders as sensor_module
 from sensors.memory import LostMemory, Memory
 from sensors.new_folders import new_folders
@@ -391,6 +392,14 @@ def test_nothing_watched_is_said(tmp_path: Path) -> None:
         assert "vistag watch FOLDER" in daemon.skipped
 
 
+def test_the_measurement_runs_and_counts_what_it_made(capsys: pytest.CaptureFixture[str]) -> None:
+    bench.main(["--folders", "110", "--files", "2"])
+    new, unchanged, changed = capsys.readouterr().out.splitlines()[1:]
+    assert "110 folders in 1 runs" in new
+    assert "0 folders in 0 runs" in unchanged
+    assert "10 folders in 1 runs" in changed
+
+
 # The run that was asked for
 
 
@@ -429,3 +438,13 @@ def test_what_the_sensor_asks_for_ends_as_rows_in_the_lake(tmp_path: Path) -> No
         assert home.folder(folder_key("lib", names[0])).gone_since
         rows = {key: home.lake.read("images", key).num_rows for key in keys}
         assert rows == {folder_key("lib", name): count for name, count in zip(names, (1, 2, 1), strict=True)}
+    gone = folder_key("lib", names[0])
+    assert f"{gone}: 1 images" in vistag("forget", "--home", home.root)
+    assert home.lake.folders("images") == keys
+    assert "Removed from the lake: 1 folders" in vistag("forget", "--home", home.root, "--yes")
+    keys.remove(gone)
+    assert home.lake.folders("images") == home.lake.folders("tags") == keys
+    assert [folder.key for folder in home.folders()] == keys
+    with home_instance(home.root) as instance:
+        assert sorted(instance.get_dynamic_partitions(FOLDERS)) == keys
+    assert "No folder is gone" in vistag("forget", "--home", home.root)

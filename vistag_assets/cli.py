@@ -22,6 +22,7 @@ for command in (
     tagging.demo,
     tagging.run,
     watching.watch,
+    watching.forget,
     measuring.report,
     measuring.accept,
     measuring.evaluate,

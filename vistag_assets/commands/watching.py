@@ -57,6 +57,29 @@ def watch(
         _show(base, watched, seconds)
 
 
+def forget(
+    home: HomeOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only list what would go.")] = False,
+) -> None:
+    """Remove what the lake holds of watched folders that are gone for good."""
+    with plain_errors():
+        from vistag_assets.gone import forget_folders, gone_folders
+
+        base = home_of(home)
+        folders = gone_folders(base)
+        for folder in folders:
+            rows = base.lake.read_or_none("images", folder.key, ["id"])
+            images = 0 if rows is None else rows.num_rows
+            typer.echo(f"{folder.key}: {images:,} images, gone since {folder.gone_since}")
+        if not folders:
+            typer.echo("No folder is gone.")
+        elif yes:
+            forget_folders(base, folders)
+            typer.echo(f"Removed from the lake: {len(folders):,} folders.")
+        else:
+            typer.echo("Is the disk below them mounted? If they are gone for good: vistag forget --yes")
+
+
 def _library(home: Home, folder: Path, library: str | None) -> tuple[str, str]:
     """The name and root of a library that is to be watched, if it may be."""
     if not folder.is_dir():
