@@ -90,8 +90,8 @@ class Looker:
     def look(self, watch: Watch, libraries: Mapping[str, Path]) -> tuple[Watch, Findings]:
         """Look at the folders of `libraries` (name -> root) from where the last look stopped.
 
-        A library whose root is not there, or of which nothing at all is left, is a trouble: its disk is not
-        mounted, and no folder of it counts as gone.
+        A library whose root is not there or cannot be read, or of which nothing at all is left, is a trouble:
+        its disk is not mounted, and no folder of it counts as gone.
         """
         findings = Findings()
         folders = {name: watch.folders.get(name, {}) for name in libraries}
@@ -99,7 +99,13 @@ class Looker:
             if watch.place and name < watch.place.library:
                 continue
             resumed = watch.place if watch.place and watch.place.library == name else None
-            folders[name], last = self._look_at(name, libraries[name], folders[name], resumed, findings)
+            try:
+                folders[name], last = self._look_at(name, libraries[name], folders[name], resumed, findings)
+            except OSError as error:
+                findings.troubles.append(
+                    f"{libraries[name]} ({name}): {error.strerror}; check that its disk is mounted."
+                )
+                continue
             if last:
                 return replace(watch, place=last, folders=folders), findings
         return replace(watch, place=None, folders=folders), findings
@@ -113,9 +119,6 @@ class Looker:
         findings: Findings,
     ) -> tuple[Mapping[str, Seen], Place | None]:
         """What is known of a library after it was looked at, and the folder behind which to go on, if any."""
-        if not root.is_dir():
-            findings.troubles.append(f"{root} ({library}) is not there: check that its disk is mounted.")
-            return known, None
         seen = dict(known)
         after = PurePosixPath(resumed.folder) if resumed else None
         met: set[str] = set()
@@ -130,7 +133,7 @@ class Looker:
         missing = {folder for folder in _between(known, after, last) if folder not in met}
         if not met and last is None and (not resumed or not any(root.iterdir())):
             findings.troubles.append(
-                f"{root} ({library}) holds no images: check that its disk is mounted. "
+                f"{root} ({library}): no images in it; check that its disk is mounted. "
                 "What the lake holds of it stays."
             )
         else:

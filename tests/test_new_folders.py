@@ -205,7 +205,7 @@ def test_an_emptied_folder_is_marked_as_well(daemon: Daemon, library: Path) -> N
     assert daemon.home.folder("lib--b").gone_since
 
 
-@pytest.mark.parametrize("root", ["missing", "empty"])
+@pytest.mark.parametrize("root", ["missing", "empty", "a file"])
 def test_an_unmounted_library_is_told_and_nothing_is_marked(
     daemon: Daemon, library: Path, tmp_path: Path, root: str
 ) -> None:
@@ -215,6 +215,8 @@ def test_an_unmounted_library_is_told_and_nothing_is_marked(
     library.rename(tmp_path / "unmounted")
     if root == "empty":
         library.mkdir()
+    if root == "a file":
+        put(library)
     put(tmp_path / "other" / "2.jpg")
     assert daemon.tick() == []
     assert f"{library} (lib)" in daemon.skipped
@@ -222,9 +224,21 @@ def test_an_unmounted_library_is_told_and_nothing_is_marked(
     (request,) = daemon.tick()
     assert covered(daemon, request) == ["other"]
     assert not any(folder.gone_since for folder in daemon.home.folders())
-    shutil.rmtree(library, ignore_errors=True)
+    if root == "empty":
+        library.rmdir()
+    if root == "a file":
+        library.unlink()
     (tmp_path / "unmounted").rename(library)
     assert daemon.ticks(3) == []
+
+
+def test_a_folder_that_is_out_of_reach_is_not_gone(daemon: Daemon, library: Path, tmp_path: Path) -> None:
+    put(library / "d" / "deep" / "1.jpg")
+    daemon.ticks(2)
+    (library / "d").rename(tmp_path / "elsewhere")
+    (library / "d").symlink_to("d")  # a loop: whatever lies below cannot be listed
+    assert daemon.ticks(2) == []
+    assert not any(folder.gone_since for folder in daemon.home.folders())
 
 
 # What is remembered
