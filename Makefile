@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -62,6 +62,10 @@ bench-eval: $(VENV)/.installed-dev
 # What the registry says of the memory of models, beside what their architectures need.
 bench-memory: $(VENV)/.installed
 	$(BIN)/python -m resources.registry.bench_memory
+
+# The sensor's times on a generated library. BENCH="--folders 2000 --files 50" for a smaller one.
+bench-sensor: $(VENV)/.installed
+	$(BIN)/python -m sensors.bench $(BENCH)
 
 # The page of models, from the registry.
 docs: $(VENV)/.installed

@@ -41,6 +41,8 @@ class FolderRef:
     """absolute path of the library"""
     relative: str
     """posix path of the directory relative to `root`; "." for `root` itself"""
+    gone_since: str | None = None
+    """when a watched folder was found to hold no images any more (ISO 8601, UTC); its rows stay as they were"""
 
     @property
     def directory(self) -> Path:
@@ -132,20 +134,16 @@ class Home:
     def ground_truth_path(self) -> Path:
         return self.root / "ground_truth.json"
 
-    def register(self, ref: FolderRef) -> None:
-        """Makes `ref` known under its key; a library that moved is registered again at its new root.
+    def register(self, *refs: FolderRef) -> None:
+        """Makes each folder known under its key; a library that moved is registered again at its new root.
 
-        Raises KeyTaken if the key stands for another directory, or for one of the same library name at
+        Raises KeyTaken if a key stands for another directory, or for one of the same library name at
         another root that still exists: their rows would replace each other.
         """
         with locked(self._folders_dir / ".lock"):
             remove_temporaries(self._folders_dir)
-            path = self._registration(ref.key)
-            if path.exists():
-                _refuse_conflict(_read_registration(path), ref)
-            with replace_file(path) as file:
-                # ASCII with \u escapes carries names that are not UTF-8.
-                file.write(json.dumps(asdict(ref), indent=2, ensure_ascii=True).encode("ascii") + b"\n")
+            for ref in refs:
+                self._write_registration(ref)
 
     def folder(self, key: str) -> FolderRef:
         """Raises UnknownFolder, and CorruptRegistration if its file cannot be read."""
@@ -169,6 +167,17 @@ class Home:
     @property
     def _folders_dir(self) -> Path:
         return self.root / "folders"
+
+    def _write_registration(self, ref: FolderRef) -> None:
+        path = self._registration(ref.key)
+        if path.exists():
+            known = _read_registration(path)
+            if known == ref:
+                return
+            _refuse_conflict(known, ref)
+        with replace_file(path) as file:
+            # ASCII with \u escapes carries names that are not UTF-8.
+            file.write(json.dumps(asdict(ref), indent=2, ensure_ascii=True).encode("ascii") + b"\n")
 
     def _registration(self, key: str) -> Path:
         if "/" in key or key.startswith("."):

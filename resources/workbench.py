@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from resources.checkpoints import require_device, require_memory
 from resources.depth import DepthEstimator, load_depth
@@ -44,6 +44,10 @@ class Settings(BaseModel):
     """Path of a vocabulary; None: the tier's."""
     ground_truth_library: str | None = None
     """The library whose files the ground truth names."""
+    watched: dict[str, str] = {}
+    """Library -> the absolute path of the folder that the sensor `new_folders` looks at."""
+    settle_seconds: float = Field(default=20, ge=0)
+    """How long the files of a watched folder must stay as they are before it is run."""
 
 
 def read_settings(home: Home) -> Settings:
@@ -153,5 +157,13 @@ class VistagResource(dg.ConfigurableResource):
 
     home: str = ""
 
+    def resolve_home(self) -> Home:
+        return Home.resolve(Path(self.home) if self.home else None)
+
     def open(self) -> Workbench:
-        return open_workbench(Home.resolve(Path(self.home) if self.home else None))
+        return open_workbench(self.resolve_home())
+
+
+def run_config(home: Home) -> dict[str, Any]:
+    """The configuration of a run that is to work on `home`, wherever it is started."""
+    return {"resources": {"vistag": {"config": {"home": str(home.root)}}}}

@@ -96,6 +96,9 @@ def test_contiguous_ranges_cover_exactly_what_is_wanted() -> None:
     assert contiguous_ranges(ordered, ["a", "c", "e"]) == [("a", "c"), ("e", "e")]
     assert contiguous_ranges(ordered, sorted(ordered)) == [("d", "e")]
     assert contiguous_ranges(ordered, []) == []
+    assert contiguous_ranges(ordered, ["d", "b"], {"a", "c"}, longest_bridge=2) == [("d", "b")]
+    assert contiguous_ranges(ordered, ["d", "b"], {"a", "c"}, longest_bridge=1) == [("d", "d"), ("b", "b")]
+    assert contiguous_ranges(ordered, ["d", "b"], {"a"}, longest_bridge=2) == [("d", "d"), ("b", "b")]
     with pytest.raises(ValueError, match="not among the partitions: x"):
         contiguous_ranges(ordered, ["a", "x"])
 

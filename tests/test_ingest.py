@@ -32,11 +32,13 @@ from resources.images import (
     Rejected,
     decode_to_proxy,
     find_folders,
+    folder_order,
     ingest_folder,
     open_proxy,
     perceptual_hash,
     prune_proxies,
     scan_folder,
+    walk_folders,
 )
 from resources.images.budget import PixelBudget
 from resources.images.ingest import IN_MEMORY_BYTES, rejects_fingerprint
@@ -183,6 +185,28 @@ def test_folders_are_found_at_every_depth_and_never_through_links(tmp_path: Path
     (library / "elsewhere").symlink_to(tmp_path / "elsewhere")
     found = find_folders(library, home_root=library / "work/home")
     assert found == [PurePosixPath(path) for path in (".", "a", "b", "b/deep/er")]
+
+
+def test_a_walk_goes_on_behind_any_folder_also_one_that_vanished(library: Path) -> None:
+    names = ["a", "a/b", "a/b/c", "a b", "a-", "b", "b/a", os.fsdecode(b"b\xff")]
+    for name in names:
+        (library / name).mkdir(parents=True)
+    everything = [listing.folder for listing in walk_folders(library)]
+    assert everything == sorted(map(PurePosixPath, [".", *names]), key=folder_order)
+    for place, folder in enumerate(everything):
+        rest = [listing.folder for listing in walk_folders(library, after=folder)]
+        assert rest == everything[place + 1 :]
+    behind = [listing.folder for listing in walk_folders(library, after=PurePosixPath("a/bb/gone"))]
+    assert behind == everything[everything.index(PurePosixPath("a/b/c")) + 1 :]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg.part", ".a.jpg.x7Gh2k", "~$a.jpg", "~a.png", ".~lock.a.jpg#", "a.jpg.crdownload"]
+)
+def test_names_of_files_that_are_still_being_written_are_passed_over(library: Path, name: str) -> None:
+    zoo.write(library, {name: b"x"})
+    assert scan_folder(library, library) == []
+    assert find_folders(library) == []
 
 
 def test_folders_with_undecodable_names_can_be_scanned(library: Path) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from vistag_assets.commands import looking, measuring, models, tagging
+from vistag_assets.commands import looking, measuring, models, tagging, watching
 from vistag_assets.ending import end_quietly
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ def main() -> None:
 for command in (
     tagging.demo,
     tagging.run,
+    watching.watch,
+    watching.forget,
     measuring.report,
     measuring.accept,
     measuring.evaluate,

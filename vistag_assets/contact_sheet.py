@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import dagster as dg
 
 from resources.home import Home
 from resources.images import open_proxy
+from resources.images.scan import shown
 from resources.lake.files import make_directory, replace_file
 from resources.metadata import OWNERS
 from resources.workbench import VistagResource, Workbench
@@ -145,4 +146,4 @@ def _remove_others(directory: Path, wanted: set[str]) -> None:
 
 def _name(home: Home, key: str) -> str:
     folder = home.folder(key)
-    return folder.library if folder.relative == "." else f"{folder.library}/{folder.relative}"
+    return shown(PurePosixPath(folder.library, folder.relative))

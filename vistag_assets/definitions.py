@@ -5,6 +5,7 @@ import dagster as dg
 from evaluation import assets as evaluation_assets
 from evaluation import checks as evaluation_checks
 from resources.workbench import VistagResource
+from sensors.new_folders import new_folders
 from vistag_assets import (
     contact_sheet,
     depth,
@@ -17,8 +18,8 @@ from vistag_assets import (
     regions,
     tagging,
 )
+from vistag_assets.partitions import TAG_FOLDERS
 
-TAG_FOLDERS = "tag_folders"
 EVALUATE = "evaluate"
 GATHER_EVIDENCE = "gather_evidence"
 
@@ -62,6 +63,7 @@ defs = dg.Definitions(
             description="Images to the long-tail report, for the folders that are chosen.",
         ),
     ],
+    sensors=[new_folders],
     resources={"vistag": VistagResource()},
     # one process for all steps of a run: each would load the models again
     executor=dg.in_process_executor,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,18 +42,26 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
         yield instance
 
 
-def contiguous_ranges(ordered: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, str]]:
-    """The fewest (first, last) ranges of `ordered` that hold exactly the keys of `wanted`.
+def contiguous_ranges(
+    ordered: Sequence[str],
+    wanted: Collection[str],
+    bridges: Collection[str] = (),
+    longest_bridge: int = 0,
+) -> list[tuple[str, str]]:
+    """The fewest (first, last) ranges of `ordered` that hold the keys of `wanted`, and between two of them at
+    most `longest_bridge` others in a row, all of `bridges`.
 
     A Dagster run addresses a range of dynamic partitions in the order in which they were added.
     Raises ValueError for a key that is not in `ordered`.
     """
     if unknown := set(wanted) - set(ordered):
         raise ValueError(f"not among the partitions: {', '.join(sorted(unknown))}")
-    places = [place for place, key in enumerate(ordered) if key in set(wanted)]
+    wanted, bridges = set(wanted), set(bridges)
+    places = [place for place, key in enumerate(ordered) if key in wanted]
     ranges: list[tuple[int, int]] = []
     for place in places:
-        if ranges and place == ranges[-1][1] + 1:
+        between = ordered[ranges[-1][1] + 1 : place] if ranges else ()
+        if ranges and len(between) <= longest_bridge and bridges.issuperset(between):
             ranges[-1] = (ranges[-1][0], place)
         else:
             ranges.append((place, place))

@@ -1,6 +1,7 @@
 """One partition a folder; a run takes as many as it is given, so that a model is loaded once."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,22 @@ PER_FOLDER: dict[str, Any] = {
     # A job over assets of different policies silently takes the smallest range: one policy for all.
     "backfill_policy": dg.BackfillPolicy.single_run(),
 }
+TAG_FOLDERS = "tag_folders"
+"""The job that takes folders from images to tags."""
 PREVIEWED_FOLDERS = 20
 """Folders of one run whose metadata shows pictures."""
 PREVIEWED_IMAGES = 4
+# SQLite refuses a statement with some tens of thousands of keys.
+_KEYS_A_STATEMENT = 1000
+
+
+def add_folders(instance: dg.DagsterInstance, keys: Sequence[str]) -> list[str]:
+    """Make partitions of those keys that are none yet; returns all partitions in Dagster's order."""
+    for start in range(0, len(keys), _KEYS_A_STATEMENT):
+        instance.add_dynamic_partitions(FOLDERS, keys[start : start + _KEYS_A_STATEMENT])
+    return list(instance.get_dynamic_partitions(FOLDERS))
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags by which a run takes the partitions from `first` to `last`, in Dagster's order."""
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}

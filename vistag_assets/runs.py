@@ -12,13 +12,12 @@ import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key
 from resources.images import find_folders
-from vistag_assets.definitions import EVALUATE, TAG_FOLDERS, defs
+from resources.workbench import run_config
+from vistag_assets.definitions import EVALUATE, defs
 from vistag_assets.instance import contiguous_ranges, home_instance
-from vistag_assets.partitions import FOLDERS
+from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
 from vistag_assets.progress import Watcher, watching
 
-_RANGE_START = "dagster/asset_partition_range_start"
-_RANGE_END = "dagster/asset_partition_range_end"
 # Dagster's own log goes to the run, where the UI shows it; the console is for progress.
 _QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -96,17 +95,13 @@ def tag_folders(
     One run for each range of neighbouring partitions, which is one run but for unusual histories; the models
     are loaded once all the same. Raises what a stage raised; the run in Dagster has failed then.
     """
-    for folder in folders:
-        home.register(folder)
+    home.register(*folders)
     keys = [folder.key for folder in folders]
     with home_instance(home.root) as instance, watching(watcher):
-        instance.add_dynamic_partitions(FOLDERS, keys)
-        ordered = list(instance.get_dynamic_partitions(FOLDERS))
+        ordered = add_folders(instance, keys)
         job = defs.resolve_job_def(job_name)
         results = [
-            job.execute_in_process(
-                instance=instance, run_config=_config(home), tags={_RANGE_START: first, _RANGE_END: last}
-            )
+            job.execute_in_process(instance=instance, run_config=_config(home), tags=range_tags(first, last))
             for first, last in contiguous_ranges(ordered, keys)
         ]
     return _outcome(folders, results)
@@ -124,7 +119,7 @@ def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:
 
 
 def _config(home: Home) -> dict[str, Any]:
-    return {**_QUIET, "resources": {"vistag": {"config": {"home": str(home.root)}}}}
+    return {**_QUIET, **run_config(home)}
 
 
 def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcessResult]) -> TagOutcome:

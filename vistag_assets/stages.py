@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,14 @@ import pyarrow.compute as pc
 from resources.encoders import embed_in_batches
 from resources.fingerprint import fingerprint
 from resources.home import FolderRef
-from resources.images import ingest_folder, open_proxy, prune_proxies
+from resources.images import (
+    IMAGES_SCHEMA,
+    PROXIES_SCHEMA,
+    REJECTS_SCHEMA,
+    ingest_folder,
+    open_proxy,
+    prune_proxies,
+)
 from resources.lake import UpdateStats, embedding_column, embedding_matrix, update_partition
 from resources.workbench import Workbench
 from vistag_assets.lineage import column_by_id, derived
@@ -54,8 +61,13 @@ def concept_embeddings_schema(dimension: int) -> pa.Schema:
 
 
 def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
-    """Bring `images`, `rejects` and `proxies` of a folder up to date with its files."""
+    """Bring `images`, `rejects` and `proxies` of a folder up to date with its files.
+
+    A folder that is marked as gone keeps its rows: its disk may come back.
+    """
     known = {table: bench.lake.read_or_none(table, folder.key) for table in ("images", "rejects", "proxies")}
+    if folder.gone_since:
+        return _keep(bench, folder.key, known)
     with meter.timed():
         found = ingest_folder(
             folder.directory,
@@ -73,6 +85,18 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
             bench.lake.write(table, rows, folder.key)
     removed = _count_missing(known["images"], found.images)
     return IngestStats(found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed)
+
+
+def _keep(bench: Workbench, key: str, known: Mapping[str, pa.Table | None]) -> IngestStats:
+    """Leave the tables of a folder as they are; empty ones where it went before there were any."""
+    schemas = {"proxies": PROXIES_SCHEMA, "rejects": REJECTS_SCHEMA, "images": IMAGES_SCHEMA}
+    rows = {}
+    for table, schema in schemas.items():
+        stored = known[table]
+        if stored is None:
+            bench.lake.write(table, schema.empty_table(), key)
+        rows[table] = 0 if stored is None else stored.num_rows
+    return IngestStats(rows["images"], rows["rejects"], decoded=0, kept=rows["images"], removed=0)
 
 
 def prune(bench: Workbench) -> int:

@@ -12,7 +12,15 @@ from resources.images.ingest import (
 from resources.images.phash import perceptual_hash
 from resources.images.proxies import open_proxy, prune_proxies
 from resources.images.rejects import Reject
-from resources.images.scan import Found, Rejected, find_folders, scan_folder
+from resources.images.scan import (
+    Found,
+    Listing,
+    Rejected,
+    find_folders,
+    folder_order,
+    scan_folder,
+    walk_folders,
+)
 
 __all__ = [
     "IMAGES_SCHEMA",
@@ -22,14 +30,17 @@ __all__ = [
     "Found",
     "Ingested",
     "Limits",
+    "Listing",
     "Reject",
     "Rejected",
     "decode_to_proxy",
     "find_folders",
+    "folder_order",
     "ingest_fingerprint",
     "ingest_folder",
     "open_proxy",
     "perceptual_hash",
     "prune_proxies",
     "scan_folder",
+    "walk_folders",
 ]

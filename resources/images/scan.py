@@ -3,8 +3,9 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from resources.images.rejects import Reject, unreadable
 
@@ -99,49 +100,89 @@ def scan_folder(directory: Path, library_root: Path) -> list[Found | Rejected]:
     return [entry for entry in entries if entry is not None]
 
 
-def find_folders(library_root: Path, home_root: Path | None = None) -> list[PurePosixPath]:
-    """List every folder, relative to the library and itself ('.') included, that directly holds a candidate.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A folder and its candidates, in the order of the file system.
+
+    `folder` is relative to the library, "." for the library itself; undecodable names keep their surrogate
+    escapes, so that `library_root / folder` can be opened. `error` says why it could not be listed.
+    """
+
+    folder: PurePosixPath
+    files: tuple[os.DirEntry[str], ...]
+    error: OSError | None = None
+
+
+def walk_folders(
+    library_root: Path, home_root: Path | None = None, after: PurePosixPath | None = None
+) -> Iterator[Listing]:
+    """List every folder of a library, in the order of `folder_order`, from the first one behind `after`.
 
     Hidden folders, folders that systems keep for themselves and the home (`home_root`) are passed over. Links
     to folders are not followed: what they lead to inside the library is found there, and the rest is not the
-    library's. A folder that may not be listed is included, so that its scan can say so. Undecodable names
-    keep their surrogate escapes, so that `library_root / folder` can be opened. Raises NotADirectoryError.
+    library's. What vanishes on the way is passed over. Raises NotADirectoryError for the library itself.
     """
     if not library_root.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "the library is no folder", str(library_root))
-    home = os.path.realpath(home_root) if home_root is not None else None
-    folders: list[PurePosixPath] = []
+    real_root = Path(os.path.realpath(library_root))
+    home = Path(os.path.realpath(home_root)) if home_root is not None else None
+    passed = folder_order(after) if after is not None else None
+    waiting = [PurePosixPath()]
+    while waiting:
+        folder = waiting.pop()
+        place = folder_order(folder)
+        if passed is not None and place <= passed and passed[: len(place)] != place:
+            continue  # all of it lies before `after`
+        listing, children = _list_folder(library_root, folder)
+        if listing is not None and (passed is None or place > passed):
+            yield listing
+        waiting += (child for child in reversed(children) if home is None or real_root / child != home)
 
-    def relative(directory: str) -> PurePosixPath:
-        return PurePosixPath(Path(directory).relative_to(library_root).as_posix())
 
-    def keep_unlistable(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # removed since its parent was listed
-            folders.append(relative(error.filename))
+def folder_order(folder: PurePosixPath) -> tuple[bytes, ...]:
+    """What folders of a library are sorted by: each before those inside it."""
+    return tuple(map(os.fsencode, folder.parts))
 
-    for directory, children, names in os.walk(library_root, onerror=keep_unlistable, followlinks=False):
-        children[:] = sorted(
-            (
-                child
-                for child in children
-                if not child.startswith(".")
-                and child not in SYSTEM_FOLDERS
-                and (home is None or os.path.realpath(Path(directory, child)) != home)
-            ),
-            key=os.fsencode,
-        )
-        if any(is_candidate(name) for name in names):
-            folders.append(relative(directory))
-    return folders
+
+def find_folders(library_root: Path, home_root: Path | None = None) -> list[PurePosixPath]:
+    """The folders of `walk_folders` that directly hold a candidate.
+
+    A folder that may not be listed is included, so that its scan can say so. Raises NotADirectoryError.
+    """
+    listings = walk_folders(library_root, home_root)
+    return [listing.folder for listing in listings if listing.files or listing.error]
+
+
+def _list_folder(library_root: Path, folder: PurePosixPath) -> tuple[Listing | None, list[PurePosixPath]]:
+    """A folder (None if it vanished), and the folders directly inside it that are to be listed, sorted."""
+    try:
+        with os.scandir(library_root / folder) as found:
+            entries = list(found)
+    except FileNotFoundError:
+        return None, []
+    except OSError as error:
+        return Listing(folder, (), error), []
+    children = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    files = tuple(entry for entry in entries if is_candidate(entry.name) and not _is_folder(entry))
+    kept = (name for name in children if not name.startswith(".") and name not in SYSTEM_FOLDERS)
+    return Listing(folder, files), [folder / name for name in sorted(kept, key=os.fsencode)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere
+        return False
 
 
 def is_candidate(name: str) -> bool:
-    """Whether a file of this name is tried as an image: not hidden, and with the suffix of a picture."""
+    """Whether a file of this name is tried as an image: with the suffix of a picture, and no sign that it is
+    hidden (".") or that a program is still at it ("~")."""
     suffix = _suffix(name)
-    return not name.startswith(".") and (suffix in IMAGE_SUFFIXES or suffix in UNSUPPORTED_SUFFIXES)
+    return not name.startswith((".", "~")) and (suffix in IMAGE_SUFFIXES or suffix in UNSUPPORTED_SUFFIXES)
 
 
-def shown(path: Path) -> str:
+def shown(path: PurePath) -> str:
     """The posix form of a path as text that any table can hold: undecodable bytes as backslash escapes."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 

@@ -1,0 +1,141 @@
+"""The sensor that runs what arrives, changes or comes back in the watched libraries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from resources.home import FolderRef, Home, folder_key
+from resources.workbench import VistagResource, read_settings, run_config
+from sensors.memory import LostMemory, Memory
+from sensors.watching import Findings, Looker, Place, Watch, asked_for, at_rest, run_key
+from vistag_assets.instance import contiguous_ranges
+from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
+
+INTERVAL_SECONDS = 30
+LOOK_SECONDS = 20.0
+"""A look stops after this; Dagster ends a sensor after 60 seconds."""
+FOLDERS_A_LOOK = 1000
+"""A look also stops when so many folders have settled: they are registered, and run together."""
+BRIDGED_FOLDERS = 20
+"""So many folders with nothing new between two others are taken along: cheaper than loading models twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a tick found, what it asks for, and what to go on from: `place` is None where all was seen."""
+
+    findings: Findings
+    requests: list[dg.RunRequest]
+    cursor: str
+    place: Place | None
+
+
+@dg.sensor(
+    job_name=TAG_FOLDERS,
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Runs the folders of the watched libraries (vistag watch FOLDER) that are new or have changed, "
+        "when copying into them has ended."
+    ),
+)
+def new_folders(
+    context: dg.SensorEvaluationContext, vistag: VistagResource
+) -> dg.SensorResult | dg.SkipReason:
+    home = vistag.resolve_home()
+    settings = read_settings(home)
+    if not settings.watched:
+        return dg.SkipReason("No library is watched: vistag watch FOLDER")
+    libraries = {name: Path(root) for name, root in settings.watched.items()}
+    done = tick(home, libraries, settings.settle_seconds, context.instance, context.cursor, LOOK_SECONDS)
+    for trouble in done.findings.troubles:
+        context.log.warning(trouble)
+    if done.requests:
+        return dg.SensorResult(run_requests=done.requests, cursor=done.cursor)
+    return dg.SensorResult(skip_reason=_told(done), cursor=done.cursor)
+
+
+def tick(
+    home: Home,
+    libraries: Mapping[str, Path],
+    settle_s: float,
+    instance: dg.DagsterInstance,
+    cursor: str | None,
+    look_s: float,
+) -> Tick:
+    """Look for at most `look_s` seconds, register what has settled, mark what is gone, remember what was seen.
+
+    Raises KeyTaken where two libraries of one name would replace each other's rows.
+    """
+    watch, lost = _remembered(home, cursor)
+    end_s = time.monotonic() + look_s
+    looker = Looker(
+        home.root,
+        settle_s,
+        time.time,
+        is_enough=lambda findings: time.monotonic() > end_s or len(findings.settled) >= FOLDERS_A_LOOK,
+    )
+    watch, findings = looker.look(watch, libraries)
+    findings.troubles += lost
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    home.register(
+        *(_ref(place, libraries) for place in findings.settled),
+        *(_ref(place, libraries, gone_since=now) for place in findings.gone),
+    )
+    requests: list[dg.RunRequest] = []
+    if findings.settled:
+        requests = _requests(home, watch, findings.settled, instance)
+        watch = asked_for(watch, findings.settled)
+    return Tick(findings, requests, Memory(home).save(watch, cursor), watch.place)
+
+
+def _remembered(home: Home, cursor: str | None) -> tuple[Watch, list[str]]:
+    """What the last tick knew, and what is wrong with the file that the cursor names."""
+    if cursor is None:
+        return Watch(started_s=time.time()), []
+    try:
+        return Memory(home).load(cursor), []
+    except LostMemory as error:
+        return Watch(started_s=time.time()), [f"{error}: every folder is looked at as if it were new."]
+
+
+def _ref(place: Place, libraries: Mapping[str, Path], gone_since: str | None = None) -> FolderRef:
+    root = str(libraries[place.library])
+    return FolderRef(_key(place), place.library, root, place.folder, gone_since)
+
+
+def _key(place: Place) -> str:
+    return folder_key(place.library, place.folder)
+
+
+def _requests(
+    home: Home, watch: Watch, settled: Sequence[Place], instance: dg.DagsterInstance
+) -> list[dg.RunRequest]:
+    """One run for each range of neighbouring partitions: one in all for folders that are new."""
+    place_of = {_key(place): place for place in settled}
+    ordered = add_folders(instance, list(place_of))
+    unchanged = {_key(place) for place in at_rest(watch)}
+    number = {key: index for index, key in enumerate(ordered)}
+    requests = []
+    for first, last in contiguous_ranges(ordered, place_of.keys(), unchanged, BRIDGED_FOLDERS):
+        keys = ordered[number[first] : number[last] + 1]
+        places = [place_of[key] for key in keys if key in place_of]
+        tags = {**range_tags(first, last), "vistag/folders": str(len(places))}
+        requests.append(dg.RunRequest(run_key=run_key(watch, places), run_config=run_config(home), tags=tags))
+    return requests
+
+
+def _told(done: Tick) -> str:
+    findings = done.findings
+    told = (
+        f"Nothing to run: looked at {findings.folders:,} folders, {findings.files:,} files; "
+        f"{findings.changing:,} folders have just come or changed and must stay as they are for a while; "
+        f"{len(findings.gone):,} are gone."
+    )
+    return " ".join([told, *findings.troubles])
