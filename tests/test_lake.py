@@ -460,7 +460,7 @@ def test_a_corrupt_partition_goes_to_quarantine_and_is_computed_again(
     damaged = path.read_bytes()
 
     assert stage.update(ids(8)).computed == 8
-    (quarantined,) = (lake.root.parent / "quarantine" / "tags").iterdir()
+    (quarantined,) = (lake.root.parent / "quarantine" / "tags" / "folder=f").iterdir()
     assert quarantined.read_bytes() == damaged
     assert str(quarantined) in caplog.text
     assert stage.rows() == stored(ids(8))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.fingerprint import fingerprint
-from resources.lake import UpdateStats, update_partition, with_empty_ids
+from resources.lake import CorruptPartition, UpdateStats, update_partition, with_empty_ids
 from resources.tiers import Option, TagSettings, Tier
 from resources.workbench import Workbench
 from vistag_assets.fusion import Fusion, fuse, load_fusion
@@ -111,9 +111,9 @@ def make_tagger(bench: Workbench) -> Tagger:
 def fuse_tags(bench: Workbench, tagger: Tagger, key: str, meter: Meter) -> UpdateStats:
     """Bring `tags` of a folder up to date with all its evidence. No model is needed for it.
 
-    Rows that a person made or rejected are carried over as they are, but for their rank. Raises
-    MissingPartition where a table of a source that the tier has was never made, CorruptPartition where the
-    tags themselves cannot be read: people's decisions are in them.
+    Rows that a person made or rejected are carried over as they are, but for their rank; those of a damaged
+    file lie in quarantine with it. Raises MissingPartition where a table of a source that the tier has was
+    never made, CorruptPartition where one cannot be read.
     """
     lake, sources = bench.lake, tagger.sources
     tables = {name: lake.read(name, key) for source in sorted(sources) for name in TABLES_OF[source]}
@@ -203,7 +203,10 @@ def decisions(tags: pa.Table | None) -> pa.Table:
 
 
 def _decisions_in(bench: Workbench, key: str) -> pa.Table:
-    return decisions(bench.lake.read_or_none("tags", key))
+    try:
+        return decisions(bench.lake.read_or_none("tags", key))
+    except CorruptPartition:
+        return decisions(None)  # the update, which reads the file next, moves it away and tells
 
 
 _TAGS = f"""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,22 @@ import pyarrow.compute as pc
 from resources.encoders import embed_in_batches
 from resources.fingerprint import fingerprint
 from resources.home import FolderRef
-from resources.images import ingest_folder, open_proxy, prune_proxies
-from resources.lake import UpdateStats, embedding_column, embedding_matrix, update_partition
+from resources.images import (
+    IMAGES_SCHEMA,
+    PROXIES_SCHEMA,
+    REJECTS_SCHEMA,
+    ingest_folder,
+    open_proxy,
+    prune_proxies,
+)
+from resources.lake import (
+    CorruptPartition,
+    UpdateStats,
+    embedding_column,
+    embedding_matrix,
+    read_stored,
+    update_partition,
+)
 from resources.workbench import Workbench
 from vistag_assets.lineage import column_by_id, derived
 from vistag_assets.progress import Meter
@@ -24,16 +39,23 @@ from vistag_assets.scoring import TAG_SCORES, Scorer, lenders_of, pool_phrases, 
 EMBEDDING_VERSION = 1
 SCORING_VERSION = 1
 
+_log = logging.getLogger(__name__)
+_INGESTED = {"proxies": PROXIES_SCHEMA, "rejects": REJECTS_SCHEMA, "images": IMAGES_SCHEMA}
+
 
 @dataclass(frozen=True, slots=True)
 class IngestStats:
-    """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there."""
+    """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there.
+
+    `quarantined`: by table, where its damaged file went.
+    """
 
     images: int
     rejects: int
     decoded: int
     kept: int
     removed: int
+    quarantined: Mapping[str, Path]
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
@@ -55,7 +77,14 @@ def concept_embeddings_schema(dimension: int) -> pa.Schema:
 
 def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     """Bring `images`, `rejects` and `proxies` of a folder up to date with its files."""
-    known = {table: bench.lake.read_or_none(table, folder.key) for table in ("images", "rejects", "proxies")}
+    known: dict[str, pa.Table | None] = {}
+    quarantined: dict[str, Path] = {}
+    for table, schema in _INGESTED.items():
+        with bench.lake.locked(table, folder.key):
+            stored = read_stored(bench.lake, table, folder.key, schema)
+        known[table] = stored.rows
+        if stored.quarantined:
+            quarantined[table] = stored.quarantined
     with meter.timed():
         found = ingest_folder(
             folder.directory,
@@ -72,12 +101,22 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
         if not _same_rows(known[table], rows):
             bench.lake.write(table, rows, folder.key)
     removed = _count_missing(known["images"], found.images)
-    return IngestStats(found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed)
+    return IngestStats(
+        found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed, quarantined
+    )
 
 
 def prune(bench: Workbench) -> int:
-    """Remove the proxies that no folder names any more; returns how many."""
-    return prune_proxies(bench.home.root, bench.lake.read_all("proxies", ["path"])["path"].to_pylist())
+    """Remove the proxies that no folder names any more; returns how many.
+
+    None are removed while a folder's table of proxies is damaged: what it names is not known.
+    """
+    try:
+        named = bench.lake.read_all("proxies", ["path"])["path"].to_pylist()
+    except CorruptPartition as error:
+        _log.warning("no proxy is removed, because it is not known which are needed: %s", error.problem)
+        return 0
+    return prune_proxies(bench.home.root, named)
 
 
 def embed_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
@@ -110,8 +149,8 @@ def embed_concepts(bench: Workbench) -> UpdateStats:
     current = fingerprint(encoder=encoder.fingerprint, version=EMBEDDING_VERSION)
 
     with bench.lake.locked(table):
-        stored = bench.lake.read_or_none(table)
-        known = _rows_by(current, stored, schema)
+        stored = read_stored(bench.lake, table, None, schema)
+        known = _rows_by(current, stored.rows, schema)
         texts = known["text"].to_pylist()
         missing = sorted({text for _, text in wanted} - set(texts))
         vectors = np.concatenate([embedding_matrix(known["embedding"]), encoder.embed_texts(missing)])
@@ -125,10 +164,11 @@ def embed_concepts(bench: Workbench) -> UpdateStats:
             ],
             schema=schema,
         )
-        if not _same_rows(stored, rows):
+        if not _same_rows(stored.rows, rows):
             bench.lake.replace(table, rows)
     computed, dropped = len(missing), len(set(texts) - {text for _, text in wanted})
-    return UpdateStats(kept=len(row_of) - computed - dropped, computed=computed, dropped=dropped, resumed=0)
+    kept = len(row_of) - computed - dropped
+    return UpdateStats(kept, computed, dropped, resumed=0, quarantined=stored.quarantined)
 
 
 def make_scorer(bench: Workbench) -> Scorer:
@@ -171,8 +211,8 @@ def score_tags(bench: Workbench, scorer: Scorer, key: str, meter: Meter) -> Upda
 
 
 def _rows_by(current: str, stored: pa.Table | None, schema: pa.Schema) -> pa.Table:
-    """The stored rows of one fingerprint; none where another model, and so another schema, made the table."""
-    if stored is None or not stored.schema.equals(schema):
+    """The stored rows of one fingerprint."""
+    if stored is None:
         return schema.empty_table()
     return stored.filter(pc.equal(stored["fingerprint"], current))
 

@@ -36,6 +36,14 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     _fsync_directory(path.parent)
 
 
+def move_file(path: Path, destination: Path) -> None:
+    """Renames a file of one file system, in one instant and safe on the disk; makes missing directories."""
+    make_directory(destination.parent)
+    path.rename(destination)
+    _fsync_directory(destination.parent)
+    _fsync_directory(path.parent)
+
+
 def remove_temporaries(directory: Path) -> None:
     """Removes what killed writers left in `directory`; for who holds the lock that its writers take."""
     for temporary in directory.glob(".*.tmp"):
