@@ -19,6 +19,7 @@ from vistag_assets.cli import app
 from vistag_assets.instance import home_instance
 from vistag_assets.runs import tag_folders
 from vistag_assets.stages import prune
+from vistag_assets.verify import verify_home
 
 FOLDER = "lib--a"
 OTHER_FOLDER = "lib--b"
@@ -96,6 +97,10 @@ def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
 ) -> None:
     before = rows(home)
     damaged = {table: damage(home, table) for table in DAMAGE}
+    found = verify_home(home, deep=True).faults
+    assert {(fault.kind, fault.table, fault.folder) for fault in found} == {
+        ("damaged_file", table, folder_of(table)) for table in DAMAGE
+    }
 
     outcome = tag(home, tagged_once / "library")
 
@@ -115,6 +120,7 @@ def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
     assert all(any(f"moved to {file}" in warning for warning in warnings) for file in outcome.quarantined)
 
     assert tag(home, tagged_once / "library").quarantined == ()
+    assert verify_home(home, deep=True).faults == ()
 
 
 def test_a_run_that_only_reads_a_damaged_table_names_the_file_and_the_command(home: Home) -> None:

@@ -1,6 +1,7 @@
 """Atomic replacement and locking of local files."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -11,6 +12,8 @@ from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
 
+_FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
+
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
@@ -20,20 +23,37 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     before the name points at it. The temporary file lies beside `path`, and its name begins with a dot and
     has no suffix that a reader of the directory looks for.
 
-    Raises OSError if the disk is full, not writable and so on.
+    Raises OSError if the disk is full, which the message names, not writable and so on.
     """
-    make_directory(path.parent)
     temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
+    with full_disk_named(path):
+        make_directory(path.parent)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _fsync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Lets an OSError for want of space on the disk of `path` say which disk that is, and what to do."""
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync_directory(path.parent)
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        disk = next(parent for parent in path.absolute().parents if parent.is_mount())
+        raise OSError(
+            error.errno,
+            f"the disk at {disk} is full: make room there and run again, what was finished is kept",
+            str(path),
+        ) from error
 
 
 def move_file(path: Path, destination: Path) -> None:
@@ -74,6 +94,18 @@ def locked(path: Path) -> Iterator[None]:
             _log.info("waiting for another writer that holds %s", path)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of `locked(path)` at this moment; makes nothing."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _fsync_directory(directory: Path) -> None:

@@ -198,9 +198,7 @@ class Lake:
         Not re-entrant: `write`, `delete` and `update_partition` of the same partition would wait for ever.
         """
         partition = self.data_file(table, folder).parent
-        # A dot in front, because a key may end in ".lock" but never begins with a dot.
-        lock = self.pending_root / table / (".lock" if folder is None else f".{folder}.lock")
-        with locked(lock):
+        with locked(self.lock_file(table, folder)):
             remove_temporaries(partition)
             remove_temporaries(self.pending(table, folder))
             yield
@@ -234,6 +232,11 @@ class Lake:
         """The directory for the batches of an unfinished update."""
         # No key begins with a dot, so this collides with none.
         return self.pending_root / table / (folder or ".data")
+
+    def lock_file(self, table: str, folder: str | None = None) -> Path:
+        """What writers of the partition lock."""
+        # A dot in front, because a key may end in ".lock" but never begins with a dot.
+        return self.pending_root / table / (".lock" if folder is None else f".{folder}.lock")
 
     def remove_pending(self, table: str, folder: str | None = None) -> None:
         """Removes the batches of an unfinished update, for a caller inside `locked`."""
