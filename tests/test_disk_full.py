@@ -17,6 +17,7 @@ from tiny_checkpoint import save_tiny_siglip
 
 from resources.home import Home
 from resources.lake import Lake
+from vistag_assets.instance import home_instance
 from vistag_assets.verify import verify_home
 
 MIB = 1024 * 1024
@@ -55,6 +56,17 @@ def test_a_partition_that_finds_no_room_stays_what_it_was(disk: Path) -> None:
         lake.write("tags", pa.table({"id": noise}), "f")
     assert lake.read("tags", "f") == before
     assert [path.name for path in (disk / "lake").rglob("*") if path.is_file()] == ["data.parquet"]
+
+
+def test_dagsters_databases_that_find_no_room_name_the_disk(disk: Path) -> None:
+    def write_until_full() -> None:
+        with home_instance(disk / "home") as instance:
+            fill(disk, 0)
+            for number in range(1000):  # the pages that SQLite has already are filled first
+                instance.add_dynamic_partitions("folder", [f"{number}-{'x' * 200}"])
+
+    with pytest.raises(OSError, match=f"the disk at {disk} is full"):
+        write_until_full()
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
 
-_FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
+FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
+"""The numbers of an OSError for want of room on a disk."""
 
 
 @contextlib.contextmanager
@@ -46,14 +47,16 @@ def full_disk_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
-        disk = next(parent for parent in path.absolute().parents if parent.is_mount())
-        raise OSError(
-            error.errno,
-            f"the disk at {disk} is full: make room there and run again, what was finished is kept",
-            str(path),
-        ) from error
+        raise full_disk(path) from error
+
+
+def full_disk(path: Path) -> OSError:
+    """What to raise when there is no room on the disk of `path`."""
+    disk = next(parent for parent in path.absolute().parents if parent.is_mount())
+    advice = "make room there and run again, what was finished is kept"
+    return OSError(errno.ENOSPC, f"the disk at {disk} is full: {advice}", str(path))
 
 
 def move_file(path: Path, destination: Path) -> None:
