@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
@@ -93,9 +94,18 @@ def row_count(rows: int) -> dict[str, int]:
     return {"dagster/partition_row_count": rows, "rows": rows}
 
 
-def update_counts(stats: UpdateStats, rows: int) -> dict[str, int]:
-    """What an update left in a partition: its `rows`, and how many images were kept, computed, resumed, dropped."""
-    return row_count(rows) | asdict(stats)
+def update_counts(stats: UpdateStats, rows: int) -> dict[str, int | str]:
+    """What an update left in a partition: its `rows`, and how many images were kept, computed, resumed, dropped.
+
+    And where a damaged file went, if there was one.
+    """
+    counts = {name: count for name, count in asdict(stats).items() if name != "quarantined"}
+    return row_count(rows) | counts | moved_away(stats.quarantined)
+
+
+def moved_away(quarantined: Path | None) -> dict[str, str]:
+    """Where the damaged file of a partition went, if it was damaged."""
+    return {} if quarantined is None else {"quarantined": str(quarantined)}
 
 
 def thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:

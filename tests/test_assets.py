@@ -8,21 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from small_library import VOCABULARY, draw, tag, use_tier
 from tiny_checkpoint import save_tiny_siglip
 
 from resources.encoders import Encoder, Pixels
 from resources.home import Home
-from resources.workbench import Settings, read_settings, write_settings
-from vistag_assets.runs import NoImagesError, TagOutcome, evaluate, find_library, tag_folders
+from resources.lake import LakeError
+from resources.workbench import read_settings, write_settings
+from vistag_assets.runs import NoImagesError, evaluate, find_library
 from vistag_assets.tags import best_tags
-
-VOCABULARY = """id,pref_label,alt_labels,facet,broader,definition
-vessel,vessel,,object,,
-vase,vase,flower vase,object,vessel,
-bowl,bowl,,object,vessel,
-bronze,bronze,,material,,
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,23 +44,6 @@ def sent_to_the_model(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Encoder, "embed_pixels", counting)
     return batches
-
-
-def use_tier(home: Home, folder: Path, checkpoint: Path, **changes: object) -> None:
-    encoder = {"family": "siglip", "model": str(checkpoint), "batch_size": 64, "licence": "own"}
-    tier = {"description": "tiny", "device": "cpu", "encoder": encoder, "keep_top": 3} | changes
-    (folder / "tiny.yaml").write_text(json.dumps(tier))  # JSON is YAML
-    write_settings(home, Settings(tier=str(folder / "tiny.yaml"), taxonomy=str(folder / "vocabulary.csv")))
-
-
-def draw(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
-def tag(home: Home, library: Path) -> TagOutcome:
-    return tag_folders(home, find_library(library, "lib", home), watcher=lambda stage, done, total: None)
 
 
 def file_times(home: Home, *tables: str) -> dict[Path, int]:
@@ -206,8 +183,10 @@ def test_a_failing_stage_fails_its_run_and_raises_its_own_error(tagged: Path, ho
     from vistag_assets.instance import home_instance
 
     draw(tagged / "a" / "new.png", seed=77)
-    (home.root / "lake" / "concept_embeddings" / "data.parquet").write_bytes(b"broken")
-    with pytest.raises(Exception, match=r"data\.parquet is not a whole Parquet file"):
+    table = home.lake.data_file("concept_embeddings")
+    (table.parent / "folder=x").mkdir()
+    table.rename(table.parent / "folder=x" / table.name)
+    with pytest.raises(LakeError, match="concept_embeddings exists with partitions"):
         tag(home, tagged)
     with home_instance(home.root) as instance:
         assert instance.get_runs(limit=1)[0].is_failure

@@ -440,6 +440,16 @@ def test_batches_left_after_the_replacement_are_not_taken_twice(lake: Lake) -> N
     assert not pending.exists()
 
 
+def test_a_note_of_ids_that_does_not_read_is_a_corrupt_partition(lake: Lake) -> None:
+    lake.write("tags", with_empty_ids(rows_of(ids(3)), {"nobody": NEW}), "f")
+    path = lake.data_file("tags", "f")
+    content = bytearray(path.read_bytes())
+    content[content.index(b'{"nobody"')] = 0
+    path.write_bytes(content)
+    with pytest.raises(CorruptPartition, match=str(path)):
+        lake.read("tags", "f")
+
+
 def test_a_corrupt_batch_is_computed_again(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage(lake)
     with pytest.raises(RuntimeError):
@@ -460,7 +470,7 @@ def test_a_corrupt_partition_goes_to_quarantine_and_is_computed_again(
     damaged = path.read_bytes()
 
     assert stage.update(ids(8)).computed == 8
-    (quarantined,) = (lake.root.parent / "quarantine" / "tags").iterdir()
+    (quarantined,) = (lake.root.parent / "quarantine" / "tags" / "folder=f").iterdir()
     assert quarantined.read_bytes() == damaged
     assert str(quarantined) in caplog.text
     assert stage.rows() == stored(ids(8))

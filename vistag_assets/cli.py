@@ -2,7 +2,7 @@
 
 import typer
 
-from vistag_assets.commands import looking, measuring, models, tagging, watching
+from vistag_assets.commands import looking, measuring, models, tagging, verifying, watching
 from vistag_assets.ending import end_quietly
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ for command in (
     models.doctor,
     models.serve,
     looking.sql,
+    verifying.verify,
     looking.dev,
 ):
     app.command()(command)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.fingerprint import fingerprint
-from resources.lake import UpdateStats, update_partition, with_empty_ids
+from resources.lake import CorruptPartition, LakeError, UpdateStats, update_partition, with_empty_ids
 from resources.tiers import Option, TagSettings, Tier
 from resources.workbench import Workbench
 from vistag_assets.fusion import Fusion, fuse, load_fusion
@@ -86,6 +86,10 @@ def sources_of(tier: Tier, option: Option | None = None) -> frozenset[Source]:
     )
 
 
+class DamagedDecisions(LakeError):
+    """A damaged file of tags, which holds what no model can compute; the message says what to do."""
+
+
 def make_tagger(bench: Workbench) -> Tagger:
     """The tagger of a home's tier. Raises FusionError where the tier's fusion cannot be read."""
     pairs = bench.taxonomy.broader_pairs() if bench.tier.share_with_broader else ()
@@ -112,8 +116,8 @@ def fuse_tags(bench: Workbench, tagger: Tagger, key: str, meter: Meter) -> Updat
     """Bring `tags` of a folder up to date with all its evidence. No model is needed for it.
 
     Rows that a person made or rejected are carried over as they are, but for their rank. Raises
-    MissingPartition where a table of a source that the tier has was never made, CorruptPartition where the
-    tags themselves cannot be read: people's decisions are in them.
+    MissingPartition where a table of a source that the tier has was never made, DamagedDecisions where the
+    tags themselves cannot be read.
     """
     lake, sources = bench.lake, tagger.sources
     tables = {name: lake.read(name, key) for source in sorted(sources) for name in TABLES_OF[source]}
@@ -203,7 +207,13 @@ def decisions(tags: pa.Table | None) -> pa.Table:
 
 
 def _decisions_in(bench: Workbench, key: str) -> pa.Table:
-    return decisions(bench.lake.read_or_none("tags", key))
+    try:
+        return decisions(bench.lake.read_or_none("tags", key))
+    except CorruptPartition as error:
+        raise DamagedDecisions(
+            f"{error.problem}. What people decided about tags is in this file, so it is not computed anew by itself: "
+            "restore it from a backup, or move it away to have the tags made without those decisions"
+        ) from error
 
 
 _TAGS = f"""

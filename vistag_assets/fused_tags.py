@@ -50,7 +50,7 @@ def tags(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Materi
 @dg.asset_check(asset="tags", description="Every region that a tag names is a region of its image.")
 def tags_name_regions_that_exist(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
-    with lake.connect() as sql:
+    with lake.connect(skip_damaged=True) as sql:
         known = (
             "grounded_regions"
             if "grounded_regions" in lake.tables()
@@ -65,7 +65,7 @@ def tags_name_regions_that_exist(vistag: VistagResource) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="tags", description="Probabilities lie in 0..1 and fall with the rank.")
 def tags_are_ranked_by_probability(vistag: VistagResource) -> dg.AssetCheckResult:
-    with vistag.open().lake.connect() as sql:
+    with vistag.open().lake.connect(skip_damaged=True) as sql:
         [(wrong,)] = sql.execute(
             "select count(*) from (select probability, lag(probability) over "
             "(partition by folder, id, needs_review order by rank) as better from tags where state = 'machine') "

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, open_proxy, scan_folder
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail
+from resources.metadata import OWNERS, column_schema, markdown_table, moved_away, row_count, thumbnail
 from resources.workbench import VistagResource, Workbench, require_card
 from vistag_assets import stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -62,7 +62,10 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
             ("rejects", stats.rejects, {}),
             ("proxies", stats.images, counts | preview),
         ):
-            context.add_asset_metadata({**row_count(rows), **more}, asset_key=asset, partition_key=key)
+            lost = moved_away(stats.quarantined.get(asset))
+            context.add_asset_metadata(
+                {**row_count(rows), **more, **lost}, asset_key=asset, partition_key=key
+            )
     if removed:
         stages.prune(bench)
     for asset in ("images", "rejects", "proxies"):

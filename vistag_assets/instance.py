@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.lake.files import locked, replace_file
+from resources.lake.files import FULL, full_disk, locked, replace_file
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+# The second: the index of the write-ahead log cannot grow.
+_SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 TEMPLATE = Path(__file__).parent / "dagster.yaml"
 
 
@@ -33,13 +36,34 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
 
 @contextmanager
 def home_instance(home: Path) -> Iterator[DagsterInstance]:
-    """The instance of a home, for runs in this process."""
+    """The instance of a home, for runs in this process.
+
+    Raises OSError, which names the disk, where Dagster's databases find no room on it.
+    """
     from dagster import DagsterInstance
 
     environment = prepare_dagster_home(home)
     os.environ.update(environment)
     with DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
-        yield instance
+        try:
+            yield instance
+        except OSError:
+            raise
+        except Exception as error:
+            if not _is_full(error):
+                raise
+            raise full_disk(Path(environment["DAGSTER_HOME"])) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is that there was no room on the disk."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if getattr(error, "sqlite_errorcode", None) in _SQLITE_FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def contiguous_ranges(

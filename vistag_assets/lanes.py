@@ -62,7 +62,7 @@ def heavy_lane_is_within_budget(vistag: VistagResource) -> dg.AssetCheckResult:
     budget = bench.tier.routing.budget
     if bench.tier.option not in ROUTED_OPTIONS or not bench.lake.folders("routing"):
         return dg.AssetCheckResult(passed=True, metadata={"option": bench.tier.option})
-    with bench.lake.connect() as sql:
+    with bench.lake.connect(skip_damaged=True) as sql:
         counts = sql.execute(
             "select folder, count(*), count(*) filter (lane = 'heavy') from routing group by folder order by folder"
         ).fetchall()

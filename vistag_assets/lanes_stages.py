@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from resources.fingerprint import fingerprint
-from resources.lake import UpdateStats
+from resources.lake import UpdateStats, read_stored
 from resources.workbench import Workbench
 from vistag_assets.lineage import column_by_id
 from vistag_assets.routing import gather_signals, route
@@ -55,16 +55,16 @@ def route_images(bench: Workbench, key: str) -> UpdateStats:
         ROUTING,
     )
     with lake.locked("routing", key):
-        stored = lake.read_or_none("routing", key)
-        if stored is None or not _equal(stored, rows):
+        found = read_stored(lake, "routing", key, ROUTING)
+        if found.rows is None or not found.rows.equals(rows):
             lake.replace("routing", rows, key)
-    before = column_by_id(stored, "fingerprint") if stored is not None else {}
+    before = column_by_id(found.rows, "fingerprint") if found.rows is not None else {}
     now = column_by_id(rows, "fingerprint")
     kept = len(before.items() & now.items())
     return UpdateStats(
-        kept=kept, computed=len(now) - kept, dropped=len(before.keys() - now.keys()), resumed=0
+        kept=kept,
+        computed=len(now) - kept,
+        dropped=len(before.keys() - now.keys()),
+        resumed=0,
+        quarantined=found.quarantined,
     )
-
-
-def _equal(stored: pa.Table, rows: pa.Table) -> bool:
-    return stored.column_names == rows.column_names and bool(stored.cast(rows.schema).equals(rows))

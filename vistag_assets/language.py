@@ -114,7 +114,7 @@ def _all_rows(bench: Workbench, table: str, columns: list[str]) -> list[dict[str
     """The rows of all folders; none where a tier without such a model left no table."""
     rows: list[dict[str, Any]] = []
     if bench.lake.folders(table):
-        rows = bench.lake.read_all(table, columns).to_pylist()
+        rows = bench.lake.read_all(table, columns, skip_damaged=True).to_pylist()
     return rows
 
 

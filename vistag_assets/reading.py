@@ -61,7 +61,7 @@ def text_lines_are_within_bounds(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
     if not lake.folders("ocr_text"):
         return dg.AssetCheckResult(passed=True, metadata={"lines": 0})
-    with lake.connect() as sql:
+    with lake.connect(skip_damaged=True) as sql:
         [(lines, wrong)] = sql.execute(
             "select count(*), count(*) filter (not (confidence between 0 and 1 and bbox[1] between 0 and 1 "
             "and bbox[2] between 0 and 1 and bbox[1] + bbox[3] <= 1.0001 and bbox[2] + bbox[4] <= 1.0001)) "

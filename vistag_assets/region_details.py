@@ -144,7 +144,7 @@ def every_region_has_a_match(vistag: VistagResource) -> dg.AssetCheckResult:
     matched = sorted(lake.folders("region_matches"))
     if not matched:
         return dg.AssetCheckResult(passed=True, metadata={"missing": 0})
-    with lake.connect() as sql:
+    with lake.connect(skip_damaged=True) as sql:
         [(missing,)] = sql.execute(
             "select count(*) from region_embeddings anti join region_matches using (folder, region_id) "
             "where list_contains($matched, folder)",
@@ -176,7 +176,7 @@ def _per_folder(
 def _sample(bench: Workbench, table: str, columns: str) -> list[tuple[Any, ...]]:
     if not bench.lake.folders(table):
         return []
-    with bench.lake.connect() as sql:
+    with bench.lake.connect(skip_damaged=True) as sql:
         return sql.execute(
             f"select {columns} from (select * from {table} using sample {_SAMPLED_ROWS} rows)"
         ).fetchall()

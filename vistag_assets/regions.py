@@ -92,7 +92,7 @@ def regions_were_asked_for(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
     if not lake.folders("grounded_regions"):
         return dg.AssetCheckResult(passed=True, metadata={"regions": 0})
-    with lake.connect() as sql:
+    with lake.connect(skip_damaged=True) as sql:
         [(regions, strangers)] = sql.execute(
             "select count(*), count(*) filter (not exists ("
             "  from candidates c where c.folder = r.folder and c.id = r.id and c.phrase = r.phrase"

@@ -47,6 +47,8 @@ class TagOutcome:
     """Asset -> images it had to do something for, where there were any."""
     failed: Mapping[str, int]
     """Asset -> images that its model gave no answer for, where there were any; the next run asks again."""
+    quarantined: tuple[str, ...]
+    """Damaged files of the lake, by where they are now; their rows were computed again."""
     phrases_embedded: int
     images_per_second: float | None
     device: str
@@ -150,6 +152,12 @@ def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcess
         ),
         computed=_total("computed", of),
         failed=_total("failed", of),
+        quarantined=tuple(
+            made["quarantined"]
+            for partitions in of.values()
+            for made in partitions.values()
+            if "quarantined" in made
+        ),
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
         images_per_second=sum(embedding_runs.values()) / seconds if seconds else None,
         device=next(iter(of["global_embeddings"].values()))["device"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,14 @@ from resources.images import (
     open_proxy,
     prune_proxies,
 )
-from resources.lake import UpdateStats, embedding_column, embedding_matrix, update_partition
+from resources.lake import (
+    CorruptPartition,
+    UpdateStats,
+    embedding_column,
+    embedding_matrix,
+    read_stored,
+    update_partition,
+)
 from resources.workbench import Workbench
 from vistag_assets.lineage import column_by_id, derived
 from vistag_assets.progress import Meter
@@ -31,16 +39,23 @@ from vistag_assets.scoring import TAG_SCORES, Scorer, lenders_of, pool_phrases, 
 EMBEDDING_VERSION = 1
 SCORING_VERSION = 1
 
+_log = logging.getLogger(__name__)
+_INGESTED = {"proxies": PROXIES_SCHEMA, "rejects": REJECTS_SCHEMA, "images": IMAGES_SCHEMA}
+
 
 @dataclass(frozen=True, slots=True)
 class IngestStats:
-    """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there."""
+    """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there.
+
+    `quarantined`: by table, where its damaged file went.
+    """
 
     images: int
     rejects: int
     decoded: int
     kept: int
     removed: int
+    quarantined: Mapping[str, Path]
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
@@ -63,11 +78,19 @@ def concept_embeddings_schema(dimension: int) -> pa.Schema:
 def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     """Bring `images`, `rejects` and `proxies` of a folder up to date with its files.
 
-    A folder that is marked as gone keeps its rows: its disk may come back.
+    A folder that is marked as gone keeps its rows: its disk may come back. Raises CorruptPartition where those are
+    damaged: there are no files to make them of.
     """
-    known = {table: bench.lake.read_or_none(table, folder.key) for table in ("images", "rejects", "proxies")}
     if folder.gone_since:
-        return _keep(bench, folder.key, known)
+        return _keep(bench, folder.key)
+    known: dict[str, pa.Table | None] = {}
+    quarantined: dict[str, Path] = {}
+    for table, schema in _INGESTED.items():
+        with bench.lake.locked(table, folder.key):
+            stored = read_stored(bench.lake, table, folder.key, schema)
+        known[table] = stored.rows
+        if stored.quarantined:
+            quarantined[table] = stored.quarantined
     with meter.timed():
         found = ingest_folder(
             folder.directory,
@@ -84,24 +107,33 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
         if not _same_rows(known[table], rows):
             bench.lake.write(table, rows, folder.key)
     removed = _count_missing(known["images"], found.images)
-    return IngestStats(found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed)
+    return IngestStats(
+        found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed, quarantined
+    )
 
 
-def _keep(bench: Workbench, key: str, known: Mapping[str, pa.Table | None]) -> IngestStats:
+def _keep(bench: Workbench, key: str) -> IngestStats:
     """Leave the tables of a folder as they are; empty ones where it went before there were any."""
-    schemas = {"proxies": PROXIES_SCHEMA, "rejects": REJECTS_SCHEMA, "images": IMAGES_SCHEMA}
     rows = {}
-    for table, schema in schemas.items():
-        stored = known[table]
+    for table, schema in _INGESTED.items():
+        stored = bench.lake.read_or_none(table, key)
         if stored is None:
             bench.lake.write(table, schema.empty_table(), key)
         rows[table] = 0 if stored is None else stored.num_rows
-    return IngestStats(rows["images"], rows["rejects"], decoded=0, kept=rows["images"], removed=0)
+    return IngestStats(rows["images"], rows["rejects"], 0, rows["images"], 0, {})
 
 
 def prune(bench: Workbench) -> int:
-    """Remove the proxies that no folder names any more; returns how many."""
-    return prune_proxies(bench.home.root, bench.lake.read_all("proxies", ["path"])["path"].to_pylist())
+    """Remove the proxies that no folder names any more; returns how many.
+
+    None are removed while a folder's table of proxies is damaged: what it names is not known.
+    """
+    try:
+        named = bench.lake.read_all("proxies", ["path"])["path"].to_pylist()
+    except CorruptPartition as error:
+        _log.warning("no proxy is removed, because it is not known which are needed: %s", error.problem)
+        return 0
+    return prune_proxies(bench.home.root, named)
 
 
 def embed_images(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
@@ -134,8 +166,8 @@ def embed_concepts(bench: Workbench) -> UpdateStats:
     current = fingerprint(encoder=encoder.fingerprint, version=EMBEDDING_VERSION)
 
     with bench.lake.locked(table):
-        stored = bench.lake.read_or_none(table)
-        known = _rows_by(current, stored, schema)
+        stored = read_stored(bench.lake, table, None, schema)
+        known = _rows_by(current, stored.rows, schema)
         texts = known["text"].to_pylist()
         missing = sorted({text for _, text in wanted} - set(texts))
         vectors = np.concatenate([embedding_matrix(known["embedding"]), encoder.embed_texts(missing)])
@@ -149,10 +181,11 @@ def embed_concepts(bench: Workbench) -> UpdateStats:
             ],
             schema=schema,
         )
-        if not _same_rows(stored, rows):
+        if not _same_rows(stored.rows, rows):
             bench.lake.replace(table, rows)
     computed, dropped = len(missing), len(set(texts) - {text for _, text in wanted})
-    return UpdateStats(kept=len(row_of) - computed - dropped, computed=computed, dropped=dropped, resumed=0)
+    kept = len(row_of) - computed - dropped
+    return UpdateStats(kept, computed, dropped, resumed=0, quarantined=stored.quarantined)
 
 
 def make_scorer(bench: Workbench) -> Scorer:
@@ -195,8 +228,8 @@ def score_tags(bench: Workbench, scorer: Scorer, key: str, meter: Meter) -> Upda
 
 
 def _rows_by(current: str, stored: pa.Table | None, schema: pa.Schema) -> pa.Table:
-    """The stored rows of one fingerprint; none where another model, and so another schema, made the table."""
-    if stored is None or not stored.schema.equals(schema):
+    """The stored rows of one fingerprint."""
+    if stored is None:
         return schema.empty_table()
     return stored.filter(pc.equal(stored["fingerprint"], current))
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from resources.images import open_proxy
-from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
+from resources.metadata import OWNERS, column_schema, markdown_table, moved_away, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -70,6 +70,7 @@ def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
             "phrases_dropped": stats.dropped,
             "taxonomy": bench.taxonomy.fingerprint,
             "device": bench.encoder.device,
+            **moved_away(stats.quarantined),
         }
     )
 
@@ -110,7 +111,7 @@ def tag_scores(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
 
 @dg.asset_check(asset="global_embeddings", description="Embeddings have unit length (of a sample).")
 def embeddings_are_unit_length(vistag: VistagResource) -> dg.AssetCheckResult:
-    with vistag.open().lake.connect() as sql:
+    with vistag.open().lake.connect(skip_damaged=True) as sql:
         [(wrong,)] = sql.execute(
             "select count(*) from "
             f"(select embedding from global_embeddings using sample {_SAMPLED_EMBEDDINGS} rows) "
@@ -124,7 +125,7 @@ def embeddings_are_unit_length(vistag: VistagResource) -> dg.AssetCheckResult:
 def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
     scored = set(lake.folders("tag_scores"))
-    with lake.connect() as sql:
+    with lake.connect(skip_damaged=True) as sql:
         [(missing,)] = sql.execute(
             "select count(*) from global_embeddings anti join tag_scores using (folder, id) "
             "where list_contains($scored, folder)",

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from resources.lake.files import full_disk_named
+
 FOLDER = "proxies"
 JPEG_QUALITY = 95
 FULL_CHROMA = 0  # Pillow's name for 4:4:4: colour at the resolution of the picture
@@ -22,16 +24,17 @@ def proxy_path(image_id: str, fingerprint: str) -> PurePosixPath:
 def save_proxy(home_root: Path, path: PurePosixPath, image: Image.Image) -> None:
     """Write a proxy whole or not at all: a kill leaves at most a temporary file, which pruning removes."""
     target = home_root / path
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.stem}-{uuid.uuid4().hex}.tmp")
-    try:
-        with part.open("xb") as file:
-            image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=FULL_CHROMA)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with full_disk_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as file:
+                image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=FULL_CHROMA)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def open_proxy(home_root: Path, path: str) -> Image.Image:

@@ -7,9 +7,11 @@ turns vectors into columns and back. docs/lake.md describes the whole.
 from resources.lake.embeddings import embedding_column, embedding_matrix
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
 from resources.lake.update import (
+    Stored,
     UpdateStats,
     empty_ids,
     failed_ids,
+    read_stored,
     update_partition,
     with_empty_ids,
     with_failed_ids,
@@ -20,11 +22,13 @@ __all__ = [
     "Lake",
     "LakeError",
     "MissingPartition",
+    "Stored",
     "UpdateStats",
     "embedding_column",
     "embedding_matrix",
     "empty_ids",
     "failed_ids",
+    "read_stored",
     "update_partition",
     "with_empty_ids",
     "with_failed_ids",

@@ -1,6 +1,7 @@
 """Atomic replacement and locking of local files."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -11,6 +12,9 @@ from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
 
+FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
+"""The numbers of an OSError for want of room on a disk."""
+
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
@@ -20,19 +24,46 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     before the name points at it. The temporary file lies beside `path`, and its name begins with a dot and
     has no suffix that a reader of the directory looks for.
 
-    Raises OSError if the disk is full, not writable and so on.
+    Raises OSError if the disk is full, which the message names, not writable and so on.
     """
-    make_directory(path.parent)
     temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
+    with full_disk_named(path):
+        make_directory(path.parent)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _fsync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Lets an OSError for want of space on the disk of `path` say which disk that is, and what to do."""
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise full_disk(path) from error
+
+
+def full_disk(path: Path) -> OSError:
+    """What to raise when there is no room on the disk of `path`."""
+    disk = next(parent for parent in path.absolute().parents if parent.is_mount())
+    advice = "make room there and run again, what was finished is kept"
+    return OSError(errno.ENOSPC, f"the disk at {disk} is full: {advice}", str(path))
+
+
+def move_file(path: Path, destination: Path) -> None:
+    """Renames a file of one file system, in one instant and safe on the disk; makes missing directories."""
+    make_directory(destination.parent)
+    path.rename(destination)
+    _fsync_directory(destination.parent)
     _fsync_directory(path.parent)
 
 
@@ -66,6 +97,18 @@ def locked(path: Path) -> Iterator[None]:
             _log.info("waiting for another writer that holds %s", path)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of `locked(path)` at this moment; makes nothing."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _fsync_directory(directory: Path) -> None:

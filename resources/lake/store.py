@@ -2,26 +2,30 @@
 
 import contextlib
 import glob
+import json
 import logging
 import re
 import shutil
-import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resources.lake.files import locked, make_directory, remove_temporaries, replace_file
+from resources.lake.files import locked, move_file, remove_temporaries, replace_file
 
 _log = logging.getLogger(__name__)
 
 _DATA_FILE = "data.parquet"
 _PARTITION_PREFIX = "folder="
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+NOTE_PREFIX = b"vistag:"
+"""Begins the names of the notes in the metadata of a file; each note is JSON."""
+_LEFT_OUT = "left out: %s"
 _FORBIDDEN_IN_FOLDER = re.compile(r"^\.|[/\\=%\x00-\x1f]|^$")
 
 
@@ -34,7 +38,14 @@ class MissingPartition(LakeError):
 
 
 class CorruptPartition(LakeError):
-    """The file is there but is not a whole Parquet file."""
+    """The file is there but is not a whole Parquet file; `problem` says so without what to do about it."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"{problem}: run vistag on its folder again, which moves the file to quarantine and computes its "
+            "rows anew; vistag verify --deep says what else is damaged"
+        )
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +86,28 @@ class Lake:
         except MissingPartition:
             return None
 
-    def read_all(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def read_all(
+        self, table: str, columns: Sequence[str] | None = None, *, skip_damaged: bool = False
+    ) -> pa.Table:
         """The rows of all partitions, ordered by folder, with the key in a string column `folder` at the end.
 
-        Columns that a partition lacks are null there, unless `columns` asks for them.
-        Raises MissingPartition if there is no partition at all, LakeError if types differ between partitions.
+        Columns that a partition lacks are null there, unless `columns` asks for them. `skip_damaged` leaves
+        corrupt files out, with a warning in the log. Raises MissingPartition if there is no partition at all,
+        CorruptPartition, and LakeError if types differ between partitions.
         """
-        parts = [
-            rows.append_column("folder", pa.repeat(pa.scalar(folder, pa.string()), rows.num_rows))
-            for folder in self.folders(table)
-            # None: deleted since it was listed.
-            if (rows := self.read_or_none(table, folder, columns)) is not None
-        ]
+        parts = []
+        for folder in self.folders(table):
+            try:
+                rows = self.read(table, folder, columns)
+            except MissingPartition:  # deleted since it was listed
+                continue
+            except CorruptPartition as error:
+                if not skip_damaged:
+                    raise
+                _log.warning(_LEFT_OUT, error)
+                continue
+            key = pa.repeat(pa.scalar(folder, pa.string()), rows.num_rows)
+            parts.append(rows.append_column("folder", key))
         if not parts:
             raise MissingPartition(f"{self._table(table)} has no partitions: materialise {table} first")
         _refuse_mixed_types(parts, self._table(table))
@@ -108,13 +129,15 @@ class Lake:
         names = {file.relative_to(self.root).parts[0] for file in files}
         return sorted(name for name in names if _TABLE_NAME.fullmatch(name))
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
+    def connect(self, *, skip_damaged: bool = False) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB connection with one view for each of `tables()`.
 
         The views of partitioned tables have a VARCHAR column `folder` (a filter on it reads those partitions
         only) and see partitions written later; a column that a partition lacks is null there. DuckDB reads
         fixed-size lists of float16 as FLOAT[]; cast to FLOAT[<dim>] for its array functions.
-        Raises LakeError if the path of the lake itself looks like a Hive partition.
+        `skip_damaged` leaves files out whose footer does not read, with a warning in the log, and a table that
+        has no other. Raises CorruptPartition for such a file, LakeError if the path of the lake itself looks
+        like a Hive partition.
         """
         misleading = [part for part in self.root.absolute().parts if "=" in part]
         if misleading:
@@ -124,7 +147,15 @@ class Lake:
             )
         connection = duckdb.connect()
         for table in self.tables():
-            connection.execute(f'CREATE VIEW "{table}" AS SELECT * FROM {self._scan(table)}')
+            view = f'CREATE VIEW "{table}" AS SELECT * FROM '
+            try:
+                connection.execute(view + self._scan(table))
+            except duckdb.Error:
+                whole = self._whole_folders(table, skip_damaged=skip_damaged)
+                if not skip_damaged:
+                    raise
+                if whole:
+                    connection.execute(view + self._scan(table, whole))
         return connection
 
     # ---- writing
@@ -167,21 +198,27 @@ class Lake:
         Not re-entrant: `write`, `delete` and `update_partition` of the same partition would wait for ever.
         """
         partition = self.data_file(table, folder).parent
-        # A dot in front, because a key may end in ".lock" but never begins with a dot.
-        lock = self.pending_root / table / (".lock" if folder is None else f".{folder}.lock")
-        with locked(lock):
+        with locked(self.lock_file(table, folder)):
             remove_temporaries(partition)
             remove_temporaries(self.pending(table, folder))
             yield
 
     def quarantine(self, table: str, folder: str | None = None) -> Path:
-        """Moves a corrupt partition out of the lake, for a caller inside `locked`; returns where to."""
-        name = f"{folder or 'data'}-{time.time_ns()}.parquet"
-        destination = self.pending_root.parent / "quarantine" / table / name
-        make_directory(destination.parent)
-        return self.data_file(table, folder).rename(destination)
+        """Moves a corrupt partition out of the lake, for a caller inside `locked`; returns where to.
+
+        That is `quarantine/<table>/folder=<key>/<time, UTC>-data.parquet`: where it was, under another root.
+        """
+        path = self.data_file(table, folder)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{path.name}"
+        destination = self.quarantine_root / path.parent.relative_to(self.root) / name
+        move_file(path, destination)
+        return destination
 
     # ---- paths
+
+    @property
+    def quarantine_root(self) -> Path:
+        return self.pending_root.parent / "quarantine"
 
     def data_file(self, table: str, folder: str | None = None) -> Path:
         """Where the partition is, if it exists; ValueError if `table` or `folder` cannot be a name."""
@@ -196,6 +233,11 @@ class Lake:
         # No key begins with a dot, so this collides with none.
         return self.pending_root / table / (folder or ".data")
 
+    def lock_file(self, table: str, folder: str | None = None) -> Path:
+        """What writers of the partition lock."""
+        # A dot in front, because a key may end in ".lock" but never begins with a dot.
+        return self.pending_root / table / (".lock" if folder is None else f".{folder}.lock")
+
     def remove_pending(self, table: str, folder: str | None = None) -> None:
         """Removes the batches of an unfinished update, for a caller inside `locked`."""
         directory = self.pending(table, folder)
@@ -207,13 +249,31 @@ class Lake:
             raise ValueError(f"{table!r} cannot be a table name: use lower-case letters, digits and '_'")
         return self.root / table
 
-    def _scan(self, table: str) -> str:
-        """The DuckDB table function that reads all of `table`."""
+    def _whole_folders(self, table: str, *, skip_damaged: bool) -> list[str]:
+        """The keys of the partitions whose footers read. Raises CorruptPartition unless it may skip others."""
+        folders: Sequence[str | None] = self.folders(table) or [None]
+        whole = []
+        for folder in folders:
+            try:
+                self.read(table, folder, [])
+            except MissingPartition:  # deleted since it was listed
+                continue
+            except CorruptPartition as error:
+                if not skip_damaged:
+                    raise
+                _log.warning(_LEFT_OUT, error)
+            else:
+                whole += [folder] if folder is not None else []
+        return whole
+
+    def _scan(self, table: str, folders: Sequence[str] = ("*",)) -> str:
+        """The DuckDB table function that reads all of `table`, or some of its folders."""
         directory = glob.escape(str(self._table(table).absolute())).replace("'", "''")
         if self.exists(table):
             return f"read_parquet('{directory}/{_DATA_FILE}', hive_partitioning = false)"
+        files = [f"'{directory}/{_PARTITION_PREFIX}{folder}/{_DATA_FILE}'" for folder in folders]
         return (
-            f"read_parquet('{directory}/{_PARTITION_PREFIX}*/{_DATA_FILE}', union_by_name = true, "
+            f"read_parquet([{', '.join(files)}], union_by_name = true, "
             "hive_partitioning = true, hive_types = {'folder': VARCHAR})"
         )
 
@@ -235,14 +295,14 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             # A damaged page header, which has no checksum, can hide its rows.
             if rows.num_rows != parquet.metadata.num_rows:
                 raise OSError(f"{rows.num_rows} rows instead of {parquet.metadata.num_rows}")
+            for name, note in (rows.schema.metadata or {}).items():
+                if name.startswith(NOTE_PREFIX):
+                    json.loads(note)
             return rows
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             if getattr(error, "errno", None) is not None:
                 raise
-            raise CorruptPartition(
-                f"{path} is not a whole Parquet file ({error}): restore it from a backup, or delete it; "
-                "materialising its asset again recomputes it"
-            ) from error
+            raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
 
 
 def write_parquet(path: Path, rows: pa.Table) -> None:

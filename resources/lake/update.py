@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.lake.store import CorruptPartition, Lake, read_parquet, write_parquet
+from resources.lake.store import NOTE_PREFIX, CorruptPartition, Lake, read_parquet, write_parquet
 
 _log = logging.getLogger(__name__)
 
 _WANTED = pa.schema([("id", pa.string()), ("fingerprint", pa.string())])
-_WITHOUT_ROWS = b"vistag:without_rows"
-_FAILED = b"vistag:failed"
+_WITHOUT_ROWS = NOTE_PREFIX + b"without_rows"
+_FAILED = NOTE_PREFIX + b"failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,16 @@ class UpdateStats:
     """taken from the batches of a run that did not finish"""
     failed: int = 0
     """sent to `compute` now, and left for the next update with a reason"""
+    quarantined: Path | None = None
+    """where the damaged file went that the partition was found to be, if it was"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a writer found on the disk: rows of its schema or none, and where a damaged file went."""
+
+    rows: pa.Table | None
+    quarantined: Path | None = None
 
 
 def with_empty_ids(rows: pa.Table, empty: Mapping[str, str]) -> pa.Table:
@@ -109,7 +119,8 @@ def update_partition(
     """
     wanted = _checked_wanted(wanted, table)
     with lake.locked(table, folder):
-        stored = _read_stored(lake, table, folder, schema)
+        found = read_stored(lake, table, folder, schema)
+        stored = found.rows
         stored_ids = _answered_ids(stored) if stored is not None else _no_ids()
         kept = _current(stored, wanted) if stored is not None else schema.empty_table()
         kept_ids = _answered_ids(kept)
@@ -127,7 +138,28 @@ def update_partition(
             lake.replace(table, with_failed_ids(rows, failed), folder)
         lake.remove_pending(table, folder)
     answered = missing.num_rows - len(failed)
-    return UpdateStats(len(kept_ids), answered, dropped, len(resumed_ids), len(failed))
+    return UpdateStats(
+        len(kept_ids), answered, dropped, len(resumed_ids), len(failed), quarantined=found.quarantined
+    )
+
+
+def read_stored(lake: Lake, table: str, folder: str | None, schema: pa.Schema) -> Stored:
+    """The rows on the disk as `schema`, for who is inside `locked` and computes again what is of no use.
+
+    A corrupt file is moved to quarantine and rows of another schema are left out, with a warning in the log.
+    """
+    try:
+        stored = lake.read_or_none(table, folder)
+    except CorruptPartition as error:
+        moved_to = lake.quarantine(table, folder)
+        _log.warning("%s; it was moved to %s, its rows are computed again", error.problem, moved_to)
+        return Stored(None, moved_to)
+    if stored is None:
+        return Stored(None)
+    if not _fits(stored, schema):
+        _log.warning("%s has another schema now, its rows are computed again", lake.data_file(table, folder))
+        return Stored(None)
+    return Stored(_cast(stored, schema))
 
 
 def _checked_wanted(wanted: pa.Table, table: str) -> pa.Table:
@@ -141,22 +173,6 @@ def _checked_wanted(wanted: pa.Table, table: str) -> pa.Table:
     return wanted
 
 
-def _read_stored(lake: Lake, table: str, folder: str | None, schema: pa.Schema) -> pa.Table | None:
-    """The rows on disk, as `schema`; None if they are not there or of no use."""
-    try:
-        stored = lake.read_or_none(table, folder)
-    except CorruptPartition as error:
-        moved_to = lake.quarantine(table, folder)
-        _log.warning("%s. It was moved to %s, its rows are computed again", error, moved_to)
-        return None
-    if stored is None:
-        return None
-    if not _fits(stored, schema):
-        _log.warning("%s has another schema now, its rows are computed again", lake.data_file(table, folder))
-        return None
-    return _cast(stored, schema)
-
-
 def _read_pending(directory: Path, schema: pa.Schema, wanted: pa.Table) -> pa.Table:
     """The wanted rows of the batches an earlier run left; batches of no use are removed."""
     found = [schema.empty_table()]
@@ -164,7 +180,7 @@ def _read_pending(directory: Path, schema: pa.Schema, wanted: pa.Table) -> pa.Ta
         try:
             batch = read_parquet(path)
         except CorruptPartition as error:
-            _log.warning("a pending batch is discarded: %s", error)
+            _log.warning("a pending batch is discarded: %s", error.problem)
             path.unlink()
             continue
         if not _fits(batch, schema):

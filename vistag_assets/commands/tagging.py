@@ -118,6 +118,8 @@ def _tag(home: Home, folder: Path, library: str) -> TagOutcome:
         outcome = tag_folders(home, folders, watcher)
     console.out.print(console.folders_table(outcome))
     console.out.print(console.summary(outcome), highlight=False)
+    for file in outcome.quarantined:
+        typer.echo(f"A damaged file of the lake was moved to {file}; its rows were computed again.")
     examples = _examples(open_workbench(home), [folder.folder for folder in outcome.folders if folder.images])
     if examples:
         console.out.print(console.tags_table(examples))

@@ -1,0 +1,225 @@
+"""Whether a lake holds what it should: whole files, every row once, and no row of something that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.lake.files import is_locked
+from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
+from resources.lake.update import empty_ids, failed_ids
+
+SHOWN_IDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What holds of a table: the columns that tell its rows apart, and where its ids come from.
+
+    An id that all `sources` have has rows in the table too, or a note that it has none or failed; a table
+    without a column `id` has no sources. `always`: a folder has the table wherever it has the first one.
+    """
+
+    key: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found, with a sentence that says what to do; `count` in rows, images or files."""
+
+    kind: str
+    """a short stable word"""
+    sentence: str
+    table: str | None = None
+    folder: str | None = None
+    file: str | None = None
+    count: int = 1
+    is_fault: bool = True
+    """False: information, such as batches that the next run takes up"""
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """What could be read of the partitions of one folder, and the tables whose files are damaged."""
+
+    rows: Mapping[str, pa.Table]
+    damaged: frozenset[str]
+
+
+def read_partitions(
+    lake: Lake,
+    folder: str | None,
+    tables: Sequence[str],
+    rules: Mapping[str, Rule],
+    remedy: Callable[[str, str | None], str],
+    *,
+    deep: bool,
+) -> tuple[Partitions, list[Finding]]:
+    """The key columns (all of them, if `deep`) of one folder's partitions, and a finding for each that fails.
+
+    Every page that is read has its checksum verified. `remedy` says what to do about a table and a folder.
+    """
+    rows: dict[str, pa.Table] = {}
+    findings: list[Finding] = []
+    damaged: set[str] = set()
+    for table in tables:
+        file = str(lake.data_file(table, folder))
+        key = rules[table].key if table in rules else ()
+        try:
+            read = lake.read(table, folder, None if deep else key)
+            rows[table] = read if not deep else _of_columns(read, key, file)
+        except MissingPartition:  # removed since it was listed
+            continue
+        except CorruptPartition as error:
+            sentence = f"{error.problem}: {remedy(table, folder)}."
+            findings.append(Finding("damaged_file", sentence, table, folder, file))
+            damaged.add(table)
+        except LakeError as error:
+            sentence = f"{error}: {remedy(table, folder)}."
+            findings.append(Finding("other_columns", sentence, table, folder, file))
+            damaged.add(table)
+    return Partitions(rows, frozenset(damaged)), findings
+
+
+def check_keys(
+    partitions: Partitions,
+    folder: str | None,
+    rules: Mapping[str, Rule],
+    remedy: Callable[[str, str | None], str],
+) -> Iterator[Finding]:
+    """Rows that are there twice."""
+    for table, rows in partitions.rows.items():
+        key = rules[table].key if table in rules else ()
+        if not key:
+            continue
+        counts = rows.group_by(list(key)).aggregate([([], "count_all")])
+        twice = counts.filter(pc.greater(counts["count_all"], 1))
+        if twice.num_rows:
+            first = ", ".join(str(value) for value in twice.select(key).slice(0, 1).to_pylist()[0].values())
+            sentence = (
+                f"{_named(table, folder)} holds {twice.num_rows:,} keys ({', '.join(key)}) more than once, "
+                f"such as {first}: delete that partition, then {remedy(table, folder)}."
+            )
+            yield Finding("doubled_rows", sentence, table, folder, count=twice.num_rows)
+
+
+def check_ids(
+    partitions: Partitions,
+    folder: str,
+    root: str,
+    rules: Mapping[str, Rule],
+    remedy: Callable[[str, str | None], str],
+) -> Iterator[Finding]:
+    """Rows that are lost and rows of ids that are gone; `root` is the table that says which ids there are."""
+    if root in partitions.damaged:
+        return
+    if root not in partitions.rows:
+        yield _missing_partition(root, folder, sorted(partitions.rows), remedy)
+        return
+    there = partitions.rows.keys() | partitions.damaged
+    always = {table for table, rule in rules.items() if rule.always}
+    for table in sorted(always - there):
+        yield _missing_partition(table, folder, [root], remedy)
+    known = set(partitions.rows[root]["id"].to_pylist())
+    present = {
+        table: set(pc.unique(rows["id"]).to_pylist()) | empty_ids(rows).keys()
+        for table, rows in partitions.rows.items()
+        if table in rules and "id" in rules[table].key
+    }
+    for table in sorted(present.keys() - {root}):
+        sources = rules[table].sources
+        for source in sources:
+            if source not in there | always:
+                yield _missing_partition(source, folder, [table], remedy)
+        if strays := present[table] - known:
+            sentence = (
+                f"{_named(table, folder)} has rows of {len(strays):,} images that {root} no longer holds, "
+                f"{_some(strays)}: {remedy(table, folder)}."
+            )
+            yield Finding("stray_rows", sentence, table, folder, count=len(strays))
+        if not all(source in present for source in sources):
+            continue
+        expected = known.intersection(*(present[source] for source in sources))
+        missing = expected - present[table] - failed_ids(partitions.rows[table]).keys()
+        if missing:
+            sentence = (
+                f"{_named(table, folder)} lacks {len(missing):,} of {len(known):,} images, "
+                f"{_some(missing)}: {remedy(table, folder)}."
+            )
+            yield Finding("missing_rows", sentence, table, folder, count=len(missing))
+
+
+def check_files(lake: Lake) -> Iterator[Finding]:
+    """Files that have no place in the lake, those of killed writers among them, and batches of unfinished runs."""
+    for file in sorted(path for path in lake.root.rglob("*") if path.is_file()):
+        parts = file.relative_to(lake.root).parts
+        folder = parts[1].removeprefix("folder=") if len(parts) == 3 else None
+        if parts[-1] == "data.parquet" and file == _expected(lake, parts[0], folder):
+            continue
+        if _is_temporary(file):
+            yield _left_over(lake, file, parts[0], folder)
+        else:
+            sentence = f"{file} is no file of the lake, and other readers may take it for rows: move it away."
+            yield Finding("unknown_file", sentence, parts[0], folder, str(file))
+    for directory in sorted(path for path in lake.pending_root.glob("*/*") if path.is_dir()):
+        table = directory.parent.name
+        folder = None if directory.name == ".data" else directory.name
+        for file in sorted(filter(_is_temporary, directory.iterdir())):
+            yield _left_over(lake, file, table, folder)
+        if batches := len(list(directory.glob("*.parquet"))):
+            sentence = (
+                f"{_named(table, folder)} has {batches:,} batches of a run that has not ended: "
+                "the next run takes them up."
+            )
+            yield Finding("pending_batches", sentence, table, folder, str(directory), batches, is_fault=False)
+
+
+def _left_over(lake: Lake, file: Path, table: str, folder: str | None) -> Finding:
+    if is_locked(lake.lock_file(table, folder)):
+        sentence = f"{file} is being written at this moment."
+        return Finding("being_written", sentence, table, folder, str(file), is_fault=False)
+    sentence = (
+        f"{file} was left by a run that was killed: the next run that writes there removes it, or you do."
+    )
+    return Finding("temporary_file", sentence, table, folder, str(file))
+
+
+def _missing_partition(
+    table: str, folder: str, needed_by: Sequence[str], remedy: Callable[[str, str | None], str]
+) -> Finding:
+    sentence = (
+        f"{_named(table, folder)} has no file, though there is one of {', '.join(needed_by)}: "
+        f"{remedy(table, folder)}."
+    )
+    return Finding("missing_partition", sentence, table, folder)
+
+
+def _of_columns(rows: pa.Table, columns: Sequence[str], file: str) -> pa.Table:
+    if missing := [name for name in columns if name not in rows.column_names]:
+        raise LakeError(f"{file} has no column {', '.join(missing)}")
+    return rows.select(columns)
+
+
+def _expected(lake: Lake, table: str, folder: str | None) -> Path | None:
+    try:
+        return lake.data_file(table, folder)
+    except ValueError:
+        return None
+
+
+def _is_temporary(file: Path) -> bool:
+    return file.name.startswith(".") and file.suffix == ".tmp"
+
+
+def _named(table: str, folder: str | None) -> str:
+    return table if folder is None else f"{table} of folder {folder}"
+
+
+def _some(ids: set[str]) -> str:
+    return "such as " + ", ".join(sorted(ids)[:SHOWN_IDS])

@@ -1,0 +1,192 @@
+"""Whether a home holds what it should: its lake, its proxies and its registered folders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from resources.home import CorruptRegistration, Home
+from resources.images import open_proxy
+from resources.lake import MissingPartition
+from resources.lake.verify import Finding, Rule, check_files, check_ids, check_keys, read_partitions
+
+ROOT = "images"
+RULES: Mapping[str, Rule] = {
+    ROOT: Rule(("id",)),
+    "rejects": Rule(("path",), always=True),
+    "proxies": Rule(("id",), (ROOT,), always=True),
+    "global_embeddings": Rule(("id",), ("proxies",)),
+    "tag_scores": Rule(("id", "concept_id"), ("global_embeddings",)),
+    "ocr_text": Rule(("id", "line"), ("proxies",)),
+    "depth_maps": Rule(("id",), ("proxies",)),
+    "captions": Rule(("id",), ("proxies",)),
+    "candidates": Rule(("id", "rank"), ("tag_scores",)),
+    "grounded_regions": Rule(("id", "region_id"), ("candidates", "proxies")),
+    "region_masks": Rule(("id", "region_id"), ("grounded_regions", "proxies")),
+    "region_embeddings": Rule(("id", "region_id"), ("region_masks", "grounded_regions", "proxies")),
+    "region_matches": Rule(("id", "region_id"), ("region_embeddings", "grounded_regions")),
+    "region_captions": Rule(("id", "region_id"), ("grounded_regions", "proxies")),
+    "routing": Rule(("id",), ("proxies",)),
+    "tags": Rule(("id", "concept_id", "phrase"), ("proxies",)),
+    "descriptions": Rule(("id",), ("captions", "proxies")),
+}
+"""The tables with one partition a folder."""
+WHOLE: Mapping[str, Rule] = {
+    "concept_embeddings": Rule(("concept_id", "text")),
+    "ground_truth": Rule(("id", "concept_id")),
+    "ground_truth_images": Rule(("id",)),
+    "ground_truth_concepts": Rule(("concept_id",)),
+    "frequency_bands": Rule(("concept_id",)),
+    "tag_recall": Rule(("band", "k")),
+    "grounding_recall": Rule(("band", "iou")),
+    "phrase_grounding": Rule(("band",)),
+    "ladder": Rule(("option",)),
+    "evaluation_history": Rule(("run",)),
+}
+_WRITING_S = 3600
+"""A temporary file of a proxy that is younger may still be written; pruning waits as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was looked at, in files and (key) rows of the lake, and what was found."""
+
+    findings: tuple[Finding, ...]
+    partitions: int
+    rows: int
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.is_fault)
+
+
+def verify_home(home: Home, *, deep: bool = False) -> Verification:
+    """Look through a home; nothing is changed. `deep` reads every page and decodes every proxy.
+
+    While a run writes, rows that it has yet to write are found missing: verify when none is going on.
+    """
+    lake = home.lake
+    findings: list[Finding] = []
+    tables_of: dict[str | None, list[str]] = {}
+    for table in lake.tables():
+        folders: list[str | None] = [*lake.folders(table)] or [None]
+        for key in folders:
+            tables_of.setdefault(key, []).append(table)
+    rules = {**RULES, **WHOLE}
+    proxies: list[pa.Table] = []
+    all_proxies_are_known = True
+    rows = 0
+    for folder, tables in sorted(tables_of.items(), key=lambda item: item[0] or ""):
+        partitions, unreadable = read_partitions(lake, folder, tables, rules, _remedy, deep=deep)
+        findings += unreadable
+        findings += check_keys(partitions, folder, rules, _remedy)
+        if folder is not None and any(table in RULES for table in tables):
+            findings += check_ids(partitions, folder, ROOT, RULES, _remedy)
+        rows += sum(found.num_rows for found in partitions.rows.values())
+        all_proxies_are_known &= "proxies" not in partitions.damaged
+        if "proxies" in partitions.rows and folder is not None:
+            try:
+                stored = lake.read("proxies", folder, ["path"])
+            except MissingPartition:  # removed since it was listed
+                continue
+            proxies.append(stored.append_column("folder", pa.repeat(folder, stored.num_rows)))
+    findings += check_files(lake)
+    findings += _check_folders(home, {key for key, tables in tables_of.items() if key and ROOT in tables})
+    named = pa.concat_tables(proxies) if proxies else pa.table({"path": [], "folder": []})
+    findings += _check_proxies(home, named, all_are_known=all_proxies_are_known, deep=deep)
+    findings += _look_into_quarantine(home)
+    return Verification(tuple(findings), sum(map(len, tables_of.values())), rows)
+
+
+def _remedy(table: str, folder: str | None) -> str:
+    if table == "evaluation_history":
+        return "restore it from a backup or move it away, for a record of an evaluation is not made again"
+    if table in RULES:
+        return "run vistag on that folder, which computes what is missing and drops what is gone"
+    if table == "concept_embeddings":
+        return "run vistag on any folder, which makes it anew"
+    return "evaluate again (vistag run --ground-truth), which makes it anew"
+
+
+def _check_folders(home: Home, in_lake: set[str]) -> Iterator[Finding]:
+    registered = set()
+    for file in sorted((home.root / "folders").glob("*.json")):
+        registered.add(file.stem)
+        try:
+            home.folder(file.stem)
+        except CorruptRegistration as error:
+            yield Finding("damaged_registration", f"{error}.", None, file.stem, str(file))
+    for key in sorted(in_lake - registered):
+        sentence = (
+            f"The lake has partitions of a folder {key} that is not registered: run vistag on the directory "
+            f"it was made of, or delete {home.lake.root}/*/folder={key}."
+        )
+        yield Finding("unknown_folder", sentence, None, key)
+    for key in sorted(registered - in_lake):
+        sentence = f"The folder {key} is registered and has no images in the lake yet: run vistag on it."
+        yield Finding("folder_without_images", sentence, ROOT, key, is_fault=False)
+
+
+def _check_proxies(home: Home, named: pa.Table, *, all_are_known: bool, deep: bool) -> Iterator[Finding]:
+    """`named`: path and folder of every row of proxies that could be read."""
+    files = {
+        path.relative_to(home.root).as_posix(): path
+        for path in home.proxies_dir.glob("*/*")
+        if path.is_file()
+    }
+    folders_of: dict[str, list[str]] = {}
+    for path, folder in zip(named["path"].to_pylist(), named["folder"].to_pylist(), strict=True):
+        folders_of.setdefault(path, []).append(folder)
+    again = "run vistag on that folder, which makes it again"
+    for path in sorted(folders_of.keys() - files.keys()):
+        file = str(home.root / path)
+        sentence = f"{file}, a proxy of folder {folders_of[path][0]}, is gone: {again}."
+        yield Finding("missing_proxy", sentence, "proxies", folders_of[path][0], file)
+    for path in sorted(folders_of.keys() & files.keys()) if deep else ():
+        if problem := _problem(home, path):
+            sentence = (
+                f"{files[path]}, a proxy of folder {folders_of[path][0]}, does not open ({problem}): "
+                f"delete it, then {again}."
+            )
+            yield Finding("damaged_proxy", sentence, "proxies", folders_of[path][0], str(files[path]))
+    unnamed = sorted(files.keys() - folders_of.keys())
+    temporary = [files[path] for path in unnamed if path.endswith(".tmp")]
+    for left in temporary:
+        is_old = _age_s(left) > _WRITING_S
+        sentence = f"{left} was left by a run that was killed: delete it."
+        if not is_old:
+            sentence = f"{left} is being written, or was left by a run that was just killed."
+        yield Finding("temporary_file", sentence, "proxies", None, str(left), is_fault=is_old)
+    orphans = len(unnamed) - len(temporary)
+    if orphans and all_are_known:
+        sentence = f"{orphans:,} proxies are named by no row: a run that finds images removed prunes them."
+        yield Finding("proxies_without_row", sentence, "proxies", count=orphans, is_fault=False)
+
+
+def _problem(home: Home, path: str) -> str | None:
+    """Why a proxy does not open; None where it does."""
+    try:
+        open_proxy(home.root, path)
+    except (OSError, SyntaxError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _age_s(file: Path) -> float:
+    try:
+        return time.time() - file.stat().st_mtime
+    except FileNotFoundError:  # renamed by its writer since it was listed
+        return 0.0
+
+
+def _look_into_quarantine(home: Home) -> Iterator[Finding]:
+    root = home.lake.quarantine_root
+    if kept := sum(path.is_file() for path in root.rglob("*.parquet")):
+        sentence = (
+            f"{root} keeps {kept:,} damaged files of earlier runs: delete them when you need them no more."
+        )
+        yield Finding("quarantined_files", sentence, None, None, str(root), kept, is_fault=False)
