@@ -57,7 +57,9 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
 
 def _is_full(error: BaseException | None) -> bool:
     """Whether an error, or what led to it, is that there was no room on the disk."""
-    while error is not None:
+    seen: set[int] = set()  # Dagster's errors name one another in circles
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in FULL:
             return True
         if getattr(error, "sqlite_errorcode", None) in _SQLITE_FULL:
