@@ -164,7 +164,7 @@ def counts_by_duckdb(root: Path, file: Path) -> list[int]:
             rows = duckdb.execute(
                 f"SELECT fingerprint, count(*) FROM '{root}/**/*.parquet' GROUP BY ALL"
             ).fetchall()
-        except duckdb.IOException:
+        except duckdb.Error:
             if file.stat().st_ino == before:
                 raise
         else:
