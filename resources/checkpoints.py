@@ -196,14 +196,31 @@ def read_scalars(directory: Path, *names: str, layout: Layout = TRANSFORMERS) ->
     found: dict[str, float] = {}
     for path in sorted({path for pattern in layout.weights for path in directory.glob(pattern)}):
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-            for name in set(names) & set(header):
-                file.seek(8 + length + header[name]["data_offsets"][0])
-                found[name] = _read_number(file, header[name]["dtype"])
+            tensors = read_header(file)
+            first = file.tell()
+            for name in set(names) & set(tensors):
+                file.seek(first + tensors[name]["data_offsets"][0])
+                found[name] = _read_number(file, tensors[name]["dtype"])
     if missing := sorted(set(names) - set(found)):
         raise ValueError(f"{directory}: no tensor named {', '.join(missing)} in its safetensors files")
     return found
+
+
+def read_header(file: BinaryIO) -> dict[str, Any]:
+    """Name -> dtype, shape and place of each tensor of a safetensors file, which is left where the numbers begin."""
+    length = int.from_bytes(file.read(8), "little")
+    tensors: dict[str, Any] = json.loads(file.read(length))
+    tensors.pop("__metadata__", None)
+    return tensors
+
+
+def read_weights(directory: Path) -> dict[str, Any]:
+    """All tensors of a checkpoint directory. Raises ModelUnavailableError where it has pickles only."""
+    from safetensors.torch import load_file
+
+    require_safetensors(directory)
+    files = sorted(directory.glob("*.safetensors"))
+    return {name: values for path in files for name, values in load_file(path).items()}
 
 
 def _read_number(file: BinaryIO, dtype: str) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.numpy import load_file, save_file
-from tiny_vlm import TEMPLATE, byte_tokenizer, save
+from tiny_vlm import QWEN_TEMPLATE, QWEN_TOKENS, byte_tokenizer, qwen_ids, save
 from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -37,16 +37,7 @@ def save_bundled_llava(directory: Path) -> Path:
 def save_tiny_qwen2_5_vl(directory: Path, seed: int = 0) -> Path:
     """Random weights; as many image tokens as the picture's size asks for."""
     torch.manual_seed(seed)
-    tokenizer = byte_tokenizer("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-    ids = {
-        name: tokenizer.convert_tokens_to_ids(token)
-        for name, token in {
-            "vision_start_token_id": "<|vision_start|>",
-            "vision_end_token_id": "<|vision_end|>",
-            "image_token_id": "<|image_pad|>",
-            "video_token_id": "<|video_pad|>",
-        }.items()
-    }
+    tokenizer = byte_tokenizer(*QWEN_TOKENS.values())
     text = {
         "vocab_size": len(tokenizer), "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
@@ -61,7 +52,7 @@ def save_tiny_qwen2_5_vl(directory: Path, seed: int = 0) -> Path:
         Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=16 * 28 * 28),
         tokenizer,
         Qwen2VLVideoProcessor(),
-        chat_template=TEMPLATE.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"),
+        chat_template=QWEN_TEMPLATE,
     )
-    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **qwen_ids(tokenizer))
     return save(Qwen2_5_VLForConditionalGeneration(config), processor, directory)

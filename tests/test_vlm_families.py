@@ -9,24 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_vlms import PROMPTS, SIZES
 from tiny_chat_models import SAVERS, save_tiny_joycaption
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 from resources.registry import registry
 from resources.vlms import Answer, VlmSpec, load_vlm
-from resources.vlms.prompts import CAPTION, DESCRIPTION, REGION, TAGS, with_regions, with_text
+from resources.vlms.prompts import CAPTION
 
-SIZES = [(32, 32), (101, 40), (7, 5), (300, 31), (1, 1), (64, 64), (33, 250), (90, 61)]
-PROMPTS = [
-    CAPTION,
-    REGION,
-    with_regions(DESCRIPTION, [("r1", "terracotta bowl"), ("r2", "Krug mit Löwe")]),
-    CAPTION,
-    with_text(TAGS, ["ROOM 4", "Do not touch"]),
-    "x",
-    CAPTION,
-    TAGS,
-]
 TOKENS = 8
 ATOL = 1e-4
 """of log-probabilities and entropies in float32"""

@@ -10,9 +10,12 @@ import torch
 import transformers as hf
 from tiny_vlm import (
     PATCH_PX,
+    QWEN_TEMPLATE,
+    QWEN_TOKENS,
     SIDE_PX,
     TEMPLATE,
     byte_tokenizer,
+    qwen_ids,
     save,
     save_tiny_idefics3,
     save_tiny_llava,
@@ -23,13 +26,6 @@ from tiny_vlm import (
 
 IMAGE_TOKENS = (SIDE_PX // PATCH_PX) ** 2
 TILES = [[SIDE_PX, 2 * SIDE_PX], [2 * SIDE_PX, SIDE_PX], [2 * SIDE_PX, 2 * SIDE_PX], [SIDE_PX, 3 * SIDE_PX]]
-QWEN_TOKENS = {
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-}
-QWEN_TEMPLATE = TEMPLATE.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
 JOY_TEMPLATE = (
     "<s>{% set users = messages | selectattr('role', 'equalto', 'user') | list %}{% for message in messages %}"
     "{{ message['role'] }}: {% if message == users[0] %}<image>{% endif %}{{ message['content'] | trim }}\n{% endfor %}"
@@ -145,7 +141,7 @@ def save_tiny_qwen2_5_vl(directory: Path) -> Path:
             "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32,
             "window_size": 56, "fullatt_block_indexes": [1],
         },
-        **{name: tokenizer.convert_tokens_to_ids(token) for name, token in QWEN_TOKENS.items()},
+        **qwen_ids(tokenizer),
     )  # fmt: skip
     processor = hf.Qwen2_5_VLProcessor(
         hf.Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=16 * 28 * 28),
@@ -165,8 +161,7 @@ def qwen3_vl_parts(tokenizer: Any) -> dict[str, Any]:
         "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32,
         "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
     }  # fmt: skip
-    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in QWEN_TOKENS.items()}
-    return {"text_config": text, "vision_config": vision, **ids}
+    return {"text_config": text, "vision_config": vision, **qwen_ids(tokenizer)}
 
 
 def qwen3_vl_processor(tokenizer: Any) -> Any:

@@ -30,6 +30,13 @@ TEMPLATE = (
     "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
+QWEN_TOKENS = {
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+    "image_token_id": "<|image_pad|>",
+    "video_token_id": "<|video_pad|>",
+}
+QWEN_TEMPLATE = TEMPLATE.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
 PATCH_PX = 8
 SIDE_PX = 32
 
@@ -109,31 +116,27 @@ def save_tiny_llava(directory: Path, seed: int = 0, *, template: str = TEMPLATE,
     return save(LlavaForConditionalGeneration(config), processor, directory)
 
 
+def qwen_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Of QWEN_TOKENS, as the configurations of the family name them."""
+    return {name: tokenizer.convert_tokens_to_ids(token) for name, token in QWEN_TOKENS.items()}
+
+
 def save_tiny_qwen2_vl(directory: Path, seed: int = 0) -> Path:
     """As many image tokens as the picture's size asks for, so that lengths differ within a batch."""
     torch.manual_seed(seed)
-    tokenizer = byte_tokenizer("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-    ids = {
-        name: tokenizer.convert_tokens_to_ids(token)
-        for name, token in {
-            "vision_start_token_id": "<|vision_start|>",
-            "vision_end_token_id": "<|vision_end|>",
-            "image_token_id": "<|image_pad|>",
-            "video_token_id": "<|video_pad|>",
-        }.items()
-    }
+    tokenizer = byte_tokenizer(*QWEN_TOKENS.values())
     config = Qwen2VLConfig(
         text_config=text_tower(tokenizer)
         | {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4}},
         vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "patch_size": 14},
-        **ids,
+        **qwen_ids(tokenizer),
     )
     pixels = {"min_pixels": 28 * 28, "max_pixels": 16 * 28 * 28}
     processor = Qwen2VLProcessor(
         Qwen2VLImageProcessor(**pixels),
         tokenizer,
         Qwen2VLVideoProcessor(),
-        chat_template=TEMPLATE.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"),
+        chat_template=QWEN_TEMPLATE,
     )
     return save(Qwen2VLForConditionalGeneration(config), processor, directory)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from resources.batching import alike
 from resources.checkpoints import (
     Device,
     Layout,
@@ -23,7 +24,6 @@ from resources.checkpoints import (
 )
 from resources.depth.maps import DepthMap, Unit, resized, thickened
 from resources.depth.spec import DepthSpec
-from resources.detectors.batching import alike
 from resources.fingerprint import fingerprint
 
 CODE_VERSION = "1"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from resources.batching import alike
 from resources.checkpoints import (
     Device,
     checkpoint_directory,
@@ -20,7 +21,6 @@ from resources.checkpoints import (
 )
 from resources.depth.maps import DepthMap, Unit, resized, thickened
 from resources.depth.spec import DepthSpec
-from resources.detectors.batching import alike
 from resources.fingerprint import fingerprint
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from resources.batching import alike
 from resources.checkpoints import Device, read_config
-from resources.detectors.batching import alike
 from resources.detectors.checkpoint import DetectorCheckpoint
 from resources.detectors.detections import Detections
 from resources.detectors.known_classes import KnownClasses, Objects

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resources.batching import alike
 from resources.checkpoints import Device
-from resources.detectors.batching import alike
 from resources.detectors.boxes import clip, from_centres
 from resources.detectors.checkpoint import DetectorCheckpoint
 from resources.detectors.detections import Detections

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.batching import alike
 from resources.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError
-from resources.detectors.batching import alike
 from resources.detectors.boxes import Boxes, from_centres, suppress
 from resources.detectors.detections import Detections
 from resources.detectors.known_classes import KnownClasses, Objects

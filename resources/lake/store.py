@@ -96,16 +96,7 @@ class Lake:
         CorruptPartition, and LakeError if types differ between partitions.
         """
         parts = []
-        for folder in self.folders(table):
-            try:
-                rows = self.read(table, folder, columns)
-            except MissingPartition:  # deleted since it was listed
-                continue
-            except CorruptPartition as error:
-                if not skip_damaged:
-                    raise
-                _log.warning(_LEFT_OUT, error)
-                continue
+        for folder, rows in self._partitions(table, self.folders(table), columns, skip_damaged=skip_damaged):
             key = pa.repeat(pa.scalar(folder, pa.string()), rows.num_rows)
             parts.append(rows.append_column("folder", key))
         if not parts:
@@ -252,19 +243,27 @@ class Lake:
     def _whole_folders(self, table: str, *, skip_damaged: bool) -> list[str]:
         """The keys of the partitions whose footers read. Raises CorruptPartition unless it may skip others."""
         folders: Sequence[str | None] = self.folders(table) or [None]
-        whole = []
+        whole = self._partitions(table, folders, [], skip_damaged=skip_damaged)
+        return [folder for folder, _ in whole if folder is not None]
+
+    def _partitions(
+        self,
+        table: str,
+        folders: Sequence[str | None],
+        columns: Sequence[str] | None,
+        *,
+        skip_damaged: bool,
+    ) -> Iterator[tuple[str | None, pa.Table]]:
+        """Folder and rows of those partitions that are there. Raises CorruptPartition unless it may skip them."""
         for folder in folders:
             try:
-                self.read(table, folder, [])
+                yield folder, self.read(table, folder, columns)
             except MissingPartition:  # deleted since it was listed
                 continue
             except CorruptPartition as error:
                 if not skip_damaged:
                     raise
                 _log.warning(_LEFT_OUT, error)
-            else:
-                whole += [folder] if folder is not None else []
-        return whole
 
     def _scan(self, table: str, folders: Sequence[str] = ("*",)) -> str:
         """The DuckDB table function that reads all of `table`, or some of its folders."""

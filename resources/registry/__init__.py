@@ -110,7 +110,7 @@ class Family(BaseModel):
     checkpoints: tuple[Checkpoint, ...] = ()
 
     def implementation(self) -> Any:
-        """The class, imported now. Raises ModuleNotFoundError, naming the extra, where a package is missing."""
+        """The class, imported now. Raises ModuleNotFoundError where its package is missing."""
         module, name = self.code.split(":")
         return getattr(import_module(module), name)
 

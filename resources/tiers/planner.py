@@ -6,14 +6,12 @@ the largest counts. A server of its own (vLLM) takes its share of the card and k
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.checkpoints import ModelSpec
+from resources.checkpoints import ModelSpec, read_header
 from resources.registry import Checkpoint, Quantisation, registry, weights_gib
 from resources.repair.spec import RepairSpec
 from resources.vlms.spec import VlmSpec
@@ -267,6 +265,4 @@ def _parameters(directory: Path) -> int:
 
 def _numbers(path: Path) -> int:
     with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+        return sum(math.prod(tensor["shape"]) for tensor in read_header(file).values())

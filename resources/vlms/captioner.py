@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.batching import alike
 from resources.checkpoints import Device, load_model, load_processor
-from resources.detectors.batching import alike
 from resources.vlms import florence2
 from resources.vlms.answers import Answer
 from resources.vlms.spec import VlmSpec

@@ -16,7 +16,7 @@ from resources.checkpoints import (
     load_model,
     load_processor,
     read_config,
-    require_safetensors,
+    read_weights,
     shared_model,
 )
 from resources.registry import Dtype
@@ -88,15 +88,10 @@ def processor(directory: Path) -> Any:
 
 def _load_original(directory: Path, dtype: Dtype) -> Any:
     import torch
-    from safetensors.torch import load_file
     from transformers import Florence2ForConditionalGeneration, GenerationConfig
 
-    require_safetensors(directory)
     weights = {
-        name: values
-        for path in sorted(directory.glob("*.safetensors"))
-        for original, values in load_file(path).items()
-        if (name := _renamed(original))
+        name: values for original, values in read_weights(directory).items() if (name := _renamed(original))
     }
     projection = "model.multi_modal_projector.image_projection.weight"
     if projection in weights:

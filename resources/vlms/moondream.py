@@ -21,7 +21,8 @@ from resources.checkpoints import (
     checkpoint_directory,
     content_hash,
     read_config,
-    require_safetensors,
+    read_weights,
+    refuse_missing,
     shared_model,
 )
 from resources.fingerprint import fingerprint
@@ -87,21 +88,12 @@ class MoondreamVlm:
 
     def _made(self) -> Any:
         import torch
-        from safetensors.torch import load_file
 
-        require_safetensors(self.directory)
+        weights = read_weights(self.directory)
         kind = self._kind()
         model = kind(kind.config_class(**read_config(self.directory)))
-        weights = {
-            name: values
-            for path in sorted(self.directory.glob("*.safetensors"))
-            for name, values in load_file(path).items()
-        }
         missing, _ = model.load_state_dict(weights, strict=False)
-        if missing:
-            raise ModelUnavailableError(
-                f"{self.directory} lacks weights of its model: {', '.join(sorted(missing)[:5])}. Fetch it again."
-            )
+        refuse_missing(self.directory, sorted(missing))
         return model.to(self.device, getattr(torch, self.spec.dtype)).eval()
 
     def _kind(self) -> Any:
