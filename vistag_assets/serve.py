@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -76,19 +77,17 @@ def serve(
                 _require_running(process, log)
                 on_wait(_last_lines(log, 1))
                 time.sleep(POLL_SECONDS)
-            if on_ready():
-                _stay(process, log)
+            with suppress(KeyboardInterrupt):
+                if on_ready():
+                    _stay(process, log)
         finally:
             stop([process])
 
 
 def _stay(process: subprocess.Popen[bytes], log: Path) -> None:
-    try:
-        while True:
-            _require_running(process, log)
-            time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        pass
+    while True:
+        _require_running(process, log)
+        time.sleep(POLL_SECONDS)
 
 
 def _require_running(process: subprocess.Popen[bytes], log: Path) -> None:
