@@ -23,6 +23,7 @@ from evaluation.report.files import write_report
 from resources.images import open_proxy
 from resources.metadata import OWNERS, column_schema, thumbnail_uri
 from resources.workbench import VistagResource
+from vistag_assets.partitions import EVALUATION_POOL
 
 REPORT = "long_tail"
 MEASURED_ASSETS = (
@@ -65,6 +66,7 @@ def _spec(name: str, schema: pa.Schema, description: str) -> dg.AssetSpec:
 
 @dg.multi_asset(
     name="read_ground_truth",
+    pool=EVALUATION_POOL,
     specs=[
         _spec("ground_truth", _TRUTH, "One row a true tag of an image in the lake."),
         _spec(
@@ -114,6 +116,7 @@ def ground_truth(vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]
     kinds={"parquet", "duckdb"},
     owners=OWNERS,
     code_version="1",
+    pool=EVALUATION_POOL,
 )
 def frequency_bands(vistag: VistagResource) -> dg.MaterializeResult[None]:
     lake = vistag.open().lake
@@ -136,6 +139,7 @@ def frequency_bands(vistag: VistagResource) -> dg.MaterializeResult[None]:
     kinds={"parquet", "numpy"},
     owners=OWNERS,
     code_version="2",
+    pool=EVALUATION_POOL,
 )
 def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
@@ -172,6 +176,7 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     kinds={"parquet", "numpy"},
     owners=OWNERS,
     code_version="2",
+    pool=EVALUATION_POOL,
 )
 def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
@@ -198,6 +203,7 @@ def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     kinds={"parquet", "numpy"},
     owners=OWNERS,
     code_version="1",
+    pool=EVALUATION_POOL,
 )
 def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
@@ -221,6 +227,7 @@ def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
     kinds={"parquet"},
     owners=OWNERS,
     code_version="1",
+    pool=EVALUATION_POOL,
 )
 def evaluation_history(
     context: dg.AssetExecutionContext, vistag: VistagResource
@@ -248,6 +255,7 @@ def evaluation_history(
     kinds={"parquet", "numpy"},
     owners=OWNERS,
     code_version="1",
+    pool=EVALUATION_POOL,
 )
 def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
@@ -278,6 +286,7 @@ def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mate
     kinds={"html", "markdown"},
     owners=OWNERS,
     code_version="2",
+    pool=EVALUATION_POOL,
 )
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
+from resources.loads import count_load
 from resources.registry import Dtype, Role, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
@@ -277,6 +278,7 @@ def shared_model(directory: Path, auto: str, dtype: Dtype, device: Device, load:
     if (loaded := _LOADED.get(key)) is not None:
         return loaded
     _LOADED[key] = model = load()
+    count_load(directory)
     return model
 
 

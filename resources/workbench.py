@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from resources.cards import MODELS_POOL, card_of_its_own
 from resources.checkpoints import require_device, require_memory
 from resources.depth import DepthEstimator, load_depth
 from resources.detectors import Detector, load_detector
@@ -19,6 +22,7 @@ from resources.images import Limits
 from resources.lake import Lake
 from resources.lake.files import replace_file
 from resources.ocr import OcrEngine, load_ocr
+from resources.presence import shown_as_running
 from resources.repair import TextModel, load_text_model
 from resources.segmenters import Segmenter, load_segmenter
 from resources.tiers import Tier, TierError, load_tier
@@ -156,12 +160,46 @@ class VistagResource(dg.ConfigurableResource):
     """The home that assets read and write: this one, else $VISTAG_HOME, else ./.vistag."""
 
     home: str = ""
+    _run: _Run | None = PrivateAttr(default=None)
 
     def resolve_home(self) -> Home:
         return Home.resolve(Path(self.home) if self.home else None)
 
     def open(self) -> Workbench:
-        return open_workbench(self.resolve_home())
+        """The workbench of the home: in a run the same one, with the models that it has loaded, for all steps."""
+        return self._run.open(self.resolve_home()) if self._run else open_workbench(self.resolve_home())
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[VistagResource]:
+        run, instance = context.run, context.instance
+        if run is None or instance is None:  # a sensor's
+            yield self
+            return
+        pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
+        with ExitStack() as held:
+            held.enter_context(shown_as_running(Path(instance.root_directory), run.run_id))
+            self._run = _Run(held, loads_models=MODELS_POOL in (pools or ()))
+            try:
+                yield self
+            finally:
+                self._run = None
+
+
+@dataclass
+class _Run:
+    """What the steps of a run share; `held` is let go when it ends."""
+
+    held: ExitStack
+    loads_models: bool
+    _bench: Workbench | None = None
+
+    def open(self, home: Home) -> Workbench:
+        if self._bench is None:
+            bench = open_workbench(home)
+            if self.loads_models and bench.tier.device == "cuda":
+                self.held.enter_context(card_of_its_own(home.root / "cards"))
+            self._bench = bench
+        return self._bench
 
 
 def run_config(home: Home) -> dict[str, Any]:

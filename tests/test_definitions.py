@@ -10,8 +10,10 @@ import dagster as dg
 import pytest
 import yaml
 
+from resources.cards import MODELS_POOL
 from vistag_assets.definitions import defs
-from vistag_assets.instance import contiguous_ranges, prepare_dagster_home
+from vistag_assets.instance import contiguous_ranges, missing_settings, prepare_dagster_home
+from vistag_assets.partitions import EVALUATION_POOL
 
 PER_FOLDER = {
     "images",
@@ -31,6 +33,18 @@ PER_FOLDER = {
     "captions",
     "descriptions",
     "tags",
+}
+LOADS_A_MODEL = {
+    "concept_embeddings",
+    "global_embeddings",
+    "ocr_text",
+    "depth_maps",
+    "grounded_regions",
+    "region_masks",
+    "region_embeddings",
+    "region_captions",
+    "captions",
+    "descriptions",
 }
 WHOLE = {
     "contact_sheet",
@@ -91,6 +105,22 @@ def test_a_job_of_folders_takes_them_all_in_one_run(name: str) -> None:
     assert policy.policy_type.value == dg.BackfillPolicy.single_run().policy_type.value
 
 
+def test_what_loads_models_takes_turns_and_evaluations_do_too() -> None:
+    graph = defs.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.materializable_asset_keys}
+    assert {asset for asset, named in pools.items() if named == {MODELS_POOL}} == LOADS_A_MODEL
+    evaluated = graph.asset_keys_for_group("evaluation")
+    assert {asset for asset, named in pools.items() if named == {EVALUATION_POOL}} == {
+        key.to_user_string() for key in evaluated
+    }
+    assert all(len(named) < 2 for named in pools.values())
+
+
+def test_schedules_are_off_and_sensors_on() -> None:
+    assert {schedule.default_status.value for schedule in defs.schedules or ()} == {"STOPPED"}  # type: ignore[union-attr]
+    assert {sensor.default_status.value for sensor in defs.sensors or ()} == {"RUNNING"}
+
+
 def test_contiguous_ranges_cover_exactly_what_is_wanted() -> None:
     ordered = ["d", "a", "c", "b", "e"]
     assert contiguous_ranges(ordered, ["a", "c", "e"]) == [("a", "c"), ("e", "e")]
@@ -109,3 +139,33 @@ def test_the_databases_of_a_home_are_made_before_several_processes_use_them(tmp_
     databases = {path.relative_to(tmp_path / "dagster").as_posix() for path in tmp_path.rglob("*.db")}
     assert {"history/runs.db", "history/runs/index.db", "schedules/schedules.db"} <= databases
     assert "telemetry" in (tmp_path / "dagster" / "dagster.yaml").read_text()
+
+
+def test_a_home_with_older_settings_is_told_what_it_lacks(tmp_path: Path) -> None:
+    assert missing_settings(tmp_path) == []
+    prepare_dagster_home(tmp_path)
+    assert missing_settings(tmp_path) == []
+    settings = tmp_path / "dagster" / "dagster.yaml"
+    older = yaml.safe_load(settings.read_text())
+    del older["run_monitoring"], older["concurrency"]["pools"]
+    older["own"] = {"setting": 1}
+    settings.write_text(yaml.safe_dump(older))
+    assert missing_settings(tmp_path) == [
+        "concurrency.pools.granularity",
+        "concurrency.pools.default_limit",
+        "run_monitoring.enabled",
+        "run_monitoring.poll_interval_seconds",
+    ]
+    settings.write_text("just words")
+    with pytest.raises(ValueError, match=r"dagster\.yaml: holds no settings"):
+        missing_settings(tmp_path)
+
+
+def test_pools_have_their_limits_before_the_first_run_and_keep_a_persons(tmp_path: Path) -> None:
+    # Dagster would let all runs pass that are queued when it first meets a pool
+    for limits in ({MODELS_POOL: 1, EVALUATION_POOL: 1}, {MODELS_POOL: 2, EVALUATION_POOL: 1}):
+        dagster_home = prepare_dagster_home(tmp_path)["DAGSTER_HOME"]
+        with dg.DagsterInstance.from_config(dagster_home) as instance:
+            storage = instance.event_log_storage
+            assert {pool.name: pool.limit for pool in storage.get_pool_limits()} == limits
+            storage.set_concurrency_slots(MODELS_POOL, 2)

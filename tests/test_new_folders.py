@@ -43,13 +43,13 @@ class Daemon:
     skipped: str = ""
 
     def tick(self) -> list[dg.RunRequest]:
-        context = dg.build_sensor_context(
+        with dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursor,
             resources={"vistag": VistagResource(home=str(self.home.root))},
             definitions=defs,
-        )
-        data = new_folders.evaluate_tick(context)
+        ) as context:
+            data = new_folders.evaluate_tick(context)
         self.cursor, self.skipped = data.cursor, data.skip_message or ""
         requests = [request for request in data.run_requests or [] if request.run_key not in self.run_keys]
         self.run_keys |= {request.run_key for request in requests if request.run_key}

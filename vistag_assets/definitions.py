@@ -6,6 +6,8 @@ from evaluation import assets as evaluation_assets
 from evaluation import checks as evaluation_checks
 from resources.workbench import VistagResource
 from sensors.new_folders import new_folders
+from sensors.schedules import nightly_folders, weekly_verify
+from sensors.stale_evaluation import stale_evaluation
 from vistag_assets import (
     contact_sheet,
     depth,
@@ -18,9 +20,9 @@ from vistag_assets import (
     regions,
     tagging,
 )
-from vistag_assets.partitions import TAG_FOLDERS
+from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
+from vistag_assets.verify_job import verify
 
-EVALUATE = "evaluate"
 GATHER_EVIDENCE = "gather_evidence"
 
 _GRAPH = [
@@ -62,8 +64,10 @@ defs = dg.Definitions(
             selection=dg.AssetSelection.all(),
             description="Images to the long-tail report, for the folders that are chosen.",
         ),
+        verify,
     ],
-    sensors=[new_folders],
+    sensors=[new_folders, stale_evaluation],
+    schedules=[nightly_folders, weekly_verify],
     resources={"vistag": VistagResource()},
     # one process for all steps of a run: each would load the models again
     executor=dg.in_process_executor,

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from resources.cards import MODELS_POOL
 from resources.depth.maps import StoredDepth, decode_depth, depth_picture
 from resources.images import open_proxy
 from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail, update_counts
@@ -22,6 +23,7 @@ _SAMPLED_ROWS = 200
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.DEPTH_VERSION),
+    pool=MODELS_POOL,
     **PER_FOLDER,
 )
 def depth_maps(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:

@@ -56,6 +56,7 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
         stats = stages.ingest(bench, bench.home.folder(key), meter)
         decoded, removed = decoded + stats.decoded, removed + stats.removed
         counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
+        gone = {"gone": stats.gone} if stats.gone else {}
         preview = {"preview": _proxies_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
         for asset, rows, more in (
             ("images", stats.images, counts),
@@ -64,7 +65,7 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
         ):
             lost = moved_away(stats.quarantined.get(asset))
             context.add_asset_metadata(
-                {**row_count(rows), **more, **lost}, asset_key=asset, partition_key=key
+                {**row_count(rows), **more, **lost, **gone}, asset_key=asset, partition_key=key
             )
     if removed:
         stages.prune(bench)

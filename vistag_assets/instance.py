@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from resources.lake.files import FULL, full_disk, locked, replace_file
+from resources.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -31,7 +34,44 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
                 settings.write(TEMPLATE.read_bytes())
         with DagsterInstance.from_config(str(dagster_home)) as instance:
             _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+            _know_pools(instance)
     return {"DAGSTER_HOME": str(dagster_home), "VISTAG_HOME": str(home.resolve())}
+
+
+def missing_settings(home: Path) -> list[str]:
+    """The settings of the template, as `a.b.c`, that the `dagster.yaml` of a home says nothing of: it is older, or edited.
+
+    Raises ValueError where that file is no YAML mapping.
+    """
+    path = home / "dagster" / "dagster.yaml"
+    if not path.exists():
+        return []
+    try:
+        own = read_yaml(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not a YAML file: {error}") from error
+    if not isinstance(own, dict):
+        raise ValueError(f"{path}: holds no settings. Remove it to have it written anew")
+    named = set(_names(own))
+    return [name for name in _names(read_yaml(TEMPLATE.read_text(encoding="utf-8"))) if name not in named]
+
+
+def _names(settings: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+def _know_pools(instance: DagsterInstance) -> None:
+    """Dagster makes a pool when it first meets it in the queue, and lets all runs of that moment pass."""
+    from resources.cards import MODELS_POOL
+    from vistag_assets.partitions import EVALUATION_POOL
+
+    storage = instance.event_log_storage
+    for pool in {MODELS_POOL, EVALUATION_POOL} - {limit.name for limit in storage.get_pool_limits()}:
+        storage.initialize_concurrency_limit_to_default(pool)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from resources.cards import MODELS_POOL
 from resources.images import open_proxy
 from resources.lake import UpdateStats, failed_ids
 from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
@@ -32,6 +33,7 @@ def _asset(schema: pa.Schema, version: int) -> dict[str, Any]:
         "kinds": {"parquet", "pytorch"},
         "owners": OWNERS,
         "code_version": str(version),
+        "pool": MODELS_POOL,
         **PER_FOLDER,
     }
 

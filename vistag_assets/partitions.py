@@ -16,8 +16,12 @@ PER_FOLDER: dict[str, Any] = {
     # A job over assets of different policies silently takes the smallest range: one policy for all.
     "backfill_policy": dg.BackfillPolicy.single_run(),
 }
+EVALUATE = "evaluate"
+"""The job that holds tags against ground truth."""
 TAG_FOLDERS = "tag_folders"
 """The job that takes folders from images to tags."""
+EVALUATION_POOL = "evaluation"
+"""The pool of the assets of an evaluation: two at a time would mix their tables."""
 PREVIEWED_FOLDERS = 20
 """Folders of one run whose metadata shows pictures."""
 PREVIEWED_IMAGES = 4

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from resources.loads import model_loads
+
 Watcher = Callable[[str, int, int], None]
 """Called with a stage, the images done so far and how many are known of."""
 
@@ -24,11 +26,12 @@ def watching(watcher: Watcher) -> Iterator[None]:
 
 
 class Meter:
-    """Adds up the progress of one stage over its folders, and the seconds that it worked."""
+    """Adds up the progress of one stage over its folders, the seconds that it worked and the models that it loaded."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.seconds = 0.0
+        self._loads_before = model_loads().total()
         self._done = 0
         self._total = 0
 
@@ -51,9 +54,18 @@ class Meter:
         finally:
             self.seconds += time.perf_counter() - started
 
+    @property
+    def model_loads(self) -> int:
+        """Models that were loaded since the meter was made."""
+        return model_loads().total() - self._loads_before
+
     def speed(self, images: int, device: str) -> dict[str, float | int | str]:
         """Metadata of the whole run; images per second only where there was something to do."""
-        speed: dict[str, float | int | str] = {"device": device, "images_worked_on": images}
+        speed: dict[str, float | int | str] = {
+            "device": device,
+            "images_worked_on": images,
+            "model_loads": self.model_loads,
+        }
         if images:
             speed |= {"seconds": round(self.seconds, 3), "images_per_second": round(images / self.seconds, 1)}
         return speed

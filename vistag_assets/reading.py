@@ -3,6 +3,7 @@
 import dagster as dg
 import pyarrow.compute as pc
 
+from resources.cards import MODELS_POOL
 from resources.images import open_proxy
 from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
@@ -20,6 +21,7 @@ from vistag_assets.progress import Meter
     kinds={"parquet", "onnx"},
     owners=OWNERS,
     code_version=str(stages.OCR_VERSION),
+    pool=MODELS_POOL,
     **PER_FOLDER,
 )
 def ocr_text(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:

@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow.compute as pc
 from PIL import Image
 
+from resources.cards import MODELS_POOL
 from resources.images import open_proxy
 from resources.lake import UpdateStats
 from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
@@ -33,6 +34,7 @@ _NO_REGIONS = (
     kinds={"parquet", "opencv", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.MASK_VERSION),
+    pool=MODELS_POOL,
     **PER_FOLDER,
 )
 def region_masks(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
@@ -65,6 +67,7 @@ def region_masks(context: dg.AssetExecutionContext, vistag: VistagResource) -> d
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.REGION_EMBEDDING_VERSION),
+    pool=MODELS_POOL,
     **PER_FOLDER,
 )
 def region_embeddings(

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from resources.cards import MODELS_POOL
 from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import region_stages as stages
@@ -55,6 +56,7 @@ def candidates(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.GROUNDING_VERSION),
+    pool=MODELS_POOL,
     **PER_FOLDER,
 )
 def grounded_regions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import dagster as dg
 
+from evaluation.state import STATE_TAG, evaluated_files, state
 from resources.home import FolderRef, Home, folder_key
 from resources.images import find_folders
-from resources.workbench import run_config
-from vistag_assets.definitions import EVALUATE, defs
+from resources.workbench import read_settings, run_config
+from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, home_instance
-from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
+from vistag_assets.partitions import EVALUATE, TAG_FOLDERS, add_folders, range_tags
 from vistag_assets.progress import Watcher, watching
 
 # Dagster's own log goes to the run, where the UI shows it; the console is for progress.
@@ -94,8 +95,8 @@ def tag_folders(
 ) -> TagOutcome:
     """Register the folders and materialise everything but the evaluation, or what another job says.
 
-    One run for each range of neighbouring partitions, which is one run but for unusual histories; the models
-    are loaded once all the same. Raises what a stage raised; the run in Dagster has failed then.
+    One run for each range of neighbouring partitions, which is one run but for unusual histories; each loads a
+    model once at most. Raises what a stage raised; the run in Dagster has failed then.
     """
     home.register(*folders)
     keys = [folder.key for folder in folders]
@@ -116,7 +117,8 @@ def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:
     """
     with home_instance(home.root) as instance:
         job = defs.resolve_job_def(EVALUATE)
-        result = job.execute_in_process(instance=instance, run_config=_config(home))
+        of = state(evaluated_files(home, read_settings(home).ground_truth_library))
+        result = job.execute_in_process(instance=instance, run_config=_config(home), tags={STATE_TAG: of})
     return [check for check in result.get_asset_check_evaluations() if not check.passed]
 
 

@@ -47,7 +47,7 @@ _INGESTED = {"proxies": PROXIES_SCHEMA, "rejects": REJECTS_SCHEMA, "images": IMA
 class IngestStats:
     """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there.
 
-    `quarantined`: by table, where its damaged file went.
+    `quarantined`: by table, where its damaged file went. `gone`: why the rows were left as they were, if they were.
     """
 
     images: int
@@ -56,6 +56,7 @@ class IngestStats:
     kept: int
     removed: int
     quarantined: Mapping[str, Path]
+    gone: str | None = None
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
@@ -78,11 +79,11 @@ def concept_embeddings_schema(dimension: int) -> pa.Schema:
 def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     """Bring `images`, `rejects` and `proxies` of a folder up to date with its files.
 
-    A folder that is marked as gone keeps its rows: its disk may come back. Raises CorruptPartition where those are
-    damaged: there are no files to make them of.
+    A folder that is marked as gone, or is not there, keeps its rows: its disk may come back. Raises CorruptPartition
+    where those are damaged: there are no files to make them of.
     """
     if folder.gone_since:
-        return _keep(bench, folder.key)
+        return _keep(bench, folder.key, f"gone since {folder.gone_since}")
     known: dict[str, pa.Table | None] = {}
     quarantined: dict[str, Path] = {}
     for table, schema in _INGESTED.items():
@@ -91,17 +92,25 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
         known[table] = stored.rows
         if stored.quarantined:
             quarantined[table] = stored.quarantined
-    with meter.timed():
-        found = ingest_folder(
-            folder.directory,
-            Path(folder.root),
-            bench.home.root,
-            bench.limits,
-            known["images"],
-            known["rejects"],
-            known["proxies"],
-            on_progress=meter.folder(),
+    try:
+        with meter.timed():
+            found = ingest_folder(
+                folder.directory,
+                Path(folder.root),
+                bench.home.root,
+                bench.limits,
+                known["images"],
+                known["rejects"],
+                known["proxies"],
+                on_progress=meter.folder(),
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.directory.is_dir():
+            raise
+        _log.warning(
+            "%s is gone: what the lake holds of it stays; check that its disk is mounted", folder.directory
         )
+        return _keep(bench, folder.key, "not there when the run came to it")
     # images last: whoever sees an image finds its proxy
     for table, rows in (("proxies", found.proxies), ("rejects", found.rejects), ("images", found.images)):
         if not _same_rows(known[table], rows):
@@ -112,7 +121,7 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     )
 
 
-def _keep(bench: Workbench, key: str) -> IngestStats:
+def _keep(bench: Workbench, key: str, why: str) -> IngestStats:
     """Leave the tables of a folder as they are; empty ones where it went before there were any."""
     rows = {}
     for table, schema in _INGESTED.items():
@@ -120,7 +129,7 @@ def _keep(bench: Workbench, key: str) -> IngestStats:
         if stored is None:
             bench.lake.write(table, schema.empty_table(), key)
         rows[table] = 0 if stored is None else stored.num_rows
-    return IngestStats(rows["images"], rows["rejects"], 0, rows["images"], 0, {})
+    return IngestStats(rows["images"], rows["rejects"], 0, rows["images"], 0, {}, why)
 
 
 def prune(bench: Workbench) -> int:

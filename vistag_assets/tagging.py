@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from resources.cards import MODELS_POOL
 from resources.images import open_proxy
 from resources.metadata import OWNERS, column_schema, markdown_table, moved_away, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
@@ -25,6 +26,7 @@ _SAMPLED_EMBEDDINGS = 10_000
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.EMBEDDING_VERSION),
+    pool=MODELS_POOL,
     **PER_FOLDER,
 )
 def global_embeddings(
@@ -58,9 +60,11 @@ def global_embeddings(
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.EMBEDDING_VERSION),
+    pool=MODELS_POOL,
 )
 def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
+    meter = Meter("Embedding phrases")
     stats = stages.embed_concepts(bench)
     return dg.MaterializeResult(
         metadata={
@@ -70,6 +74,7 @@ def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
             "phrases_dropped": stats.dropped,
             "taxonomy": bench.taxonomy.fingerprint,
             "device": bench.encoder.device,
+            "model_loads": meter.model_loads,
             **moved_away(stats.quarantined),
         }
     )

@@ -25,6 +25,7 @@ from resources.detectors.detections import Detections
 from resources.detectors.known_classes import KnownClasses, Objects
 from resources.detectors.spec import DetectorSpec
 from resources.fingerprint import fingerprint
+from resources.loads import count_load
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -114,6 +115,7 @@ class YoloDetector:
     def _session(self) -> Any:
         import onnxruntime
 
+        count_load(self._path)
         provider = _PROVIDERS[self.device]
         available = provider in onnxruntime.get_available_providers()
         session = onnxruntime.InferenceSession(self._path, providers=[provider]) if available else None

@@ -23,6 +23,7 @@ from resources.checkpoints import (
 from resources.encoders.heads import ScoreHead
 from resources.encoders.spec import EncoderSpec
 from resources.encoders.towers import Pixels
+from resources.loads import count_load
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,6 +75,7 @@ class OpenClipTowers:
     def model(self) -> Any:
         import open_clip
 
+        count_load(self.directory)
         text = dict(self._model_config["text_cfg"])
         if self._text_tower is not None:
             text |= {"hf_model_name": str(self._text_tower), "hf_model_pretrained": False}

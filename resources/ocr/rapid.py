@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from resources.checkpoints import ModelUnavailableError
 from resources.fingerprint import fingerprint
+from resources.loads import count_load
 from resources.ocr.lines import Box, TextLine, reading_order
 from resources.ocr.spec import OcrSpec
 
@@ -84,6 +85,7 @@ def _open_models(spec: OcrSpec) -> Any:
     detector, recogniser = _model_file("det"), _model_file("rec")
     from rapidocr import RapidOCR
 
+    count_load(PACKAGE)
     engine = RapidOCR(
         params={
             "Global.log_level": "critical",  # it warns of every picture without text

@@ -39,8 +39,15 @@ def dev(
     """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
     with plain_errors():
         from vistag_assets.dev import serve
+        from vistag_assets.instance import TEMPLATE, missing_settings
 
         base = home_of(home)
+        if missing := missing_settings(base.root):
+            typer.echo(
+                f"{base.dagster_dir / 'dagster.yaml'} lacks settings that new homes have: {', '.join(missing)}. "
+                f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
+                err=True,
+            )
         serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
 
 

@@ -1,0 +1,44 @@
+"""Signs that processes are alive: locks of files that the kernel frees when their process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from resources.lake.files import is_locked, make_directory
+
+_FOLDER = "running"
+
+
+@contextmanager
+def shown_as_running(dagster_home: Path, run_id: str) -> Iterator[None]:
+    """Within, `has_died` is False of the run; after a kill within, it is True."""
+    sign = _sign(dagster_home, run_id)
+    temporary = sign.with_name(f".{sign.name}-{secrets.token_hex(4)}.tmp")
+    make_directory(sign.parent)
+    with temporary.open("xb") as file:
+        # locked before it has its name: whoever sees it unlocked sees the sign of a dead process
+        fcntl.flock(file, fcntl.LOCK_EX)
+        temporary.replace(sign)
+        try:
+            yield
+        finally:
+            sign.unlink(missing_ok=True)
+
+
+def has_died(dagster_home: Path, run_id: str) -> bool:
+    """Whether the process of a run that has not ended is gone. False of runs that never showed a sign."""
+    sign = _sign(dagster_home, run_id)
+    return sign.exists() and not is_locked(sign)
+
+
+def forget_run(dagster_home: Path, run_id: str) -> None:
+    """Remove the sign of a run that has died."""
+    _sign(dagster_home, run_id).unlink(missing_ok=True)
+
+
+def _sign(dagster_home: Path, run_id: str) -> Path:
+    return dagster_home / _FOLDER / run_id

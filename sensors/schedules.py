@@ -1,0 +1,48 @@
+"""Schedules that a user may switch on; both are off at first. Times are UTC."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from resources.workbench import VistagResource, run_config
+from sensors.new_folders import BRIDGED_FOLDERS
+from vistag_assets.instance import contiguous_ranges
+from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
+from vistag_assets.verify_job import VERIFY
+
+
+@dg.schedule(
+    job_name=TAG_FOLDERS,
+    cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every night, all folders that are known and not gone, watched or not; only what is new or changed "
+    "is computed.",
+)
+def nightly_folders(
+    context: dg.ScheduleEvaluationContext, vistag: VistagResource
+) -> list[dg.RunRequest] | dg.SkipReason:
+    home = vistag.resolve_home()
+    keys = [folder.key for folder in home.folders() if not folder.gone_since]
+    if not keys:
+        return dg.SkipReason("No folder is known: vistag run FOLDER, or vistag watch FOLDER")
+    ordered = add_folders(context.instance, keys)
+    return [
+        dg.RunRequest(
+            run_config=run_config(home), tags=range_tags(first, last), run_key=_run_key(context, first)
+        )
+        for first, last in contiguous_ranges(ordered, keys, ordered, BRIDGED_FOLDERS)
+    ]
+
+
+@dg.schedule(
+    job_name=VERIFY,
+    cron_schedule="0 5 * * 0",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every Sunday, what vistag verify does.",
+)
+def weekly_verify(context: dg.ScheduleEvaluationContext, vistag: VistagResource) -> dg.RunRequest:
+    return dg.RunRequest(run_config=run_config(vistag.resolve_home()), run_key=_run_key(context, VERIFY))
+
+
+def _run_key(context: dg.ScheduleEvaluationContext, what: str) -> str:
+    return f"{context.scheduled_execution_time.isoformat()} {what}"
