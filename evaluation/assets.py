@@ -20,6 +20,7 @@ from evaluation.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_groundin
 from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from evaluation.report.files import write_report
+from evaluation.state import EVALUATED_STATE, evaluated_files, state
 from resources.images import open_proxy
 from resources.metadata import OWNERS, column_schema, thumbnail_uri
 from resources.workbench import VistagResource
@@ -156,6 +157,7 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
             "ranked_concepts": tags.ranked_concepts,
             "tier": bench.tier.name,
             "of": "tag_scores" if final is None else "tags",
+            EVALUATED_STATE: state(evaluated_files(bench.home, bench.settings.ground_truth_library)),
             **micro,
             **({"gap@10": tags.gap.value} if tags.gap else {}),
         }

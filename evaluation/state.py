@@ -8,8 +8,8 @@ from pathlib import Path
 
 from resources.home import Home
 
-STATE_TAG = "vistag/evaluated_state"
-"""The tag of a run of `evaluate` that says what it is of."""
+EVALUATED_STATE = "evaluated_state"
+"""The metadata of `tag_recall` that say what it was of."""
 _DIGITS = 16
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from resources.lake.files import is_locked, make_directory
+from resources.lake.files import full_disk_named, is_locked, make_directory
 
 _FOLDER = "running"
 
@@ -18,11 +18,13 @@ def shown_as_running(dagster_home: Path, run_id: str) -> Iterator[None]:
     """Within, `has_died` is False of the run; after a kill within, it is True."""
     sign = _sign(dagster_home, run_id)
     temporary = sign.with_name(f".{sign.name}-{secrets.token_hex(4)}.tmp")
-    make_directory(sign.parent)
-    with temporary.open("xb") as file:
-        # locked before it has its name: whoever sees it unlocked sees the sign of a dead process
-        fcntl.flock(file, fcntl.LOCK_EX)
-        temporary.replace(sign)
+    with ExitStack() as opened:
+        with full_disk_named(sign):
+            make_directory(sign.parent)
+            file = opened.enter_context(temporary.open("xb"))
+            # locked before it has its name: whoever sees it unlocked sees the sign of a dead process
+            fcntl.flock(file, fcntl.LOCK_EX)
+            temporary.replace(sign)
         try:
             yield
         finally:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 import dagster as dg
 
-from evaluation.state import STATE_TAG, evaluated_files, glance, state
+from evaluation.state import EVALUATED_STATE, evaluated_files, glance, state
 from resources.workbench import VistagResource, read_settings, run_config
 from vistag_assets.partitions import EVALUATE
 
@@ -66,7 +66,7 @@ def stale_evaluation(
         # with what was evaluated before: a state that comes back is evaluated again
         run_key=hashlib.sha256(f"{seen.state} {current}".encode()).hexdigest(),
         run_config=run_config(home),
-        tags={STATE_TAG: current},
+        tags={f"vistag/{EVALUATED_STATE}": current},
     )
     return dg.SensorResult(run_requests=[request], cursor=_cursor(done))
 
@@ -76,9 +76,12 @@ def _waits(why: str, now: str, seen: Seen) -> dg.SensorResult:
 
 
 def _last_evaluated(instance: dg.DagsterInstance) -> str | None:
-    """What the last run of the job says that it is of: it may have been one of `vistag run --ground-truth`."""
-    runs = instance.get_runs(dg.RunsFilter(job_name=EVALUATE), limit=1)
-    return runs[0].tags.get(STATE_TAG) if runs else None
+    """What the last evaluation was of, whoever asked for it: the command line or a person in the UI may have."""
+    event = instance.get_latest_materialization_event(dg.AssetKey("tag_recall"))
+    if event is None or event.asset_materialization is None:
+        return None
+    told = event.asset_materialization.metadata.get(EVALUATED_STATE)
+    return None if told is None else str(told.value)
 
 
 def _seen(cursor: str | None) -> Seen:

@@ -21,6 +21,7 @@ from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from vistag_assets.cli import app
+from vistag_assets.instance import TEMPLATE
 
 VISTAG = str(Path(sys.executable).parent / "vistag")
 
@@ -152,6 +153,9 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    settings = tmp_path / "home" / "dagster" / "dagster.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(TEMPLATE.read_text().replace("poll_interval_seconds", "cancel_timeout_seconds"))
     log = tmp_path / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -169,6 +173,8 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         process.wait(120)
     assert process.returncode == 0
     assert "supersede" not in log.read_text()
+    hint = f"{settings} lacks settings that new homes have: run_monitoring.poll_interval_seconds."
+    assert hint in log.read_text()
     wait_for(lambda: not any(alive(child) for child in children))
 
 

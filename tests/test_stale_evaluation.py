@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hand_made_lake import FOLDER, make_home
 
-from evaluation.state import STATE_TAG
+from evaluation.state import EVALUATED_STATE
 from resources.home import FolderRef, Home
 from resources.workbench import VistagResource, open_workbench
 from sensors.stale_evaluation import stale_evaluation
@@ -22,6 +22,8 @@ from vistag_assets.instance import home_instance
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
 from vistag_assets.runs import evaluate
 from vistag_assets.stages import embed_concepts
+
+TAG = f"vistag/{EVALUATED_STATE}"
 
 
 @dataclass
@@ -85,7 +87,7 @@ def test_changed_tags_and_changed_annotations_are_evaluated_again(daemon: Daemon
     truth = json.loads(daemon.home.ground_truth_path.read_text())
     daemon.home.ground_truth_path.write_text(json.dumps(truth | {"info": {"split": "test"}}))
     (third,) = daemon.ticks(3)
-    assert len({request.tags[STATE_TAG] for request in (first, second, third)}) == 3
+    assert len({request.tags[TAG] for request in (first, second, third)}) == 3
 
 
 def test_a_state_that_comes_back_is_evaluated_again(daemon: Daemon) -> None:
@@ -96,7 +98,7 @@ def test_a_state_that_comes_back_is_evaluated_again(daemon: Daemon) -> None:
     daemon.ticks(2)
     tags.write_bytes(before)
     (again,) = daemon.ticks(3)
-    assert again.tags[STATE_TAG] == first.tags[STATE_TAG]
+    assert again.tags[TAG] == first.tags[TAG]
 
 
 def test_a_file_that_is_written_again_with_the_same_content_is_not(daemon: Daemon) -> None:
@@ -161,7 +163,7 @@ def test_the_run_that_is_asked_for_ends_in_a_report_and_is_not_asked_for_again(h
         assert result.success
         assert (home.reports_dir / "long_tail.html").exists()
         assert daemon.ticks(3) == []
-        # a cursor that somebody reset in the UI: the last run says what it was of
+        # a cursor that somebody reset in the UI: the last evaluation says what it was of
         daemon.cursor = None
         assert daemon.ticks(2) == []
         assert "with the content that was evaluated" in daemon.skipped

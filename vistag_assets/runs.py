@@ -10,10 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from evaluation.state import STATE_TAG, evaluated_files, state
 from resources.home import FolderRef, Home, folder_key
 from resources.images import find_folders
-from resources.workbench import read_settings, run_config
+from resources.workbench import run_config
 from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, home_instance
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS, add_folders, range_tags
@@ -117,8 +116,7 @@ def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:
     """
     with home_instance(home.root) as instance:
         job = defs.resolve_job_def(EVALUATE)
-        of = state(evaluated_files(home, read_settings(home).ground_truth_library))
-        result = job.execute_in_process(instance=instance, run_config=_config(home), tags={STATE_TAG: of})
+        result = job.execute_in_process(instance=instance, run_config=_config(home))
     return [check for check in result.get_asset_check_evaluations() if not check.passed]
 
 
