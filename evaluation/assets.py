@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from evaluation import from_lake, held_out, history, parts
 from evaluation.bands import BANDS, FREQUENCY_BANDS_SCHEMA
 from evaluation.bands import frequency_bands as cut_into_bands
-from evaluation.figures import Throughput
+from evaluation.figures import HEADLINE_K, Throughput
 from evaluation.figures_json import figures_json
 from evaluation.ground_truth import read_ground_truth
 from evaluation.grounding import GROUNDING_RECALL_SCHEMA
@@ -20,6 +20,7 @@ from evaluation.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_groundin
 from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from evaluation.report.files import write_report
+from evaluation.report.view import headline
 from evaluation.state import EVALUATED_STATE, evaluated_files, state
 from resources.images import open_proxy
 from resources.metadata import OWNERS, column_schema, thumbnail_uri
@@ -50,6 +51,7 @@ _LOOK_BACK = 200
 _TRUTH = pa.schema([("id", pa.string()), ("concept_id", pa.string())])
 _IMAGES = pa.schema([("id", pa.string())])
 _CONCEPTS = pa.schema([("concept_id", pa.string())])
+_TAGS = "tags of the band"
 
 
 def _spec(name: str, schema: pa.Schema, description: str) -> dg.AssetSpec:
@@ -112,7 +114,9 @@ def ground_truth(vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]
 @dg.asset(
     deps=["ground_truth", "ground_truth_concepts"],
     description="Tags by how many images carry them: head, body, tail, and those without support.",
-    metadata=column_schema(FREQUENCY_BANDS_SCHEMA),
+    metadata=column_schema(
+        FREQUENCY_BANDS_SCHEMA, images="that carry the tag", rank="1 = on the most images, ties by concept_id"
+    ),
     group_name="evaluation",
     kinds={"parquet", "duckdb"},
     owners=OWNERS,
@@ -135,7 +139,7 @@ def frequency_bands(vistag: VistagResource) -> dg.MaterializeResult[None]:
     deps=["tags", "tag_scores", "ground_truth", "ground_truth_images", "frequency_bands"],
     description="Recall@1/5/10/20 of head, body, tail and overall, with supports, ceilings and intervals: "
     "of the final tags, or of the embeddings alone where there are none.",
-    metadata=column_schema(TAG_RECALL_SCHEMA),
+    metadata=column_schema(TAG_RECALL_SCHEMA, tags=_TAGS),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
@@ -173,7 +177,9 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
         "frequency_bands",
     ],
     description="Recall and precision of the true regions at IoU 0.5, 0.75 and 0.5:0.95, by band, as LVIS counts.",
-    metadata=column_schema(GROUNDING_RECALL_SCHEMA),
+    metadata=column_schema(
+        GROUNDING_RECALL_SCHEMA, micro="recall over all true regions", support="true regions", tags=_TAGS
+    ),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
@@ -200,7 +206,13 @@ def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
 @dg.asset(
     deps=["grounded_regions", "ground_truth_regions", "ground_truth_images", "frequency_bands"],
     description="Of the concepts that have true regions in an image, those whose best region is on one, by band.",
-    metadata=column_schema(PHRASE_GROUNDING_SCHEMA),
+    metadata=column_schema(
+        PHRASE_GROUNDING_SCHEMA,
+        micro="share of the phrases whose best region is on a true one",
+        macro="mean of that over tags",
+        support="phrases: an image and a concept that has true regions in it",
+        tags=_TAGS,
+    ),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
@@ -224,7 +236,7 @@ def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
     deps=["tag_recall", "grounding_recall"],
     description="One row an evaluation, with its figures and the rank of every true tag: what later runs are held "
     "against. Each materialisation adds one.",
-    metadata=column_schema(history.HISTORY_SCHEMA),
+    metadata=column_schema(history.HISTORY_SCHEMA, images="that were evaluated"),
     group_name="evaluation",
     kinds={"parquet"},
     owners=OWNERS,
@@ -316,8 +328,14 @@ def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) 
     markdown = render_markdown(report)
     page = bench.home.reports_dir / f"{REPORT}.html"
     write_report(page, render_html(report), markdown, figures_json(figures))
+    recall = {figure.band: figure.micro for figure in report.tags.recall if figure.k == HEADLINE_K}
     return dg.MaterializeResult(
-        metadata={"path": dg.MetadataValue.path(page), "report": dg.MetadataValue.md(markdown)}
+        metadata={
+            "headline": headline(report.tags),
+            "report": dg.MetadataValue.md(markdown),
+            "path": dg.MetadataValue.path(page),
+            **{f"recall@{HEADLINE_K}_{band}": micro for band, micro in recall.items()},
+        }
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from PIL import Image
 from tiny_checkpoint import save_tiny_siglip
 
 from resources.home import FolderRef, Home
@@ -80,6 +81,8 @@ def write_lake(home: Home, dimension: int) -> None:
     """Two images with evidence, "a" and "b", and one, "c", in which nothing was found."""
     lake, first = home.lake, {"fingerprint": "f"}
     images = [{"id": id_, "path": f"{id_}.jpg", **first} for id_ in "abc"]
+    for image in images:
+        Image.new("RGB", (4, 3)).save(home.root / image["path"])
     lake.write("proxies", pa.Table.from_pylist(images), KEY)
     lake.write("images", pa.Table.from_pylist(images), KEY)
 

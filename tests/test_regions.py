@@ -435,7 +435,7 @@ def test_a_tier_without_a_detector_is_not_in_the_way(
         event = instance.get_latest_materialization_event(AssetKey("grounded_regions"))
         assert event is not None
         assert event.asset_materialization is not None
-        assert event.asset_materialization.metadata["skipped"].value == "the tier names no detector"
+        assert "names no detector" in str(event.asset_materialization.metadata["skipped"].value)
 
 
 def test_a_region_of_a_concept_that_was_not_asked_fails_its_check(

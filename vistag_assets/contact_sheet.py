@@ -9,17 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import dagster as dg
+from PIL import Image
 
 from resources.home import Home
 from resources.images import open_proxy
 from resources.images.scan import shown
 from resources.lake.files import make_directory, replace_file
-from resources.metadata import OWNERS
+from resources.metadata import OWNERS, Preview, preview
+from resources.metadata import thumbnail as shown_thumbnail
 from resources.workbench import VistagResource, Workbench
 from vistag_assets.gallery import Card, cards_of, paginate, render_index, render_page
 from vistag_assets.gallery.html import INDEX, overlay_file, thumbnail_file
 from vistag_assets.gallery.pictures import outline, overlay, thumbnail
+from vistag_assets.partitions import PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
+from vistag_assets.regions import PREVIEW_PX
 
 GALLERY = "gallery"
 TABLES = (
@@ -54,13 +58,22 @@ def contact_sheet(vistag: VistagResource) -> dg.MaterializeResult[None]:
     index = gallery_page(bench.home)
     return dg.MaterializeResult(
         metadata={
-            "gallery": dg.MetadataValue.url(index.as_uri()),
+            **_preview(index.parent),
             "path": dg.MetadataValue.path(index),
             "pages": pages,
             "images": images,
             "pictures_drawn": drawn,
         }
     )
+
+
+def _preview(gallery: Path) -> Preview:
+    """Some pictures with their regions."""
+    pictures = []
+    for file in sorted((gallery / "overlays").glob("*.jpg"))[:PREVIEWED_IMAGES]:
+        with Image.open(file) as picture:
+            pictures.append(shown_thumbnail(picture, PREVIEW_PX))
+    return preview([f"{len(pictures)} of the pictures"], [(picture,) for picture in pictures])
 
 
 def gallery_page(home: Home) -> Path:

@@ -3,14 +3,16 @@
 import dagster as dg
 
 from resources.cards import MODELS_POOL
+from resources.checked import checked
 from resources.depth.maps import StoredDepth, decode_depth, depth_picture
 from resources.images import open_proxy
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail, update_counts
+from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import depth_stages as stages
 from vistag_assets.lineage import column_by_id
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
+from vistag_assets.tierless import skipped
 
 _SAMPLED_ROWS = 200
 
@@ -19,7 +21,7 @@ _SAMPLED_ROWS = 200
     deps=["proxies"],
     description="The depth of each image, estimated from it alone. Nothing where the tier names no estimator.",
     metadata=column_schema(stages.DEPTH_MAPS, height="pixels of the map", width="pixels of the map"),
-    group_name="depth",
+    group_name="whole_image",
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.DEPTH_VERSION),
@@ -34,16 +36,13 @@ def depth_maps(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
     for number, key in enumerate(context.partition_keys):
         stats = stages.estimate_depth(bench, key, meter)
         if stats is None:
-            context.add_asset_metadata(row_count(0), partition_key=key)
             continue
         computed += stats.computed
-        preview = {"preview": _preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
+        seen = _preview(bench, key) if number < PREVIEWED_FOLDERS else {}
         rows = bench.lake.read("depth_maps", key, ["id"]).num_rows
-        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
+        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
     if spec is None:
-        return dg.MaterializeResult(
-            metadata={"tier": bench.tier.name, "skipped": f"the tier {bench.tier.name} names no depth"}
-        )
+        return skipped(bench.tier, "depth")
     return dg.MaterializeResult(
         metadata=meter.speed(computed, bench.depth.device)
         | {
@@ -59,21 +58,27 @@ def depth_maps(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
 @dg.asset_check(asset="depth_maps", description="A map has the size that its row says (of a sample).")
 def depth_maps_have_their_size(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
-    if not lake.folders("depth_maps"):
-        return dg.AssetCheckResult(passed=True, metadata={"wrong": 0, "looked_at": 0})
-    with lake.connect(skip_damaged=True) as sql:
-        rows = sql.execute(
-            "select height, width, depth, depth_min, depth_max "
-            f"from (select * from depth_maps using sample {_SAMPLED_ROWS} rows)"
-        ).fetchall()
+    rows: list[tuple[int, int, bytes, float, float]] = []
+    if lake.folders("depth_maps"):
+        with lake.connect(skip_damaged=True) as sql:
+            rows = sql.execute(
+                "select height, width, depth, depth_min, depth_max "
+                f"from (select * from depth_maps using sample {_SAMPLED_ROWS} rows)"
+            ).fetchall()
     wrong = sum(
         decode_depth(StoredDepth(depth, low, high)).shape != (height, width) or low > high
         for height, width, depth, low, high in rows
     )
-    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong, "looked_at": len(rows)})
+    return checked(
+        "depth maps",
+        len(rows),
+        wrong,
+        right="have the size and the range that their rows say",
+        fault="have another size or range than their rows say",
+    )
 
 
-def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+def _preview(bench: Workbench, key: str) -> Preview:
     """The first images beside their maps, in which near is white."""
     path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
     rows = [
@@ -86,4 +91,4 @@ def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
         )
         for row in bench.lake.read("depth_maps", key).slice(0, PREVIEWED_IMAGES).to_pylist()
     ]
-    return dg.MetadataValue.md(markdown_table(["image", "depth", "range"], rows))
+    return preview(["image", "depth", "range"], rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 from vistag_assets.instance import prepare_dagster_home
 from vistag_assets.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
-_MODULE = "vistag_assets.definitions"
+CODE_LOCATION = "vistag_assets.definitions"
 
 
 class DevError(RuntimeError):
@@ -29,8 +29,8 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
         raise DevError(f"Port {port} is in use. Choose another: vistag dev --port {port + 1}")
     environment = {**os.environ, **prepare_dagster_home(home)}
     commands = {
-        "the web server": ["dagster-webserver", "-m", _MODULE, "-h", HOST, "-p", str(port)],
-        "the daemon": ["dagster-daemon", "run", "-m", _MODULE],
+        "the web server": ["dagster-webserver", "-m", CODE_LOCATION, "-h", HOST, "-p", str(port)],
+        "the daemon": ["dagster-daemon", "run", "-m", CODE_LOCATION],
     }
     processes: dict[str, subprocess.Popen[bytes]] = {}
     with interrupts_are_raised():

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-from resources.metadata import OWNERS, column_schema, markdown_table, update_counts
+from resources.checked import checked
+from resources.images import open_proxy
+from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import fused_tag_stages as stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -16,8 +18,14 @@ _EVIDENCE_TABLES = sorted({name for source in SOURCES for name in TABLES_OF[sour
 @dg.asset(
     deps=["proxies", "concept_embeddings", *_EVIDENCE_TABLES],
     description="The final tags: every source's evidence fused into one calibrated probability; people's decisions stay.",
-    metadata=column_schema(stages.TAGS),
-    group_name="tagging",
+    metadata=column_schema(
+        stages.TAGS,
+        concept_id="of the vocabulary; null for a phrase that is not in it",
+        phrase="the label, or what was proposed",
+        probability="fused of all evidence and calibrated, 0..1",
+        inherited_from="the narrower concept that lent probability and evidence",
+    ),
+    group_name="tags",
     kinds={"parquet", "duckdb", "scikitlearn"},
     owners=OWNERS,
     code_version=str(stages.FUSED_TAGS_VERSION),
@@ -31,9 +39,9 @@ def tags(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Materi
     for number, key in enumerate(context.partition_keys):
         stats = stages.fuse_tags(bench, tagger, key, meter)
         computed += stats.computed
-        preview = {"preview": _preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
+        seen = _preview(bench, key) if number < PREVIEWED_FOLDERS else {}
         rows = bench.lake.read("tags", key, ["id"]).num_rows
-        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
+        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, "cpu")
         | {
@@ -56,31 +64,44 @@ def tags_name_regions_that_exist(vistag: VistagResource) -> dg.AssetCheckResult:
             if "grounded_regions" in lake.tables()
             else "(select '' as id, '' as region_id)"
         )
-        [(strangers,)] = sql.execute(
-            "select count(*) from (select id, unnest(region_ids) as region_id from tags where state = 'machine') "
-            f"anti join {known} using (id, region_id)"
+        [(named, strangers)] = sql.execute(
+            f"select count(*), count(*) filter ((id, region_id) not in (select (id, region_id) from {known})) "
+            "from (select id, unnest(region_ids) as region_id from tags where state = 'machine')"
         ).fetchall()
-    return dg.AssetCheckResult(passed=strangers == 0, metadata={"strangers": strangers})
+    return checked(
+        "regions that tags name",
+        named,
+        strangers,
+        right="are regions of their image",
+        fault="are no regions of their image; run its folder again",
+    )
 
 
 @dg.asset_check(asset="tags", description="Probabilities lie in 0..1 and fall with the rank.")
 def tags_are_ranked_by_probability(vistag: VistagResource) -> dg.AssetCheckResult:
     with vistag.open().lake.connect(skip_damaged=True) as sql:
-        [(wrong,)] = sql.execute(
-            "select count(*) from (select probability, lag(probability) over "
-            "(partition by folder, id, needs_review order by rank) as better from tags where state = 'machine') "
-            "where probability not between 0 and 1 or probability > better"
+        [(tags_of_machine, wrong)] = sql.execute(
+            "select count(*), count(*) filter (probability not between 0 and 1 or probability > better) "
+            "from (select probability, lag(probability) over "
+            "(partition by folder, id, needs_review order by rank) as better from tags where state = 'machine')"
         ).fetchall()
-    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong})
+    return checked(
+        "tags",
+        tags_of_machine,
+        wrong,
+        right="have a probability within 0..1 that falls with the rank",
+        fault="have a probability outside 0..1, or above that of a better rank",
+    )
 
 
-def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+def _preview(bench: Workbench, key: str) -> Preview:
     """The best tags of some images as a table of their evidence."""
-    images = bench.lake.read("images", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
+    images = bench.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
     rows = bench.lake.read("tags", key).sort_by("rank").to_pylist()
     lines = [
         (
-            image["path"],
+            # the picture stands beside the first of its tags
+            "" if place else thumbnail(open_proxy(bench.home.root, image["path"])),
             tag["phrase"] + (" (ungrounded)" if tag["ungrounded"] else ""),
             *(
                 "" if tag[column] is None else f"{tag[column]:.2f}"
@@ -89,7 +110,6 @@ def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
             " ".join(tag["region_ids"]),
         )
         for image in images
-        for tag in [row for row in rows if row["id"] == image["id"]][:PREVIEWED_TAGS]
+        for place, tag in enumerate([row for row in rows if row["id"] == image["id"]][:PREVIEWED_TAGS])
     ]
-    header = ["image", "tag", "fused", "global", "detector", "match", "regions"]
-    return dg.MetadataValue.md(markdown_table(header, lines))
+    return preview(["image", "tag", "fused", "global", "detector", "match", "regions"], lines)

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import dagster as dg
 
+from resources.checked import checked
 from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, open_proxy, scan_folder
-from resources.metadata import OWNERS, column_schema, markdown_table, moved_away, row_count, thumbnail
+from resources.metadata import OWNERS, Preview, column_schema, moved_away, preview, row_count, thumbnail
 from resources.workbench import VistagResource, Workbench, require_card
 from vistag_assets import stages
+from vistag_assets.lineage import column_by_id
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
+
+PREVIEWED_REJECTS = 20
 
 
 @dg.multi_asset(
@@ -37,7 +41,7 @@ from vistag_assets.progress import Meter
         dg.AssetSpec(
             "proxies",
             description="Bounded working copies: upright, sRGB, 8 bit. Later stages read these only.",
-            metadata=column_schema(PROXIES_SCHEMA),
+            metadata=column_schema(PROXIES_SCHEMA, path="of the copy, relative to the home"),
             group_name="ingest",
             kinds={"parquet", "jpeg"},
             owners=OWNERS,
@@ -57,15 +61,16 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
         decoded, removed = decoded + stats.decoded, removed + stats.removed
         counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
         gone = {"gone": stats.gone} if stats.gone else {}
-        preview = {"preview": _proxies_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
-        for asset, rows, more in (
-            ("images", stats.images, counts),
-            ("rejects", stats.rejects, {}),
-            ("proxies", stats.images, counts | preview),
+        rejects = {"rejects": stats.rejects}
+        for asset, rows, more, look in (
+            ("images", stats.images, counts | rejects, _images_preview),
+            ("rejects", stats.rejects, {}, _rejects_preview),
+            ("proxies", stats.images, counts, _proxies_preview),
         ):
+            seen = look(bench, key) if number < PREVIEWED_FOLDERS else {}
             lost = moved_away(stats.quarantined.get(asset))
             context.add_asset_metadata(
-                {**row_count(rows), **more, **lost, **gone}, asset_key=asset, partition_key=key
+                {**row_count(rows), **more, **seen, **lost, **gone}, asset_key=asset, partition_key=key
             )
     if removed:
         stages.prune(bench)
@@ -79,7 +84,7 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
 )
 def images_and_rejects_cover_the_folder(vistag: VistagResource) -> dg.AssetCheckResult:
     bench = vistag.open()
-    missing: list[str] = []
+    files, missing = 0, list[str]()
     for key in bench.lake.folders("images"):
         folder = bench.home.folder(key)
         if not folder.directory.is_dir():
@@ -87,22 +92,44 @@ def images_and_rejects_cover_the_folder(vistag: VistagResource) -> dg.AssetCheck
         images = bench.lake.read("images", key, ["path", "also_at"]).to_pylist()
         accounted = {row["path"] for row in images} | {name for row in images for name in row["also_at"]}
         accounted |= set(bench.lake.read("rejects", key, ["path"])["path"].to_pylist())
-        missing += [
-            entry.path
-            for entry in scan_folder(folder.directory, Path(folder.root))
-            if entry.path not in accounted
-        ]
-    return dg.AssetCheckResult(
-        passed=not missing,
+        there = [entry.path for entry in scan_folder(folder.directory, Path(folder.root))]
+        files += len(there)
+        missing += [path for path in there if path not in accounted]
+    return checked(
+        "image files",
+        files,
+        missing,
+        right="are images or rejects",
+        fault="are neither images nor rejects; run their folders again",
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"missing": len(missing), "such_as": ", ".join(missing[:10])},
     )
 
 
-def _proxies_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+def _images_preview(bench: Workbench, key: str) -> Preview:
+    columns = ["id", "path", "width", "height", "format", "bytes"]
+    proxy_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
+    rows = [
+        (
+            thumbnail(open_proxy(bench.home.root, proxy_of[image["id"]])),
+            image["path"],
+            f"{image['width']} x {image['height']}",
+            image["format"],
+            f"{image['bytes'] / 1000:,.0f} kB",
+        )
+        for image in bench.lake.read("images", key, columns).slice(0, PREVIEWED_IMAGES).to_pylist()
+    ]
+    return preview(["image", "path", "pixels", "format", "size"], rows)
+
+
+def _rejects_preview(bench: Workbench, key: str) -> Preview:
+    rejects = bench.lake.read("rejects", key, ["path", "code", "reason"]).slice(0, PREVIEWED_REJECTS)
+    return preview(["file", "code", "reason"], [tuple(row.values()) for row in rejects.to_pylist()])
+
+
+def _proxies_preview(bench: Workbench, key: str) -> Preview:
     proxies = bench.lake.read("proxies", key, ["path", "width", "height"]).slice(0, PREVIEWED_IMAGES)
     rows = [
         (thumbnail(open_proxy(bench.home.root, proxy["path"])), f"{proxy['width']} x {proxy['height']}")
         for proxy in proxies.to_pylist()
     ]
-    return dg.MetadataValue.md(markdown_table(["proxy", "pixels"], rows))
+    return preview(["proxy", "pixels"], rows)

@@ -3,8 +3,9 @@
 import dagster as dg
 import pyarrow as pa
 
+from resources.checked import checked
 from resources.images import open_proxy
-from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
+from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import lanes_stages as stages
 from vistag_assets.lineage import column_by_id
@@ -17,7 +18,7 @@ from vistag_assets.routing import ROUTED_OPTIONS, WEIGHTS, heavy_places
     deps=["tag_scores", "ocr_text", "captions"],
     description="The lane of each image, fast or heavy, with the reasons and within the tier's budget.",
     metadata=column_schema(stages.ROUTING),
-    group_name="routing",
+    group_name="language",
     kinds={"parquet"},
     owners=OWNERS,
     code_version=str(stages.ROUTING_VERSION),
@@ -39,7 +40,7 @@ def routing(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mat
                 **update_counts(stats, rows.num_rows),
                 "heavy": sent,
                 **{f"reason_{reason}": reasons.count(reason) for reason in WEIGHTS},
-                **({"preview": _preview(bench, key, rows)} if number < PREVIEWED_FOLDERS else {}),
+                **(_preview(bench, key, rows) if number < PREVIEWED_FOLDERS else {}),
             },
             partition_key=key,
         )
@@ -60,17 +61,25 @@ def routing(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mat
 def heavy_lane_is_within_budget(vistag: VistagResource) -> dg.AssetCheckResult:
     bench = vistag.open()
     budget = bench.tier.routing.budget
-    if bench.tier.option not in ROUTED_OPTIONS or not bench.lake.folders("routing"):
-        return dg.AssetCheckResult(passed=True, metadata={"option": bench.tier.option})
-    with bench.lake.connect(skip_damaged=True) as sql:
-        counts = sql.execute(
-            "select folder, count(*), count(*) filter (lane = 'heavy') from routing group by folder order by folder"
-        ).fetchall()
+    counts: list[tuple[str, int, int]] = []
+    if bench.tier.option in ROUTED_OPTIONS and bench.lake.folders("routing"):
+        with bench.lake.connect(skip_damaged=True) as sql:
+            counts = sql.execute(
+                "select folder, count(*), count(*) filter (lane = 'heavy') from routing group by folder order by folder"
+            ).fetchall()
     over = [folder for folder, images, heavy in counts if heavy > heavy_places(images, budget)]
-    return dg.AssetCheckResult(passed=not over, metadata={"budget": budget, "over_budget": over})
+    return checked(
+        "routed folders",
+        len(counts),
+        over,
+        right=f"send at most {budget:.0%} of their images to the heavy lane",
+        fault=f"send more than {budget:.0%} of their images to the heavy lane; run them again",
+        option=bench.tier.option,
+        budget=budget,
+    )
 
 
-def _preview(bench: Workbench, key: str, rows: pa.Table) -> dg.MarkdownMetadataValue:
+def _preview(bench: Workbench, key: str, rows: pa.Table) -> Preview:
     """The images that ask for the heavy lane most."""
     path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
     first = rows.sort_by([("priority", "descending"), ("id", "ascending")]).slice(0, PREVIEWED_IMAGES)
@@ -83,4 +92,4 @@ def _preview(bench: Workbench, key: str, rows: pa.Table) -> dg.MarkdownMetadataV
         )
         for row in first.to_pylist()
     ]
-    return dg.MetadataValue.md(markdown_table(["image", "lane", "reasons", "priority"], shown))
+    return preview(["image", "lane", "reasons", "priority"], shown)

@@ -7,9 +7,10 @@ import dagster as dg
 import pyarrow as pa
 
 from resources.cards import MODELS_POOL
+from resources.checked import checked
 from resources.images import open_proxy
 from resources.lake import UpdateStats, failed_ids
-from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
+from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.vlms import VlmSpec
 from resources.vlms.description import parse_description
 from resources.vlms.tasks import Task
@@ -20,16 +21,15 @@ from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IM
 from vistag_assets.progress import Meter
 from vistag_assets.tierless import skipped
 
-GROUP = "language"
 MIN_VALID_SHARE = 0.99
 MAX_PROBLEM_SHARE = 0.05
 SHOWN_FAILURES = 20
 
 
-def _asset(schema: pa.Schema, version: int) -> dict[str, Any]:
+def _asset(group: str, schema: pa.Schema, version: int, **own: str) -> dict[str, Any]:
     return {
-        "metadata": column_schema(schema),
-        "group_name": GROUP,
+        "metadata": column_schema(schema, **own),
+        "group_name": group,
         "kinds": {"parquet", "pytorch"},
         "owners": OWNERS,
         "code_version": str(version),
@@ -41,7 +41,7 @@ def _asset(schema: pa.Schema, version: int) -> dict[str, Any]:
 @dg.asset(
     deps=["proxies", "ocr_text"],
     description="One factual sentence an image, how sure the model was of it, and the keywords it names.",
-    **_asset(CAPTIONS, stages.CAPTION_VERSION),
+    **_asset("whole_image", CAPTIONS, stages.CAPTION_VERSION),
 )
 def captions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     return _run(context, vistag.open(), "captions", stages.caption_images, "Captioning images", ["caption"])
@@ -50,7 +50,9 @@ def captions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Ma
 @dg.asset(
     deps=["proxies", "grounded_regions"],
     description="What the model calls each region, from a crop of it alone.",
-    **_asset(REGION_CAPTIONS, stages.REGION_CAPTION_VERSION),
+    **_asset(
+        "language", REGION_CAPTIONS, stages.REGION_CAPTION_VERSION, caption="what the model calls the crop"
+    ),
 )
 def region_captions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     shown = ["region_id", "caption"]
@@ -62,7 +64,7 @@ def region_captions(context: dg.AssetExecutionContext, vistag: VistagResource) -
 @dg.asset(
     deps=["proxies", "grounded_regions", "region_masks", "ocr_text", "captions", "tag_scores", "routing"],
     description="A catalogue text an image whose claims cite regions, by the schema in resources/vlms.",
-    **_asset(DESCRIPTIONS, stages.DESCRIPTION_VERSION),
+    **_asset("language", DESCRIPTIONS, stages.DESCRIPTION_VERSION, caption="of the lane that wrote the text"),
 )
 def descriptions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     shown = ["title", "description", "lane"]
@@ -74,11 +76,14 @@ def descriptions(context: dg.AssetExecutionContext, vistag: VistagResource) -> d
 )
 def captions_are_one_sentence(vistag: VistagResource) -> dg.AssetCheckResult:
     problems = [row["problems"] for row in _all_rows(vistag.open(), "captions", ["problems"])]
-    flawed = sum(map(bool, problems))
-    return dg.AssetCheckResult(
-        passed=flawed <= MAX_PROBLEM_SHARE * len(problems),
+    return checked(
+        "captions",
+        len(problems),
+        sum(map(bool, problems)),
+        right="are one finished sentence",
+        fault="have problems (the column `problems` names them)",
+        allowed_share=MAX_PROBLEM_SHARE,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"captions": len(problems), "with_problems": flawed},
     )
 
 
@@ -90,11 +95,24 @@ def descriptions_fit_the_schema(vistag: VistagResource) -> dg.AssetCheckResult:
     asked = [row["valid"] for row in rows if row["valid"] is not None]  # others were asked for no JSON
     valid = sum(asked)
     wrong = sum(row["json"] is not None and parse_description(row["json"]) is None for row in rows)
-    return dg.AssetCheckResult(
-        passed=wrong == 0 and valid >= MIN_VALID_SHARE * len(asked),
-        severity=dg.AssetCheckSeverity.ERROR if wrong else dg.AssetCheckSeverity.WARN,
-        metadata={"descriptions": len(rows), "valid_as_answered": valid, "stored_wrong": wrong},
+    stored = checked(
+        "descriptions",
+        len(rows),
+        wrong,
+        right="fit the schema",
+        fault="do not fit the schema as they are stored",
     )
+    answered = checked(
+        "answers of the model",
+        len(asked),
+        len(asked) - valid,
+        right="fit it before they were mended",
+        fault="did not fit it before they were mended",
+        allowed_share=1 - MIN_VALID_SHARE,
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+    worse = answered if stored.passed else stored
+    return worse._replace(description=f"{stored.description} {answered.description}")
 
 
 @dg.asset_check(
@@ -109,7 +127,13 @@ def descriptions_cite_their_own_regions(vistag: VistagResource) -> dg.AssetCheck
     own = {(row["id"], row["region_id"]) for row in regions}
     cited = [(row["id"], region) for row in rows for claim in row["claims"] for region in claim["region_ids"]]
     unknown = sum(pair not in own for pair in cited)
-    return dg.AssetCheckResult(passed=unknown == 0, metadata={"citations": len(cited), "unknown": unknown})
+    return checked(
+        "citations",
+        len(cited),
+        unknown,
+        right="are of a region of their image",
+        fault="are of no region of their image; run its folder again",
+    )
 
 
 def _all_rows(bench: Workbench, table: str, columns: list[str]) -> list[dict[str, Any]]:
@@ -129,8 +153,8 @@ def _run(
     shown: list[str],
 ) -> dg.MaterializeResult[None]:
     """A stage over the folders of a run, with what Dagster shows of it."""
-    if result := skipped(bench.tier, "vlm"):
-        return result
+    if bench.tier.vlm is None:
+        return skipped(bench.tier, "vlm")
     meter = Meter(title)
     computed = 0
     for number, key in enumerate(context.partition_keys):
@@ -139,9 +163,9 @@ def _run(
         rows = bench.lake.read_or_none(table, key, ["id"])
         metadata: dict[str, Any] = update_counts(stats, rows.num_rows if rows else 0)
         if stats.failed:
-            metadata["unanswered"] = _unanswered(context, bench, table, key)
+            metadata["unanswered"] = _unanswered(context, bench, table, key)["preview"]
         if number < PREVIEWED_FOLDERS:
-            metadata["preview"] = _preview(bench, table, key, shown)
+            metadata |= _preview(bench, table, key, shown)
         context.add_asset_metadata(metadata, partition_key=key)
     vlm = bench.vlm
     served = {"server": vlm.spec.server.url} if vlm.spec.engine == "openai" else {}
@@ -162,16 +186,14 @@ def _run(
     )
 
 
-def _unanswered(
-    context: dg.AssetExecutionContext, bench: Workbench, table: str, key: str
-) -> dg.MarkdownMetadataValue:
+def _unanswered(context: dg.AssetExecutionContext, bench: Workbench, table: str, key: str) -> Preview:
     """The images of a folder that the model gave no answer for; they are in the log too."""
     path_of = _paths(bench, "images", key)
     failed = failed_ids(bench.lake.read(table, key, ["id"]))
     lines = [(path_of.get(id_, id_), reason) for id_, reason in failed.items()]
     for path, reason in lines[:SHOWN_FAILURES]:
         context.log.warning(f"{table}: no answer for {path}: {reason}. The next run asks again.")
-    return dg.MetadataValue.md(markdown_table(["image", "reason"], lines[:SHOWN_FAILURES]))
+    return preview(["image", "reason"], lines[:SHOWN_FAILURES])
 
 
 def _paths(bench: Workbench, table: str, key: str) -> dict[str, str]:
@@ -194,11 +216,11 @@ def _unasked(spec: VlmSpec, table: str) -> str | None:
     return f"{spec.name} (family {spec.family}) has no way to ask for {task}: {consequence}. See docs/vlms.md"
 
 
-def _preview(bench: Workbench, table: str, key: str, shown: list[str]) -> dg.MarkdownMetadataValue:
+def _preview(bench: Workbench, table: str, key: str, shown: list[str]) -> Preview:
     rows = bench.lake.read_or_none(table, key, ["id", *shown])
     path_of = _paths(bench, "proxies", key)
     lines = [
         (thumbnail(open_proxy(bench.home.root, path_of[row["id"]])), *(row[column] for column in shown))
         for row in (rows.slice(0, PREVIEWED_IMAGES).to_pylist() if rows else [])
     ]
-    return dg.MetadataValue.md(markdown_table(["image", *shown], lines))
+    return preview(["image", *shown], lines)

@@ -4,20 +4,22 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from resources.cards import MODELS_POOL
+from resources.checked import checked
 from resources.images import open_proxy
-from resources.metadata import OWNERS, column_schema, markdown_table, row_count, thumbnail, update_counts
+from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import reading_stages as stages
 from vistag_assets.lineage import column_by_id
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
+from vistag_assets.tierless import skipped
 
 
 @dg.asset(
     deps=["proxies"],
     description="The lines of text in each image, in reading order. Nothing where the tier names no OCR.",
     metadata=column_schema(stages.OCR_TEXT),
-    group_name="reading",
+    group_name="whole_image",
     kinds={"parquet", "onnx"},
     owners=OWNERS,
     code_version=str(stages.OCR_VERSION),
@@ -31,7 +33,6 @@ def ocr_text(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Ma
     for number, key in enumerate(context.partition_keys):
         stats = stages.read_text(bench, key, meter)
         if stats is None:
-            context.add_asset_metadata(row_count(0), partition_key=key)
             continue
         computed += stats.computed
         rows = bench.lake.read("ocr_text", key, ["id"])
@@ -39,14 +40,12 @@ def ocr_text(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Ma
             {
                 **update_counts(stats, rows.num_rows),
                 "images_with_text": pc.count_distinct(rows["id"]).as_py(),
-                **({"preview": _preview(bench, key)} if number < PREVIEWED_FOLDERS else {}),
+                **(_preview(bench, key) if number < PREVIEWED_FOLDERS else {}),
             },
             partition_key=key,
         )
     if bench.tier.ocr is None:
-        return dg.MaterializeResult(
-            metadata={"tier": bench.tier.name, "skipped": f"the tier {bench.tier.name} names no ocr"}
-        )
+        return skipped(bench.tier, "ocr")
     return dg.MaterializeResult(
         metadata=meter.speed(computed, "cpu")
         | {
@@ -61,18 +60,24 @@ def ocr_text(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Ma
 @dg.asset_check(asset="ocr_text", description="Confidences and boxes lie within 0..1.")
 def text_lines_are_within_bounds(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
-    if not lake.folders("ocr_text"):
-        return dg.AssetCheckResult(passed=True, metadata={"lines": 0})
-    with lake.connect(skip_damaged=True) as sql:
-        [(lines, wrong)] = sql.execute(
-            "select count(*), count(*) filter (not (confidence between 0 and 1 and bbox[1] between 0 and 1 "
-            "and bbox[2] between 0 and 1 and bbox[1] + bbox[3] <= 1.0001 and bbox[2] + bbox[4] <= 1.0001)) "
-            "from ocr_text"
-        ).fetchall()
-    return dg.AssetCheckResult(passed=wrong == 0, metadata={"lines": lines, "wrong": wrong})
+    lines = wrong = 0
+    if lake.folders("ocr_text"):
+        with lake.connect(skip_damaged=True) as sql:
+            [(lines, wrong)] = sql.execute(
+                "select count(*), count(*) filter (not (confidence between 0 and 1 and bbox[1] between 0 and 1 "
+                "and bbox[2] between 0 and 1 and bbox[1] + bbox[3] <= 1.0001 and bbox[2] + bbox[4] <= 1.0001)) "
+                "from ocr_text"
+            ).fetchall()
+    return checked(
+        "lines of text",
+        lines,
+        wrong,
+        right="have a confidence and a box within 0..1",
+        fault="have a confidence or a box outside 0..1",
+    )
 
 
-def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+def _preview(bench: Workbench, key: str) -> Preview:
     """The first images that have text."""
     path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
     texts: dict[str, list[str]] = {}
@@ -82,4 +87,4 @@ def _preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
         (thumbnail(open_proxy(bench.home.root, path_of[id_])), "; ".join(lines))
         for id_, lines in list(texts.items())[:PREVIEWED_IMAGES]
     ]
-    return dg.MetadataValue.md(markdown_table(["image", "text"], rows))
+    return preview(["image", "text"], rows)

@@ -8,9 +8,19 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from resources.cards import MODELS_POOL
+from resources.checked import checked
 from resources.images import open_proxy
 from resources.lake import UpdateStats
-from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
+from resources.metadata import (
+    ANY_SIZE,
+    OWNERS,
+    Preview,
+    column_schema,
+    preview,
+    row_count,
+    thumbnail,
+    update_counts,
+)
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import region_detail_stages as stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -18,6 +28,7 @@ from vistag_assets.progress import Meter
 from vistag_assets.region_matching import CONFIRMED_FROM, REGION_MATCHES, REJECTED_BELOW
 from vistag_assets.region_previews import region_overlay
 from vistag_assets.stages import make_scorer
+from vistag_assets.tierless import skipped
 
 UNIT_LENGTH_TOLERANCE = 2e-3
 _SAMPLED_ROWS = 10_000
@@ -29,7 +40,12 @@ _NO_REGIONS = (
 @dg.asset(
     deps=["grounded_regions", "proxies"],
     description="The outline of each region whose facet the segmenter of the tier asks for, as COCO RLE.",
-    metadata=column_schema(stages.REGION_MASKS),
+    metadata=column_schema(
+        stages.REGION_MASKS,
+        height="pixels of the proxy",
+        width="pixels of the proxy",
+        score="the segmenter's own estimate of its IoU, 0..1; null where it has none",
+    ),
     group_name="regions",
     kinds={"parquet", "opencv", "pytorch"},
     owners=OWNERS,
@@ -43,10 +59,7 @@ def region_masks(context: dg.AssetExecutionContext, vistag: VistagResource) -> d
     spec = bench.tier.segmenter
     computed = _per_folder(context, bench, "region_masks", lambda key: stages.mask_regions(bench, key, meter))
     if spec is None:
-        said = {
-            "segmenter": f"none: the tier {bench.tier.name} names no segmenter, so regions keep their boxes"
-        }
-        return dg.MaterializeResult(metadata={"tier": bench.tier.name, **said})
+        return skipped(bench.tier, "segmenter")
     return dg.MaterializeResult(
         metadata=meter.speed(computed, bench.segmenter.device)
         | {
@@ -62,7 +75,7 @@ def region_masks(context: dg.AssetExecutionContext, vistag: VistagResource) -> d
 @dg.asset(
     deps=["grounded_regions", "region_masks", "proxies"],
     description="One unit vector a region, and one of the region without its background where it has a mask.",
-    metadata=column_schema(stages.region_embeddings_schema(1)),
+    metadata=column_schema(stages.region_embeddings_schema(ANY_SIZE)),
     group_name="regions",
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
@@ -92,7 +105,12 @@ def region_embeddings(
 @dg.asset(
     deps=["grounded_regions", "region_embeddings", "concept_embeddings"],
     description="Whether the crop of each region, seen by the encoder, shows what it was found as.",
-    metadata=column_schema(REGION_MATCHES),
+    metadata=column_schema(
+        REGION_MATCHES,
+        concept_id="that the region was found as; null for a phrase outside the vocabulary",
+        cosine="of the angle between crop and concept, -1..1",
+        rank="of the concept among the whole vocabulary for this crop, 1 = best",
+    ),
     group_name="regions",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
@@ -127,7 +145,13 @@ def mask_areas_are_pixel_counts(vistag: VistagResource) -> dg.AssetCheckResult:
         int(coco.area({"size": [height, width], "counts": counts.encode()})) != area
         for height, width, counts, area in rows
     )
-    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong, "looked_at": len(rows)})
+    return checked(
+        "masks",
+        len(rows),
+        wrong,
+        right="have the area that they say",
+        fault="have another area than they say",
+    )
 
 
 @dg.asset_check(asset="region_embeddings", description="Embeddings have unit length (of a sample).")
@@ -138,22 +162,31 @@ def region_embeddings_are_unit_length(vistag: VistagResource) -> dg.AssetCheckRe
     )
     rows = _sample(vistag.open(), "region_embeddings", lengths)
     wrong = sum(any(abs(length - 1) > UNIT_LENGTH_TOLERANCE for length in row) for row in rows)
-    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong, "looked_at": len(rows)})
+    return checked(
+        "regions", len(rows), wrong, right="have embeddings of length 1", fault="have one of another length"
+    )
 
 
 @dg.asset_check(asset="region_matches", description="Every region that has an embedding has a match.")
 def every_region_has_a_match(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
     matched = sorted(lake.folders("region_matches"))
-    if not matched:
-        return dg.AssetCheckResult(passed=True, metadata={"missing": 0})
-    with lake.connect(skip_damaged=True) as sql:
-        [(missing,)] = sql.execute(
-            "select count(*) from region_embeddings anti join region_matches using (folder, region_id) "
-            "where list_contains($matched, folder)",
-            {"matched": matched},
-        ).fetchall()
-    return dg.AssetCheckResult(passed=missing == 0, metadata={"missing": missing})
+    regions = missing = 0
+    if matched:
+        with lake.connect(skip_damaged=True) as sql:
+            [(regions, missing)] = sql.execute(
+                "select count(*), count(*) filter "
+                "((folder, region_id) not in (select (folder, region_id) from region_matches)) "
+                "from region_embeddings where list_contains($matched, folder)",
+                {"matched": matched},
+            ).fetchall()
+    return checked(
+        "regions with an embedding",
+        regions,
+        missing,
+        right="have a match",
+        fault="have no match; run their folders again",
+    )
 
 
 def _per_folder(
@@ -167,12 +200,12 @@ def _per_folder(
     for number, key in enumerate(context.partition_keys):
         stats = update(key)
         if stats is None:
-            context.add_asset_metadata({"status": _NO_REGIONS}, partition_key=key)
+            context.add_asset_metadata({"skipped": _NO_REGIONS, **row_count(0)}, partition_key=key)
             continue
         computed += stats.computed
-        preview = {"preview": _preview(bench, key, table)} if number < PREVIEWED_FOLDERS else {}
+        seen = _preview(bench, key, table) if number < PREVIEWED_FOLDERS else {}
         rows = bench.lake.read(table, key, ["id"]).num_rows
-        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
+        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
     return computed
 
 
@@ -185,7 +218,7 @@ def _sample(bench: Workbench, table: str, columns: str) -> list[tuple[Any, ...]]
         ).fetchall()
 
 
-def _preview(bench: Workbench, key: str, table: str) -> dg.MarkdownMetadataValue:
+def _preview(bench: Workbench, key: str, table: str) -> Preview:
     """The first images that have rows: their regions, and what the table says of each."""
     rows = bench.lake.read(table, key)
     path_of = dict(zip(*bench.lake.read("proxies", key, ["id", "path"]).to_pydict().values(), strict=True))
@@ -201,7 +234,7 @@ def _preview(bench: Workbench, key: str, table: str) -> dg.MarkdownMetadataValue
         picture = thumbnail(region_overlay(bench.lake, key, id_, image))
         lines = _lines(rows.filter(pc.equal(rows["id"], id_)).to_pylist(), phrases)
         shown.append((picture, ", ".join(lines)))
-    return dg.MetadataValue.md(markdown_table(["image", "regions"], shown))
+    return preview(["image", "regions"], shown)
 
 
 def _lines(rows: list[stages.Row], phrases: dict[str, str]) -> Iterator[str]:

@@ -3,24 +3,30 @@
 import dagster as dg
 
 from resources.cards import MODELS_POOL
-from resources.metadata import OWNERS, column_schema, markdown_table, thumbnail, update_counts
+from resources.checked import checked
+from resources.images import open_proxy
+from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import region_stages as stages
 from vistag_assets.candidates import CANDIDATES
 from vistag_assets.grounding import GROUNDED_REGIONS
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
+from vistag_assets.tierless import skipped
 
 PREVIEWED_REGIONS = 10
-PREVIEW_PX = 360
-NO_DETECTOR = "the tier names no detector"
+PREVIEWED_PHRASES = 12
+PREVIEW_PX = 240
 
 
 @dg.asset(
     deps=["tag_scores", "captions"],
     description="The phrases to look for in each image: likely tags, rare tags with a lower bar, proposals.",
     metadata=column_schema(
-        CANDIDATES, reason="why it is looked for: score, tail (the lower bar) or vlm (proposed)"
+        CANDIDATES,
+        reason="why it is looked for: score, tail (the lower bar) or vlm (proposed)",
+        probability="of tag_scores; null for a proposal",
+        concept_id="of the vocabulary; null for a phrase that is not in it",
     ),
     group_name="regions",
     kinds={"parquet", "python"},
@@ -31,17 +37,20 @@ NO_DETECTOR = "the tier names no detector"
 def candidates(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
     if bench.tier.detector is None:
-        return dg.MaterializeResult(metadata={"skipped": NO_DETECTOR})
+        return skipped(bench.tier, "detector")
     meter = Meter("Listing candidates")
     computed = 0
-    for key in context.partition_keys:
+    for number, key in enumerate(context.partition_keys):
         stats = stages.list_candidates(bench, key, meter)
         computed += stats.computed
         rows = bench.lake.read("candidates", key, ["reason"])
         by_reason = {
             f"{row['values']}_candidates": row["counts"] for row in rows["reason"].value_counts().to_pylist()
         }
-        context.add_asset_metadata({**update_counts(stats, rows.num_rows), **by_reason}, partition_key=key)
+        seen = _phrases_preview(bench, key) if number < PREVIEWED_FOLDERS else {}
+        context.add_asset_metadata(
+            {**update_counts(stats, rows.num_rows), **by_reason, **seen}, partition_key=key
+        )
     return dg.MaterializeResult(
         metadata=meter.speed(computed, "cpu")
         | {"tier": bench.tier.name, "taxonomy": bench.taxonomy.fingerprint}
@@ -51,7 +60,11 @@ def candidates(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
 @dg.asset(
     deps=["candidates", "proxies"],
     description="Boxes of the candidates that the detector finds, with its scores and what it was asked.",
-    metadata=column_schema(GROUNDED_REGIONS, score="the detector's confidence in box and phrase, 0..1"),
+    metadata=column_schema(
+        GROUNDED_REGIONS,
+        score="the detector's confidence in box and phrase, 0..1",
+        concept_id="of the vocabulary; null for a phrase that is not in it",
+    ),
     group_name="regions",
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
@@ -62,15 +75,15 @@ def candidates(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
 def grounded_regions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
     if bench.tier.detector is None:
-        return dg.MaterializeResult(metadata={"skipped": NO_DETECTOR})
+        return skipped(bench.tier, "detector")
     meter = Meter("Grounding regions")
     computed = 0
     for number, key in enumerate(context.partition_keys):
         stats = stages.ground_regions(bench, key, meter)
         computed += stats.computed
         rows = bench.lake.read("grounded_regions", key, ["id"]).num_rows
-        preview = {"preview": _regions_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
-        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
+        seen = _regions_preview(bench, key) if number < PREVIEWED_FOLDERS else {}
+        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, bench.detector.device)
         | {
@@ -92,21 +105,44 @@ def grounded_regions(context: dg.AssetExecutionContext, vistag: VistagResource) 
 )
 def regions_were_asked_for(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
-    if not lake.folders("grounded_regions"):
-        return dg.AssetCheckResult(passed=True, metadata={"regions": 0})
-    with lake.connect(skip_damaged=True) as sql:
-        [(regions, strangers)] = sql.execute(
-            "select count(*), count(*) filter (not exists ("
-            "  from candidates c where c.folder = r.folder and c.id = r.id and c.phrase = r.phrase"
-            "  and c.concept_id is not distinct from r.concept_id)) from grounded_regions r"
-        ).fetchall()
-    return dg.AssetCheckResult(
-        passed=strangers == 0, metadata={"regions": regions, "not_asked_for": strangers}
+    regions = strangers = 0
+    if lake.folders("grounded_regions"):
+        with lake.connect(skip_damaged=True) as sql:
+            [(regions, strangers)] = sql.execute(
+                "select count(*), count(*) filter (not exists ("
+                "  from candidates c where c.folder = r.folder and c.id = r.id and c.phrase = r.phrase"
+                "  and c.concept_id is not distinct from r.concept_id)) from grounded_regions r"
+            ).fetchall()
+    return checked(
+        "regions",
+        regions,
+        strangers,
+        right="are of a phrase that was asked of their image",
+        fault="are of a phrase or a concept that was not asked of their image; run its folder again",
     )
 
 
-def _regions_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+def _phrases_preview(bench: Workbench, key: str) -> Preview:
+    """What is looked for in the first images, rarer tags and proposals with their reason."""
+    proxies = bench.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
+    phrases: dict[str, list[str]] = {proxy["id"]: [] for proxy in proxies}
+    for row in bench.lake.read("candidates", key, ["id", "phrase", "reason"]).to_pylist():
+        if row["id"] in phrases:
+            reason = "" if row["reason"] == "score" else f" ({row['reason']})"
+            phrases[row["id"]].append(row["phrase"] + reason)
+    rows = [
+        (
+            thumbnail(open_proxy(bench.home.root, proxy["path"])),
+            ", ".join(phrases[proxy["id"]][:PREVIEWED_PHRASES]),
+            len(phrases[proxy["id"]]),
+        )
+        for proxy in proxies
+    ]
+    return preview(["image", f"first {PREVIEWED_PHRASES} phrases", "of"], rows)
+
+
+def _regions_preview(bench: Workbench, key: str) -> Preview:
     ids = bench.lake.read("proxies", key, ["id"]).slice(0, PREVIEWED_IMAGES)["id"].to_pylist()
     pictures = stages.overlays(bench, key, ids, PREVIEWED_REGIONS)
     rows = [(thumbnail(picture, PREVIEW_PX),) for picture in pictures.values()]
-    return dg.MetadataValue.md(markdown_table([f"best {PREVIEWED_REGIONS} regions"], rows))
+    return preview([f"best {PREVIEWED_REGIONS} regions"], rows)

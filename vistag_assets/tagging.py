@@ -1,12 +1,25 @@
 """From proxies and a vocabulary to scored tags, and the checks beside them."""
 
 import dagster as dg
+import numpy as np
 
 from resources.cards import MODELS_POOL
+from resources.checked import checked
 from resources.images import open_proxy
-from resources.metadata import OWNERS, column_schema, markdown_table, moved_away, thumbnail, update_counts
+from resources.lake import embedding_matrix
+from resources.metadata import (
+    ANY_SIZE,
+    OWNERS,
+    Preview,
+    column_schema,
+    moved_away,
+    preview,
+    thumbnail,
+    update_counts,
+)
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import stages
+from vistag_assets.lineage import column_by_id
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
 from vistag_assets.scoring import TAG_SCORES
@@ -21,8 +34,8 @@ _SAMPLED_EMBEDDINGS = 10_000
 @dg.asset(
     deps=["proxies"],
     description="One unit vector an image, by the encoder of the tier.",
-    metadata=column_schema(stages.embeddings_schema(1)),
-    group_name="tagging",
+    metadata=column_schema(stages.embeddings_schema(ANY_SIZE)),
+    group_name="whole_image",
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.EMBEDDING_VERSION),
@@ -35,11 +48,12 @@ def global_embeddings(
     bench = vistag.open()
     meter = Meter("Embedding images")
     computed = 0
-    for key in context.partition_keys:
+    for number, key in enumerate(context.partition_keys):
         stats = stages.embed_images(bench, key, meter)
         computed += stats.computed
+        seen = _neighbours_preview(bench, key) if number < PREVIEWED_FOLDERS else {}
         rows = bench.lake.read("global_embeddings", key, ["id"]).num_rows
-        context.add_asset_metadata(update_counts(stats, rows), partition_key=key)
+        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, bench.encoder.device)
         | {
@@ -55,8 +69,10 @@ def global_embeddings(
 
 @dg.asset(
     description="One unit vector a phrase: every label of every concept in the templates of its facet.",
-    metadata=column_schema(stages.concept_embeddings_schema(1)),
-    group_name="tagging",
+    metadata=column_schema(
+        stages.concept_embeddings_schema(ANY_SIZE), text="a label of the concept in a template of its facet"
+    ),
+    group_name="whole_image",
     kinds={"parquet", "pytorch"},
     owners=OWNERS,
     code_version=str(stages.EMBEDDING_VERSION),
@@ -68,6 +84,7 @@ def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
     stats = stages.embed_concepts(bench)
     return dg.MaterializeResult(
         metadata={
+            "dagster/row_count": stats.kept + stats.computed,
             "concepts": len(bench.taxonomy.concepts),
             "phrases_kept": stats.kept,
             "phrases_computed": stats.computed,
@@ -84,7 +101,7 @@ def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
     deps=["global_embeddings", "concept_embeddings"],
     description="The best tags of each image: cosine, logit, score and probability, ranked.",
     metadata=column_schema(TAG_SCORES),
-    group_name="tagging",
+    group_name="whole_image",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
     code_version=str(stages.SCORING_VERSION),
@@ -98,9 +115,9 @@ def tag_scores(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
     for number, key in enumerate(context.partition_keys):
         stats = stages.score_tags(bench, scorer, key, meter)
         computed += stats.computed
-        preview = {"preview": _tags_preview(bench, key)} if number < PREVIEWED_FOLDERS else {}
+        seen = _tags_preview(bench, key) if number < PREVIEWED_FOLDERS else {}
         rows = bench.lake.read("tag_scores", key, ["id"]).num_rows
-        context.add_asset_metadata({**update_counts(stats, rows), **preview}, partition_key=key)
+        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
     return dg.MaterializeResult(
         metadata=meter.speed(computed, "cpu")
         | {
@@ -117,13 +134,13 @@ def tag_scores(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.
 @dg.asset_check(asset="global_embeddings", description="Embeddings have unit length (of a sample).")
 def embeddings_are_unit_length(vistag: VistagResource) -> dg.AssetCheckResult:
     with vistag.open().lake.connect(skip_damaged=True) as sql:
-        [(wrong,)] = sql.execute(
-            "select count(*) from "
-            f"(select embedding from global_embeddings using sample {_SAMPLED_EMBEDDINGS} rows) "
-            "where abs(sqrt(list_dot_product(embedding, embedding)) - 1) > $tolerance",
+        [(looked_at, wrong)] = sql.execute(
+            "select count(*), count(*) filter "
+            "(abs(sqrt(list_dot_product(embedding, embedding)) - 1) > $tolerance) from "
+            f"(select embedding from global_embeddings using sample {_SAMPLED_EMBEDDINGS} rows)",
             {"tolerance": UNIT_LENGTH_TOLERANCE},
         ).fetchall()
-    return dg.AssetCheckResult(passed=wrong == 0, metadata={"wrong": wrong})
+    return checked("embeddings", looked_at, wrong, right="have length 1", fault="do not have length 1")
 
 
 @dg.asset_check(asset="tag_scores", description="Every image that has an embedding has tag scores.")
@@ -131,15 +148,21 @@ def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
     scored = set(lake.folders("tag_scores"))
     with lake.connect(skip_damaged=True) as sql:
-        [(missing,)] = sql.execute(
-            "select count(*) from global_embeddings anti join tag_scores using (folder, id) "
-            "where list_contains($scored, folder)",
+        [(images, missing)] = sql.execute(
+            "select count(*), count(*) filter ((folder, id) not in (select (folder, id) from tag_scores)) "
+            "from global_embeddings where list_contains($scored, folder)",
             {"scored": sorted(scored)},
         ).fetchall()
-    return dg.AssetCheckResult(passed=missing == 0, metadata={"missing": missing})
+    return checked(
+        "images with an embedding",
+        images,
+        missing,
+        right="have tag scores",
+        fault="have no tag scores; run their folders again",
+    )
 
 
-def _tags_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
+def _tags_preview(bench: Workbench, key: str) -> Preview:
     proxies = bench.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
     labels = bench.taxonomy.pref_labels
     best = best_tags(bench.lake, key, [proxy["id"] for proxy in proxies], PREVIEWED_TAGS)
@@ -150,4 +173,25 @@ def _tags_preview(bench: Workbench, key: str) -> dg.MarkdownMetadataValue:
         )
         for proxy in proxies
     ]
-    return dg.MetadataValue.md(markdown_table(["image", f"best {PREVIEWED_TAGS} tags"], rows))
+    return preview(["image", f"best {PREVIEWED_TAGS} tags"], rows)
+
+
+def _neighbours_preview(bench: Workbench, key: str) -> Preview:
+    """The first images, each beside the one of its folder that is most like it."""
+    stored = bench.lake.read("global_embeddings", key, ["id", "embedding"])
+    vectors = embedding_matrix(stored["embedding"])
+    path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
+    pictures = [path_of[id_] for id_ in stored["id"].to_pylist()]
+    if len(pictures) < 2:
+        return {}
+    cosines = vectors[:PREVIEWED_IMAGES] @ vectors.T
+    np.fill_diagonal(cosines, -np.inf)
+    rows = [
+        (
+            thumbnail(open_proxy(bench.home.root, pictures[place])),
+            thumbnail(open_proxy(bench.home.root, pictures[nearest])),
+            f"{cosines[place, nearest]:.2f}",
+        )
+        for place, nearest in enumerate(cosines.argmax(axis=1))
+    ]
+    return preview(["image", "most like it", "cosine"], rows)

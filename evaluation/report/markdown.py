@@ -1,9 +1,5 @@
 """Renders the report as Markdown, for the metadata of an asset."""
 
-import html
-import re
-from collections.abc import Iterable, Sequence
-
 from evaluation.bands import LVIS_BANDS
 from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.grounding import IOU_NAMES
@@ -12,6 +8,7 @@ from evaluation.ladder import LADDER_K
 from evaluation.metrics import KS, OVERALL
 from evaluation.report import changes, more, view
 from evaluation.report.reliability import calibration_sentence
+from resources.markdown import escape, markdown_table
 
 _SHOWN_TAGS = 20
 
@@ -40,7 +37,7 @@ def render_markdown(report: view.LongTailReport) -> str:
 
 def _band_table(report: view.LongTailReport) -> str:
     titles = ("Band", "Tags", "Images that carry a tag", "True tags", f"Recall@{HEADLINE_K}", "95 % interval")
-    return _table(
+    return markdown_table(
         (*titles, "Macro", "Ceiling", "mAP", f"F1@{HEADLINE_K}"),
         (
             (
@@ -61,7 +58,7 @@ def _band_table(report: view.LongTailReport) -> str:
 
 
 def _recall_table(report: view.LongTailReport) -> str:
-    return _table(
+    return markdown_table(
         ("Micro recall (macro)", *(f"@{k}" for k in KS)),
         (
             (
@@ -77,7 +74,7 @@ def _ladder(report: view.LongTailReport) -> str:
     if not report.figures.ladder:
         return ""
     titles = ("Option", f"Tail recall@{LADDER_K}", "against A2, points", f"Overall recall@{LADDER_K}")
-    table = _table(
+    table = markdown_table(
         (*titles, "Regions at IoU 0.5, tail", "overall", "Time an image"),
         (
             (
@@ -99,7 +96,7 @@ def _regions(report: view.LongTailReport) -> str:
     rows = more.grounding_rows(report)
     if not rows:
         return ""
-    return _table(
+    return markdown_table(
         ("Regions found", "True regions", *(f"IoU {iou}" for iou in IOU_NAMES)),
         (
             (
@@ -116,7 +113,7 @@ def _parts(report: view.LongTailReport) -> str:
     cards = more.part_cards(report)
     if not cards:
         return ""
-    return _table(
+    return markdown_table(
         ("Masks and texts", "", "95 % interval", ""),
         ((card.title, f"**{card.value}**", card.range, card.note) for card in cards),
     )
@@ -126,7 +123,7 @@ def _lanes(report: view.LongTailReport) -> str:
     if not report.figures.lanes:
         return ""
     titles = ("Lane", "Images", f"Tag recall@{HEADLINE_K}", "Objects named by the caption")
-    return _table(
+    return markdown_table(
         (*titles, "by the description", "Objects invented by the description"),
         (
             (
@@ -149,7 +146,7 @@ def _changes(report: view.LongTailReport) -> str:
 def comparison_markdown(compared: Compared) -> str:
     """The verdict, the bands, and the rare tags that changed."""
     titles = (f"Recall@{compared.comparison.k}", "True tags in both", "Before", "Now", "Difference, points")
-    table = _table(
+    table = markdown_table(
         (*titles, "95 % interval", "Real"),
         (
             (
@@ -166,11 +163,10 @@ def comparison_markdown(compared: Compared) -> str:
     )
     rare = [row for row in changes.changed_tags(compared) if row["band"] == RARE_BAND]
     names = [
-        f"{_escape(row['label'])} ({row['before']:,} to {row['after']:,} of {row['images']:,})"
-        for row in rare
+        f"{escape(row['label'])} ({row['before']:,} to {row['after']:,} of {row['images']:,})" for row in rare
     ]
     runs = f"Before: {compared.before.run}, now: {compared.after.run}."
-    differs = f" What differs: {_escape('; '.join(changes.what_differs(compared)))}."
+    differs = f" What differs: {escape('; '.join(changes.what_differs(compared)))}."
     return "\n\n".join(
         (
             f"**{changes.verdict(compared)}** {runs}{differs if changes.what_differs(compared) else ''}",
@@ -182,11 +178,9 @@ def comparison_markdown(compared: Compared) -> str:
 
 def _missed_tags(report: view.LongTailReport) -> str:
     missed = view.missed_tags(report)
-    lost = [f"{_escape(tag.label)} ({tag.images:,})" for tag in missed if tag.found == 0]
+    lost = [f"{escape(tag.label)} ({tag.images:,})" for tag in missed if tag.found == 0]
     at_times = [
-        f"{_escape(tag.label)} ({tag.found:,} of {tag.images:,}{_instead(tag)})"
-        for tag in missed
-        if tag.found
+        f"{escape(tag.label)} ({tag.found:,} of {tag.images:,}{_instead(tag)})" for tag in missed if tag.found
     ]
     parts = {
         "**Rare tags never found** (images that carry them)": lost,
@@ -196,12 +190,12 @@ def _missed_tags(report: view.LongTailReport) -> str:
 
 
 def _instead(tag: view.MissedTag) -> str:
-    names = ", ".join(_escape(label) for label, _ in tag.instead)
+    names = ", ".join(escape(label) for label, _ in tag.instead)
     return f"; instead {names}" if names else ""
 
 
 def _zero_support(report: view.LongTailReport) -> str:
-    names = [_escape(report.label(concept_id)) for concept_id in report.tags.zero_support_tags]
+    names = [escape(report.label(concept_id)) for concept_id in report.tags.zero_support_tags]
     return f"**In the vocabulary, on no image** ({len(names):,}): {_listing(names)}" if names else ""
 
 
@@ -228,20 +222,11 @@ def _provenance(report: view.LongTailReport) -> str:
         asset: f"{speed.images_per_second:,.1f} images/s ({speed.device})"
         for asset, speed in figures.throughput.items()
     }
-    return _table(("How it was made", ""), ((name, _escape(fact)) for name, fact in facts.items() if fact))
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(
+        ("How it was made", ""), ((name, escape(fact)) for name, fact in facts.items() if fact)
+    )
 
 
 def _listing(names: list[str]) -> str:
     rest = len(names) - _SHOWN_TAGS
     return ", ".join(names[:_SHOWN_TAGS]) + (f" and {rest:,} more" if rest > 0 else "")
-
-
-def _escape(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line."""
-    plain = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", plain)

@@ -1,0 +1,48 @@
+"""What an asset check says: how many were looked at, how many are wrong, and a sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+_EXAMPLES = 10
+
+
+def checked(
+    things: str,
+    looked_at: int,
+    wrong: int | Sequence[str],
+    *,
+    right: str,
+    fault: str,
+    allowed_share: float = 0.0,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    **metadata: float | str,
+) -> dg.AssetCheckResult:
+    """Passed where no more than `allowed_share` (0..1) of the things are wrong, with a sentence of the parts.
+
+    `All 600 images are sharp.` or `3 of 600 images are blurred: a.jpg, b.jpg, c.jpg.`, where `images` are the
+    things, `are sharp` is `right` and `are blurred` is `fault`. Names among `wrong` are told, the first ten.
+    """
+    names = () if isinstance(wrong, int) else wrong
+    count = wrong if isinstance(wrong, int) else len(wrong)
+    passed = count <= allowed_share * looked_at
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=severity,
+        description=_sentence(things, looked_at, count, names, right, fault)
+        + (f" Up to {allowed_share:.0%} pass." if count and allowed_share else ""),
+        metadata={"looked_at": looked_at, "wrong": count, **metadata},
+    )
+
+
+def _sentence(things: str, looked_at: int, count: int, names: Sequence[str], right: str, fault: str) -> str:
+    if not looked_at:
+        return f"There are no {things} to look at."
+    if not count:
+        every = f"All {looked_at:,}" if looked_at > 1 else "1 of 1"
+        return f"{every} {things} {right}."
+    examples = f": {', '.join(names[:_EXAMPLES])}" if names else ""
+    rest = f" and {count - _EXAMPLES:,} more" if len(names) > _EXAMPLES else ""
+    return f"{count:,} of {looked_at:,} {things} {fault}{examples}{rest}."
