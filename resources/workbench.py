@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +20,6 @@ from resources.lake import Lake
 from resources.lake.files import replace_file
 from resources.ocr import OcrEngine, load_ocr
 from resources.repair import TextModel, load_text_model
-from resources.run_folders import folders_of
 from resources.segmenters import Segmenter, load_segmenter
 from resources.tiers import Tier, TierError, load_tier
 from resources.vlms import Vlm, VlmSpec, load_vlm
@@ -162,23 +159,6 @@ class VistagResource(dg.ConfigurableResource):
 
     def resolve_home(self) -> Home:
         return Home.resolve(Path(self.home) if self.home else None)
-
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[VistagResource]:
-        """Of two runs on one folder the second waits here: stages read what others have written before them."""
-        run, instance = context.run, context.instance
-        if run is None or instance is None:  # a sensor
-            yield self
-            return
-
-        def say_waiting() -> None:
-            if context.log:
-                context.log.warning(
-                    "Another run is at work on folders of this one: it goes on when that has ended."
-                )
-
-        with self.resolve_home().working_on(folders_of(run, instance), say_waiting):
-            yield self
 
     def open(self) -> Workbench:
         return open_workbench(self.resolve_home())

@@ -4,7 +4,7 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from evaluation import checks as evaluation_checks
-from resources.workbench import VistagResource
+from resources.run_folders import RunResource
 from sensors.new_folders import new_folders
 from vistag_assets import (
     contact_sheet,
@@ -64,7 +64,7 @@ defs = dg.Definitions(
         ),
     ],
     sensors=[new_folders],
-    resources={"vistag": VistagResource()},
+    resources={"vistag": RunResource()},
     # one process for all steps of a run: each would load the models again
     executor=dg.in_process_executor,
 )

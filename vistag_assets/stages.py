@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,8 @@ def concept_embeddings_schema(dimension: int) -> pa.Schema:
 def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     """Bring `images`, `rejects` and `proxies` of a folder up to date with its files.
 
-    A folder that is marked as gone keeps its rows: its disk may come back. Raises CorruptPartition where those are
-    damaged: there are no files to make them of.
+    A folder that is marked as gone, or that vanishes, keeps its rows: its disk may come back. Raises CorruptPartition
+    where those are damaged: there are no files to make them of; FileNotFoundError where all of the library vanished.
     """
     if folder.gone_since:
         return _keep(bench, folder.key)
@@ -91,17 +91,23 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
         known[table] = stored.rows
         if stored.quarantined:
             quarantined[table] = stored.quarantined
-    with meter.timed():
-        found = ingest_folder(
-            folder.directory,
-            Path(folder.root),
-            bench.home.root,
-            bench.limits,
-            known["images"],
-            known["rejects"],
-            known["proxies"],
-            on_progress=meter.folder(),
-        )
+    try:
+        with meter.timed():
+            found = ingest_folder(
+                folder.directory,
+                Path(folder.root),
+                bench.home.root,
+                bench.limits,
+                known["images"],
+                known["rejects"],
+                known["proxies"],
+                on_progress=meter.folder(),
+            )
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if error.filename != str(folder.directory) or not _holds_anything(Path(folder.root)):
+            raise
+        _log.warning("%s: %s; what the lake holds of it stays", folder.directory, error.strerror)
+        return replace(_keep(bench, folder.key), quarantined=quarantined)
     # images last: whoever sees an image finds its proxy
     for table, rows in (("proxies", found.proxies), ("rejects", found.rejects), ("images", found.images)):
         if not _same_rows(known[table], rows):
@@ -110,6 +116,11 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     return IngestStats(
         found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed, quarantined
     )
+
+
+def _holds_anything(root: Path) -> bool:
+    """Whether a library is there: an empty folder is what a disk leaves that is not mounted."""
+    return root.is_dir() and any(root.iterdir())
 
 
 def _keep(bench: Workbench, key: str) -> IngestStats:
