@@ -286,7 +286,7 @@ def _open_regular(file: Path) -> Iterator[BufferedReader]:
 def _status_at_rest(file: BufferedReader) -> os.stat_result:
     """A file's status, so long after its last change that a later one shows in its times."""
     status = os.fstat(file.fileno())
-    since_ns = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
+    since_ns = time.time_ns() - status.st_ctime_ns
     if 0 <= since_ns < TICK_NS:
         time.sleep((TICK_NS - since_ns) / 1e9)
         status = os.fstat(file.fileno())
