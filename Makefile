@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-loads clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-loads bench-scale clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -70,6 +70,10 @@ bench-sensor: $(VENV)/.installed
 # How often a run of 50 folders loads each model. BENCH="--folders 10 --images 1" for a smaller one.
 bench-loads: $(VENV)/.installed
 	$(BIN)/python -m sensors.bench_loads $(BENCH)
+
+# Many tiny images: seconds, memory, sizes. BENCH="--images 2000 --folders 10 --one-folder 0" for a smaller one.
+bench-scale: $(VENV)/.installed
+	$(BIN)/python -m vistag_assets.bench $(BENCH)
 
 # The page of models, from the registry.
 docs: $(VENV)/.installed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +23,7 @@ from resources.lake import Lake
 
 HISTORY = "evaluation_history"
 BY_CHECK, BY_PERSON = "check", "person"
+_TICK = timedelta(seconds=1)  # what a key tells apart
 
 
 def _rows_of(schema: pa.Schema) -> pa.DataType:
@@ -102,6 +103,11 @@ class Compared:
 def run_key(created_at: datetime, run_id: str) -> str:
     """`20250102t030405z-0123abcd`: sorts by time, and no two runs of one second share it."""
     return f"{created_at:%Y%m%dt%H%M%Sz}-{run_id[:8]}"
+
+
+def following(history: list[Run], now: datetime) -> datetime:
+    """The time of a run that is added now: later than those before it, also where the clock went back since."""
+    return max(now, history[-1].created_at + _TICK) if history else now
 
 
 def corpus_fingerprint(truth: pa.Table, images: pa.Table, concepts: pa.Table) -> str:

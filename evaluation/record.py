@@ -16,14 +16,16 @@ from resources.workbench import Workbench
 
 
 def record_run(bench: Workbench, created_at: datetime, run_id: str) -> Run:
-    """Append a run of the tables `tag_recall` and `grounding_recall`, and of the tags that they are about.
+    """Append a run, after all others, of the tables `tag_recall` and `grounding_recall`, and of the tags that they are about.
 
     It is accepted where rare tags are recovered as well as in the last accepted run of its tier, as far as the
     tier's checks allow, and where there is none to hold it against.
     """
     lake, tier = bench.lake, bench.tier
     ranks = from_lake.true_tag_ranks(lake, from_lake.reported_tags(lake))
-    baseline = history.last_accepted(history.runs(lake), tier.name)
+    earlier = history.runs(lake)
+    created_at = history.following(earlier, created_at)
+    baseline = history.last_accepted(earlier, tier.name)
     compared = compare_ranks(history.ranks_of(lake, baseline.run), ranks, HEADLINE_K) if baseline else None
     passed = judge(compared, tier.checks.tail_recall_drop.allowed_drop, {}).passed
     run = Run(

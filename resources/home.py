@@ -1,19 +1,24 @@
 """The home: the one directory vistag writes to, and the registry of the folders it knows."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import unicodedata
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from resources.lake import Lake
-from resources.lake.files import locked, remove_temporaries, replace_file
+from resources.lake.files import is_locked, locked, remove_temporaries, replace_file
 
 _KEY_MAX_CHARACTERS = 100
 _KEY_MAX_BYTES = 200
 _HASH_DIGITS = 8
+# A lock a folder would have a run of a whole library hold more files open than a process may.
+_RUN_LOCKS = 256
 _HASH_SUFFIX = re.compile(rf"-[0-9a-f]{{{_HASH_DIGITS}}}$")
 # Names that some file systems reserve for devices, with any suffix.
 _RESERVED_NAME = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")
@@ -164,6 +169,27 @@ class Home:
         self.folder(key)
         self._registration(key).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def working_on(self, keys: Collection[str], on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        """Keeps other runs, and `vistag forget`, away from these folders while the block lasts.
+
+        Waits for who is at work on one of them, after a call of `on_wait`. Now and then it waits for who is at
+        work on other folders only, because folders share locks. Not re-entrant; the kernel releases the locks
+        when the process ends, however it ends.
+        """
+        with contextlib.ExitStack() as held:
+            # in one order for all runs, or two would wait for each other
+            for lock in sorted({self._run_lock(key) for key in keys}):
+                if on_wait and is_locked(lock):
+                    on_wait()
+                    on_wait = None
+                held.enter_context(locked(lock))
+            yield
+
+    def is_worked_on(self, key: str) -> bool:
+        """Whether a run holds the lock of this folder, or of one that shares it, at this moment."""
+        return is_locked(self._run_lock(key))
+
     @property
     def _folders_dir(self) -> Path:
         return self.root / "folders"
@@ -178,6 +204,9 @@ class Home:
         with replace_file(path) as file:
             # ASCII with \u escapes carries names that are not UTF-8.
             file.write(json.dumps(asdict(ref), indent=2, ensure_ascii=True).encode("ascii") + b"\n")
+
+    def _run_lock(self, key: str) -> Path:
+        return self._folders_dir / f".run-{zlib.crc32(key.encode()) % _RUN_LOCKS:02x}.lock"
 
     def _registration(self, key: str) -> Path:
         if "/" in key or key.startswith("."):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from resources.lake.files import full_disk_named, is_locked, make_directory
+from resources.lake.files import disk_named, is_locked, make_directory
 
 _FOLDER = "running"
 
@@ -19,7 +19,7 @@ def shown_as_running(dagster_home: Path, run_id: str) -> Iterator[None]:
     sign = _sign(dagster_home, run_id)
     temporary = sign.with_name(f".{sign.name}-{secrets.token_hex(4)}.tmp")
     with ExitStack() as opened:
-        with full_disk_named(sign):
+        with disk_named(sign):
             make_directory(sign.parent)
             file = opened.enter_context(temporary.open("xb"))
             # locked before it has its name: whoever sees it unlocked sees the sign of a dead process

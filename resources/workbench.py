@@ -24,6 +24,7 @@ from resources.lake.files import replace_file
 from resources.ocr import OcrEngine, load_ocr
 from resources.presence import shown_as_running
 from resources.repair import TextModel, load_text_model
+from resources.run_folders import folders_of
 from resources.segmenters import Segmenter, load_segmenter
 from resources.tiers import Tier, TierError, load_tier
 from resources.vlms import Vlm, VlmSpec, load_vlm
@@ -171,6 +172,9 @@ class VistagResource(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[VistagResource]:
+        """The resource for as long as a run lasts. Of two runs on one folder the second waits here for the first
+        to end: the stages of one would otherwise read what the other has half done.
+        """
         run, instance = context.run, context.instance
         if run is None or instance is None:  # a sensor's
             yield self
@@ -178,6 +182,9 @@ class VistagResource(dg.ConfigurableResource):
         pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
         with ExitStack() as held:
             held.enter_context(shown_as_running(Path(instance.root_directory), run.run_id))
+            held.enter_context(
+                self.resolve_home().working_on(folders_of(run, instance), lambda: _say_waiting(context))
+            )
             self._run = _Run(held, loads_models=MODELS_POOL in (pools or ()))
             try:
                 yield self
@@ -200,6 +207,11 @@ class _Run:
                 self.held.enter_context(card_of_its_own(home.root / "cards"))
             self._bench = bench
         return self._bench
+
+
+def _say_waiting(context: dg.InitResourceContext) -> None:
+    if context.log:
+        context.log.warning("Another run is at work on folders of this one: it goes on when that has ended.")
 
 
 def run_config(home: Home) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import dagster as dg
 from PIL import Image
@@ -14,12 +16,13 @@ from PIL import Image
 from resources.home import Home
 from resources.images import open_proxy
 from resources.images.scan import shown
-from resources.lake.files import make_directory, replace_file
+from resources.lake.files import locked, make_directory, replace_file
+from resources.lake.rows_by_id import RowsById
 from resources.metadata import OWNERS, Preview, preview
 from resources.metadata import thumbnail as shown_thumbnail
 from resources.workbench import VistagResource, Workbench
 from vistag_assets.gallery import Card, cards_of, paginate, render_index, render_page
-from vistag_assets.gallery.html import INDEX, overlay_file, thumbnail_file
+from vistag_assets.gallery.html import CARDS_A_PAGE, INDEX, overlay_file, thumbnail_file
 from vistag_assets.gallery.pictures import outline, overlay, thumbnail
 from vistag_assets.partitions import PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
@@ -40,6 +43,8 @@ TABLES = (
     "ocr_text",
     "routing",
 )
+_COLUMNS = {"images": ["id", "path"], "proxies": ["id", "path", "width", "height"]}
+_LOCK = ".lock"
 _JPEG_QUALITY = 82
 _THREADS = 4
 
@@ -84,45 +89,73 @@ def gallery_page(home: Home) -> Path:
 def make_contact_sheet(bench: Workbench, meter: Meter) -> tuple[int, int, int]:
     """Write the pages and the pictures that are not there yet; returns numbers of pages, images, pictures.
 
-    A picture is drawn again only where its regions changed; pages and pictures of what is gone go.
+    A picture is drawn again only where its regions changed; pages and pictures of what is gone go. One page
+    after another is in memory. A second call waits for the first, which would remove what it draws.
     """
     home = bench.home
-    folders = [(key, _name(home, key), _cards(bench, key)) for key in bench.lake.folders("images")]
-    pages = paginate(folders)
     directory = gallery_page(home).parent
-    cards = [card for page in pages for card in page.cards]
-    drawn = _draw(home, directory, cards, meter)
+    with locked(directory / _LOCK):
+        folders = [(key, _name(home, key), _bare_cards(bench, key)) for key in bench.lake.folders("images")]
+        pages = paginate(folders)
+        full = (card for key, _, cards in folders for card in _full_cards(bench, key, cards))
+        made_by, now = f"tier {bench.tier.name}", datetime.now(UTC)
+        wanted, drawn, told = {_LOCK, INDEX}, 0, []
+        for page in pages:
+            shown = dataclasses.replace(page, cards=tuple(islice(full, len(page.cards))))
+            drawn += _draw(home, directory, shown.cards, meter)
+            _write(directory / page.file, render_page(shown, pages, made_by, now))
+            wanted |= {page.file, *(path for card in shown.cards for path in _files(card))}
+            told.append(dataclasses.replace(page, cards=tuple(map(_for_index, shown.cards))))
+        if len(pages) > 1:
+            _write(directory / INDEX, render_index(told, made_by, now))
+        _remove_others(directory, wanted)
+    return len(pages) + (len(pages) > 1), sum(len(page.cards) for page in pages), drawn
 
-    made_by, now = f"tier {bench.tier.name}", datetime.now(UTC)
-    texts = {page.file: render_page(page, pages, made_by, now) for page in pages}
-    if len(pages) > 1:
-        texts[INDEX] = render_index(pages, made_by, now)
-    for name, text in texts.items():
-        with replace_file(directory / name) as file:
-            file.write(text.encode())
-    _remove_others(directory, {*texts, *(path for card in cards for path in _files(card))})
-    return len(texts), len(cards), drawn
+
+def _bare_cards(bench: Workbench, key: str) -> list[Card]:
+    """The images of a folder, and nothing of what was found in them."""
+    tables = {table: bench.lake.read_or_none(table, key, _COLUMNS[table]) for table in _COLUMNS}
+    rows = {table: [] if found is None else found.to_pylist() for table, found in tables.items()}
+    return cards_of(rows, bench.taxonomy)
 
 
-def _cards(bench: Workbench, key: str) -> list[Card]:
-    rows = {
-        table: found.to_pylist()
+def _full_cards(bench: Workbench, key: str, bare: Sequence[Card]) -> Iterator[Card]:
+    """Each of the cards with all that was found, in their order."""
+    rows_of = {
+        table: RowsById(found)
         for table in TABLES
         if table != "tag_scores" or not bench.lake.exists("tags", key)
-        if (found := bench.lake.read_or_none(table, key)) is not None
+        if (found := bench.lake.read_or_none(table, key, _COLUMNS.get(table))) is not None
     }
-    masks = {row["region_id"]: row for row in rows.get("region_masks", ())}
+    for start in range(0, len(bare), CARDS_A_PAGE):
+        batch = bare[start : start + CARDS_A_PAGE]
+        ids = [card.id for card in batch]
+        rows = {table: found.of(ids).to_pylist() for table, found in rows_of.items()}
+        masks = {row["region_id"]: row for row in rows.get("region_masks", ())}
+        full = {card.id: card for card in cards_of(rows, bench.taxonomy)}
+        yield from (_with_outlines(full.get(card.id, card), masks) for card in batch)
 
-    def with_outlines(card: Card) -> Card:
-        regions = tuple(
-            dataclasses.replace(region, outline=outline(mask["height"], mask["width"], mask["counts"]))
-            if (mask := masks.get(region.region_id))
-            else region
-            for region in card.regions
-        )
-        return dataclasses.replace(card, regions=regions)
 
-    return [with_outlines(card) for card in cards_of(rows, bench.taxonomy)]
+def _with_outlines(card: Card, masks: Mapping[str, Mapping[str, Any]]) -> Card:
+    regions = tuple(
+        dataclasses.replace(region, outline=outline(mask["height"], mask["width"], mask["counts"]))
+        if (mask := masks.get(region.region_id))
+        else region
+        for region in card.regions
+    )
+    return dataclasses.replace(card, regions=regions)
+
+
+def _for_index(card: Card) -> Card:
+    """What the index asks of a card: its picture, its lane, and whether there is something to review."""
+    to_review = tuple(tag for tag in card.tags if tag.needs_review)
+    bare = Card(card.id, card.path, card.proxy, card.width, card.height)
+    return dataclasses.replace(bare, lane=card.lane, tags=to_review[:1])
+
+
+def _write(path: Path, text: str) -> None:
+    with replace_file(path) as file:
+        file.write(text.encode())
 
 
 def _draw(home: Home, directory: Path, cards: Sequence[Card], meter: Meter) -> int:

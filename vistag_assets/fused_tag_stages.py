@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from resources.fingerprint import fingerprint
 from resources.lake import CorruptPartition, LakeError, UpdateStats, update_partition, with_empty_ids
+from resources.lake.rows_by_id import RowsById
 from resources.tiers import Option, TagSettings, Tier
 from resources.workbench import Workbench
 from vistag_assets.fusion import Fusion, fuse, load_fusion
@@ -140,10 +141,11 @@ def fuse_tags(bench: Workbench, tagger: Tagger, key: str, meter: Meter) -> Updat
         fingerprint_of = column_by_id(wanted, "fingerprint")
         decided = _decisions_in(bench, key)  # again: nobody else writes from here on
         labels, scorer, facet_of = LabelIndex(bench.taxonomy), make_scorer(bench), _facets(bench)
+        rows_of = {name: RowsById(rows) for name, rows in tables.items()}
         for start in range(0, len(ids), IMAGES_AT_A_TIME):
             with meter.timed():
                 batch = ids[start : start + IMAGES_AT_A_TIME]
-                own = {name: _of(rows, batch) for name, rows in tables.items()}
+                own = {name: rows.of(batch) for name, rows in rows_of.items()}
                 tags = tag_images(own, _of(decided, batch), tagger, labels, scorer, facet_of)
                 yield _with_fingerprints(tags, batch, fingerprint_of)
 

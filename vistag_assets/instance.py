@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from resources.lake.files import FULL, full_disk, locked, replace_file
+from resources.lake.files import FULL, full_disk, locked, read_only_disk, replace_file
 from resources.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 # The second: the index of the write-ahead log cannot grow.
 _SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+# The second and third: the files of the write-ahead log cannot be made beside the database.
+_SQLITE_READ_ONLY = (
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_READONLY_CANTINIT,
+    sqlite3.SQLITE_READONLY_DIRECTORY,
+)
 TEMPLATE = Path(__file__).parent / "dagster.yaml"
 
 
@@ -78,7 +85,7 @@ def _know_pools(instance: DagsterInstance) -> None:
 def home_instance(home: Path) -> Iterator[DagsterInstance]:
     """The instance of a home, for runs in this process.
 
-    Raises OSError, which names the disk, where Dagster's databases find no room on it.
+    Raises OSError, which names the disk, where Dagster's databases find no room on it or may not write to it.
     """
     from dagster import DagsterInstance
 
@@ -90,22 +97,24 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
         except OSError:
             raise
         except Exception as error:
-            if not _is_full(error):
-                raise
-            raise full_disk(Path(environment["DAGSTER_HOME"])) from error
+            if told := _of_the_disk(error, Path(environment["DAGSTER_HOME"])):
+                raise told from error
+            raise
 
 
-def _is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what led to it, is that there was no room on the disk."""
+def _of_the_disk(error: BaseException | None, dagster_home: Path) -> OSError | None:
+    """What to raise where an error, or what led to it, is that the disk is full or read-only."""
     seen: set[int] = set()  # Dagster's errors name one another in circles
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        if getattr(error, "sqlite_errorcode", None) in _SQLITE_FULL:
-            return True
+        number = error.errno if isinstance(error, OSError) else None
+        code = getattr(error, "sqlite_errorcode", None)
+        if number in FULL or code in _SQLITE_FULL:
+            return full_disk(dagster_home)
+        if number == errno.EROFS or code in _SQLITE_READ_ONLY:
+            return read_only_disk(dagster_home)
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def contiguous_ranges(

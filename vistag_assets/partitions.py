@@ -6,10 +6,13 @@ from typing import Any
 
 import dagster as dg
 
+from resources.run_folders import FOLDERS, range_tags
+
+__all__ = ["FOLDERS", "PER_FOLDER", "TAG_FOLDERS", "add_folders", "folder_partitions", "range_tags"]
+
 # Every decorator below would repeat it; the policy is what keeps many folders in one run.
 warnings.filterwarnings("ignore", message=r".*`backfill_policy`.*", category=dg.BetaWarning)
 
-FOLDERS = "folder"
 folder_partitions = dg.DynamicPartitionsDefinition(name=FOLDERS)
 PER_FOLDER: dict[str, Any] = {
     "partitions_def": folder_partitions,
@@ -34,8 +37,3 @@ def add_folders(instance: dg.DagsterInstance, keys: Sequence[str]) -> list[str]:
     for start in range(0, len(keys), _KEYS_A_STATEMENT):
         instance.add_dynamic_partitions(FOLDERS, keys[start : start + _KEYS_A_STATEMENT])
     return list(instance.get_dynamic_partitions(FOLDERS))
-
-
-def range_tags(first: str, last: str) -> dict[str, str]:
-    """The tags by which a run takes the partitions from `first` to `last`, in Dagster's order."""
-    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +79,8 @@ def concept_embeddings_schema(dimension: int) -> pa.Schema:
 def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     """Bring `images`, `rejects` and `proxies` of a folder up to date with its files.
 
-    A folder that is marked as gone, or is not there, keeps its rows: its disk may come back. Raises CorruptPartition
-    where those are damaged: there are no files to make them of.
+    A folder that is marked as gone, or that vanishes, keeps its rows: its disk may come back. Raises CorruptPartition
+    where those are damaged: there are no files to make them of; FileNotFoundError where all of the library vanished.
     """
     if folder.gone_since:
         return _keep(bench, folder.key, f"gone since {folder.gone_since}")
@@ -104,13 +104,12 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
                 known["proxies"],
                 on_progress=meter.folder(),
             )
-    except (FileNotFoundError, NotADirectoryError):
-        if folder.directory.is_dir():
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if error.filename != str(folder.directory) or not _holds_anything(Path(folder.root)):
             raise
-        _log.warning(
-            "%s is gone: what the lake holds of it stays; check that its disk is mounted", folder.directory
-        )
-        return _keep(bench, folder.key, "not there when the run came to it")
+        _log.warning("%s: %s; what the lake holds of it stays", folder.directory, error.strerror)
+        kept = _keep(bench, folder.key, "not there when the run came to it")
+        return replace(kept, quarantined=quarantined)
     # images last: whoever sees an image finds its proxy
     for table, rows in (("proxies", found.proxies), ("rejects", found.rejects), ("images", found.images)):
         if not _same_rows(known[table], rows):
@@ -119,6 +118,11 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     return IngestStats(
         found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed, quarantined
     )
+
+
+def _holds_anything(root: Path) -> bool:
+    """Whether a library is there: an empty folder is what a disk leaves that is not mounted."""
+    return root.is_dir() and any(root.iterdir())
 
 
 def _keep(bench: Workbench, key: str, why: str) -> IngestStats:

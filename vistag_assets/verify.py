@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,6 +47,10 @@ WHOLE: Mapping[str, Rule] = {
     "ladder": Rule(("option",)),
     "evaluation_history": Rule(("run",)),
 }
+_PASSING = frozenset(
+    ["missing_rows", "missing_partition", "stray_rows", "missing_proxy", "unknown_folder", "temporary_file"]
+)
+"""Kinds of findings that a run which is at work brings about, and puts right before it ends."""
 _WRITING_S = 3600
 """A temporary file of a proxy that is younger may still be written; pruning waits as long."""
 
@@ -67,9 +71,10 @@ class Verification:
 def verify_home(home: Home, *, deep: bool = False) -> Verification:
     """Look through a home; nothing is changed. `deep` reads every page and decodes every proxy.
 
-    While a run writes, rows that it has yet to write are found missing: verify when none is going on.
+    What a run that is at work on a folder has yet to write, or to remove, is information.
     """
     lake = home.lake
+    worked_on: set[str | None] = set()
     findings: list[Finding] = []
     tables_of: dict[str | None, list[str]] = {}
     for table in lake.tables():
@@ -81,6 +86,8 @@ def verify_home(home: Home, *, deep: bool = False) -> Verification:
     all_proxies_are_known = True
     rows = 0
     for folder, tables in sorted(tables_of.items(), key=lambda item: item[0] or ""):
+        if folder is not None and home.is_worked_on(folder):
+            worked_on.add(folder)
         partitions, unreadable = read_partitions(lake, folder, tables, rules, _remedy, deep=deep)
         findings += unreadable
         findings += check_keys(partitions, folder, rules, _remedy)
@@ -99,7 +106,18 @@ def verify_home(home: Home, *, deep: bool = False) -> Verification:
     named = pa.concat_tables(proxies) if proxies else pa.table({"path": [], "folder": []})
     findings += _check_proxies(home, named, all_are_known=all_proxies_are_known, deep=deep)
     findings += _look_into_quarantine(home)
-    return Verification(tuple(findings), sum(map(len, tables_of.values())), rows)
+    # again: a run may have begun while its folder was read
+    worked_on |= {found.folder for found in findings if found.folder and home.is_worked_on(found.folder)}
+    told = tuple(
+        _as_passing(found) if found.folder in worked_on and found.kind in _PASSING else found
+        for found in findings
+    )
+    return Verification(told, sum(map(len, tables_of.values())), rows)
+
+
+def _as_passing(finding: Finding) -> Finding:
+    sentence = f"{finding.sentence} A run is at work on this folder: verify again when it has ended."
+    return replace(finding, sentence=sentence, is_fault=False)
 
 
 def _remedy(table: str, folder: str | None) -> str:

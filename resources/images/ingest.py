@@ -1,8 +1,10 @@
 """A folder of image files to the rows of `images`, `rejects` and `proxies`; only what is new is read."""
 
+import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -34,6 +36,8 @@ CHANGED = (
     "changed_while_reading",
     "The file changed while it was read; something is still writing it. The next run tries again.",
 )
+# A file system tells time in such steps: a change within one of them may leave a file's time as it was.
+TICK_NS = 20_000_000
 # Nothing about such a file need change before it can be used.
 ALWAYS_RETRIED = frozenset(["unreadable", "changed_while_reading", "out_of_memory"])
 
@@ -147,9 +151,10 @@ def ingest_folder(
 
     The known tables are what this function returned for the folder last time. A file whose path, size and
     time are those of a known row, and whose proxy exists, is not opened; a content known under another name
-    is hashed but not decoded. Rejected files are tried again when they, or the limits, have changed. No file
-    makes the call fail; a home that cannot be written to does (OSError), and so does a missing directory
-    (see `scan_folder`). `on_progress(done, total)` is called with numbers of files, from the calling thread.
+    is hashed but not decoded. Rejected files are tried again when they, or the limits, have changed. A file
+    that vanishes before it is read is passed over. No file makes the call fail; a home that cannot be written
+    to does (OSError), and so does a directory that is missing (see `scan_folder`) or loses all its files on
+    the way. `on_progress(done, total)` is called with numbers of files, from the calling thread.
     `workers` threads, as many as there are cores if None, share one budget of `limits.max_megapixels`.
     """
     entries = scan_folder(directory, library_root)
@@ -171,6 +176,12 @@ def ingest_folder(
         outcomes[index] = outcome
         done += 1
         report(done, len(entries))
+    if None in outcomes and not scan_folder(directory, library_root):
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "all files vanished while it was read; check that its disk is mounted",
+            str(directory),
+        )
     settled = [_settled(outcome, reader.failures) for outcome in outcomes if outcome is not None]
     return _tables(settled, contents, reader.decoded_ids, limits)
 
@@ -192,13 +203,18 @@ class _Reader:
         self._claimed = set(contents)
         self._lock = Lock()
 
-    def read(self, found: Found) -> Read | Rejected:
-        """Hash one file, and decode it if nobody has. Raises OSError only if its proxy cannot be written."""
+    def read(self, found: Found) -> Read | Rejected | None:
+        """Hash one file, and decode it if nobody has; None if it vanished since it was listed.
+
+        Raises OSError only if its proxy cannot be written.
+        """
         try:
             with _open_regular(found.file) as file:
                 read, decoded = self._hash_and_decode(found, file)
         except Reject as reject:
             return _rejected(found, reject)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             return _rejected(found, unreadable(error))
         if decoded is not None:
@@ -206,7 +222,7 @@ class _Reader:
         return read
 
     def _hash_and_decode(self, found: Found, file: BufferedReader) -> tuple[Read, Decoded | None]:
-        before = os.fstat(file.fileno())
+        before = _status_at_rest(file)
         if before.st_size > self._limits.max_file_mib * MIB:
             raise _file_too_large(before.st_size, self._limits)
         source: BytesIO | BufferedReader = BytesIO(file.read()) if before.st_size <= IN_MEMORY_BYTES else file
@@ -267,9 +283,22 @@ def _open_regular(file: Path) -> Iterator[BufferedReader]:
         yield opened
 
 
+def _status_at_rest(file: BufferedReader) -> os.stat_result:
+    """A file's status, so long after its last change that a later one shows in its times."""
+    status = os.fstat(file.fileno())
+    since_ns = time.time_ns() - status.st_ctime_ns
+    if 0 <= since_ns < TICK_NS:
+        time.sleep((TICK_NS - since_ns) / 1e9)
+        status = os.fstat(file.fileno())
+    return status
+
+
 def _has_changed(file: BufferedReader, before: os.stat_result) -> bool:
+    """Also if who wrote it set its time back, as copying programs do: that changes the time of its status."""
     now = os.fstat(file.fileno())
-    return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+    return any(
+        getattr(now, name) != getattr(before, name) for name in ("st_size", "st_mtime_ns", "st_ctime_ns")
+    )
 
 
 def _file_too_large(size_bytes: int, limits: Limits) -> Reject:
@@ -350,8 +379,8 @@ def _without_reading(
 
 
 def _in_threads(
-    read: Callable[[Found], Read | Rejected], unread: Iterable[tuple[int, Found]], workers: int
-) -> Iterator[tuple[int, Read | Rejected]]:
+    read: Callable[[Found], Read | Rejected | None], unread: Iterable[tuple[int, Found]], workers: int
+) -> Iterator[tuple[int, Read | Rejected | None]]:
     """Yield (index, outcome) as files are done; never has more than a few tasks a worker waiting."""
     queue = iter(unread)
     with ThreadPoolExecutor(workers, thread_name_prefix="ingest") as pool:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from resources.lake.files import full_disk_named
+from resources.lake.files import disk_named
 
 FOLDER = "proxies"
 JPEG_QUALITY = 95
@@ -25,7 +25,7 @@ def save_proxy(home_root: Path, path: PurePosixPath, image: Image.Image) -> None
     """Write a proxy whole or not at all: a kill leaves at most a temporary file, which pruning removes."""
     target = home_root / path
     part = target.with_name(f".{target.stem}-{uuid.uuid4().hex}.tmp")
-    with full_disk_named(target):
+    with disk_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("xb") as file:

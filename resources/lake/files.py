@@ -24,10 +24,10 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     before the name points at it. The temporary file lies beside `path`, and its name begins with a dot and
     has no suffix that a reader of the directory looks for.
 
-    Raises OSError if the disk is full, which the message names, not writable and so on.
+    Raises OSError if the disk is full or read-only, which the message says with its name, and so on.
     """
     temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
-    with full_disk_named(path):
+    with disk_named(path):
         make_directory(path.parent)
         try:
             with temporary.open("xb") as file:
@@ -42,27 +42,40 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def full_disk_named(path: Path) -> Iterator[None]:
-    """Lets an OSError for want of space on the disk of `path` say which disk that is, and what to do."""
+def disk_named(path: Path) -> Iterator[None]:
+    """Lets an OSError because the disk of `path` is full or read-only say which disk that is, and what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise full_disk(path) from error
+        if error.errno in FULL:
+            raise full_disk(path) from error
+        if error.errno == errno.EROFS:
+            raise read_only_disk(path) from error
+        raise
 
 
 def full_disk(path: Path) -> OSError:
     """What to raise when there is no room on the disk of `path`."""
-    disk = next(parent for parent in path.absolute().parents if parent.is_mount())
     advice = "make room there and run again, what was finished is kept"
-    return OSError(errno.ENOSPC, f"the disk at {disk} is full: {advice}", str(path))
+    return OSError(errno.ENOSPC, f"the disk at {_disk_of(path)} is full: {advice}", str(path))
+
+
+def read_only_disk(path: Path) -> OSError:
+    """What to raise when nothing may be written to the disk of `path`."""
+    advice = "make it writable (mount -o remount,rw) or choose another home, and run again; what was finished is kept"
+    return OSError(errno.EROFS, f"the disk at {_disk_of(path)} is read-only: {advice}", str(path))
+
+
+def _disk_of(path: Path) -> Path:
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.is_mount())
 
 
 def move_file(path: Path, destination: Path) -> None:
     """Renames a file of one file system, in one instant and safe on the disk; makes missing directories."""
-    make_directory(destination.parent)
-    path.rename(destination)
+    with disk_named(destination):
+        make_directory(destination.parent)
+        path.rename(destination)
     _fsync_directory(destination.parent)
     _fsync_directory(path.parent)
 
@@ -89,8 +102,10 @@ def locked(path: Path) -> Iterator[None]:
     The lock excludes other processes and other threads; it is not re-entrant. The kernel releases it when
     the process ends, however it ends.
     """
-    make_directory(path.parent)
-    with path.open("ab") as file:
+    with contextlib.ExitStack() as opened:
+        with disk_named(path):
+            make_directory(path.parent)
+            file = opened.enter_context(path.open("ab"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

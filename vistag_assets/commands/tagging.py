@@ -114,6 +114,8 @@ def _tag(home: Home, folder: Path, library: str) -> TagOutcome:
     from vistag_assets.runs import find_library, tag_folders
 
     folders = find_library(folder, library, home)
+    if any(home.is_worked_on(folder.key) for folder in folders):
+        console.err.print("Another run is at work on these folders: this one goes on when that has ended.")
     with console.progress_bars() as watcher:
         outcome = tag_folders(home, folders, watcher)
     console.out.print(console.folders_table(outcome))

@@ -74,8 +74,8 @@ def forget(
         if not folders:
             typer.echo("No folder is gone.")
         elif yes:
-            forget_folders(base, folders)
-            typer.echo(f"Removed from the lake: {len(folders):,} folders.")
+            removed = forget_folders(base, folders)
+            typer.echo(f"Removed from the lake: {removed:,} folders.")
         else:
             typer.echo("Is the disk below them mounted? If they are gone for good: vistag forget --yes")
 

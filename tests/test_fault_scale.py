@@ -1,0 +1,32 @@
+"""Many tiny images in one folder: none is lost, and memory stays within bounds. `make bench-scale` takes more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resources.home import Home
+from vistag_assets.bench import make_home, make_library, run_vistag, tiny_jpegs
+from vistag_assets.verify import verify_home
+
+IMAGES = 5_000
+PEAK_MIB = 2_000
+"""Of the process of a run; torch and the encoder alone take 800 to 1,000."""
+
+
+def rows(home: Home, table: str) -> int:
+    return home.lake.read_all(table, ["id"]).num_rows
+
+
+@pytest.mark.slow
+def test_five_thousand_images_in_one_folder(tmp_path: Path) -> None:
+    home, library = make_home(tmp_path), tmp_path / "library"
+    jpegs = tiny_jpegs()
+    make_library(library, 1, IMAGES, jpegs)
+    cost = run_vistag(home, library)
+    assert cost.peak_mib < PEAK_MIB
+    assert rows(home, "images") == rows(home, "proxies") == rows(home, "global_embeddings") == IMAGES
+    assert len(set(home.lake.read_all("tags", ["id"])["id"].to_pylist())) == IMAGES
+    assert len(list((home.reports_dir / "gallery" / "thumbnails").iterdir())) == IMAGES
+    assert verify_home(home).findings == ()
