@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from resources.fingerprint import fingerprint
 from resources.images.budget import PixelBudget
-from resources.images.decode import Decoded, Limits, decode_to_proxy
+from resources.images.decode import Decoded, Limits
+from resources.images.isolated import decode_isolated
 from resources.images.proxies import JPEG_QUALITY, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
 from resources.images.scan import Found, Rejected, microseconds, scan_folder
@@ -129,6 +130,7 @@ def rejects_fingerprint(limits: Limits) -> str:
         images=ingest_fingerprint(limits),
         max_megapixels=limits.max_megapixels,
         max_file_mib=limits.max_file_mib,
+        max_decode_s=limits.max_decode_s,
     )
 
 
@@ -217,7 +219,7 @@ class _Reader:
         if not self._claim(image_id):
             return read, None
         try:
-            decoded = decode_to_proxy(source, self._limits, self._budget)
+            decoded = decode_isolated(source, self._limits, self._budget)
         except Reject as reject:
             self.failures[image_id] = Reject(*CHANGED) if _has_changed(file, before) else reject
             return read, None

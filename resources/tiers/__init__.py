@@ -49,6 +49,8 @@ class Limits(BaseModel):
     max_megapixels: PositiveFloat = 250
     max_file_mib: PositiveFloat = 1024
     proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
+    max_decode_s: PositiveFloat = 60
+    """processor seconds of decoding one file"""
 
 
 class TagSettings(BaseModel):
