@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from resources.lake import UpdateStats
+from resources.markdown import plain_text
 
 OWNERS = ["team:vistag"]
 THUMBNAIL_PX = 96
@@ -108,9 +109,13 @@ def moved_away(quarantined: Path | None) -> dict[str, str]:
     return {} if quarantined is None else {"quarantined": str(quarantined)}
 
 
-def thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:
+class Markdown(str):
+    """A cell that is Markdown by intent; all others are text, which may come out of a picture or a model."""
+
+
+def thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> Markdown:
     """A small picture as Markdown with its data in it; Dagster's UI shows those."""
-    return f"![]({thumbnail_uri(image, side_px)})"
+    return Markdown(f"![]({thumbnail_uri(image, side_px)})")
 
 
 def thumbnail_uri(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:
@@ -123,7 +128,10 @@ def thumbnail_uri(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; bars and line breaks in cells are escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    """A Markdown table; whatever would be markup, a link or an address in a cell that is no Markdown is escaped."""
+    lines = [header, [Markdown("---")] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(cell: object) -> str:
+    return cell if isinstance(cell, Markdown) else plain_text(str(cell))

@@ -13,7 +13,7 @@ import dagster as dg
 from resources.home import Home
 from resources.images import open_proxy
 from resources.images.scan import shown
-from resources.lake.files import make_directory, replace_file
+from resources.lake.files import make_directory, path_below, replace_file
 from resources.metadata import OWNERS
 from resources.workbench import VistagResource, Workbench
 from vistag_assets.gallery import Card, cards_of, paginate, render_index, render_page
@@ -122,10 +122,10 @@ def _draw(home: Home, directory: Path, cards: Sequence[Card], meter: Meter) -> i
     def draw(card: Card) -> None:
         picture = open_proxy(home.root, card.proxy)
         small = thumbnail(picture)
-        with replace_file(directory / thumbnail_file(card)) as file:
+        with replace_file(path_below(directory, thumbnail_file(card))) as file:
             small.save(file, "JPEG", quality=_JPEG_QUALITY)
         if card.regions:
-            with replace_file(directory / overlay_file(card)) as file:
+            with replace_file(path_below(directory, overlay_file(card))) as file:
                 overlay(picture, card.regions).save(file, "JPEG", quality=_JPEG_QUALITY)
 
     with ThreadPoolExecutor(_THREADS) as threads:

@@ -1,7 +1,5 @@
 """Renders the report as Markdown, for the metadata of an asset."""
 
-import html
-import re
 from collections.abc import Iterable, Sequence
 
 from evaluation.bands import LVIS_BANDS
@@ -12,6 +10,7 @@ from evaluation.ladder import LADDER_K
 from evaluation.metrics import KS, OVERALL
 from evaluation.report import changes, more, view
 from evaluation.report.reliability import calibration_sentence
+from resources.markdown import plain_text
 
 _SHOWN_TAGS = 20
 
@@ -166,11 +165,11 @@ def comparison_markdown(compared: Compared) -> str:
     )
     rare = [row for row in changes.changed_tags(compared) if row["band"] == RARE_BAND]
     names = [
-        f"{_escape(row['label'])} ({row['before']:,} to {row['after']:,} of {row['images']:,})"
+        f"{plain_text(row['label'])} ({row['before']:,} to {row['after']:,} of {row['images']:,})"
         for row in rare
     ]
     runs = f"Before: {compared.before.run}, now: {compared.after.run}."
-    differs = f" What differs: {_escape('; '.join(changes.what_differs(compared)))}."
+    differs = f" What differs: {plain_text('; '.join(changes.what_differs(compared)))}."
     return "\n\n".join(
         (
             f"**{changes.verdict(compared)}** {runs}{differs if changes.what_differs(compared) else ''}",
@@ -182,9 +181,9 @@ def comparison_markdown(compared: Compared) -> str:
 
 def _missed_tags(report: view.LongTailReport) -> str:
     missed = view.missed_tags(report)
-    lost = [f"{_escape(tag.label)} ({tag.images:,})" for tag in missed if tag.found == 0]
+    lost = [f"{plain_text(tag.label)} ({tag.images:,})" for tag in missed if tag.found == 0]
     at_times = [
-        f"{_escape(tag.label)} ({tag.found:,} of {tag.images:,}{_instead(tag)})"
+        f"{plain_text(tag.label)} ({tag.found:,} of {tag.images:,}{_instead(tag)})"
         for tag in missed
         if tag.found
     ]
@@ -196,12 +195,12 @@ def _missed_tags(report: view.LongTailReport) -> str:
 
 
 def _instead(tag: view.MissedTag) -> str:
-    names = ", ".join(_escape(label) for label, _ in tag.instead)
+    names = ", ".join(plain_text(label) for label, _ in tag.instead)
     return f"; instead {names}" if names else ""
 
 
 def _zero_support(report: view.LongTailReport) -> str:
-    names = [_escape(report.label(concept_id)) for concept_id in report.tags.zero_support_tags]
+    names = [plain_text(report.label(concept_id)) for concept_id in report.tags.zero_support_tags]
     return f"**In the vocabulary, on no image** ({len(names):,}): {_listing(names)}" if names else ""
 
 
@@ -228,7 +227,7 @@ def _provenance(report: view.LongTailReport) -> str:
         asset: f"{speed.images_per_second:,.1f} images/s ({speed.device})"
         for asset, speed in figures.throughput.items()
     }
-    return _table(("How it was made", ""), ((name, _escape(fact)) for name, fact in facts.items() if fact))
+    return _table(("How it was made", ""), ((name, plain_text(fact)) for name, fact in facts.items() if fact))
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -239,9 +238,3 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _listing(names: list[str]) -> str:
     rest = len(names) - _SHOWN_TAGS
     return ", ".join(names[:_SHOWN_TAGS]) + (f" and {rest:,} more" if rest > 0 else "")
-
-
-def _escape(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line."""
-    plain = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", plain)

@@ -22,7 +22,7 @@ from resources.images.decode import Decoded, Limits
 from resources.images.isolated import decode_isolated
 from resources.images.proxies import JPEG_QUALITY, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
-from resources.images.scan import Found, Rejected, microseconds, scan_folder
+from resources.images.scan import Found, Rejected, microseconds, require_inside, scan_folder
 
 VERSION = 1  # to be raised when the same file would give another proxy or another row
 ID_DIGITS = 32
@@ -165,7 +165,7 @@ def ingest_folder(
         for index, entry in enumerate(entries)
         if isinstance(entry, Found) and outcomes[index] is None
     ]
-    reader = _Reader(home_root, limits, contents)
+    reader = _Reader(library_root, home_root, limits, contents)
     done = len(entries) - len(unread)
     report = on_progress or (lambda done, total: None)
     report(done, len(entries))
@@ -184,10 +184,13 @@ class _Reader:
     it has; when all files are read, each id is in `contents` or in `failures`.
     """
 
-    def __init__(self, home_root: Path, limits: Limits, contents: dict[str, Content]) -> None:
+    def __init__(
+        self, library_root: Path, home_root: Path, limits: Limits, contents: dict[str, Content]
+    ) -> None:
         self.contents = contents
         self.failures: dict[str, Reject] = {}
         self.decoded_ids: set[str] = set()
+        self._library_root = library_root
         self._home_root = home_root
         self._limits = limits
         self._budget = PixelBudget(limits.max_pixels)
@@ -197,7 +200,7 @@ class _Reader:
     def read(self, found: Found) -> Read | Rejected:
         """Hash one file, and decode it if nobody has. Raises OSError only if its proxy cannot be written."""
         try:
-            with _open_regular(found.file) as file:
+            with _open_regular(found.file, self._library_root) as file:
                 read, decoded = self._hash_and_decode(found, file)
         except Reject as reject:
             return _rejected(found, reject)
@@ -260,12 +263,13 @@ def _settled(outcome: Read | Rejected, failures: dict[str, Reject]) -> Read | Re
 
 
 @contextmanager
-def _open_regular(file: Path) -> Iterator[BufferedReader]:
+def _open_regular(file: Path, library_root: Path) -> Iterator[BufferedReader]:
     """Open a file that the scan found regular; if it is a pipe by now, that waits for no writer."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Reject(*CHANGED)
+        require_inside(descriptor, file, library_root)
         yield opened
 
 
