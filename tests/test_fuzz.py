@@ -8,7 +8,8 @@ from zlib import crc32
 
 import image_zoo as zoo
 import pytest
-from fuzz_targets import CONTENT_CODES, LIMITS, TARGETS, mutate_bytes
+from fuzz_targets import CONTENT_CODES, LIMITS, TARGETS
+from mutations import mutate_bytes
 
 from resources.images import ingest_folder
 
