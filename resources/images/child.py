@@ -154,7 +154,7 @@ FACTS = {
 }
 
 
-def decoded_from(facts: dict[str, Any], pixels: bytes | bytearray) -> Decoded:
+def decoded_from(facts: dict[str, Any], pixels: bytearray) -> Decoded:
     """What a process told, checked as what a stranger says. Raises KeyError, TypeError or ValueError."""
     for name, kind in FACTS.items():
         if type(facts[name]) is not kind:
@@ -162,7 +162,7 @@ def decoded_from(facts: dict[str, Any], pixels: bytes | bytearray) -> Decoded:
     taken_at = facts["taken_at"]
     return Decoded(
         **{name: facts[name] for name in FACTS},
-        image=Image.frombytes("RGB", (facts["width"], facts["height"]), bytes(pixels)),
+        image=Image.frombytes("RGB", (facts["width"], facts["height"]), pixels),
         taken_at=datetime.fromisoformat(taken_at) if taken_at is not None else None,
     )
 

@@ -122,7 +122,10 @@ class _Child:
         _hand_over(self._connection, source, job_of(limits))
         answer = receive(self._connection)
         if "hold" in answer:
-            with budget.hold(int(answer["hold"])):
+            pixels = int(answer["hold"])
+            if not 0 <= pixels <= limits.max_pixels:
+                raise ValueError(f"{pixels} pixels are not to be had")
+            with budget.hold(pixels):
                 send(self._connection, {})
                 answer = receive(self._connection)
         if "code" in answer:
