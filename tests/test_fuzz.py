@@ -28,6 +28,21 @@ def test_mutated_texts_are_read_or_refused_as_declared(name: str, caplog: pytest
     assert len(seen) > 1, "some inputs are read, others refused"
 
 
+FOUND = {
+    "a header that is no UTF-8": ("truth.csv", b"image,\xfftag\na.jpg,bowl\n", "UnusableFile"),
+    "a registration without end": ("registration", b'{"a":' * 5000, "CorruptRegistration"),
+    "a fusion without end": ("fusion", b"[" * 100_000, "FusionError"),
+    "a tier without end": ("tier", b"[" * 5000, "TierError"),
+    "a list as a key": ("tier", b"? [a]\n: b\n", "TierError"),
+}
+
+
+@pytest.mark.parametrize("found", FOUND)
+def test_what_broke_once_is_refused_in_a_sentence(found: str) -> None:
+    name, content, error = FOUND[found]
+    assert TARGETS[name].check(content) == error
+
+
 def test_mutated_images_end_as_rows_or_rejects_and_stay_as_they_are(tmp_path: Path) -> None:
     """Through the ingest and its processes: no file crashes a decoder, hangs, or takes more memory than it may."""
     random, contents = Random(6), [content for content, _, _ in zoo.usable().values()]
