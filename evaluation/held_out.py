@@ -58,7 +58,7 @@ def read_card(role: str, path: Path) -> TrainingCard | None:
         return None
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrainingCardError(f"{path}: not JSON ({error}); correct it or remove it") from error
     if not isinstance(card, dict):
         raise TrainingCardError(f"{path}: expected an object with splits_seen and images_seen")

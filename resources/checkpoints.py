@@ -65,6 +65,8 @@ WITH_CODE = replace(TRANSFORMERS, others=(*TRANSFORMERS.others, "*.py"))
 """Of a model whose own code is to be run."""
 _ENOUGH_OF_A_CARD = 0.95
 """What a driver reports of a card of 24 GB is a little less."""
+_HEADER_MAX_BYTES = 100_000_000
+"""The format's own limit."""
 _CARDS = ("calibration.json", "training.json")
 _LOADED: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictionary()
 
@@ -208,8 +210,13 @@ def read_scalars(directory: Path, *names: str, layout: Layout = TRANSFORMERS) ->
 
 
 def read_header(file: BinaryIO) -> dict[str, Any]:
-    """Name -> dtype, shape and place of each tensor of a safetensors file, which is left where the numbers begin."""
+    """Name -> dtype, shape and place of each tensor of a safetensors file, which is left where the numbers begin.
+
+    Raises ValueError where it has no such header.
+    """
     length = int.from_bytes(file.read(8), "little")
+    if length > _HEADER_MAX_BYTES:
+        raise ValueError(f"{file.name}: no safetensors file: its header would have {length} bytes")
     tensors: dict[str, Any] = json.loads(file.read(length))
     tensors.pop("__metadata__", None)
     return tensors

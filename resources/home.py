@@ -216,8 +216,12 @@ class Home:
 
 def _read_registration(path: Path) -> FolderRef:
     try:
-        return FolderRef(**json.loads(path.read_text(encoding="ascii")))
-    except (ValueError, TypeError) as error:
+        ref = FolderRef(**json.loads(path.read_text(encoding="ascii")))
+        if ref.key != path.stem:
+            raise ValueError(f"its key is {ref.key!r}")
+        folder_key(ref.library, ref.relative)  # refuses what leads out of the library
+        return ref
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorruptRegistration(
             f"{path} does not describe a folder ({error}): delete it and run vistag on the folder again"
         ) from error

@@ -1,4 +1,4 @@
-"""Markdown from text that is not: tables whose cells cannot break them."""
+"""Markdown from words of pictures, models and strangers: they stay words, and cannot break a table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 
-def escape(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line."""
+def plain_text(text: str) -> str:
+    """Text that Markdown and HTML leave alone, on one line; no address in it becomes a link."""
     plain = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", plain)
+    return re.sub(r"[\\`*_{}\[\]()#+!|~@-]|:(?=//)|(?<=www)\.", r"\\\g<0>", plain)
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from resources.lake import UpdateStats
-from resources.markdown import escape, markdown_table
+from resources.markdown import markdown_table, plain_text
 
 OWNERS = ["team:vistag"]
 THUMBNAIL_PX = 96
@@ -213,4 +213,4 @@ def _cell(value: object) -> str:
     if isinstance(value, Markdown):
         return value
     text = str(value)
-    return escape(text if len(text) <= CELL_CHARACTERS else text[: CELL_CHARACTERS - 1] + "…")
+    return plain_text(text if len(text) <= CELL_CHARACTERS else text[: CELL_CHARACTERS - 1] + "…")

@@ -42,7 +42,7 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """What a home remembers, so that the command line and Dagster's UI compute the same rows."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     tier: str = "demo"
     taxonomy: str | None = None

@@ -168,6 +168,7 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         wait_for(lambda: "tag_scores" in served_assets(port))  # the code location is loaded after the start
         children = children_of(process.pid)
         assert len(children) >= 2
+        assert listening_addresses(process.pid, *children) == {"127.0.0.1"}
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(120)
@@ -197,6 +198,13 @@ def children_of(process: int) -> list[int]:
     import psutil
 
     return [child.pid for child in psutil.Process(process).children(recursive=True)]
+
+
+def listening_addresses(*processes: int) -> set[str]:
+    import psutil
+
+    sockets = [found for process in processes for found in psutil.Process(process).net_connections("inet")]
+    return {found.laddr.ip for found in sockets if found.status == psutil.CONN_LISTEN}
 
 
 def alive(process: int) -> bool:

@@ -16,7 +16,7 @@ from PIL import Image
 from resources.home import Home
 from resources.images import open_proxy
 from resources.images.scan import shown
-from resources.lake.files import locked, make_directory, replace_file
+from resources.lake.files import locked, make_directory, path_below, replace_file
 from resources.lake.rows_by_id import RowsById
 from resources.metadata import OWNERS, Preview, preview
 from resources.metadata import thumbnail as shown_thumbnail
@@ -168,10 +168,10 @@ def _draw(home: Home, directory: Path, cards: Sequence[Card], meter: Meter) -> i
     def draw(card: Card) -> None:
         picture = open_proxy(home.root, card.proxy)
         small = thumbnail(picture)
-        with replace_file(directory / thumbnail_file(card)) as file:
+        with replace_file(path_below(directory, thumbnail_file(card))) as file:
             small.save(file, "JPEG", quality=_JPEG_QUALITY)
         if card.regions:
-            with replace_file(directory / overlay_file(card)) as file:
+            with replace_file(path_below(directory, overlay_file(card))) as file:
                 overlay(picture, card.regions).save(file, "JPEG", quality=_JPEG_QUALITY)
 
     with ThreadPoolExecutor(_THREADS) as threads:

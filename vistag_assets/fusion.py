@@ -252,7 +252,7 @@ def read_fusion(path: Path) -> FittedFusion:
         raise FusionError(
             f"{path} does not exist: fit it (make fit-fusion), or take `fusion:` out of the tier"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, FusionError):
             raise
         raise FusionError(

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resources.lake.files import replace_file
+from resources.lake.files import path_below, replace_file
 from resources.workbench import Workbench
 
 FOLDER = "regions"
 
 
 def regions_json_path(home_root: Path, key: str, id_: str) -> Path:
-    return home_root / FOLDER / key / f"{id_}.json"
+    return path_below(home_root, f"{FOLDER}/{key}/{id_}.json")
 
 
 def update_regions_json(bench: Workbench, key: str) -> None:

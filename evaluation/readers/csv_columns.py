@@ -47,7 +47,7 @@ def read_columns(
         )
     except OSError as error:
         raise UnusableFile(f"{path}: cannot be read ({error.strerror}); give a CSV file") from error
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UnusableFile(f"{path}: cannot be read as CSV: {error}") from error
     row = pa.array(np.arange(table.num_rows) + FIRST_ROW, pa.int64())
     return table.rename_columns(list(found)).add_column(0, "row", row), Origin(path, ROW, found)

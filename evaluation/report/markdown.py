@@ -8,7 +8,7 @@ from evaluation.ladder import LADDER_K
 from evaluation.metrics import KS, OVERALL
 from evaluation.report import changes, more, view
 from evaluation.report.reliability import calibration_sentence
-from resources.markdown import escape, markdown_table
+from resources.markdown import markdown_table, plain_text
 
 _SHOWN_TAGS = 20
 
@@ -163,10 +163,11 @@ def comparison_markdown(compared: Compared) -> str:
     )
     rare = [row for row in changes.changed_tags(compared) if row["band"] == RARE_BAND]
     names = [
-        f"{escape(row['label'])} ({row['before']:,} to {row['after']:,} of {row['images']:,})" for row in rare
+        f"{plain_text(row['label'])} ({row['before']:,} to {row['after']:,} of {row['images']:,})"
+        for row in rare
     ]
     runs = f"Before: {compared.before.run}, now: {compared.after.run}."
-    differs = f" What differs: {escape('; '.join(changes.what_differs(compared)))}."
+    differs = f" What differs: {plain_text('; '.join(changes.what_differs(compared)))}."
     return "\n\n".join(
         (
             f"**{changes.verdict(compared)}** {runs}{differs if changes.what_differs(compared) else ''}",
@@ -178,9 +179,11 @@ def comparison_markdown(compared: Compared) -> str:
 
 def _missed_tags(report: view.LongTailReport) -> str:
     missed = view.missed_tags(report)
-    lost = [f"{escape(tag.label)} ({tag.images:,})" for tag in missed if tag.found == 0]
+    lost = [f"{plain_text(tag.label)} ({tag.images:,})" for tag in missed if tag.found == 0]
     at_times = [
-        f"{escape(tag.label)} ({tag.found:,} of {tag.images:,}{_instead(tag)})" for tag in missed if tag.found
+        f"{plain_text(tag.label)} ({tag.found:,} of {tag.images:,}{_instead(tag)})"
+        for tag in missed
+        if tag.found
     ]
     parts = {
         "**Rare tags never found** (images that carry them)": lost,
@@ -190,12 +193,12 @@ def _missed_tags(report: view.LongTailReport) -> str:
 
 
 def _instead(tag: view.MissedTag) -> str:
-    names = ", ".join(escape(label) for label, _ in tag.instead)
+    names = ", ".join(plain_text(label) for label, _ in tag.instead)
     return f"; instead {names}" if names else ""
 
 
 def _zero_support(report: view.LongTailReport) -> str:
-    names = [escape(report.label(concept_id)) for concept_id in report.tags.zero_support_tags]
+    names = [plain_text(report.label(concept_id)) for concept_id in report.tags.zero_support_tags]
     return f"**In the vocabulary, on no image** ({len(names):,}): {_listing(names)}" if names else ""
 
 
@@ -223,7 +226,7 @@ def _provenance(report: view.LongTailReport) -> str:
         for asset, speed in figures.throughput.items()
     }
     return markdown_table(
-        ("How it was made", ""), ((name, escape(fact)) for name, fact in facts.items() if fact)
+        ("How it was made", ""), ((name, plain_text(fact)) for name, fact in facts.items() if fact)
     )
 
 

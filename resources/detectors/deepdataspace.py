@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from resources.secrets import without_secret
+
 API_VERSION = "v2"
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -70,7 +72,10 @@ class DeepDataSpace:
                 "status"
             ] != "success":
                 if status["status"] == "failed":
-                    raise TaskError(f"the task failed: {status.get('error') or 'the server gives no reason'}")
+                    reason = without_secret(
+                        str(status.get("error") or "the server gives no reason"), self.token
+                    )
+                    raise TaskError(f"the task failed: {reason}")
                 if time.monotonic() + self.patience.poll > deadline:
                     raise TaskError(f"the task was still {status['status']} after {self.patience.task:g} s")
                 time.sleep(self.patience.poll)
@@ -114,7 +119,7 @@ class DeepDataSpace:
             with urllib.request.urlopen(request, timeout=self.patience.request) as response:
                 answer = json.loads(response.read())
         except urllib.error.HTTPError as error:
-            said = error.read(500).decode(errors="replace").strip()
+            said = without_secret(error.read(500).decode(errors="replace"), self.token).strip()
             reason = f"the server answered {error.code} {error.reason}" + (f" ({said})" if said else "")
             if error.code in _BUSY:
                 after = error.headers.get("Retry-After", "")
@@ -129,6 +134,6 @@ class DeepDataSpace:
             or answer.get("code") != 0
             or not isinstance(answer.get("data"), dict)
         ):
-            raise TaskError(f"the server refused: {json.dumps(answer)[:500]}")
+            raise TaskError(f"the server refused: {without_secret(json.dumps(answer), self.token)[:500]}")
         data: dict[str, Any] = answer["data"]
         return data

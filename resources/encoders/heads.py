@@ -92,7 +92,7 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         concepts = {key: _platt(line) for key, line in content.get("concepts", {}).items()}
         return Calibration(_platt(content), concepts)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f'{path}: expected {{"slope": number, "intercept": number, "concepts": {{id: …}}}} ({error})'
         ) from error

@@ -9,6 +9,7 @@ from resources.images.ingest import (
     ingest_fingerprint,
     ingest_folder,
 )
+from resources.images.isolated import DecoderUnavailable, decode_isolated
 from resources.images.phash import perceptual_hash
 from resources.images.proxies import open_proxy, prune_proxies
 from resources.images.rejects import Reject
@@ -27,12 +28,14 @@ __all__ = [
     "PROXIES_SCHEMA",
     "REJECTS_SCHEMA",
     "Decoded",
+    "DecoderUnavailable",
     "Found",
     "Ingested",
     "Limits",
     "Listing",
     "Reject",
     "Rejected",
+    "decode_isolated",
     "decode_to_proxy",
     "find_folders",
     "folder_order",

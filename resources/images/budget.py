@@ -1,8 +1,16 @@
 """A bound on what the threads of one process hold decoded at the same time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Condition
+from typing import Protocol
+
+
+class Budget(Protocol):
+    """Who says when a decoder may hold its pixels."""
+
+    def hold(self, pixels: int) -> AbstractContextManager[None]:
+        """Wait until that many pixels are free, and hold them for the length of the block."""
 
 
 class PixelBudget:

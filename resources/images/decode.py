@@ -27,7 +27,7 @@ from PIL import (
 )
 from PIL.ExifTags import IFD, Base
 
-from resources.images.budget import PixelBudget
+from resources.images.budget import Budget, PixelBudget
 from resources.images.phash import perceptual_hash
 from resources.images.rejects import Reject, unreadable
 
@@ -71,12 +71,13 @@ class Limits:
 
     `max_megapixels` bounds what one image holds in memory while it is decoded (10^6 pixels; a JPEG counts at
     the reduced size that it is decoded at), `max_file_mib` the file, `proxy_max_side_px` the longer side of
-    the proxy.
+    the proxy, `max_decode_s` the processor time of decoding one file in seconds (`decode_isolated` holds to it).
     """
 
     max_megapixels: float = 250
     max_file_mib: float = 1024
     proxy_max_side_px: int = 1024
+    max_decode_s: float = 60
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -110,7 +111,7 @@ class Decoded:
     phash: int
 
 
-def decode_to_proxy(source: BinaryIO, limits: Limits, budget: PixelBudget | None = None) -> Decoded:
+def decode_to_proxy(source: BinaryIO, limits: Limits, budget: Budget | None = None) -> Decoded:
     """Decode the first frame of an image file, once, to a picture no larger than the proxy's side.
 
     `source` is a seekable file, read from its start. Whoever decodes in several threads shares a `budget`
@@ -354,8 +355,8 @@ def _as_reject(error: Exception) -> Reject:
     if isinstance(error, MemoryError):
         return Reject(
             "out_of_memory",
-            "Decoding it took more memory than there is. Free some, or use fewer workers; "
-            "the next run tries again.",
+            "Decoding it took more memory than there is, or than max_megapixels has room for. Free some, use fewer "
+            "workers, or raise max_megapixels; the next run tries again.",
         )
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return Reject(

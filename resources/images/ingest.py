@@ -20,10 +20,11 @@ import pyarrow as pa
 
 from resources.fingerprint import fingerprint
 from resources.images.budget import PixelBudget
-from resources.images.decode import Decoded, Limits, decode_to_proxy
+from resources.images.decode import Decoded, Limits
+from resources.images.isolated import decode_isolated
 from resources.images.proxies import JPEG_QUALITY, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
-from resources.images.scan import Found, Rejected, microseconds, scan_folder
+from resources.images.scan import Found, Rejected, microseconds, require_inside, scan_folder
 
 VERSION = 1  # to be raised when the same file would give another proxy or another row
 ID_DIGITS = 32
@@ -133,6 +134,7 @@ def rejects_fingerprint(limits: Limits) -> str:
         images=ingest_fingerprint(limits),
         max_megapixels=limits.max_megapixels,
         max_file_mib=limits.max_file_mib,
+        max_decode_s=limits.max_decode_s,
     )
 
 
@@ -168,7 +170,7 @@ def ingest_folder(
         for index, entry in enumerate(entries)
         if isinstance(entry, Found) and outcomes[index] is None
     ]
-    reader = _Reader(home_root, limits, contents)
+    reader = _Reader(library_root, home_root, limits, contents)
     done = len(entries) - len(unread)
     report = on_progress or (lambda done, total: None)
     report(done, len(entries))
@@ -193,10 +195,13 @@ class _Reader:
     it has; when all files are read, each id is in `contents` or in `failures`.
     """
 
-    def __init__(self, home_root: Path, limits: Limits, contents: dict[str, Content]) -> None:
+    def __init__(
+        self, library_root: Path, home_root: Path, limits: Limits, contents: dict[str, Content]
+    ) -> None:
         self.contents = contents
         self.failures: dict[str, Reject] = {}
         self.decoded_ids: set[str] = set()
+        self._library_root = library_root
         self._home_root = home_root
         self._limits = limits
         self._budget = PixelBudget(limits.max_pixels)
@@ -209,7 +214,7 @@ class _Reader:
         Raises OSError only if its proxy cannot be written.
         """
         try:
-            with _open_regular(found.file) as file:
+            with _open_regular(found.file, self._library_root) as file:
                 read, decoded = self._hash_and_decode(found, file)
         except Reject as reject:
             return _rejected(found, reject)
@@ -233,7 +238,7 @@ class _Reader:
         if not self._claim(image_id):
             return read, None
         try:
-            decoded = decode_to_proxy(source, self._limits, self._budget)
+            decoded = decode_isolated(source, self._limits, self._budget)
         except Reject as reject:
             self.failures[image_id] = Reject(*CHANGED) if _has_changed(file, before) else reject
             return read, None
@@ -274,12 +279,13 @@ def _settled(outcome: Read | Rejected, failures: dict[str, Reject]) -> Read | Re
 
 
 @contextmanager
-def _open_regular(file: Path) -> Iterator[BufferedReader]:
+def _open_regular(file: Path, library_root: Path) -> Iterator[BufferedReader]:
     """Open a file that the scan found regular; if it is a pipe by now, that waits for no writer."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Reject(*CHANGED)
+        require_inside(descriptor, file, library_root)
         yield opened
 
 

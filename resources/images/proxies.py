@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from resources.lake.files import disk_named
+from resources.lake.files import disk_named, path_below
 
 FOLDER = "proxies"
 JPEG_QUALITY = 95
@@ -40,9 +40,10 @@ def save_proxy(home_root: Path, path: PurePosixPath, image: Image.Image) -> None
 def open_proxy(home_root: Path, path: str) -> Image.Image:
     """Load a proxy (a `path` of the table `proxies`) as RGB.
 
-    Raises FileNotFoundError, which says how to get it back, if it is gone.
+    Raises FileNotFoundError, which says how to get it back, if it is gone, and ValueError for a path that leads out
+    of the home: tables of others may name anything.
     """
-    file = home_root / path
+    file = path_below(home_root, path)
     try:
         with Image.open(file) as image:
             return image.convert("RGB")

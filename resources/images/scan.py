@@ -84,6 +84,9 @@ def scan_folder(directory: Path, library_root: Path) -> list[Found | Rejected]:
     an unmounted disk must not look like an empty folder.
     """
     folder = directory.relative_to(library_root)
+    root = os.path.realpath(library_root)
+    if not is_inside(os.path.realpath(directory), root):
+        return [Rejected(shown(folder), None, None, *LEAVES_LIBRARY)]
     try:
         names = sorted(
             (file.name for file in directory.iterdir() if is_candidate(file.name)), key=os.fsencode
@@ -95,7 +98,6 @@ def scan_folder(directory: Path, library_root: Path) -> list[Found | Rejected]:
     except OSError as error:
         refused = unreadable(error)
         return [Rejected(shown(folder), None, None, refused.code, refused.reason)]
-    root = os.path.realpath(library_root)
     entries = (_examine(directory / name, shown(folder / name), root) for name in names)
     return [entry for entry in entries if entry is not None]
 
@@ -225,9 +227,23 @@ def _target(link: Path, root: str) -> Path:
         if error.errno in BROKEN_LINKS:
             raise Reject(*BROKEN_LINKS[error.errno]) from error
         raise unreadable(error) from error
-    if os.path.commonpath([root, target]) != root:
+    if not is_inside(target, root):
         raise Reject(*LEAVES_LIBRARY)
     return Path(target)
+
+
+def is_inside(path: str, root: str) -> bool:
+    """Whether a real path is that of a folder, itself real, or lies below it."""
+    return os.path.commonpath([root, path]) == root
+
+
+def require_inside(descriptor: int, file: Path, library_root: Path) -> None:
+    """Raises Reject where an open file lies outside the library: a folder above it was exchanged for a link after
+    the scan. Where the system does not tell the path of an open file, its name is looked up again."""
+    opened = Path(f"/proc/self/fd/{descriptor}")
+    real = os.path.realpath(opened if opened.exists() else file)
+    if not is_inside(real, os.path.realpath(library_root)):
+        raise Reject(*LEAVES_LIBRARY)
 
 
 def _changed_us(status: os.stat_result) -> int:

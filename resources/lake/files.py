@@ -7,13 +7,21 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
 
 FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
 """The numbers of an OSError for want of room on a disk."""
+
+
+def path_below(root: Path, relative: str) -> Path:
+    """`root / relative`, for what a file or a table of others names. Raises ValueError if that leads elsewhere."""
+    path = PurePosixPath(relative)
+    if path.is_absolute() or ".." in path.parts or "\0" in relative:
+        raise ValueError(f"{relative!r} is no path below {root}")
+    return root / path
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from resources.encoders.spec import EncoderSpec
 from resources.ocr.spec import OcrSpec
 from resources.registry import PERMISSIVE
 from resources.repair.spec import RepairSpec
+from resources.secrets import is_secret_name
 from resources.segmenters.spec import SegmenterSpec
 from resources.tiers.planner import misfit
 from resources.tiers.routing import RoutingSpec
@@ -35,6 +36,7 @@ Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
 """How much of the graph makes the final tags and descriptions (docs/options.md)."""
 
 HERE = Path(__file__).parent
+_MAX_SHOWN = 200
 
 
 class TierError(ValueError):
@@ -49,6 +51,8 @@ class Limits(BaseModel):
     max_megapixels: PositiveFloat = 250
     max_file_mib: PositiveFloat = 1024
     proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
+    max_decode_s: PositiveFloat = 60
+    """processor seconds of decoding one file"""
 
 
 class TagSettings(BaseModel):
@@ -86,7 +90,8 @@ class CheckSettings(BaseModel):
 class Tier(BaseModel):
     """A tier file. Paths in it are relative to the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What was given stays out of the text of errors, which Dagster keeps: it may be a key in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str
     description: str
@@ -197,9 +202,14 @@ def _problem(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "value_error":
         return f"{where}: {detail['ctx']['error']}".removeprefix(": ")
+    if detail["type"] == "extra_forbidden" and is_secret_name(str(detail["loc"][-1])):
+        return f"{where}: secrets are read from the environment only (docs/security.md); take it out of this file"
     if detail["type"] == "extra_forbidden":
         return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][0]))}"
-    return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"
+    given = detail["input"]
+    # A few hundred bytes of YAML can hold lists of lists that would fill the memory when written out.
+    is_plain = given is None or isinstance(given, str | int | float)
+    return f"{where}: {detail['msg'].lower()}" + (f", got {repr(given)[:_MAX_SHOWN]}" if is_plain else "")
 
 
 def _known_fields(role: str) -> list[str]:

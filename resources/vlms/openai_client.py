@@ -20,16 +20,15 @@ from PIL import Image
 from resources.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.fingerprint import fingerprint
 from resources.registry import registry
+from resources.secrets import without_secret
 from resources.vlms.answers import ENTROPY_TOP, Answer, Unanswered
 from resources.vlms.completions import UnusableAnswerError, read_answer
-from resources.vlms.spec import VlmSpec
+from resources.vlms.spec import API_KEY, VlmSpec
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 CODE_VERSION = "1"
-API_KEY = "VISTAG_VLM_API_KEY"
-"""Environment variable; servers on this machine mostly want none."""
 
 _CONNECT_S = 10.0
 _MAX_REASON = 300
@@ -116,7 +115,11 @@ class OpenAiVlm:
         try:
             await self._ask(client.with_options(max_retries=1), _PLAIN, "?", {**options, "max_tokens": 1})
         except (openai.APIError, UnusableAnswerError) as error:
-            raise ServerUnavailableError(self._what_to_do(_reason(error))) from error
+            reason = _reason(error)
+        else:
+            return
+        # Not from the error: what the server wrote may repeat the key, and would stand in Dagster's log.
+        raise ServerUnavailableError(self._what_to_do(reason))
 
     async def _ask(
         self, client: AsyncOpenAI, image: Image.Image, prompt: str, options: Mapping[str, Any]
@@ -205,4 +208,4 @@ def _reason(error: Exception) -> str:
         told = f"{error.status_code} {body.get('message') or error.message}"
     if isinstance(error, openai.AuthenticationError):
         told += f" (it wants a key: set {API_KEY})"
-    return " ".join(told.split())[:_MAX_REASON]
+    return " ".join(without_secret(told, os.environ.get(API_KEY)).split())[:_MAX_REASON]

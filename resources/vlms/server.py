@@ -6,8 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from resources.vlms.openai_client import API_KEY
-from resources.vlms.spec import VlmSpec
+from resources.vlms.spec import API_KEY, VlmSpec
 
 PROGRAM = "VISTAG_VLLM"
 """Environment variable: the path of a `vllm` to run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -12,6 +13,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -31,6 +33,9 @@ class Prompts(BaseModel):
     description: str | None = None
 
 
+API_KEY = "VISTAG_VLM_API_KEY"
+"""Environment variable; servers on this machine mostly want none."""
+
 Engine = Literal["transformers", "openai"]
 
 
@@ -41,6 +46,16 @@ class MediaLimit(BaseModel):
 
     image: PositiveInt = 1
     video: NonNegativeInt = 0
+
+
+_KEYS = f"keys are read from the environment only: set {API_KEY}"
+_REFUSED_ARGS = {
+    "--host": "the server has no users of its own and stays on this machine; to open it to others, start vLLM yourself "
+    "behind what asks for passwords, and name it as base_url",
+    "--api-key": _KEYS,
+    "--trust-remote-code": "it runs code that comes with the checkpoint; start vLLM yourself where you have read it, and "
+    "name it as base_url",
+}
 
 
 class ServerSpec(BaseModel):
@@ -70,6 +85,24 @@ class ServerSpec(BaseModel):
     limit_mm_per_prompt: MediaLimit = MediaLimit()
     extra_args: tuple[str, ...] = ()
     """more of `vllm serve`'s, such as --tensor-parallel-size, 2"""
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_password(cls, url: str | None) -> str | None:
+        if url and urlsplit(url).username is not None:
+            raise ValueError(f"a name or password before the host; {_KEYS}, and leave it out of the address")
+        return url
+
+    @field_validator("extra_args")
+    @classmethod
+    def _opens_nothing(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        for option in options:
+            # vLLM understands a beginning of an option too
+            name = option.split("=")[0].replace("_", "-")
+            for refused, reason in _REFUSED_ARGS.items():
+                if len(name) > len("--") and refused.startswith(name):
+                    raise ValueError(f"{refused} is not passed on: {reason}")
+        return options
 
     @property
     def url(self) -> str:

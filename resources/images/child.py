@@ -1,0 +1,184 @@
+"""The process that decodes: it gets one file at a time, and may take neither long nor much memory.
+
+What strangers' files can make of a decoder written in C ends here. A process cannot write files, has no secrets in
+its environment, and ends itself at the limit of time. Messages are JSON, pixels are plain bytes: nothing that could
+run code in the process that reads them.
+"""
+
+import json
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET, socket
+from typing import Any, BinaryIO
+
+import pillow_heif
+from PIL import AvifImagePlugin, Image
+
+from resources.images.decode import Decoded, Limits, decode_to_proxy
+from resources.images.rejects import Reject
+
+IDLE_S = 60
+"""After this long without a file a process ends, and gives its memory back."""
+BYTES_A_PIXEL = 16
+SPARE_BYTES = 768 * 1024 * 1024
+"""For the file itself (64 MiB at most), the threads of decoders, and what they need whatever the picture's size."""
+DECODER_THREADS = (
+    4  # of one picture; more would count against the limits of a process, not make a folder faster
+)
+MAX_MESSAGE_BYTES = 1024 * 1024
+_HEAD = struct.Struct(">I")
+
+
+def send(connection: socket, message: dict[str, Any], *payload: bytes | memoryview) -> None:
+    """A message, and bytes behind it, of which it says how many there are. Raises OSError."""
+    text = json.dumps(message).encode()
+    connection.sendall(_HEAD.pack(len(text)) + text)
+    for part in payload:
+        connection.sendall(part)
+
+
+def receive(connection: socket) -> dict[str, Any]:
+    """The next message. Raises EOFError if the other end is gone, ValueError if it is none, TimeoutError, OSError."""
+    (length,) = _HEAD.unpack(receive_exactly(connection, _HEAD.size))
+    if length > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message of {length} bytes")
+    message = json.loads(receive_exactly(connection, length))
+    if not isinstance(message, dict):
+        raise ValueError(f"{message!r} is no message")
+    return message
+
+
+def receive_exactly(connection: socket, length: int) -> bytearray:
+    """That many bytes. Raises EOFError if the other end is gone before."""
+    received = bytearray(length)
+    rest = memoryview(received)
+    while rest:
+        count = connection.recv_into(rest)
+        if count == 0:
+            raise EOFError("the other end is gone")
+        rest = rest[count:]
+    return received
+
+
+def serve(descriptor: int) -> None:
+    """Decode what comes through the socket `descriptor` until its other end is closed, or nothing came for long."""
+    # Ctrl-C reaches every process of a terminal; this one ends when the one it works for does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    for unwanted in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(unwanted, (0, 0))
+    AvifImagePlugin.DEFAULT_MAX_THREADS = DECODER_THREADS
+    pillow_heif.options.DECODE_THREADS = DECODER_THREADS
+    own_bytes = _address_space()
+    with socket(fileno=descriptor) as connection:
+        send(connection, {"ready": True})
+        while True:
+            connection.settimeout(IDLE_S)
+            try:
+                job = receive(connection)
+            except (EOFError, OSError):
+                return
+            connection.settimeout(None)
+            try:
+                _answer(connection, job, own_bytes)
+            except OSError:  # nobody waits for the answer any more
+                return
+
+
+def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
+    limits = Limits(**job["limits"])
+    with _source(connection, job) as source:
+        _bound_memory(own_bytes + SPARE_BYTES + BYTES_A_PIXEL * limits.max_pixels)
+        signal.setitimer(signal.ITIMER_PROF, limits.max_decode_s)
+        try:
+            decoded = decode_to_proxy(source, limits, _Asking(connection))
+        except Reject as reject:
+            send(connection, {"code": reject.code, "reason": reject.reason})
+        else:
+            send(connection, _facts(decoded), decoded.image.tobytes())
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+@contextmanager
+def _source(connection: socket, job: dict[str, Any]) -> Iterator[BinaryIO]:
+    """The file: its bytes, which follow the message, or for a large one its descriptor."""
+    if "bytes" in job:
+        yield BytesIO(receive_exactly(connection, job["bytes"]))
+        return
+    _, ancillary, _, _ = connection.recvmsg(1, CMSG_LEN(struct.calcsize("i")))
+    ((level, kind, data),) = ancillary
+    assert (level, kind) == (SOL_SOCKET, SCM_RIGHTS)
+    (descriptor,) = struct.unpack("i", data)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+        yield file
+
+
+class _Asking:
+    """The budget of pixels is kept by the process that hands out the files."""
+
+    def __init__(self, connection: socket) -> None:
+        self._connection = connection
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Wait until that process grants the pixels; they are given back with the answer."""
+        send(self._connection, {"hold": pixels})
+        receive(self._connection)
+        yield
+
+
+def _facts(decoded: Decoded) -> dict[str, Any]:
+    facts = {name: getattr(decoded, name) for name in FACTS}
+    taken_at = decoded.taken_at.isoformat() if decoded.taken_at else None
+    return {**facts, "taken_at": taken_at, "width": decoded.image.width, "height": decoded.image.height}
+
+
+FACTS = {
+    "source_width_px": int,
+    "source_height_px": int,
+    "decoded_width_px": int,
+    "decoded_height_px": int,
+    "format": str,
+    "mode": str,
+    "frames": int,
+    "phash": int,
+}
+
+
+def decoded_from(facts: dict[str, Any], pixels: bytearray) -> Decoded:
+    """What a process told, checked as what a stranger says. Raises KeyError, TypeError or ValueError."""
+    for name, kind in FACTS.items():
+        if type(facts[name]) is not kind:
+            raise TypeError(f"{name} is {facts[name]!r}")
+    taken_at = facts["taken_at"]
+    return Decoded(
+        **{name: facts[name] for name in FACTS},
+        image=Image.frombytes("RGB", (facts["width"], facts["height"]), pixels),
+        taken_at=datetime.fromisoformat(taken_at) if taken_at is not None else None,
+    )
+
+
+def job_of(limits: Limits) -> dict[str, Any]:
+    """The message that a file comes with."""
+    return {"limits": asdict(limits)}
+
+
+def _address_space() -> int:
+    """Bytes that this process has mapped; 0 where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
+
+
+def _bound_memory(size_bytes: int) -> None:
+    if sys.platform == "linux":  # others refuse or ignore it
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (size_bytes, most))
