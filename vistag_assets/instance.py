@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.lake.files import FULL, full_disk, locked, replace_file
+from vistag_assets.storage import StorageError, causes, lost_database, storage_errors
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -20,7 +21,10 @@ TEMPLATE = Path(__file__).parent / "dagster.yaml"
 
 
 def prepare_dagster_home(home: Path) -> dict[str, str]:
-    """Make `<home>/dagster` with its settings and databases; returns the variables that name the home."""
+    """Make `<home>/dagster` with its settings and databases; returns the variables that name the home.
+
+    Raises StorageError where the storage that its dagster.yaml names cannot be used.
+    """
     from dagster import DagsterInstance
 
     dagster_home = home.resolve() / "dagster"
@@ -29,7 +33,10 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
         if not (dagster_home / "dagster.yaml").exists():
             with replace_file(dagster_home / "dagster.yaml") as settings:
                 settings.write(TEMPLATE.read_bytes())
-        with DagsterInstance.from_config(str(dagster_home)) as instance:
+        with (
+            storage_errors(dagster_home / "dagster.yaml"),
+            DagsterInstance.from_config(str(dagster_home)) as instance,
+        ):
             _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
     return {"DAGSTER_HOME": str(dagster_home), "VISTAG_HOME": str(home.resolve())}
 
@@ -38,7 +45,8 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
 def home_instance(home: Path) -> Iterator[DagsterInstance]:
     """The instance of a home, for runs in this process.
 
-    Raises OSError, which names the disk, where Dagster's databases find no room on it.
+    Raises OSError, which names the disk, where Dagster's databases find no room on it, and StorageError where
+    they cannot be used.
     """
     from dagster import DagsterInstance
 
@@ -50,22 +58,20 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
         except OSError:
             raise
         except Exception as error:
-            if not _is_full(error):
-                raise
-            raise full_disk(Path(environment["DAGSTER_HOME"])) from error
+            if _is_full(error):
+                raise full_disk(Path(environment["DAGSTER_HOME"])) from error
+            if why := lost_database(error):
+                raise StorageError(why) from error
+            raise
 
 
-def _is_full(error: BaseException | None) -> bool:
+def _is_full(error: BaseException) -> bool:
     """Whether an error, or what led to it, is that there was no room on the disk."""
-    seen: set[int] = set()  # Dagster's errors name one another in circles
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        if getattr(error, "sqlite_errorcode", None) in _SQLITE_FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        (isinstance(cause, OSError) and cause.errno in FULL)
+        or getattr(cause, "sqlite_errorcode", None) in _SQLITE_FULL
+        for cause in causes(error)
+    )
 
 
 def contiguous_ranges(
