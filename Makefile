@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-storage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -66,6 +66,10 @@ bench-memory: $(VENV)/.installed
 # The sensor's times on a generated library. BENCH="--folders 2000 --files 50" for a smaller one.
 bench-sensor: $(VENV)/.installed
 	$(BIN)/python -m sensors.bench $(BENCH)
+
+# Dagster's storage under several runs at once. BENCH="--home HOME" for a home with PostgreSQL.
+bench-storage: $(VENV)/.installed
+	$(BIN)/python -m vistag_assets.bench_storage $(BENCH)
 
 # The page of models, from the registry.
 docs: $(VENV)/.installed

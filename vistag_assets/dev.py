@@ -39,7 +39,8 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
         except KeyboardInterrupt:
             pass
         finally:
-            stop(processes.values())
+            # a run that is not told stays "started" in Dagster for ever, and holds up the queue
+            stop(processes.values(), whole_groups=True)
 
 
 def become_web(home: Path, host: str, port: int) -> NoReturn:
