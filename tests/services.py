@@ -18,6 +18,7 @@ from typing import Any
 from resources.home import Home
 from resources.workbench import run_config
 from vistag_assets.partitions import TAG_FOLDERS, range_tags
+from vistag_assets.processes import signal_group
 
 VISTAG = str(Path(sys.executable).parent / "vistag")
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 480) -> None:
 
 @contextmanager
 def started(commands: Sequence[Sequence[str]], log: Path, env: Mapping[str, str]) -> Iterator[None]:
-    """Each command in a group of processes of its own, which is told to end (SIGTERM) and ends."""
+    """Each command in a group of processes of its own, all of which are told to end (SIGTERM), and end."""
     with log.open("a") as messages:
         processes = [
             subprocess.Popen(command, env=env, stdout=messages, stderr=messages, start_new_session=True)
@@ -59,9 +60,10 @@ def started(commands: Sequence[Sequence[str]], log: Path, env: Mapping[str, str]
         assert [process.poll() for process in processes] == [None] * len(processes), log.read_text()
     finally:
         for process in processes:
-            os.killpg(process.pid, signal.SIGTERM)
+            signal_group(process, signal.SIGTERM)
         for process in processes:
-            process.wait(60)
+            process.wait(120)
+            wait_for(lambda head=process: not signal_group(head, 0), 120)
 
 
 class Web:
@@ -77,12 +79,8 @@ class Web:
                 assert "dagster_version" in json.load(answer)
         except OSError:
             return False
-        return (
-            "nodes"
-            in self.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")[
-                "repositoriesOrError"
-            ]
-        )
+        said = self.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
+        return "nodes" in said["repositoriesOrError"]
 
     def ask(self, query: str, **variables: object) -> Any:
         """The data of a GraphQL answer."""

@@ -36,16 +36,16 @@ def stop(processes: Iterable[subprocess.Popen[bytes]], *, whole_groups: bool = F
     heads = list(processes)
     for process in heads:
         if whole_groups:
-            _signal_group(process, signal.SIGINT)
+            signal_group(process, signal.SIGINT)
         elif process.poll() is None:
             process.send_signal(signal.SIGINT)
     deadline = time.monotonic() + _STOP_SECONDS
     for process in heads:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))
-        while whole_groups and _signal_group(process, 0) and time.monotonic() < deadline:
+        while whole_groups and signal_group(process, 0) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        _signal_group(process, signal.SIGKILL)
+        signal_group(process, signal.SIGKILL)
         process.wait()
 
 
@@ -63,7 +63,7 @@ def port_answers(port: int) -> bool:
         return connection.connect_ex((HOST, port)) == 0
 
 
-def _signal_group(head: subprocess.Popen[bytes], number: int) -> bool:
+def signal_group(head: subprocess.Popen[bytes], number: int) -> bool:
     """Send a signal to a session's processes, or none (0); whether there were any."""
     try:
         os.killpg(head.pid, number)
