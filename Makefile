@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-loads bench-scale fuzz clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -79,6 +79,10 @@ bench-scale: $(VENV)/.installed
 FUZZ_MINUTES ?= 30
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzz.py --minutes $(FUZZ_MINUTES)
+
+# Dagster's storage under several runs at once. BENCH="--home HOME" for a home with PostgreSQL.
+bench-storage: $(VENV)/.installed
+	$(BIN)/python -m vistag_assets.bench_storage $(BENCH)
 
 # The page of models, from the registry.
 docs: $(VENV)/.installed

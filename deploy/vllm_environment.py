@@ -1,7 +1,7 @@
-"""Make the environment that `vistag serve` runs vLLM from: python deploy/vllm_environment.py DIRECTORY.
+"""Make the environment that `vistag serve` runs vLLM from: python deploy/vllm_environment.py DIRECTORY [--gpu].
 
-vLLM pins a torch of its own, so it can share no environment with vistag. With an NVIDIA driver here, it is vLLM as
-published. Without one it is the build for processors, which `make test-vllm` uses: beside its torch, which has no
+vLLM pins a torch of its own, so it can share no environment with vistag. With an NVIDIA driver here, or --gpu, it is
+vLLM as published. Without one it is the build for processors, which `make test-vllm` uses: beside its torch, which has no
 CUDA, the torchvision of the registry does not import, and vLLM does not see what it runs on. Both are put right here.
 """
 
@@ -29,10 +29,10 @@ if not _has_ops():
 """
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, *, for_gpu: bool) -> None:
     venv.create(directory, with_pip=True, clear=True)
     pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-    if shutil.which("nvidia-smi"):
+    if for_gpu or shutil.which("nvidia-smi"):
         subprocess.run([*pip, "install", "-q", *GPU_PACKAGES], check=True)
         return
     subprocess.run([*pip, "install", "-q", "-c", str(CPU_CONSTRAINTS), *CPU_PACKAGES], check=True)
@@ -53,4 +53,4 @@ def make_it_run(packages: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), for_gpu="--gpu" in sys.argv[2:])

@@ -32,6 +32,8 @@ for command in (
     looking.sql,
     verifying.verify,
     looking.dev,
+    looking.web,
+    looking.daemon,
 ):
     app.command()(command)
 

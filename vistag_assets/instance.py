@@ -14,6 +14,7 @@ import yaml
 
 from resources.lake.files import FULL, full_disk, locked, read_only_disk, replace_file
 from resources.yaml_file import read_yaml
+from vistag_assets.storage import StorageError, causes, lost_database, storage_errors
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -30,7 +31,10 @@ TEMPLATE = Path(__file__).parent / "dagster.yaml"
 
 
 def prepare_dagster_home(home: Path) -> dict[str, str]:
-    """Make `<home>/dagster` with its settings and databases; returns the variables that name the home."""
+    """Make `<home>/dagster` with its settings and databases; returns the variables that name the home.
+
+    Raises StorageError where the storage that its dagster.yaml names cannot be used.
+    """
     from dagster import DagsterInstance
 
     dagster_home = home.resolve() / "dagster"
@@ -39,7 +43,10 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
         if not (dagster_home / "dagster.yaml").exists():
             with replace_file(dagster_home / "dagster.yaml") as settings:
                 settings.write(TEMPLATE.read_bytes())
-        with DagsterInstance.from_config(str(dagster_home)) as instance:
+        with (
+            storage_errors(dagster_home / "dagster.yaml"),
+            DagsterInstance.from_config(str(dagster_home)) as instance,
+        ):
             _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
             _know_pools(instance)
     return {"DAGSTER_HOME": str(dagster_home), "VISTAG_HOME": str(home.resolve())}
@@ -85,7 +92,8 @@ def _know_pools(instance: DagsterInstance) -> None:
 def home_instance(home: Path) -> Iterator[DagsterInstance]:
     """The instance of a home, for runs in this process.
 
-    Raises OSError, which names the disk, where Dagster's databases find no room on it or may not write to it.
+    Raises OSError, which names the disk, where Dagster's databases find no room on it or may not write to it, and
+    StorageError where they cannot be used.
     """
     from dagster import DagsterInstance
 
@@ -99,21 +107,20 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
         except Exception as error:
             if told := _of_the_disk(error, Path(environment["DAGSTER_HOME"])):
                 raise told from error
+            if why := lost_database(error):
+                raise StorageError(why) from error
             raise
 
 
-def _of_the_disk(error: BaseException | None, dagster_home: Path) -> OSError | None:
+def _of_the_disk(error: BaseException, dagster_home: Path) -> OSError | None:
     """What to raise where an error, or what led to it, is that the disk is full or read-only."""
-    seen: set[int] = set()  # Dagster's errors name one another in circles
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        number = error.errno if isinstance(error, OSError) else None
-        code = getattr(error, "sqlite_errorcode", None)
+    for cause in causes(error):
+        number = cause.errno if isinstance(cause, OSError) else None
+        code = getattr(cause, "sqlite_errorcode", None)
         if number in FULL or code in _SQLITE_FULL:
             return full_disk(dagster_home)
         if number == errno.EROFS or code in _SQLITE_READ_ONLY:
             return read_only_disk(dagster_home)
-        error = error.__cause__ or error.__context__
     return None
 
 

@@ -28,19 +28,32 @@ def interrupts_are_raised() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """Have processes end, each the head of a session of its own; they and their children are gone on return."""
+def stop(processes: Iterable[subprocess.Popen[bytes]], *, whole_groups: bool = False) -> None:
+    """Have processes end, each the head of a session of its own; they and their children are gone on return.
+
+    With `whole_groups` the children are told too, and have the same time to end in.
+    """
     heads = list(processes)
     for process in heads:
-        if process.poll() is None:
+        if whole_groups:
+            signal_group(process, signal.SIGINT)
+        elif process.poll() is None:
             process.send_signal(signal.SIGINT)
     deadline = time.monotonic() + _STOP_SECONDS
     for process in heads:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        while whole_groups and signal_group(process, 0) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        signal_group(process, signal.SIGKILL)
         process.wait()
+
+
+def tell_ready() -> None:
+    """Tell systemd that the service is ready, where it waits for that (Type=notify)."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
 def port_answers(port: int) -> bool:
@@ -48,6 +61,15 @@ def port_answers(port: int) -> bool:
     with socket.socket() as connection:
         connection.settimeout(POLL_SECONDS)
         return connection.connect_ex((HOST, port)) == 0
+
+
+def signal_group(head: subprocess.Popen[bytes], number: int) -> bool:
+    """Send a signal to a session's processes, or none (0); whether there were any."""
+    try:
+        os.killpg(head.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -56,6 +56,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.dev import DevError
     from vistag_assets.runs import NoImagesError
     from vistag_assets.serve import ServeError
+    from vistag_assets.storage import StorageError
 
     return (
         UsageError,
@@ -75,6 +76,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         DevError,
         NoServerError,
         ServeError,
+        StorageError,
         OSError,
     )
 

@@ -12,6 +12,8 @@ from vistag_assets.commands.common import HomeOption, UsageError, home_of, plain
 
 SHOWN_ROWS = 200
 
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")]
+
 
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL; each table of the lake is a view.")],
@@ -32,10 +34,7 @@ def sql(
             _show_rows(columns, result.fetchmany(SHOWN_ROWS + 1) if columns else [])
 
 
-def dev(
-    home: HomeOption = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 3000,
-) -> None:
+def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
     """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
     with plain_errors():
         from vistag_assets.dev import serve
@@ -49,6 +48,28 @@ def dev(
                 err=True,
             )
         serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
+
+
+def web(
+    home: HomeOption = None,
+    port: PortOption = 3000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Dagster asks nobody for a password.")
+    ] = "127.0.0.1",
+) -> None:
+    """Be the web server of vistag dev, alone: for a service manager."""
+    with plain_errors():
+        from vistag_assets.dev import become_web
+
+        become_web(home_of(home).root, host, port)
+
+
+def daemon(home: HomeOption = None) -> None:
+    """Be the daemon of vistag dev, alone: for a service manager. It runs the sensors and the queue."""
+    with plain_errors():
+        from vistag_assets.dev import become_daemon
+
+        become_daemon(home_of(home).root)
 
 
 def taxonomy_check(file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")]) -> None:

@@ -88,6 +88,7 @@ def serve(
         from resources.vlms import load_vlm
         from resources.workbench import read_settings
         from vistag_assets.doctor import caption, sample_image
+        from vistag_assets.processes import tell_ready
         from vistag_assets.serve import serve as run_server
         from vistag_assets.serve import served_spec
 
@@ -104,6 +105,7 @@ def serve(
 
             def ready() -> bool:
                 status.stop()
+                tell_ready()
                 typer.echo(f"{spec.name} answers at {spec.server.url}  (Ctrl-C stops it)")
                 if check:
                     typer.echo(caption(load_vlm(spec, chosen.device), sample_image()))
