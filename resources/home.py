@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from resources.lake import Lake
 from resources.lake.files import locked, remove_temporaries, replace_file
+from resources.object_store import location
+from resources.settings import read_settings
 
 _KEY_MAX_CHARACTERS = 100
 _KEY_MAX_BYTES = 200
@@ -116,7 +118,10 @@ class Home:
 
     @property
     def lake(self) -> Lake:
-        return Lake(self.root / "lake", self.root / "pending")
+        """In the home, unless its settings say where else. Raises SettingsError where those cannot be read."""
+        elsewhere = read_settings(self).lake
+        root = location(elsewhere) if elsewhere else self.root / "lake"
+        return Lake(root, self.root / "pending")
 
     @property
     def reports_dir(self) -> Path:

@@ -58,6 +58,9 @@ def run(
         str | None,
         typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
     ] = None,
+    lake: Annotated[
+        str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
+    ] = None,
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
     with plain_errors():
@@ -65,6 +68,8 @@ def run(
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
         name = library or folder.resolve().name or "root"
+        if lake:
+            _place_lake(base, lake)
         settings = _choose(base, tier, taxonomy)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
@@ -96,6 +101,23 @@ def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
     load_encoder(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings
+
+
+def _place_lake(home: Home, url: str) -> None:
+    """Remember where the lake is to be, once there is nothing in the one of before."""
+    from resources.object_store import ObjectPath
+    from resources.settings import read_settings, write_settings
+
+    root = ObjectPath.parse(url)
+    before = home.lake.root
+    if before == root:
+        return
+    if before.is_dir():
+        raise UsageError(
+            f"This home has its lake in {before}. Give another home, or copy that lake to {root} and set "
+            f"lake in {home.root / 'settings.json'}"
+        )
+    write_settings(home, read_settings(home).model_copy(update={"lake": str(root)}))
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:
