@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from resources.lake import Lake
 from resources.lake.files import locked, remove_temporaries, replace_file
-from resources.object_store import location
+from resources.object_store import Location, location
 from resources.settings import read_settings
 
 _KEY_MAX_CHARACTERS = 100
@@ -40,15 +40,15 @@ class FolderRef:
     key: str
     library: str
     root: str
-    """absolute path of the library"""
+    """absolute path of the library, or its URL on an object store"""
     relative: str
     """posix path of the directory relative to `root`; "." for `root` itself"""
     gone_since: str | None = None
     """when a watched folder was found to hold no images any more (ISO 8601, UTC); its rows stay as they were"""
 
     @property
-    def directory(self) -> Path:
-        return Path(self.root) / self.relative
+    def directory(self) -> Location:
+        return location(self.root) / self.relative
 
 
 def folder_key(library: str, relative: str) -> str:

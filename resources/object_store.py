@@ -157,15 +157,17 @@ class ObjectPath:
 
     def is_dir(self) -> bool:
         """Whether there is an object below."""
-        return any(True for _ in self.listing())
+        return bool(self._below(recursive=False))
 
     exists = is_dir
 
-    def listing(self) -> Iterator[ObjectInfo]:
-        """Every object below whose key is a path that a file could have, sorted by key; the others are
-        passed over (`odd_keys` tells them), and so are the empty objects that stand for directories.
+    def listing(self, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        """Every object below, or directly below, whose key is a path that a file could have, sorted by key.
+
+        The others are passed over (`odd_keys` tells them), and so are the empty objects that stand for
+        directories.
         """
-        for found in sorted(self._below(), key=lambda found: found.path.encode()):
+        for found in sorted(self._below(recursive), key=lambda found: found.path.encode()):
             if found.type == pyarrow.fs.FileType.File and all(map(is_plain, found.path.split("/"))):
                 yield _info(found)
 
@@ -221,8 +223,8 @@ class ObjectPath:
             if not missing_ok:
                 raise
 
-    def _below(self) -> list[Any]:
-        selector = pyarrow.fs.FileSelector(str(self.key), allow_not_found=True, recursive=True)
+    def _below(self, recursive: bool = True) -> list[Any]:
+        selector = pyarrow.fs.FileSelector(str(self.key), allow_not_found=True, recursive=recursive)
         with _told(self):
             below: list[Any] = _filesystem().get_file_info(selector)
         if not below:

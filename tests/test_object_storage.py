@@ -15,15 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from s3_server import BUCKET, Request, Server, proxied, running_server
-from small_library import tag, tiny_home
+from small_library import draw, tag, tiny_home
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from resources.home import Home
-from resources.lake import Lake, update_partition
+from resources.images import Ingested, Limits, find_folders, ingest_folder
+from resources.lake import Lake, read_stored, update_partition
 from resources.lake.files import replace_file
 from resources.lake.object_store import ForeignLake
-from resources.object_store import ObjectPath, ObjectReplaced, StoreError, StoreUrlError
+from resources.object_store import Location, ObjectPath, ObjectReplaced, StoreError, StoreUrlError
 from resources.settings import SettingsError, read_settings, write_settings
 from vistag_assets.cli import app
 from vistag_assets.verify import verify_home
@@ -56,6 +57,17 @@ def rows(*ids: str, score: float = 0.5) -> pa.Table:
     return pa.table({"id": ids, "score": [score] * len(ids), "fingerprint": ["1"] * len(ids)}, schema=SCHEMA)
 
 
+def upload(server: Server, directory: Path, prefix: str) -> None:
+    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+        key = f"{prefix}/{file.relative_to(directory).as_posix()}"
+        server.client.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
+
+
+def without_times(found: pa.Table) -> pa.Table:
+    """An object's time is when it was put."""
+    return found.drop_columns(["modified_at"]) if "modified_at" in found.column_names else found
+
+
 def vistag(*arguments: object) -> str:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     return f"{result.exit_code} {' '.join(result.output.split())}"
@@ -64,22 +76,24 @@ def vistag(*arguments: object) -> str:
 # ---- the same rows
 
 
-def test_a_home_with_its_lake_on_a_store_computes_the_rows_of_a_local_one(
+def test_lake_and_library_on_a_store_give_the_rows_of_local_ones(
     server: Server, checkpoint: Path, tmp_path: Path
 ) -> None:
     local = tiny_home(tmp_path, checkpoint)
+    upload(server, tmp_path / "library", "library")
     there = Home(tmp_path / "elsewhere")
     write_settings(there, read_settings(local))
     tag(local, tmp_path / "library")
     place = ("--lake", f"s3://{BUCKET}/rows", "--home", there.root)
-    library = ("run", tmp_path / "library", "--library", "lib")
+    library = ("run", f"s3://{BUCKET}/library", "--library", "lib")
     assert vistag(*library, *place).startswith("0 ")
 
     assert there.lake.tables() == local.lake.tables()
     for table in local.lake.tables():
         assert there.lake.folders(table) == local.lake.folders(table)
         for folder in local.lake.folders(table) or [None]:
-            assert there.lake.read(table, folder) == local.lake.read(table, folder)
+            found, expected = there.lake.read(table, folder), local.lake.read(table, folder)
+            assert without_times(found) == without_times(expected)
     assert not (there.root / "lake").exists()
     assert verify_home(there, deep=True).findings == ()
     assert "nothing is wrong" in vistag("verify", "--home", there.root)
@@ -100,6 +114,7 @@ def test_a_home_with_its_lake_on_a_store_computes_the_rows_of_a_local_one(
     [quarantined] = (there.root / "quarantine" / "tag_scores" / "folder=lib--a").iterdir()
     assert quarantined.stat().st_size == 100
     assert there.lake.read_all("tag_scores") == local.lake.read_all("tag_scores")
+    assert "is not a folder" in vistag("run", f"s3://{BUCKET}/librar", "--home", there.root)
     assert verify_home(there, deep=True).faults == ()
 
 
@@ -173,6 +188,87 @@ def test_a_place_that_is_no_bucket_is_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps({"lake": "/mnt/lake"}))
     with pytest.raises(SettingsError, match="s3://bucket/prefix"):
         _ = home.lake
+
+
+# ---- a library
+
+
+@pytest.fixture
+def library(server: Server, tmp_path: Path) -> ObjectPath:
+    """Two pictures in the folder a, one in b/c, and what is no picture; tmp_path/library is its local twin."""
+    local = tmp_path / "library"
+    for seed, name in enumerate(("a/1.png", "a/zwei & ü+%20.png", "b/c/3.png", "b/.hidden/4.png")):
+        draw(local / name, seed)
+    for name in ("a/broken.jpg", "a/raw.CR2", "a/notes.txt"):
+        (local / name).write_text("no image")
+    upload(server, local, f"{tmp_path.name}/library")
+    return ObjectPath.parse(f"s3://{BUCKET}/{tmp_path.name}/library")
+
+
+def ingest(root: Location, home: Path, folder: str = "a", known: Ingested | None = None) -> Ingested:
+    tables = (known.images, known.rejects, known.proxies) if known else ()
+    return ingest_folder(root / folder, root, home, Limits(max_file_mib=1), *tables, workers=2)
+
+
+def test_an_object_is_read_once_and_again_when_it_was_replaced(
+    library: ObjectPath, server: Server, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    assert list(map(str, find_folders(library))) == list(map(str, find_folders(tmp_path / "library")))
+    found, local = ingest(library, home), ingest(tmp_path / "library", tmp_path / "other")
+    for table in ("images", "rejects", "proxies"):
+        assert without_times(getattr(found, table)) == without_times(getattr(local, table))
+    assert (found.decoded, found.kept) == (2, 0)
+
+    assert ingest(library, home, known=found).decoded == 0
+    draw(tmp_path / "library" / "a" / "1.png", seed=9)
+    (library / "a/1.png").write_bytes((tmp_path / "library" / "a" / "1.png").read_bytes() + bytes(7))
+    (library / "a/broken.jpg").unlink()
+    again = ingest(library, home, known=found)
+    assert (again.decoded, again.kept) == (1, 1)
+    assert again.rejects["code"].to_pylist() == ["unsupported"]
+
+    (library / "a/1.png").write_bytes(bytes(2 * 2**20))
+    assert ingest(library, home, known=again).rejects["code"].to_pylist() == ["too_large", "unsupported"]
+
+
+def test_keys_that_no_file_could_have_are_passed_over_and_told(
+    library: ObjectPath, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = (tmp_path / "library" / "a" / "1.png").read_bytes()
+    prefix = f"{tmp_path.name}/library"
+    for key in ("a//1.png", "a/../1.png", "./1.png", "a/tab\t.png", "../1.png", "d/e.png/"):
+        server.client.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=picture)
+    for marker in ("a/", "empty/", "f.png/"):
+        server.client.put_object(Bucket=BUCKET, Key=f"{prefix}/{marker}", Body=b"")
+    folders = find_folders(library)
+    assert "5 objects" in caplog.text
+    assert [str(folder) for folder in folders if str(folder) != "d"] == ["a", "b/c"]
+    assert ingest(library, tmp_path / "home").images.num_rows == 2
+    # a key that ends with a slash is listed as a file at first, with what lies below the library
+    nothing = ingest(library, tmp_path / "home", "d")
+    assert (nothing.images.num_rows, nothing.rejects.num_rows) == (0, 0)
+
+
+def test_a_library_that_cannot_be_reached_loses_no_row(
+    library: ObjectPath, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, known = tmp_path / "home", ingest(library, tmp_path / "home")
+    (library / "a/1.png").write_bytes(b"another picture")
+    with proxied(server, monkeypatch) as proxy:
+        for refused in ("", "1.png"):  # everything; only what is to be read
+            proxy.refuse = lambda request, part=refused: (
+                (403, "AccessDenied") if part in request.path else None
+            )
+            with pytest.raises(StoreError, match="AWS_ACCESS_KEY_ID"):
+                ingest(library, home, known=known)
+        proxy.refuse = lambda request: (404, "NoSuchBucket")
+        for ask in (lambda: ingest(library, home, known=known), lambda: find_folders(library)):
+            with pytest.raises(StoreError, match="no such bucket"):
+                ask()
+    with pytest.raises(FileNotFoundError):  # as a folder whose disk is not mounted
+        ingest(library, home, "nowhere", known)
+    assert ingest(library, home, known=known).kept == 1
 
 
 # ---- half of something
@@ -274,32 +370,42 @@ def test_a_store_that_refuses_is_not_an_empty_one(
     assert lake.read(TABLE, FOLDER) == rows("a")
 
 
-def test_a_store_that_is_gone_is_told_and_nothing_is_quarantined(
+def test_a_store_that_fails_in_the_middle_of_a_read_is_no_damage(
+    lake: Lake, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever request is the first that fails: a damaged partition would be moved and computed again."""
+    lake.write(TABLE, rows("a"), FOLDER)
+    with proxied(server, monkeypatch) as proxy:
+        left = iter(())
+        proxy.refuse = lambda request: next(left, (403, "AccessDenied"))
+        for answered in range(5):
+            left = iter([None] * answered)
+            with pytest.raises(StoreError):
+                read_stored(lake, TABLE, FOLDER, SCHEMA)
+    assert not lake.quarantine_root.exists()
+    assert read_stored(lake, TABLE, FOLDER, SCHEMA).rows == rows("a")
+
+
+@pytest.mark.slow
+def test_a_run_whose_store_fails_is_told_and_the_next_one_goes_on(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tiny_home(tmp_path, checkpoint)
     with running_server(monkeypatch) as server:
         run = ("run", tmp_path / "library", "--library", "lib", "--home", home.root)
-        assert vistag(*run, "--lake", f"s3://{BUCKET}/lake").startswith("0 ")
         with proxied(server, monkeypatch) as proxy:
-            # in the middle of the run, and of a partition: its footer was read, its pages are not
-            asked: list[Request] = []
-
-            def refuse(request: Request) -> tuple[int, str] | None:
-                asked.append(request)
-                scores = [each for each in asked if "/tag_scores/" in each.path and each.method == "GET"]
-                return (403, "AccessDenied") if len(scores) > 1 else None
-
-            proxy.refuse = refuse
-            told = vistag(*run)
-            assert told.startswith("1 Error: s3://museum/lake/tag_scores")
-            assert "the store refuses" in told
-        assert not (home.root / "quarantine").exists()
+            proxy.refuse = lambda request: (403, "AccessDenied") if "/tag_scores/" in request.path else None
+            told = vistag(*run, "--lake", f"s3://{BUCKET}/lake")
+            assert "Error: s3://museum/lake/tag_scores/folder=lib--a/data.parquet: the store refuses" in told
+            assert told.startswith("1 ")
+        assert home.lake.folders("global_embeddings") == ["lib--a", "lib--b"]
         assert vistag(*run).startswith("0 ")
-        assert verify_home(home).findings == ()
+        assert verify_home(home, deep=True).findings == ()
         server.stop()
         told = vistag("verify", "--home", home.root)
         assert told.startswith("1 Error: s3://museum/lake: check AWS_ENDPOINT_URL")
+    content = "".join(path.read_text() for path in home.root.glob("*.json"))
+    assert "not-to-be-told" not in content
 
 
 # ---- kill -9
@@ -317,7 +423,7 @@ def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_last_good_object(
     command = [sys.executable, __file__, *arguments]
     with proxied(server, monkeypatch) as proxy:
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        for share in (0.1, 0.5, 0.9):
+        for share in (0.1, 0.8):
             proxy.pause_s, proxy.uploaded_bytes = pause_s, 0
             writer = subprocess.Popen(command, env=environment)
             try:

@@ -1,12 +1,12 @@
 """From a folder of files to images, rejects and proxies, and the check that no file was overlooked."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 
 from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, open_proxy, scan_folder
 from resources.metadata import OWNERS, column_schema, markdown_table, moved_away, row_count, thumbnail
+from resources.object_store import location
 from resources.workbench import VistagResource, Workbench, require_card
 from vistag_assets import stages
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -88,7 +88,7 @@ def images_and_rejects_cover_the_folder(vistag: VistagResource) -> dg.AssetCheck
         accounted |= set(bench.lake.read("rejects", key, ["path"])["path"].to_pylist())
         missing += [
             entry.path
-            for entry in scan_folder(folder.directory, Path(folder.root))
+            for entry in scan_folder(folder.directory, location(folder.root))
             if entry.path not in accounted
         ]
     return dg.AssetCheckResult(

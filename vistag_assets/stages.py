@@ -30,6 +30,7 @@ from resources.lake import (
     read_stored,
     update_partition,
 )
+from resources.object_store import location
 from resources.workbench import Workbench
 from vistag_assets.lineage import column_by_id, derived
 from vistag_assets.progress import Meter
@@ -94,7 +95,7 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     with meter.timed():
         found = ingest_folder(
             folder.directory,
-            Path(folder.root),
+            location(folder.root),
             bench.home.root,
             bench.limits,
             known["images"],

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -22,6 +24,7 @@ from resources.images.decode import Decoded, Limits, decode_to_proxy
 from resources.images.proxies import JPEG_QUALITY, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
 from resources.images.scan import Found, Rejected, microseconds, scan_folder
+from resources.object_store import Location, ObjectInfo, ObjectReplaced, StoreError
 
 VERSION = 1  # to be raised when the same file would give another proxy or another row
 ID_DIGITS = 32
@@ -133,8 +136,8 @@ def rejects_fingerprint(limits: Limits) -> str:
 
 
 def ingest_folder(
-    directory: Path,
-    library_root: Path,
+    directory: Location,
+    library_root: Location,
     home_root: Path,
     limits: Limits,
     known_images: pa.Table | None = None,
@@ -193,12 +196,19 @@ class _Reader:
         self._lock = Lock()
 
     def read(self, found: Found) -> Read | Rejected:
-        """Hash one file, and decode it if nobody has. Raises OSError only if its proxy cannot be written."""
+        """Hash one file, and decode it if nobody has.
+
+        Raises OSError only if its proxy cannot be written, or its object store does not answer.
+        """
+        if found.bytes > self._limits.max_file_mib * MIB:
+            return _rejected(found, _file_too_large(found.bytes, self._limits))
         try:
             with _open_regular(found.file) as file:
                 read, decoded = self._hash_and_decode(found, file)
         except Reject as reject:
             return _rejected(found, reject)
+        except StoreError:  # of the store, not of this file: all the others would be rejects too
+            raise
         except OSError as error:
             return _rejected(found, unreadable(error))
         if decoded is not None:
@@ -258,13 +268,35 @@ def _settled(outcome: Read | Rejected, failures: dict[str, Reject]) -> Read | Re
 
 
 @contextmanager
-def _open_regular(file: Path) -> Iterator[BufferedReader]:
+def _open_regular(file: Path | ObjectInfo) -> Iterator[BufferedReader]:
     """Open a file that the scan found regular; if it is a pipe by now, that waits for no writer."""
+    if isinstance(file, ObjectInfo):
+        with _local_copy(file) as copy:
+            yield copy
+        return
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Reject(*CHANGED)
         yield opened
+
+
+@contextmanager
+def _local_copy(found: ObjectInfo) -> Iterator[BufferedReader]:
+    """The content of an object as a file without a name, with the time that the scan saw.
+
+    Where the object was replaced since then, the next scan sees another time, and it is read again.
+    """
+    copy: IO[bytes]
+    with tempfile.TemporaryFile(buffering=0) as copy:
+        try:
+            with found.path.open() as source:
+                shutil.copyfileobj(source, copy, IN_MEMORY_BYTES)
+        except (ObjectReplaced, FileNotFoundError) as error:
+            raise Reject(*CHANGED) from error
+        copy.seek(0)
+        os.utime(copy.fileno(), ns=(found.modified_us * 1000, found.modified_us * 1000))
+        yield BufferedReader(copy)
 
 
 def _has_changed(file: BufferedReader, before: os.stat_result) -> bool:

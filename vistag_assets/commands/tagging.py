@@ -14,6 +14,7 @@ from vistag_assets.commands.measuring import report_page, show_recall
 
 if TYPE_CHECKING:
     from resources.home import FolderRef, Home
+    from resources.object_store import Location
     from resources.workbench import Settings, Workbench
     from vistag_assets.runs import TagOutcome
 
@@ -40,7 +41,10 @@ def demo(home: HomeOption = None) -> None:
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(help="A folder of images; the folders below it belong to it.")],
+    folder: Annotated[
+        str,
+        typer.Argument(help="A folder of images, or s3://bucket/prefix; the folders below belong to it."),
+    ],
     tier: Annotated[
         str | None,
         typer.Option(
@@ -64,16 +68,19 @@ def run(
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
     with plain_errors():
-        if not folder.is_dir():
+        from resources.object_store import location
+
+        root = location(folder)
+        if not root.is_dir():
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
-        name = library or folder.resolve().name or "root"
+        name = library or root.resolve().name or "root"
         if lake:
             _place_lake(base, lake)
         settings = _choose(base, tier, taxonomy)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
-        outcome = _tag(base, folder, name)
+        outcome = _tag(base, root, name)
         passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
@@ -131,7 +138,7 @@ def _take_ground_truth(home: Home, file: Path, library: str) -> None:
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
 
 
-def _tag(home: Home, folder: Path, library: str) -> TagOutcome:
+def _tag(home: Home, folder: Location, library: str) -> TagOutcome:
     from resources.workbench import open_workbench
     from vistag_assets.runs import find_library, tag_folders
 
