@@ -14,6 +14,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -208,12 +209,17 @@ class ObjectPath:
         request says that they are all there. What a kill leaves of them is no object; a lifecycle rule of
         the bucket (AbortIncompleteMultipartUpload) removes it.
         """
-        with _told(self):
-            # Closing a stream completes its upload, even one that an exception left half written. So all of the
-            # content is handed over in one call, which no exception of Python can interrupt.
+
+        # Closing a stream completes its upload, and so does forgetting it, even one that an exception left half
+        # written. So all of the content is handed over in one call, in a thread that no Ctrl-C interrupts.
+        def put() -> None:
             stream = _filesystem().open_output_stream(str(self.key))
-            stream.write(pa.py_buffer(content))
+            stream.write(buffer)
             stream.close()
+
+        buffer = pa.py_buffer(content)
+        with _told(self), ThreadPoolExecutor(1, thread_name_prefix="put") as putter:
+            putter.submit(put).result()
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
@@ -282,6 +288,8 @@ class _ObjectFile(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         rest = self._size - self.tell()
         wanted = rest if size is None or size < 0 else min(size, rest)
+        if wanted <= 0:
+            return b""
         try:
             with _told(self._path):
                 content: bytes = self._file.read(wanted)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -387,6 +389,48 @@ def test_a_store_that_fails_in_the_middle_of_a_read_is_no_damage(
 
 
 @pytest.mark.slow
+def test_a_lake_that_was_copied_to_a_store_is_evaluated_as_it_was(
+    server: Server, checkpoint: Path, tmp_path: Path
+) -> None:
+    home = tiny_home(tmp_path, checkpoint)
+    names, carried = [f"a/{number}.png" for number in range(5)], [0, 1, 1, 2, 2]
+    truth = {
+        "images": [{"id": number, "file_name": name} for number, name in enumerate(names)],
+        "categories": [
+            {"id": number, "name": name} for number, name in enumerate(("vase", "bowl", "bronze"))
+        ],
+        "annotations": [],
+        "image_tags": [{"image_id": number, "category_id": tag} for number, tag in enumerate(carried)],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    option = ("--home", home.root)
+    run = (
+        "run",
+        tmp_path / "library",
+        "--library",
+        "lib",
+        "--ground-truth",
+        tmp_path / "truth.json",
+        *option,
+    )
+    vistag(*run)
+    figures = home.reports_dir / "long_tail.json"
+    local = json.loads(figures.read_text())
+    figures.unlink()
+
+    upload(server, home.root / "lake", "copied")
+    shutil.rmtree(home.root / "lake")
+    write_settings(home, read_settings(home).model_copy(update={"lake": f"s3://{BUCKET}/copied"}))
+    vistag(*run)
+    found = json.loads(figures.read_text())
+    assert found["tag_recall"] == local["tag_recall"]
+    assert found["bands"] == local["bands"]
+    assert found["images"] == 5
+    assert not (home.root / "lake").exists()
+    assert verify_home(home, deep=True).faults == ()
+
+
+@pytest.mark.slow
 def test_a_run_whose_store_fails_is_told_and_the_next_one_goes_on(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,22 +465,25 @@ def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_last_good_object(
     lake.write(TABLE, before, FOLDER)
     arguments = [str(lake.root), str(lake.pending_root), str(size_bytes)]
     command = [sys.executable, __file__, *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     with proxied(server, monkeypatch) as proxy:
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        for share in (0.1, 0.8):
+        environment["AWS_ENDPOINT_URL"] = proxy.url
+        for share, how in ((0.1, signal.SIGKILL), (0.8, signal.SIGKILL), (0.3, signal.SIGINT)):
             proxy.pause_s, proxy.uploaded_bytes = pause_s, 0
-            writer = subprocess.Popen(command, env=environment)
+            writer = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
             try:
                 while proxy.uploaded_bytes < share * size_bytes and writer.poll() is None:
                     assert lake.read(TABLE, FOLDER) == before
                     time.sleep(0.01)
+                writer.send_signal(how)
+                assert writer.wait() == -how
             finally:
                 writer.kill()
                 writer.wait()
-            assert writer.returncode == -9
-            assert lake.read(TABLE, FOLDER) == before
-        proxy.pause_s = 0
-        subprocess.run(command, env=environment, check=True)
+            if how == signal.SIGKILL:
+                assert lake.read(TABLE, FOLDER) == before
+    assert lake.read(TABLE, FOLDER) in (before, large(size_bytes))  # Ctrl-C lets an upload end
+    subprocess.run(command, env=environment | {"AWS_ENDPOINT_URL": server.url}, check=True)
     assert lake.read(TABLE, FOLDER) == large(size_bytes)
     assert [path.name for path in lake.files()] == ["data.parquet"]
 

@@ -75,9 +75,7 @@ def run(
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
         name = library or root.resolve().name or "root"
-        if lake:
-            _place_lake(base, lake)
-        settings = _choose(base, tier, taxonomy)
+        settings = _choose(base, tier, taxonomy, lake)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, root, name)
@@ -86,7 +84,7 @@ def run(
         _end_with(passed)
 
 
-def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
+def _choose(home: Home, tier: str | None, taxonomy: str | None, lake: str | None = None) -> Settings:
     """Check what was chosen before any work, and remember it in the home."""
     from resources.encoders import load_encoder
     from resources.tiers import load_tier
@@ -98,6 +96,8 @@ def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
         changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
     if taxonomy:
         changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
+    if lake:
+        changes["lake"] = _empty_place(home, lake)
     settings = settings.model_copy(update=changes)
     if settings.taxonomy:
         from taxonomy import load_taxonomy
@@ -110,21 +110,17 @@ def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
     return settings
 
 
-def _place_lake(home: Home, url: str) -> None:
-    """Remember where the lake is to be, once there is nothing in the one of before."""
+def _empty_place(home: Home, url: str) -> str:
+    """Where the lake is to be, if that is where it is or there is none yet."""
     from resources.object_store import ObjectPath
-    from resources.settings import read_settings, write_settings
 
-    root = ObjectPath.parse(url)
-    before = home.lake.root
-    if before == root:
-        return
-    if before.is_dir():
+    chosen, before = ObjectPath.parse(url), home.lake.root
+    if before != chosen and before.is_dir():
         raise UsageError(
-            f"This home has its lake in {before}. Give another home, or copy that lake to {root} and set "
+            f"This home has its lake in {before}. Give another home, or copy that lake to {chosen} and set "
             f"lake in {home.root / 'settings.json'}"
         )
-    write_settings(home, read_settings(home).model_copy(update={"lake": str(root)}))
+    return str(chosen)
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:
