@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from resources.lake import Lake
 from resources.lake.files import is_locked, locked, remove_temporaries, replace_file
+from resources.object_store import Location, location
+from resources.settings import read_settings
 
 _KEY_MAX_CHARACTERS = 100
 _KEY_MAX_BYTES = 200
@@ -43,15 +45,15 @@ class FolderRef:
     key: str
     library: str
     root: str
-    """absolute path of the library"""
+    """absolute path of the library, or its URL on an object store"""
     relative: str
     """posix path of the directory relative to `root`; "." for `root` itself"""
     gone_since: str | None = None
     """when a watched folder was found to hold no images any more (ISO 8601, UTC); its rows stay as they were"""
 
     @property
-    def directory(self) -> Path:
-        return Path(self.root) / self.relative
+    def directory(self) -> Location:
+        return location(self.root) / self.relative
 
 
 def folder_key(library: str, relative: str) -> str:
@@ -121,7 +123,10 @@ class Home:
 
     @property
     def lake(self) -> Lake:
-        return Lake(self.root / "lake", self.root / "pending")
+        """In the home, unless its settings say where else. Raises SettingsError where those cannot be read."""
+        elsewhere = read_settings(self).lake
+        root = location(elsewhere) if elsewhere else self.root / "lake"
+        return Lake(root, self.root / "pending")
 
     @property
     def reports_dir(self) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import PrivateAttr
 
 from resources.cards import MODELS_POOL, card_of_its_own
 from resources.checkpoints import require_device, require_memory
@@ -20,12 +20,15 @@ from resources.encoders import Encoder, load_encoder
 from resources.home import Home
 from resources.images import Limits
 from resources.lake import Lake
-from resources.lake.files import replace_file
 from resources.ocr import OcrEngine, load_ocr
 from resources.presence import shown_as_running
 from resources.repair import TextModel, load_text_model
 from resources.run_folders import folders_of
 from resources.segmenters import Segmenter, load_segmenter
+from resources.settings import Settings as Settings
+from resources.settings import SettingsError as SettingsError
+from resources.settings import read_settings as read_settings
+from resources.settings import write_settings as write_settings
 from resources.tiers import Tier, TierError, load_tier
 from resources.vlms import Vlm, VlmSpec, load_vlm
 from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
@@ -33,48 +36,6 @@ from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
 HEAVY_EXTRA_BEAMS = 3
 
 Spec = TypeVar("Spec")
-
-
-class SettingsError(ValueError):
-    """The settings of a home cannot be read; the message names the file."""
-
-
-class Settings(BaseModel):
-    """What a home remembers, so that the command line and Dagster's UI compute the same rows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    tier: str = "demo"
-    taxonomy: str | None = None
-    """Path of a vocabulary; None: the tier's."""
-    ground_truth_library: str | None = None
-    """The library whose files the ground truth names."""
-    watched: dict[str, str] = {}
-    """Library -> the absolute path of the folder that the sensor `new_folders` looks at."""
-    settle_seconds: float = Field(default=20, ge=0)
-    """How long the files of a watched folder must stay as they are before it is run."""
-
-
-def read_settings(home: Home) -> Settings:
-    """The settings of a home, the defaults where it has none. Raises SettingsError."""
-    path = _settings_path(home)
-    if not path.exists():
-        return Settings()
-    try:
-        return Settings.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise SettingsError(
-            f"{path}: {error}. Correct the file, or delete it to start from defaults"
-        ) from error
-
-
-def write_settings(home: Home, settings: Settings) -> None:
-    with replace_file(_settings_path(home)) as file:
-        file.write(settings.model_dump_json(indent=2).encode() + b"\n")
-
-
-def _settings_path(home: Home) -> Path:
-    return home.root / "settings.json"
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def measure(folders: int, images: int) -> None:
         if found.findings:
             raise SystemExit("\n".join(finding.sentence for finding in found.findings))
         print(
-            f"Dagster: {_size(home.dagster_dir):.1f} MiB, {_events(home):,} events; lake {_size(home.lake.root):.1f} MiB"
+            f"Dagster: {_size(home.dagster_dir):.1f} MiB, {_events(home):,} events; lake {_size(home.root / 'lake'):.1f} MiB"
         )
         _print("nothing new", run_vistag(home, library))
         for number in range(ADDED_FILES):

@@ -1,13 +1,13 @@
 """From a folder of files to images, rejects and proxies, and the check that no file was overlooked."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 
 from resources.checked import checked
 from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, open_proxy, scan_folder
 from resources.metadata import OWNERS, Preview, column_schema, moved_away, preview, row_count, thumbnail
+from resources.object_store import location
 from resources.workbench import VistagResource, Workbench, require_card
 from vistag_assets import stages
 from vistag_assets.lineage import column_by_id
@@ -92,7 +92,7 @@ def images_and_rejects_cover_the_folder(vistag: VistagResource) -> dg.AssetCheck
         images = bench.lake.read("images", key, ["path", "also_at"]).to_pylist()
         accounted = {row["path"] for row in images} | {name for row in images for name in row["also_at"]}
         accounted |= set(bench.lake.read("rejects", key, ["path"])["path"].to_pylist())
-        there = [entry.path for entry in scan_folder(folder.directory, Path(folder.root))]
+        there = [entry.path for entry in scan_folder(folder.directory, location(folder.root))]
         files += len(there)
         missing += [path for path in there if path not in accounted]
     return checked(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key
 from resources.images import find_folders
+from resources.object_store import Location
 from resources.workbench import run_config
 from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, home_instance
@@ -70,10 +70,10 @@ class TagOutcome:
         return sum(folder.scored for folder in self.folders)
 
 
-def find_library(root: Path, library: str, home: Home) -> list[FolderRef]:
+def find_library(root: Location, library: str, home: Home) -> list[FolderRef]:
     """The folders of a library that hold files with the names of images, and those it had before.
 
-    Raises NotADirectoryError for a root that is no directory, NoImagesError where nothing is found.
+    Raises NotADirectoryError for a root that is no directory, NoImagesError where nothing is found, StoreError.
     """
     root = root.resolve()
     found = {str(relative) for relative in find_folders(root, home.root)}

@@ -30,6 +30,7 @@ from resources.lake import (
     read_stored,
     update_partition,
 )
+from resources.object_store import Location, ObjectPath, location
 from resources.workbench import Workbench
 from vistag_assets.lineage import column_by_id, derived
 from vistag_assets.progress import Meter
@@ -96,7 +97,7 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
         with meter.timed():
             found = ingest_folder(
                 folder.directory,
-                Path(folder.root),
+                location(folder.root),
                 bench.home.root,
                 bench.limits,
                 known["images"],
@@ -105,7 +106,7 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
                 on_progress=meter.folder(),
             )
     except (FileNotFoundError, NotADirectoryError) as error:
-        if error.filename != str(folder.directory) or not _holds_anything(Path(folder.root)):
+        if error.filename != str(folder.directory) or not _holds_anything(location(folder.root)):
             raise
         _log.warning("%s: %s; what the lake holds of it stays", folder.directory, error.strerror)
         kept = _keep(bench, folder.key, "not there when the run came to it")
@@ -120,9 +121,9 @@ def ingest(bench: Workbench, folder: FolderRef, meter: Meter) -> IngestStats:
     )
 
 
-def _holds_anything(root: Path) -> bool:
+def _holds_anything(root: Location) -> bool:
     """Whether a library is there: an empty folder is what a disk leaves that is not mounted."""
-    return root.is_dir() and any(root.iterdir())
+    return root.is_dir() and (isinstance(root, ObjectPath) or any(root.iterdir()))
 
 
 def _keep(bench: Workbench, key: str, why: str) -> IngestStats:

@@ -3,18 +3,20 @@
 import errno
 import hashlib
 import os
+import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -25,6 +27,7 @@ from resources.images.isolated import decode_isolated
 from resources.images.proxies import JPEG_QUALITY, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
 from resources.images.scan import Found, Rejected, microseconds, require_inside, scan_folder
+from resources.object_store import Location, ObjectInfo, ObjectReplaced, StoreError
 
 VERSION = 1  # to be raised when the same file would give another proxy or another row
 ID_DIGITS = 32
@@ -139,8 +142,8 @@ def rejects_fingerprint(limits: Limits) -> str:
 
 
 def ingest_folder(
-    directory: Path,
-    library_root: Path,
+    directory: Location,
+    library_root: Location,
     home_root: Path,
     limits: Limits,
     known_images: pa.Table | None = None,
@@ -196,7 +199,7 @@ class _Reader:
     """
 
     def __init__(
-        self, library_root: Path, home_root: Path, limits: Limits, contents: dict[str, Content]
+        self, library_root: Location, home_root: Path, limits: Limits, contents: dict[str, Content]
     ) -> None:
         self.contents = contents
         self.failures: dict[str, Reject] = {}
@@ -211,13 +214,17 @@ class _Reader:
     def read(self, found: Found) -> Read | Rejected | None:
         """Hash one file, and decode it if nobody has; None if it vanished since it was listed.
 
-        Raises OSError only if its proxy cannot be written.
+        Raises OSError only if its proxy cannot be written, or its object store does not answer.
         """
+        if found.bytes > self._limits.max_file_mib * MIB:
+            return _rejected(found, _file_too_large(found.bytes, self._limits))
         try:
-            with _open_regular(found.file, self._library_root) as file:
+            with _opened(found.file, self._library_root) as file:
                 read, decoded = self._hash_and_decode(found, file)
         except Reject as reject:
             return _rejected(found, reject)
+        except StoreError:  # of the store, not of this file: all the others would be rejects too
+            raise
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -278,6 +285,13 @@ def _settled(outcome: Read | Rejected, failures: dict[str, Reject]) -> Read | Re
     return outcome
 
 
+def _opened(file: Path | ObjectInfo, library_root: Location) -> AbstractContextManager[BufferedReader]:
+    if isinstance(file, ObjectInfo):
+        return _local_copy(file)
+    assert isinstance(library_root, Path), "a library lies on a disk or on a store"
+    return _open_regular(file, library_root)
+
+
 @contextmanager
 def _open_regular(file: Path, library_root: Path) -> Iterator[BufferedReader]:
     """Open a file that the scan found regular; if it is a pipe by now, that waits for no writer."""
@@ -297,6 +311,24 @@ def _status_at_rest(file: BufferedReader) -> os.stat_result:
         time.sleep((TICK_NS - since_ns) / 1e9)
         status = os.fstat(file.fileno())
     return status
+
+
+@contextmanager
+def _local_copy(found: ObjectInfo) -> Iterator[BufferedReader]:
+    """The content of an object as a file without a name, with the time that the scan saw.
+
+    Where the object was replaced since then, the next scan sees another time, and it is read again.
+    """
+    copy: IO[bytes]
+    with tempfile.TemporaryFile(buffering=0) as copy:
+        try:
+            with found.path.open() as source:
+                shutil.copyfileobj(source, copy, IN_MEMORY_BYTES)
+        except (ObjectReplaced, FileNotFoundError) as error:
+            raise Reject(*CHANGED) from error
+        copy.seek(0)
+        os.utime(copy.fileno(), ns=(found.modified_us * 1000, found.modified_us * 1000))
+        yield BufferedReader(copy)
 
 
 def _has_changed(file: BufferedReader, before: os.stat_result) -> bool:

@@ -1,6 +1,7 @@
 """Which files of a folder are taken for images. Looks at names and file status, and opens nothing."""
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from resources.images.rejects import Reject, unreadable
+from resources.object_store import Location, ObjectInfo, ObjectPath
+
+_log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib "  # noqa: SIM905
@@ -50,12 +54,12 @@ class Found:
     """A regular file that is to be read as an image.
 
     `path` is relative to the library (posix; bytes that are no UTF-8 shown as backslash escapes), `file` is
-    what to open, with links resolved. Times are microseconds since 1970 UTC: `modified_us` of the content,
+    what to open, with links resolved, or the object to read. Times are microseconds since 1970 UTC: `modified_us` of the content,
     `changed_us` the later of that and the last change of name, owner or permissions.
     """
 
     path: str
-    file: Path
+    file: Path | ObjectInfo
     bytes: int
     modified_us: int
     changed_us: int
@@ -75,14 +79,17 @@ class Rejected:
     reason: str
 
 
-def scan_folder(directory: Path, library_root: Path) -> list[Found | Rejected]:
+def scan_folder(directory: Location, library_root: Location) -> list[Found | Rejected]:
     """List the image files directly in `directory`, sorted by the bytes of their names.
 
     Sub-folders, hidden files and files without the suffix of a picture (side-cars, partial copies) are passed
     over. `directory` must be `library_root` or lie below it (else ValueError). A directory that may not be
     listed is itself the one reject. Raises FileNotFoundError or NotADirectoryError if it is not there at all:
-    an unmounted disk must not look like an empty folder.
+    an unmounted disk must not look like an empty folder; StoreError where an object store does not tell.
     """
+    if isinstance(directory, ObjectPath):
+        return _scan_objects(directory, library_root)
+    assert isinstance(library_root, Path), "a library lies on a disk or on a store"
     folder = directory.relative_to(library_root)
     root = os.path.realpath(library_root)
     if not is_inside(os.path.realpath(directory), root):
@@ -146,11 +153,14 @@ def folder_order(folder: PurePosixPath) -> tuple[bytes, ...]:
     return tuple(map(os.fsencode, folder.parts))
 
 
-def find_folders(library_root: Path, home_root: Path | None = None) -> list[PurePosixPath]:
+def find_folders(library_root: Location, home_root: Path | None = None) -> list[PurePosixPath]:
     """The folders of `walk_folders` that directly hold a candidate.
 
-    A folder that may not be listed is included, so that its scan can say so. Raises NotADirectoryError.
+    A folder that may not be listed is included, so that its scan can say so. Raises NotADirectoryError, and
+    StoreError for a library on an object store.
     """
+    if isinstance(library_root, ObjectPath):
+        return _find_prefixes(library_root)
     listings = walk_folders(library_root, home_root)
     return [listing.folder for listing in listings if listing.files or listing.error]
 
@@ -166,8 +176,44 @@ def _list_folder(library_root: Path, folder: PurePosixPath) -> tuple[Listing | N
         return Listing(folder, (), error), []
     children = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     files = tuple(entry for entry in entries if is_candidate(entry.name) and not _is_folder(entry))
-    kept = (name for name in children if not name.startswith(".") and name not in SYSTEM_FOLDERS)
+    kept = (name for name in children if _is_visible(name))
     return Listing(folder, files), [folder / name for name in sorted(kept, key=os.fsencode)]
+
+
+def _is_visible(folder_name: str) -> bool:
+    return not folder_name.startswith(".") and folder_name not in SYSTEM_FOLDERS
+
+
+def _find_prefixes(library_root: ObjectPath) -> list[PurePosixPath]:
+    """The prefixes that stand for folders with candidates, from one listing of the library, sorted."""
+    if odd := library_root.odd_keys():
+        _log.warning(
+            "%d objects of %s are passed over, for no file could have their keys, such as %r: rename them",
+            len(odd),
+            library_root,
+            odd[0],
+        )
+    files = (found.path.relative_to(library_root) for found in library_root.listing())
+    folders = {
+        file.parent for file in files if is_candidate(file.name) and all(map(_is_visible, file.parts[:-1]))
+    }
+    return sorted(folders, key=folder_order)
+
+
+def _scan_objects(directory: ObjectPath, library_root: Location) -> list[Found | Rejected]:
+    """The objects directly below `directory`: there are no links and no pipes, and one time."""
+    if not directory.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no object below", str(directory))
+    entries: list[Found | Rejected] = []
+    for found in directory.listing(recursive=False):
+        path, when_us = str(found.path.relative_to(library_root)), found.modified_us
+        if not is_candidate(found.path.name):
+            continue
+        if _suffix(path) in UNSUPPORTED_SUFFIXES:
+            entries.append(Rejected(path, found.bytes, when_us, *UNSUPPORTED))
+        else:
+            entries.append(Found(path, found, found.bytes, when_us, when_us))
+    return entries
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,14 +1,17 @@
-"""Atomic replacement and locking of local files."""
+"""Atomic replacement of files, and locking of local ones."""
 
 import contextlib
 import errno
 import fcntl
+import io
 import logging
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+from resources.object_store import Location, ObjectPath
 
 _log = logging.getLogger(__name__)
 
@@ -25,15 +28,21 @@ def path_below(root: Path, relative: str) -> Path:
 
 
 @contextlib.contextmanager
-def replace_file(path: Path) -> Iterator[BinaryIO]:
+def replace_file(path: Location) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` in one instant when the block ends without an error.
 
     Until then, after an error and after a kill, `path` is what it was. The content is on the disk (fsync)
     before the name points at it. The temporary file lies beside `path`, and its name begins with a dot and
-    has no suffix that a reader of the directory looks for.
+    has no suffix that a reader of the directory looks for. An object of a store is held in memory and put at the
+    end, in one instant too.
 
-    Raises OSError if the disk is full or read-only, which the message says with its name, and so on.
+    Raises OSError if the disk is full or read-only, which the message says with its name, and so on, and StoreError.
     """
+    if isinstance(path, ObjectPath):
+        content = io.BytesIO()
+        yield content
+        path.write_bytes(content.getbuffer())
+        return
     temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
     with disk_named(path):
         make_directory(path.parent)
@@ -79,8 +88,16 @@ def _disk_of(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.is_mount())
 
 
-def move_file(path: Path, destination: Path) -> None:
-    """Renames a file of one file system, in one instant and safe on the disk; makes missing directories."""
+def move_file(path: Location, destination: Path) -> None:
+    """Renames a file of one file system, in one instant and safe on the disk; makes missing directories.
+
+    An object is copied to the disk and removed from its store then: a kill in between leaves both.
+    """
+    if isinstance(path, ObjectPath):
+        with replace_file(destination) as copy:
+            copy.write(path.read_bytes())
+        path.unlink()
+        return
     with disk_named(destination):
         make_directory(destination.parent)
         path.rename(destination)

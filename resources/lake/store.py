@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.lake.files import locked, move_file, remove_temporaries, replace_file
+from resources.lake.object_store import MARKER, StoreFiles, claim
+from resources.object_store import Location, ObjectPath, ObjectReplaced
 
 _log = logging.getLogger(__name__)
 
@@ -54,12 +56,13 @@ class Lake:
 
     `folder` is a key as made by `folder_key`; None stands for a table that has no partitions. Batches of
     unfinished updates and the locks lie under `pending_root`, corrupt files are moved to `quarantine`
-    beside it; both must be on the file system of `root`.
+    beside it; both must be on the file system of `root`, unless that is on an object store: then they lie in
+    the home, the only one that may write there.
 
     Readers take no lock: they see the last whole partition. Writers of one partition wait for each other.
     """
 
-    root: Path
+    root: Location
     pending_root: Path
 
     # ---- reading
@@ -120,6 +123,12 @@ class Lake:
         names = {file.relative_to(self.root).parts[0] for file in files}
         return sorted(name for name in names if _TABLE_NAME.fullmatch(name))
 
+    def files(self) -> list[Location]:
+        """Every file below the root but the marker of the home that writes to it, sorted."""
+        if isinstance(self.root, ObjectPath):
+            return [found.path for found in self.root.listing() if found.path != self.root / MARKER]
+        return sorted(path for path in self.root.rglob("*") if path.is_file())
+
     def connect(self, *, skip_damaged: bool = False) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB connection with one view for each of `tables()`.
 
@@ -137,6 +146,8 @@ class Lake:
                 "move the home to a path without '='"
             )
         connection = duckdb.connect()
+        if isinstance(self.root, ObjectPath):
+            connection.register_filesystem(StoreFiles())
         for table in self.tables():
             view = f'CREATE VIEW "{table}" AS SELECT * FROM '
             try:
@@ -179,7 +190,7 @@ class Lake:
             path = self.data_file(table, folder)
             path.unlink(missing_ok=True)
             self.remove_pending(table, folder)
-            if path.parent.is_dir() and not any(path.parent.iterdir()):
+            if isinstance(path, Path) and path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
     @contextlib.contextmanager
@@ -187,10 +198,14 @@ class Lake:
         """Holds the lock of one partition and clears away what killed writers left; waits for other writers.
 
         Not re-entrant: `write`, `delete` and `update_partition` of the same partition would wait for ever.
+        Raises ForeignLake for a lake on an object store that another home writes to.
         """
         partition = self.data_file(table, folder).parent
         with locked(self.lock_file(table, folder)):
-            remove_temporaries(partition)
+            if isinstance(self.root, ObjectPath):
+                claim(self.root, self.pending_root.parent)
+            if isinstance(partition, Path):
+                remove_temporaries(partition)
             remove_temporaries(self.pending(table, folder))
             yield
 
@@ -201,7 +216,7 @@ class Lake:
         """
         path = self.data_file(table, folder)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{path.name}"
-        destination = self.quarantine_root / path.parent.relative_to(self.root) / name
+        destination = self.quarantine_root.joinpath(*path.parts[len(self.root.parts) : -1], name)
         move_file(path, destination)
         return destination
 
@@ -211,7 +226,7 @@ class Lake:
     def quarantine_root(self) -> Path:
         return self.pending_root.parent / "quarantine"
 
-    def data_file(self, table: str, folder: str | None = None) -> Path:
+    def data_file(self, table: str, folder: str | None = None) -> Location:
         """Where the partition is, if it exists; ValueError if `table` or `folder` cannot be a name."""
         if folder is None:
             return self._table(table) / _DATA_FILE
@@ -235,7 +250,7 @@ class Lake:
         if directory.is_dir():
             shutil.rmtree(directory)
 
-    def _table(self, table: str) -> Path:
+    def _table(self, table: str) -> Location:
         if not _TABLE_NAME.fullmatch(table):
             raise ValueError(f"{table!r} cannot be a table name: use lower-case letters, digits and '_'")
         return self.root / table
@@ -267,7 +282,8 @@ class Lake:
 
     def _scan(self, table: str, folders: Sequence[str] = ("*",)) -> str:
         """The DuckDB table function that reads all of `table`, or some of its folders."""
-        directory = glob.escape(str(self._table(table).absolute())).replace("'", "''")
+        path = str(self._table(table).absolute())
+        directory = (path if isinstance(self.root, ObjectPath) else glob.escape(path)).replace("'", "''")
         if self.exists(table):
             return f"read_parquet('{directory}/{_DATA_FILE}', hive_partitioning = false)"
         files = [f"'{directory}/{_PARTITION_PREFIX}{folder}/{_DATA_FILE}'" for folder in folders]
@@ -277,12 +293,20 @@ class Lake:
         )
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(path: Location, columns: Sequence[str] | None = None) -> pa.Table:
     """The content of one file, its checksums verified; they cover the values, not the column names.
 
     Raises FileNotFoundError, CorruptPartition, LakeError if a column is not there, and OSError when it is
-    the disk or the permissions that fail rather than the content.
+    the disk, the store or the permissions that fail rather than the content.
     """
+    while True:
+        try:
+            return _read_version(path, columns)
+        except ObjectReplaced:  # by a writer, for readers take no lock
+            continue
+
+
+def _read_version(path: Location, columns: Sequence[str] | None) -> pa.Table:
     with path.open("rb") as file:
         try:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
@@ -304,13 +328,13 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
 
 
-def write_parquet(path: Path, rows: pa.Table) -> None:
+def write_parquet(path: Location, rows: pa.Table) -> None:
     """Replaces one file atomically."""
     with replace_file(path) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
 
 
-def _refuse_mixed_types(parts: list[pa.Table], directory: Path) -> None:
+def _refuse_mixed_types(parts: list[pa.Table], directory: Location) -> None:
     """pyarrow would turn embeddings of two lengths into lists of any length."""
     types: dict[str, pa.DataType] = {}
     for field in (field for rows in parts for field in rows.schema):

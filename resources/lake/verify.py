@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from resources.lake.files import is_locked
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
 from resources.lake.update import empty_ids, failed_ids
+from resources.object_store import Location
 
 SHOWN_IDS = 3
 
@@ -157,12 +158,12 @@ def check_ids(
 
 def check_files(lake: Lake) -> Iterator[Finding]:
     """Files that have no place in the lake, those of killed writers among them, and batches of unfinished runs."""
-    for file in sorted(path for path in lake.root.rglob("*") if path.is_file()):
-        parts = file.relative_to(lake.root).parts
+    for file in lake.files():
+        parts = file.parts[len(lake.root.parts) :]
         folder = parts[1].removeprefix("folder=") if len(parts) == 3 else None
         if parts[-1] == "data.parquet" and file == _expected(lake, parts[0], folder):
             continue
-        if _is_temporary(file):
+        if isinstance(file, Path) and _is_temporary(file):
             yield _left_over(lake, file, parts[0], folder)
         else:
             sentence = f"{file} is no file of the lake, and other readers may take it for rows: move it away."
@@ -206,7 +207,7 @@ def _of_columns(rows: pa.Table, columns: Sequence[str], file: str) -> pa.Table:
     return rows.select(columns)
 
 
-def _expected(lake: Lake, table: str, folder: str | None) -> Path | None:
+def _expected(lake: Lake, table: str, folder: str | None) -> Location | None:
     try:
         return lake.data_file(table, folder)
     except ValueError:

@@ -49,6 +49,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
     from resources.lake import LakeError
+    from resources.object_store import StoreUrlError
     from resources.tiers import TierError
     from resources.vlms.server import NoServerError
     from resources.workbench import SettingsError
@@ -70,6 +71,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         DeviceUnavailableError,
         ModelUnavailableError,
         LakeError,
+        StoreUrlError,
         KeyTaken,
         UnknownFolder,
         CorruptRegistration,

@@ -14,6 +14,7 @@ from vistag_assets.commands.measuring import report_page, show_recall
 
 if TYPE_CHECKING:
     from resources.home import FolderRef, Home
+    from resources.object_store import Location
     from resources.workbench import Settings, Workbench
     from vistag_assets.runs import TagOutcome
 
@@ -40,7 +41,10 @@ def demo(home: HomeOption = None) -> None:
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(help="A folder of images; the folders below it belong to it.")],
+    folder: Annotated[
+        str,
+        typer.Argument(help="A folder of images, or s3://bucket/prefix; the folders below belong to it."),
+    ],
     tier: Annotated[
         str | None,
         typer.Option(
@@ -58,23 +62,29 @@ def run(
         str | None,
         typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
     ] = None,
+    lake: Annotated[
+        str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
+    ] = None,
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
     with plain_errors():
-        if not folder.is_dir():
+        from resources.object_store import location
+
+        root = location(folder)
+        if not root.is_dir():
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
-        name = library or folder.resolve().name or "root"
-        settings = _choose(base, tier, taxonomy)
+        name = library or root.resolve().name or "root"
+        settings = _choose(base, tier, taxonomy, lake)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
-        outcome = _tag(base, folder, name)
+        outcome = _tag(base, root, name)
         passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
 
 
-def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
+def _choose(home: Home, tier: str | None, taxonomy: str | None, lake: str | None = None) -> Settings:
     """Check what was chosen before any work, and remember it in the home."""
     from resources.encoders import load_encoder
     from resources.tiers import load_tier
@@ -86,6 +96,8 @@ def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
         changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
     if taxonomy:
         changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
+    if lake:
+        changes["lake"] = _empty_place(home, lake)
     settings = settings.model_copy(update=changes)
     if settings.taxonomy:
         from taxonomy import load_taxonomy
@@ -96,6 +108,19 @@ def _choose(home: Home, tier: str | None, taxonomy: str | None) -> Settings:
     load_encoder(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings
+
+
+def _empty_place(home: Home, url: str) -> str:
+    """Where the lake is to be, if that is where it is or there is none yet."""
+    from resources.object_store import ObjectPath
+
+    chosen, before = ObjectPath.parse(url), home.lake.root
+    if before != chosen and before.is_dir():
+        raise UsageError(
+            f"This home has its lake in {before}. Give another home, or copy that lake to {chosen} and set "
+            f"lake in {home.root / 'settings.json'}"
+        )
+    return str(chosen)
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:
@@ -109,7 +134,7 @@ def _take_ground_truth(home: Home, file: Path, library: str) -> None:
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
 
 
-def _tag(home: Home, folder: Path, library: str) -> TagOutcome:
+def _tag(home: Home, folder: Location, library: str) -> TagOutcome:
     from resources.workbench import open_workbench
     from vistag_assets.runs import find_library, tag_folders
 
