@@ -51,5 +51,4 @@ def _status(path: Location) -> str:
 
 
 def _content(path: Location) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
