@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures docs bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
+.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -54,6 +54,10 @@ fit-fusion: $(VENV)/.installed
 # The pictures of the README, from the last `make demo`; needs a Chromium ($$CHROMIUM, else /usr/bin/chromium).
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures.py
+
+# Those of docs/ui.md, from a running Dagster; likewise.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python docs/screenshots.py
 
 # Our evaluation beside the field's, at the size of LVIS: half an hour. BENCH="--images 500" for a shorter one.
 bench-eval: $(VENV)/.installed-dev

@@ -334,7 +334,7 @@ def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) 
             "headline": headline(report.tags),
             "report": dg.MetadataValue.md(markdown),
             "path": dg.MetadataValue.path(page),
-            **{f"recall@{HEADLINE_K}_{band}": micro for band, micro in recall.items()},
+            **{f"recall@{HEADLINE_K}_{band}": round(micro, 4) for band, micro in recall.items()},
         }
     )
 

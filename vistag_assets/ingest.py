@@ -31,6 +31,7 @@ PREVIEWED_REJECTS = 20
         ),
         dg.AssetSpec(
             "rejects",
+            deps=["images"],  # of the same files: what is no row of images; draws it beside them
             description="Files that cannot be used, each with the reason and what to do about it.",
             metadata=column_schema(REJECTS_SCHEMA),
             group_name="ingest",
@@ -40,6 +41,7 @@ PREVIEWED_REJECTS = 20
         ),
         dg.AssetSpec(
             "proxies",
+            deps=["images"],
             description="Bounded working copies: upright, sRGB, 8 bit. Later stages read these only.",
             metadata=column_schema(PROXIES_SCHEMA, path="of the copy, relative to the home"),
             group_name="ingest",

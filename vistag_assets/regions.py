@@ -14,7 +14,7 @@ from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IM
 from vistag_assets.progress import Meter
 from vistag_assets.tierless import skipped
 
-PREVIEWED_REGIONS = 10
+PREVIEWED_REGIONS = 5
 PREVIEWED_PHRASES = 12
 PREVIEW_PX = 240
 
@@ -142,7 +142,18 @@ def _phrases_preview(bench: Workbench, key: str) -> Preview:
 
 
 def _regions_preview(bench: Workbench, key: str) -> Preview:
+    """The best regions of the first images, drawn and told."""
     ids = bench.lake.read("proxies", key, ["id"]).slice(0, PREVIEWED_IMAGES)["id"].to_pylist()
+    best = bench.lake.read("grounded_regions", key, ["id", "phrase", "score"]).sort_by(
+        [("score", "descending")]
+    )
+    found: dict[str, list[str]] = {id_: [] for id_ in ids}
+    for row in best.to_pylist():
+        if row["id"] in found:
+            found[row["id"]].append(f"{row['phrase']} {row['score']:.2f}")
     pictures = stages.overlays(bench, key, ids, PREVIEWED_REGIONS)
-    rows = [(thumbnail(picture, PREVIEW_PX),) for picture in pictures.values()]
-    return preview([f"best {PREVIEWED_REGIONS} regions"], rows)
+    rows = [
+        (thumbnail(picture, PREVIEW_PX), ", ".join(found[id_][:PREVIEWED_REGIONS]))
+        for id_, picture in pictures.items()
+    ]
+    return preview(["image", f"best {PREVIEWED_REGIONS} regions"], rows)
