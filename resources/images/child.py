@@ -102,6 +102,8 @@ def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
             decoded = decode_to_proxy(source, limits, _Asking(connection))
         except Reject as reject:
             send(connection, {"code": reject.code, "reason": reject.reason})
+        except ImportError as error:  # no fault of the file
+            send(connection, {"unavailable": str(error)})
         else:
             send(connection, _facts(decoded), decoded.image.tobytes())
         finally:

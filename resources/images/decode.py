@@ -137,24 +137,24 @@ def _decode(
         if box is None:  # some decoders know the true size only now, and TIFF turns itself upright
             size_px = image.size
         small = _bounded(_plain(image), size_px, box, max_side_px)
-    exif = _exif(image)
-    orientation = exif.get(Base.Orientation, 1)
-    if orientation in TRANSPOSITIONS:
-        small = small.transpose(TRANSPOSITIONS[orientation])
-    width, height = reversed(size_px) if orientation in (5, 6, 7, 8) else size_px
-    small = _to_srgb(small, image.info.get("icc_profile"))
-    return Decoded(
-        image=small,
-        source_width_px=width,
-        source_height_px=height,
-        decoded_width_px=image.width,
-        decoded_height_px=image.height,
-        format=image.format or "",
-        mode=mode,
-        frames=_frames(image),
-        taken_at=_taken_at(exif),
-        phash=perceptual_hash(small),
-    )
+        exif = _exif(image)
+        orientation = exif.get(Base.Orientation, 1)
+        if orientation in TRANSPOSITIONS:
+            small = small.transpose(TRANSPOSITIONS[orientation])
+        width, height = reversed(size_px) if orientation in (5, 6, 7, 8) else size_px
+        small = _to_srgb(small, image.info.get("icc_profile"))
+        return Decoded(
+            image=small,
+            source_width_px=width,
+            source_height_px=height,
+            decoded_width_px=image.width,
+            decoded_height_px=image.height,
+            format=image.format or "",
+            mode=mode,
+            frames=_frames(image),
+            taken_at=_taken_at(exif),
+            phash=perceptual_hash(small),
+        )
 
 
 @contextmanager

@@ -128,6 +128,8 @@ class _Child:
             with budget.hold(pixels):
                 send(self._connection, {})
                 answer = receive(self._connection)
+        if "unavailable" in answer:
+            raise DecoderUnavailable(CANNOT_START.format(answer["unavailable"], sys.executable))
         if "code" in answer:
             raise Reject(str(answer["code"]), str(answer["reason"]))
         width, height = int(answer["width"]), int(answer["height"])
