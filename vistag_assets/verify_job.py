@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from resources.cards import MODELS_POOL
-from resources.metadata import markdown_table
+from resources.markdown import markdown_table, plain_text
 from resources.workbench import VistagResource
 from vistag_assets.verify import verify_home
 
@@ -25,7 +25,7 @@ def look_through_the_home(
     context: dg.OpExecutionContext, config: VerifyConfig, vistag: VistagResource
 ) -> None:
     found = verify_home(vistag.resolve_home(), deep=config.deep)
-    rows = [(finding.kind, finding.sentence) for finding in found.findings[:SHOWN_FINDINGS]]
+    rows = [(finding.kind, plain_text(finding.sentence)) for finding in found.findings[:SHOWN_FINDINGS]]
     metadata: dict[str, Any] = {
         "partitions": found.partitions,
         "rows": found.rows,
