@@ -14,6 +14,7 @@ from resources.cards import MODELS_POOL
 from vistag_assets.definitions import defs
 from vistag_assets.instance import contiguous_ranges, missing_settings, prepare_dagster_home
 from vistag_assets.partitions import EVALUATION_POOL
+from vistag_assets.storage import StorageError
 
 PER_FOLDER = {
     "images",
@@ -157,7 +158,7 @@ def test_a_home_with_older_settings_is_told_what_it_lacks(tmp_path: Path) -> Non
         "run_monitoring.poll_interval_seconds",
     ]
     settings.write_text("just words")
-    with pytest.raises(ValueError, match=r"dagster\.yaml: holds no settings"):
+    with pytest.raises(StorageError, match=r"dagster\.yaml: holds no settings"):
         missing_settings(tmp_path)
 
 

@@ -55,7 +55,7 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
 def missing_settings(home: Path) -> list[str]:
     """The settings of the template, as `a.b.c`, that the `dagster.yaml` of a home says nothing of: it is older, or edited.
 
-    Raises ValueError where that file is no YAML mapping.
+    Raises StorageError where that file is no YAML mapping.
     """
     path = home / "dagster" / "dagster.yaml"
     if not path.exists():
@@ -63,9 +63,9 @@ def missing_settings(home: Path) -> list[str]:
     try:
         own = read_yaml(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not a YAML file: {error}") from error
+        raise StorageError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(own, dict):
-        raise ValueError(f"{path}: holds no settings. Remove it to have it written anew")
+        raise StorageError(f"{path}: holds no settings. Remove it to have it written anew")
     named = set(_names(own))
     return [name for name in _names(read_yaml(TEMPLATE.read_text(encoding="utf-8"))) if name not in named]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from resources.home import Home
 from vistag_assets import console
 from vistag_assets.commands.common import HomeOption, UsageError, home_of, plain_errors
 
@@ -38,15 +39,9 @@ def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
     """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
     with plain_errors():
         from vistag_assets.dev import serve
-        from vistag_assets.instance import TEMPLATE, missing_settings
 
         base = home_of(home)
-        if missing := missing_settings(base.root):
-            typer.echo(
-                f"{base.dagster_dir / 'dagster.yaml'} lacks settings that new homes have: {', '.join(missing)}. "
-                f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
-                err=True,
-            )
+        _tell_missing_settings(base)
         serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
 
 
@@ -61,7 +56,9 @@ def web(
     with plain_errors():
         from vistag_assets.dev import become_web
 
-        become_web(home_of(home).root, host, port)
+        base = home_of(home)
+        _tell_missing_settings(base)
+        become_web(base.root, host, port)
 
 
 def daemon(home: HomeOption = None) -> None:
@@ -69,7 +66,20 @@ def daemon(home: HomeOption = None) -> None:
     with plain_errors():
         from vistag_assets.dev import become_daemon
 
-        become_daemon(home_of(home).root)
+        base = home_of(home)
+        _tell_missing_settings(base)
+        become_daemon(base.root)
+
+
+def _tell_missing_settings(home: Home) -> None:
+    from vistag_assets.instance import TEMPLATE, missing_settings
+
+    if missing := missing_settings(home.root):
+        typer.echo(
+            f"{home.dagster_dir / 'dagster.yaml'} lacks settings that new homes have: {', '.join(missing)}. "
+            f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
+            err=True,
+        )
 
 
 def taxonomy_check(file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")]) -> None:
