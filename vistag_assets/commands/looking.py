@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resources.home import Home
 from vistag_assets import console
 from vistag_assets.commands.common import HomeOption, UsageError, home_of, plain_errors
+
+if TYPE_CHECKING:
+    from resources.home import Home
 
 SHOWN_ROWS = 200
 
