@@ -212,8 +212,8 @@ def test_a_check_that_fails_names_the_files(tagged: Home) -> None:
 def test_only_the_first_folders_of_a_run_are_previewed(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
     for number in range(PREVIEWED_FOLDERS):  # beside the two that it has
-        for name in ("one", "two"):
-            draw(tmp_path / "library" / f"z{number:02d}" / f"{name}.png", seed=number)
+        for seed in (2 * number, 2 * number + 1):
+            draw(tmp_path / "library" / f"z{number:02d}" / f"{seed}.png", seed=1000 + seed)
     tag(home, tmp_path / "library")
     shown = {
         asset: sum("preview" in metadata for metadata in materialised(home, asset).values())
