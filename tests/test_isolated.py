@@ -70,7 +70,7 @@ def struck(number: signal.Signals) -> Iterator[None]:
     """Meanwhile, the first decoder that is at work for a while gets a signal, as from a fault of its own."""
 
     def strike() -> None:
-        while not (busy := [process for process in decoders() if sum(process.cpu_times()[:2]) > 1.5]):
+        while not (busy := [process for process in decoders() if sum(process.cpu_times()[:2]) > 3]):
             time.sleep(0.02)
         busy[0].send_signal(number)
 
