@@ -58,20 +58,16 @@ class StoreError(OSError):
 
 
 class ObjectReplaced(StoreError):
-    """The object was replaced while it was read: what was read so far is of no use, read it from the start."""
+    """The object was replaced while it was read: what was read so far is of no use."""
 
 
 class StoreUrlError(ValueError):
     """What was given is not the URL of a place on an object store."""
 
 
-def is_store_url(text: str) -> bool:
-    return text.startswith(SCHEME)
-
-
 def location(text: str) -> Location:
     """The object path that an `s3://bucket/prefix` names, else the local path. Raises StoreUrlError."""
-    return ObjectPath.parse(text) if is_store_url(text) else Path(text)
+    return ObjectPath.parse(text) if text.startswith(SCHEME) else Path(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ class ObjectPath:
     def parse(cls, url: str) -> ObjectPath:
         """Raises StoreUrlError unless `url` is s3://bucket or s3://bucket/prefix, of parts that can be names."""
         bucket, *parts = url.removeprefix(SCHEME).rstrip("/").split("/")
-        if not is_store_url(url) or not _BUCKET.fullmatch(bucket) or not all(map(is_plain, parts)):
+        if not url.startswith(SCHEME) or not _BUCKET.fullmatch(bucket) or not all(map(is_plain, parts)):
             # not the URL itself: some tools put keys and passwords into theirs
             raise StoreUrlError(
                 "a place on an object store is given as s3://bucket/prefix, without '//', '.' or '..' in it; "
@@ -135,8 +131,7 @@ class ObjectPath:
     def absolute(self) -> ObjectPath:
         return self
 
-    def resolve(self) -> ObjectPath:
-        return self
+    resolve = absolute
 
     # ---- asking
 
@@ -165,8 +160,7 @@ class ObjectPath:
     def listing(self, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         """Every object below, or directly below, whose key is a path that a file could have, sorted by key.
 
-        The others are passed over (`odd_keys` tells them), and so are the empty objects that stand for
-        directories.
+        The others (`odd_keys`) are passed over, and so are the empty objects that stand for directories.
         """
         for found in sorted(self._below(recursive), key=lambda found: found.path.encode()):
             if found.type == pyarrow.fs.FileType.File and all(map(is_plain, found.path.split("/"))):
