@@ -15,7 +15,7 @@ import pytest
 from small_library import draw, tag, tiny_home
 from tiny_checkpoint import save_tiny_siglip
 
-import resources.images.ingest
+import resources.images.reading
 from resources.home import FolderRef
 from resources.images import Ingested, Limits, ingest_folder
 from vistag_assets.runs import tag_folders
@@ -63,11 +63,11 @@ def codes(result: Ingested) -> dict[str, str]:
     return {row["path"]: row["code"] for row in result.rejects.to_pylist()}
 
 
-@pytest.mark.parametrize("in_memory_bytes", [0, resources.images.ingest.IN_MEMORY_BYTES])
+@pytest.mark.parametrize("in_memory_bytes", [0, resources.images.reading.IN_MEMORY_BYTES])
 def test_a_row_is_of_the_bytes_that_were_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory_bytes: int
 ) -> None:
-    monkeypatch.setattr(resources.images.ingest, "IN_MEMORY_BYTES", in_memory_bytes)
+    monkeypatch.setattr(resources.images.reading, "IN_MEMORY_BYTES", in_memory_bytes)
     contents = {
         name: [zoo.encoded(zoo.picture(600, 400, seed=2 * place + half), "BMP") for half in (0, 1)]
         for place, name in enumerate(NAMES)

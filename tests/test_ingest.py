@@ -41,7 +41,8 @@ from resources.images import (
     walk_folders,
 )
 from resources.images.budget import PixelBudget
-from resources.images.ingest import IN_MEMORY_BYTES, rejects_fingerprint
+from resources.images.ingest import rejects_fingerprint
+from resources.images.reading import IN_MEMORY_BYTES
 
 ROOT = Path(__file__).parents[1]
 LIMITS = Limits()

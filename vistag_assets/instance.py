@@ -63,7 +63,7 @@ def missing_settings(home: Path) -> list[str]:
     try:
         own = read_yaml(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise StorageError(f"{path}: not a YAML file: {error}") from error
+        raise StorageError(f"{path}: this is not YAML: {error}") from error
     if not isinstance(own, dict):
         raise StorageError(f"{path}: holds no settings. Remove it to have it written anew")
     named = set(_names(own))

@@ -6,12 +6,12 @@ from resources.images.ingest import (
     PROXIES_SCHEMA,
     REJECTS_SCHEMA,
     Ingested,
-    ingest_fingerprint,
     ingest_folder,
 )
 from resources.images.isolated import DecoderUnavailable, decode_isolated
 from resources.images.phash import perceptual_hash
 from resources.images.proxies import open_proxy, prune_proxies
+from resources.images.reading import ingest_fingerprint
 from resources.images.rejects import Reject
 from resources.images.scan import (
     Found,

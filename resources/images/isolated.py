@@ -21,6 +21,8 @@ from resources.images.decode import Decoded, Limits
 from resources.images.rejects import Reject
 
 START_S = 120
+END_S = 10
+"""A process that hung up is gone after this long, or is killed."""
 WAIT_FACTOR = 10
 """A process that does not even use the processor is given up after this many times `max_decode_s`."""
 IMPORTABLE = Path(__file__).parents[2]
@@ -140,7 +142,11 @@ class _Child:
     def _ended(self, limits: Limits) -> Exception:
         """What the end of the process says of the file."""
         self.is_usable = False
-        code = self._process.wait()
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return Reject(CRASHED[0], CRASHED[1].format(how="it hung up"))
         if code == 0 and not self._is_new:
             return _WentHome()
         if code == -signal.SIGPROF:

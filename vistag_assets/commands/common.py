@@ -48,6 +48,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.readers.tables import UnusableFile
     from resources.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.home import CorruptRegistration, KeyTaken, UnknownFolder
+    from resources.images import DecoderUnavailable
     from resources.lake import LakeError
     from resources.object_store import StoreUrlError
     from resources.tiers import TierError
@@ -71,6 +72,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         DeviceUnavailableError,
         ModelUnavailableError,
         LakeError,
+        DecoderUnavailable,
         StoreUrlError,
         KeyTaken,
         UnknownFolder,
