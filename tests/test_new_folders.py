@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_library import use_tier
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
@@ -395,6 +396,12 @@ def test_the_command_remembers_what_is_to_be_watched(tmp_path: Path, library: Pa
     assert read_settings(home).settle_seconds == 5
     assert vistag("watch", library / "a", *option, "--library", "library").startswith("1 Error: The library")
     assert vistag("watch", tmp_path / "nowhere", *option).startswith("1 Error:")
+    assert "of the tier demo" in vistag("watch", *option)
+    assert "know only the drawn world" in vistag("watch", *option)
+    assert vistag("watch", *option, "--tier", "nothing").startswith("1 Error:")
+    use_tier(Home(tmp_path / "elsewhere"), tmp_path, save_tiny_siglip(tmp_path / "tiny"))
+    assert "of the tier tiny" in vistag("watch", *option, "--tier", tmp_path / "tiny.yaml")
+    assert "of the tier tiny" in vistag("watch", *option)
     assert vistag("watch", *option, "--stop", "nothing").startswith("1 Error: No library nothing")
     assert vistag("watch", *option, "--stop", "library").startswith("0 No library is watched")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vistag_assets import console
+from vistag_assets.commands.choosing import choose
 from vistag_assets.commands.common import HomeOption, UsageError, home_of, plain_errors
 from vistag_assets.commands.measuring import report_page, show_recall
 
@@ -32,7 +33,7 @@ def demo(home: HomeOption = None) -> None:
         corpus = base.root / "demo"
         with console.progress_bars() as watcher:
             make_corpus(corpus, on_progress=lambda done, total: watcher("Drawing images", done, total))
-        _choose(base, "demo", "starter")
+        choose(base, "demo", "starter")
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
         passed = _evaluate(base)
@@ -75,52 +76,13 @@ def run(
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
         name = library or root.resolve().name or "root"
-        settings = _choose(base, tier, taxonomy, lake)
+        settings = choose(base, tier, taxonomy, lake)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, root, name)
         passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
-
-
-def _choose(home: Home, tier: str | None, taxonomy: str | None, lake: str | None = None) -> Settings:
-    """Check what was chosen before any work, and remember it in the home."""
-    from resources.encoders import load_encoder
-    from resources.tiers import load_tier
-    from resources.workbench import read_settings, require_card, write_settings
-
-    settings = read_settings(home)
-    changes: dict[str, Any] = {}
-    if tier:
-        changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
-    if taxonomy:
-        changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
-    if lake:
-        changes["lake"] = _empty_place(home, lake)
-    settings = settings.model_copy(update=changes)
-    if settings.taxonomy:
-        from taxonomy import load_taxonomy
-
-        load_taxonomy(Path(settings.taxonomy))
-    chosen = load_tier(settings.tier)
-    require_card(chosen)
-    load_encoder(chosen.encoder, chosen.device)
-    write_settings(home, settings)
-    return settings
-
-
-def _empty_place(home: Home, url: str) -> str:
-    """Where the lake is to be, if that is where it is or there is none yet."""
-    from resources.object_store import ObjectPath
-
-    chosen, before = ObjectPath.parse(url), home.lake.root
-    if before != chosen and before.is_dir():
-        raise UsageError(
-            f"This home has its lake in {before}. Give another home, or copy that lake to {chosen} and set "
-            f"lake in {home.root / 'settings.json'}"
-        )
-    return str(chosen)
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:

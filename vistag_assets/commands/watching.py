@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vistag_assets import console
-from vistag_assets.commands.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.commands.choosing import choose
+from vistag_assets.commands.common import HomeOption, TierOption, UsageError, home_of, plain_errors
 
 if TYPE_CHECKING:
     from resources.home import Home
+    from resources.workbench import Settings
 
 
 def watch(
     folder: Annotated[
         Path | None, typer.Argument(help="A folder of images, with the folders below it; else lists.")
     ] = None,
+    tier: TierOption = None,
     home: HomeOption = None,
     library: Annotated[
         str | None, typer.Option(help="Name of the library; else the name of the folder.")
@@ -35,7 +38,7 @@ def watch(
 
     with plain_errors():
         base = home_of(home)
-        settings = read_settings(base)
+        settings = choose(base, tier) if tier else read_settings(base)
         watched = dict(settings.watched)
         if folder is not None:
             name, root = _library(base, folder, library)
@@ -54,7 +57,7 @@ def watch(
         changed = settings.model_copy(update={"watched": watched, "settle_seconds": seconds})
         if changed != settings:
             write_settings(base, changed)
-        _show(base, watched, seconds)
+        _show(base, changed)
 
 
 def forget(
@@ -100,9 +103,12 @@ def _library(home: Home, folder: Path, library: str | None) -> tuple[str, str]:
     return name, root
 
 
-def _show(home: Home, watched: dict[str, str], settle_seconds: float) -> None:
+def _show(home: Home, settings: Settings) -> None:
     from rich.table import Table
 
+    from resources.tiers import load_tier
+
+    watched, tier = settings.watched, load_tier(settings.tier)
     if not watched:
         typer.echo("No library is watched: vistag watch FOLDER")
         return
@@ -114,5 +120,8 @@ def _show(home: Home, watched: dict[str, str], settle_seconds: float) -> None:
         table.add_row(console.escape(name), console.escape(root), f"{len(here) - gone:,}", f"{gone:,}")
     console.out.print(table)
     typer.echo(
-        f"vistag dev runs what arrives there, once its files stay as they are for {settle_seconds:g} seconds."
+        f"vistag dev runs what arrives there, once its files stay as they are for {settings.settle_seconds:g} "
+        f"seconds, with the models of the tier {tier.name} (--tier names another)."
     )
+    if tier.caveat:
+        typer.echo(tier.caveat)
