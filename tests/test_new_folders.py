@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -14,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sensor_daemon import Daemon
 from small_library import use_tier
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from resources.home import Home, folder_key
-from resources.workbench import Settings, VistagResource, read_settings, write_settings
+from resources.workbench import Settings, read_settings, write_settings
 from sensors import bench
 from sensors import new_folders as sensor_module
 from sensors.memory import LostMemory, Memory
@@ -31,33 +31,6 @@ from vistag_assets.instance import home_instance
 from vistag_assets.partitions import FOLDERS, TAG_FOLDERS
 
 KEYS = [f"lib--{name}" for name in "abc"]
-
-
-@dataclass
-class Daemon:
-    """Ticks as Dagster's daemon makes them: the cursor is kept, and a run key is never run twice."""
-
-    home: Home
-    instance: dg.DagsterInstance
-    cursor: str | None = None
-    run_keys: set[str] = field(default_factory=set)
-    skipped: str = ""
-
-    def tick(self) -> list[dg.RunRequest]:
-        with dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            resources={"vistag": VistagResource(home=str(self.home.root))},
-            definitions=defs,
-        ) as context:
-            data = new_folders.evaluate_tick(context)
-        self.cursor, self.skipped = data.cursor, data.skip_message or ""
-        requests = [request for request in data.run_requests or [] if request.run_key not in self.run_keys]
-        self.run_keys |= {request.run_key for request in requests if request.run_key}
-        return requests
-
-    def ticks(self, count: int) -> list[dg.RunRequest]:
-        return [request for _ in range(count) for request in self.tick()]
 
 
 @pytest.fixture
@@ -77,7 +50,7 @@ def home(tmp_path: Path, library: Path) -> Home:
 @pytest.fixture
 def daemon(home: Home) -> Iterator[Daemon]:
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Daemon(home, instance)
+        yield Daemon(home, instance, new_folders)
 
 
 def watch(home: Home, **libraries: Path) -> None:
@@ -269,7 +242,7 @@ def test_a_look_stops_when_enough_has_settled_for_one_run(
 
 def test_the_cursor_outlives_the_process(daemon: Daemon, library: Path) -> None:
     daemon.ticks(2)
-    again = Daemon(daemon.home, daemon.instance, json.loads(json.dumps(daemon.cursor)))
+    again = Daemon(daemon.home, daemon.instance, new_folders, json.loads(json.dumps(daemon.cursor)))
     assert again.ticks(2) == []
     put(library / "a" / "2.jpg")
     assert [covered(again, request) for request in again.ticks(2)] == [["lib--a"]]
@@ -279,7 +252,7 @@ def test_a_tick_that_dagster_lost_asks_for_the_same_runs(daemon: Daemon) -> None
     daemon.tick()
     before = daemon.cursor
     (request,) = daemon.tick()
-    lost = Daemon(daemon.home, daemon.instance, before)
+    lost = Daemon(daemon.home, daemon.instance, new_folders, before)
     (again,) = lost.tick()
     assert again.run_key == request.run_key
 
@@ -372,7 +345,7 @@ def test_folders_of_any_name_become_partitions(
     for name in names:
         put(base / "library" / name / "1.jpg")
     with dg.DagsterInstance.ephemeral() as instance:
-        daemon = Daemon(home, instance)
+        daemon = Daemon(home, instance, new_folders)
         (request,) = daemon.ticks(2)
         assert sorted(covered(daemon, request)) == sorted(folder_key("lib", name) for name in names)
         assert {home.folder(key).relative for key in covered(daemon, request)} == names
@@ -408,7 +381,7 @@ def test_the_command_remembers_what_is_to_be_watched(tmp_path: Path, library: Pa
 
 def test_nothing_watched_is_said(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        daemon = Daemon(Home(tmp_path / "home"), instance)
+        daemon = Daemon(Home(tmp_path / "home"), instance, new_folders)
         assert daemon.tick() == []
         assert "vistag watch FOLDER" in daemon.skipped
 
@@ -437,7 +410,7 @@ def test_what_the_sensor_asks_for_ends_as_rows_in_the_lake(tmp_path: Path) -> No
     chosen = Settings(tier=str(tmp_path / "tiny.yaml"), watched={"lib": str(library)}, settle_seconds=0)
     write_settings(home, chosen)
     with home_instance(home.root) as instance:
-        daemon = Daemon(home, instance)
+        daemon = Daemon(home, instance, new_folders)
 
         def execute(request: dg.RunRequest) -> None:
             result = defs.resolve_job_def(TAG_FOLDERS).execute_in_process(

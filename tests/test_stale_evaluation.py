@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 from hand_made_lake import FOLDER, make_home
+from sensor_daemon import Daemon
 
 from evaluation.state import EVALUATED_STATE
 from resources.home import FolderRef, Home
-from resources.workbench import VistagResource, open_workbench
+from resources.workbench import open_workbench
 from sensors.stale_evaluation import stale_evaluation
 from vistag_assets.definitions import defs
 from vistag_assets.instance import home_instance
@@ -26,33 +26,6 @@ from vistag_assets.stages import embed_concepts
 TAG = f"vistag/{EVALUATED_STATE}"
 
 
-@dataclass
-class Daemon:
-    """Ticks as Dagster's daemon makes them: the cursor is kept, and a run key is never run twice."""
-
-    home: Home
-    instance: dg.DagsterInstance
-    cursor: str | None = None
-    run_keys: set[str] = field(default_factory=set)
-    skipped: str = ""
-
-    def tick(self) -> list[dg.RunRequest]:
-        with dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            resources={"vistag": VistagResource(home=str(self.home.root))},
-            definitions=defs,
-        ) as context:
-            data = stale_evaluation.evaluate_tick(context)
-        self.cursor, self.skipped = data.cursor, data.skip_message or ""
-        requests = [request for request in data.run_requests or [] if request.run_key not in self.run_keys]
-        self.run_keys |= {request.run_key for request in requests if request.run_key}
-        return requests
-
-    def ticks(self, count: int) -> list[dg.RunRequest]:
-        return [request for _ in range(count) for request in self.tick()]
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return make_home(tmp_path / "home")
@@ -61,7 +34,7 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def daemon(home: Home) -> Iterator[Daemon]:
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Daemon(home, instance)
+        yield Daemon(home, instance, stale_evaluation)
 
 
 def change_tags(home: Home, folder: str = FOLDER, probability: float = 0.25) -> None:
@@ -144,9 +117,9 @@ def test_the_cursor_outlives_the_process_and_a_lost_tick_asks_for_the_same(daemo
     daemon.tick()
     before = daemon.cursor
     (request,) = daemon.tick()
-    again = Daemon(daemon.home, daemon.instance, json.loads(json.dumps(daemon.cursor)))
+    again = Daemon(daemon.home, daemon.instance, stale_evaluation, json.loads(json.dumps(daemon.cursor)))
     assert again.ticks(3) == []
-    lost = Daemon(daemon.home, daemon.instance, before)
+    lost = Daemon(daemon.home, daemon.instance, stale_evaluation, before)
     (same,) = lost.tick()
     assert same.run_key == request.run_key
 
@@ -155,7 +128,7 @@ def test_the_cursor_outlives_the_process_and_a_lost_tick_asks_for_the_same(daemo
 def test_the_run_that_is_asked_for_ends_in_a_report_and_is_not_asked_for_again(home: Home) -> None:
     embed_concepts(open_workbench(home))
     with home_instance(home.root) as instance:
-        daemon = Daemon(home, instance)
+        daemon = Daemon(home, instance, stale_evaluation)
         (request,) = daemon.ticks(2)
         result = defs.resolve_job_def(EVALUATE).execute_in_process(
             instance=instance, run_config=request.run_config, tags=request.tags
@@ -172,6 +145,6 @@ def test_the_run_that_is_asked_for_ends_in_a_report_and_is_not_asked_for_again(h
     change_tags(home)
     evaluate(home)
     with home_instance(home.root) as instance:
-        assert Daemon(home, instance).ticks(3) == []
+        assert Daemon(home, instance, stale_evaluation).ticks(3) == []
         change_tags(home, probability=0.75)
-        assert len(Daemon(home, instance).ticks(2)) == 1
+        assert len(Daemon(home, instance, stale_evaluation).ticks(2)) == 1
