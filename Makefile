@@ -16,9 +16,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(PYTEST) -m "not slow and not extras and not vllm"
 
-# The long ones: trainings in miniature, kills; then the whole demo held to its bars, on all cores.
+# The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait. Then
+# the whole demo held to its bars, on all cores.
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) -m "slow and not extras and not vllm" --ignore tests/test_demo.py
+	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/test_demo.py
 	$(BIN)/pytest -q tests/test_demo.py
 
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
