@@ -37,6 +37,12 @@ def has_died(dagster_home: Path, run_id: str) -> bool:
     return sign.exists() and not is_locked(sign)
 
 
+def dead_runs(dagster_home: Path) -> list[str]:
+    """The runs whose processes have gone without removing their signs."""
+    signs = (path.name for path in (dagster_home / _FOLDER).glob("[!.]*"))
+    return [run_id for run_id in signs if has_died(dagster_home, run_id)]
+
+
 def forget_run(dagster_home: Path, run_id: str) -> None:
     """Remove the sign of a run that has died."""
     _sign(dagster_home, run_id).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from resources.lake.files import FULL, full_disk, locked, read_only_disk, replace_file
+from resources.presence import dead_runs, forget_run
 from resources.yaml_file import read_yaml
 from vistag_assets.storage import StorageError, causes, lost_database, storage_errors
 
@@ -49,6 +50,7 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
         ):
             _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
             _know_pools(instance)
+            _forget_finished_runs(instance)
     return {"DAGSTER_HOME": str(dagster_home), "VISTAG_HOME": str(home.resolve())}
 
 
@@ -86,6 +88,15 @@ def _know_pools(instance: DagsterInstance) -> None:
     storage = instance.event_log_storage
     for pool in {MODELS_POOL, EVALUATION_POOL} - {limit.name for limit in storage.get_pool_limits()}:
         storage.initialize_concurrency_limit_to_default(pool)
+
+
+def _forget_finished_runs(instance: DagsterInstance) -> None:
+    """Remove the signs of dead runs that are known to have ended; the daemon asks for those of the others."""
+    dagster_home = Path(instance.root_directory)
+    for run_id in dead_runs(dagster_home):
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            forget_run(dagster_home, run_id)
 
 
 @contextmanager
