@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from tiny_checkpoint import save_tiny_siglip
 
 from resources.cards import MODELS_POOL
 from resources.loads import count_load, model_loads
-from sensors import bench_loads
 from sensors.bench_loads import count_loads
 from vistag_assets.definitions import defs
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_one_run_of_many_folders_loads_its_model_once(tmp_path: Path) -> None:
@@ -39,16 +41,17 @@ def test_a_model_of_the_hub_is_counted_by_its_name() -> None:
 
 
 @pytest.mark.slow
-def test_each_role_of_the_demo_tier_is_loaded_once(capsys: pytest.CaptureFixture[str]) -> None:
-    gc.collect()  # models that another test of this process has loaded would be found in memory
-    bench_loads.main(["--folders", "4", "--images", "1"])
-    head, *lines = capsys.readouterr().out.splitlines()
+def test_each_role_of_the_demo_tier_is_loaded_once() -> None:
+    # a process of its own: models that another test of this one has loaded would be found in memory
+    bench = [sys.executable, "-m", "sensors.bench_loads", "--folders", "4", "--images", "1"]
+    told = subprocess.run(bench, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    head, *lines = told.splitlines()
     assert head == "4 folders of 1 images in 1 runs of the tier demo"
-    told = {line.rsplit(": ", 1)[0]: line.rsplit(": ", 1)[1] for line in lines}
-    models = {name: count for name, count in told.items() if name.startswith("model ")}
+    loads = dict(line.rsplit(": ", 1) for line in lines)
+    models = {name: count for name, count in loads.items() if name.startswith("model ")}
     assert models == {f"model {name}": "1 loads" for name in ("encoder", "detector", "vlm", "rapidocr")}
     graph = defs.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.materializable_asset_keys}
-    loading = {name.removeprefix("asset ") for name in told if name.startswith("asset ")}
+    loading = {name.removeprefix("asset ") for name in loads if name.startswith("asset ")}
     assert loading
     assert all(pools[asset] == {MODELS_POOL} for asset in loading)
