@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -16,11 +16,13 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(PYTEST) -m "not slow and not extras and not vllm"
 
-# The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait. Then
-# the whole demo held to its bars, on all cores.
+# The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait.
 test-slow: $(VENV)/.installed-dev
 	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/test_demo.py
-	$(BIN)/pytest -q tests/test_demo.py
+
+# The whole demo held to its bars, on all cores.
+test-demo: $(VENV)/.installed-dev
+	$(BIN)/pytest -q -m slow tests/test_demo.py
 
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
