@@ -24,8 +24,9 @@ from evaluation.from_lake import image_names, match_ground_truth
 from evaluation.ground_truth import read_ground_truth
 from evaluation.held_out import TRAINING_CARD
 from resources.home import Home
+from resources.settings import Settings, write_settings
 from resources.tiers import Tier
-from resources.workbench import Settings, Workbench, open_workbench, write_settings
+from resources.workbench import Workbench, open_workbench
 from vistag_assets.definitions import GATHER_EVIDENCE
 from vistag_assets.fused_tag_stages import sources_of
 from vistag_assets.fusion import FittedFusion, fusion_json

@@ -157,19 +157,24 @@ class ObjectPath:
 
     exists = is_dir
 
-    def listing(self, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+    def listing(self, *, recursive: bool = True) -> list[ObjectInfo]:
         """Every object below, or directly below, whose key is a path that a file could have, sorted by key.
 
-        The others (`odd_keys`) are passed over, and so are the empty objects that stand for directories.
+        The others are passed over, and so are the empty objects that stand for directories.
         """
-        for found in sorted(self._below(recursive), key=lambda found: found.path.encode()):
-            if found.type == pyarrow.fs.FileType.File and all(map(is_plain, found.path.split("/"))):
-                yield _info(found)
+        return self.listing_and_odd_keys(recursive=recursive)[0]
 
-    def odd_keys(self) -> list[str]:
-        """The keys below that no file could have as its path ("a//b", "a/../b", control characters)."""
-        files = (found.path for found in self._below() if found.type == pyarrow.fs.FileType.File)
-        return sorted(path for path in files if not all(map(is_plain, path.split("/"))))
+    def listing_and_odd_keys(self, *, recursive: bool = True) -> tuple[list[ObjectInfo], list[str]]:
+        """`listing`, and the keys below that no file could have as its path ("a//b", "a/../b", control characters)."""
+        listed, odd = [], []
+        for found in sorted(self._below(recursive), key=lambda found: found.path.encode()):
+            if found.type != pyarrow.fs.FileType.File:
+                continue
+            if all(map(is_plain, found.path.split("/"))):
+                listed.append(_info(found))
+            else:
+                odd.append(found.path)
+        return listed, odd
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """The objects below that match, part by part; "**" is not known."""

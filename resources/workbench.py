@@ -25,10 +25,7 @@ from resources.presence import shown_as_running
 from resources.repair import TextModel, load_text_model
 from resources.run_folders import folders_of
 from resources.segmenters import Segmenter, load_segmenter
-from resources.settings import Settings as Settings
-from resources.settings import SettingsError as SettingsError
-from resources.settings import read_settings as read_settings
-from resources.settings import write_settings as write_settings
+from resources.settings import Settings, read_settings
 from resources.tiers import Tier, TierError, load_tier
 from resources.vlms import Vlm, VlmSpec, load_vlm
 from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
@@ -46,7 +43,7 @@ class Workbench:
     settings: Settings
     tier: Tier
 
-    @property
+    @cached_property
     def lake(self) -> Lake:
         return self.home.lake
 

@@ -14,7 +14,7 @@ import dagster as dg
 from demo.corpus import make_corpus
 from resources.home import Home
 from resources.loads import model_loads
-from resources.workbench import Settings, write_settings
+from resources.settings import Settings, write_settings
 from sensors.new_folders import LOOK_SECONDS, tick
 from vistag_assets.definitions import defs
 from vistag_assets.instance import home_instance

@@ -11,7 +11,8 @@ from pathlib import Path
 import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key
-from resources.workbench import VistagResource, read_settings, run_config
+from resources.settings import read_settings
+from resources.workbench import VistagResource, run_config
 from sensors.memory import LostMemory, Memory
 from sensors.watching import Findings, Looker, Place, Watch, asked_for, at_rest, run_key
 from vistag_assets.instance import contiguous_ranges

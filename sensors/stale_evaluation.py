@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 import dagster as dg
 
 from evaluation.state import EVALUATED_STATE, evaluated_files, glance, state
-from resources.workbench import VistagResource, read_settings, run_config
+from resources.settings import read_settings
+from resources.workbench import VistagResource, run_config
 from vistag_assets.partitions import EVALUATE
 
 INTERVAL_SECONDS = 30

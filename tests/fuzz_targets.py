@@ -14,9 +14,9 @@ from mutations import mutate_bytes, mutate_text
 from evaluation.readers import UnusableFile, read_predictions, read_truth
 from resources.home import CorruptRegistration, Home
 from resources.images import Decoded, Limits, Reject, decode_to_proxy
+from resources.settings import SettingsError, read_settings
 from resources.tiers import TierError, load_tier, tier_names
 from resources.vlms.description import parse_description
-from resources.workbench import SettingsError, read_settings
 from taxonomy import Taxonomy, TaxonomyError, load_taxonomy, starter_taxonomy
 from taxonomy.csv_format import to_csv
 from taxonomy.skos_writer import to_jsonld, to_turtle

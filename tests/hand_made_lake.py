@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 
 from resources.home import FolderRef, Home
 from resources.lake import with_empty_ids
-from resources.workbench import Settings, write_settings
+from resources.settings import Settings, write_settings
 
 FOLDER = "lib--a"
 IDS = tuple(letter * 32 for letter in "abc")

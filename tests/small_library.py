@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from resources.home import Home
-from resources.workbench import Settings, write_settings
+from resources.settings import Settings, write_settings
 from vistag_assets.runs import TagOutcome, find_library, tag_folders
 
 VOCABULARY = """id,pref_label,alt_labels,facet,broader,definition

@@ -14,7 +14,7 @@ from tiny_checkpoint import save_tiny_siglip
 from resources.encoders import Encoder, Pixels
 from resources.home import Home
 from resources.lake import LakeError
-from resources.workbench import read_settings, write_settings
+from resources.settings import read_settings, write_settings
 from vistag_assets.runs import NoImagesError, evaluate, find_library
 from vistag_assets.tags import best_tags
 

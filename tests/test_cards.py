@@ -13,7 +13,8 @@ import pytest
 
 from resources.cards import MODELS_POOL, card_of_its_own, free_card
 from resources.home import Home
-from resources.workbench import Settings, VistagResource, write_settings
+from resources.settings import Settings, write_settings
+from resources.workbench import VistagResource
 
 _HOLD = (
     "import sys, time; from pathlib import Path; from resources.cards import free_card\n"

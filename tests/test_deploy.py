@@ -25,8 +25,8 @@ from test_serve import PROGRAM_TEXT
 from tiny_checkpoint import save_tiny_siglip
 
 from resources.home import Home
+from resources.settings import Settings, read_settings, write_settings
 from resources.vlms.server import PROGRAM
-from resources.workbench import Settings, read_settings, write_settings
 from vistag_assets.cli import app
 from vistag_assets.instance import home_instance
 from vistag_assets.partitions import add_folders

@@ -22,8 +22,9 @@ from resources.depth import DepthEstimator, DepthSpec, load_depth
 from resources.depth.maps import StoredDepth, bounded, decode_depth, depth_picture, encode_depth
 from resources.depth.pretrained import PretrainedDepth
 from resources.home import FolderRef, Home
+from resources.settings import Settings, write_settings
 from resources.tiers import TierError, load_tier
-from resources.workbench import Settings, VistagResource, Workbench, open_workbench, write_settings
+from resources.workbench import VistagResource, Workbench, open_workbench
 from vistag_assets import depth
 from vistag_assets.depth_stages import DEPTH_MAPS, estimate_depth
 from vistag_assets.partitions import FOLDERS

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from resources.home import FolderRef, Home
 from resources.images import open_proxy
-from resources.workbench import read_settings, write_settings
+from resources.settings import read_settings, write_settings
 from vistag_assets.cli import app
 from vistag_assets.instance import home_instance
 from vistag_assets.verify import verify_home

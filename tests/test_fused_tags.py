@@ -18,8 +18,9 @@ from tiny_checkpoint import save_tiny_siglip
 from resources.home import FolderRef, Home
 from resources.lake import UpdateStats, embedding_column, with_empty_ids
 from resources.lake.store import MissingPartition
+from resources.settings import Settings, write_settings
 from resources.tiers import TierError, load_tier
-from resources.workbench import Settings, VistagResource, open_workbench, write_settings
+from resources.workbench import VistagResource, open_workbench
 from vistag_assets import fused_tags
 from vistag_assets.fused_tag_stages import TAGS, fuse_tags, fused_as, make_tagger, sources_of
 from vistag_assets.partitions import FOLDERS

@@ -23,7 +23,8 @@ from evaluation.metrics import TAG_RECALL_SCHEMA
 from evaluation.record import against_baseline
 from resources.home import FolderRef, Home
 from resources.lake import Lake
-from resources.workbench import Settings, open_workbench, write_settings
+from resources.settings import Settings, write_settings
+from resources.workbench import open_workbench
 from vistag_assets.cli import app
 from vistag_assets.runs import evaluate
 from vistag_assets.stages import embed_concepts

@@ -15,12 +15,13 @@ from tiny_vlm import save_tiny_llava
 
 from resources.home import Home
 from resources.lake import with_empty_ids
+from resources.settings import Settings, write_settings
 from resources.tiers import load_tier
 from resources.vlms import Answer
 from resources.vlms.chat import ChatVlm
 from resources.vlms.description import SCHEMA_FILE, Description, description_schema, parse_description
 from resources.vlms.prompts import CAPTION, with_text
-from resources.workbench import Settings, Workbench, open_workbench, write_settings
+from resources.workbench import Workbench, open_workbench
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets import language_stages as stages
 from vistag_assets.boxes import Region, cited_regions, distinct_boxes, iou

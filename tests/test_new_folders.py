@@ -19,7 +19,7 @@ from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from resources.home import Home, folder_key
-from resources.workbench import Settings, read_settings, write_settings
+from resources.settings import Settings, read_settings, write_settings
 from sensors import bench
 from sensors import new_folders as sensor_module
 from sensors.memory import LostMemory, Memory

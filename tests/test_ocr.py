@@ -19,7 +19,8 @@ from resources.home import FolderRef, Home
 from resources.lake import empty_ids
 from resources.ocr import OcrSpec, load_ocr, reading_order
 from resources.ocr.rapid import RapidOcrEngine
-from resources.workbench import Settings, VistagResource, Workbench, open_workbench, write_settings
+from resources.settings import Settings, write_settings
+from resources.workbench import VistagResource, Workbench, open_workbench
 from vistag_assets import lanes, reading
 from vistag_assets.lineage import answered
 from vistag_assets.partitions import FOLDERS

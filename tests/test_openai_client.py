@@ -22,12 +22,13 @@ from pydantic import ValidationError
 
 from resources.home import Home
 from resources.lake import UpdateStats, failed_ids
+from resources.settings import Settings, write_settings
 from resources.tiers import TierError, load_tier
 from resources.vlms import Answer, Unanswered, Vlm, VlmSpec, load_vlm
 from resources.vlms.completions import split_by_tokens
 from resources.vlms.openai_client import API_KEY, OpenAiVlm, ServerUnavailableError
 from resources.vlms.prompts import CAPTION
-from resources.workbench import Settings, VistagResource, Workbench, open_workbench, write_settings
+from resources.workbench import VistagResource, Workbench, open_workbench
 from vistag_assets import language
 from vistag_assets import language_stages as stages
 from vistag_assets.partitions import FOLDERS

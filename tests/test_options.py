@@ -10,8 +10,8 @@ import pytest
 from demo.corpus import make_corpus
 from demo.world.scene import Split
 from resources.home import Home
+from resources.settings import Settings, write_settings
 from resources.tiers import HERE, Option
-from resources.workbench import Settings, write_settings
 from vistag_assets.runs import find_library, tag_folders
 
 IMAGES = 10

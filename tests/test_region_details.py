@@ -17,7 +17,8 @@ from resources.home import Home
 from resources.lake import embedding_matrix, empty_ids, with_empty_ids
 from resources.segmenters.grabcut import GrabCut
 from resources.segmenters.masks import decode_rle
-from resources.workbench import Settings, open_workbench, write_settings
+from resources.settings import Settings, write_settings
+from resources.workbench import open_workbench
 from vistag_assets.crops import GREY, same_boxes, square_crop, without_background
 from vistag_assets.progress import Meter
 from vistag_assets.region_detail_stages import embed_regions, mask_regions, match_regions

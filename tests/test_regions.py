@@ -20,7 +20,8 @@ from resources.detectors.boxes import clip, from_centres, from_corners, iou, sup
 from resources.detectors.detections import Detections
 from resources.detectors.owlv2 import Owlv2Detector
 from resources.home import Home
-from resources.workbench import Settings, open_workbench, write_settings
+from resources.settings import Settings, write_settings
+from resources.workbench import open_workbench
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets import region_stages, regions
 from vistag_assets.candidates import WHOLE_IMAGE_FACETS, Bars, Candidate, groundable, short_list, short_lists

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from resources.home import Home
+from resources.settings import Settings, write_settings
 from resources.tiers import Option
 from resources.tiers.routing import RoutingSpec
-from resources.workbench import Settings, Workbench, open_workbench, write_settings
+from resources.workbench import Workbench, open_workbench
 from vistag_assets.lanes_stages import ROUTING, route_images
 from vistag_assets.routing import (
     HEDGES,

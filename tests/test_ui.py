@@ -20,7 +20,7 @@ from test_cli import wait_for
 from tiny_checkpoint import save_tiny_siglip
 
 from resources.home import Home
-from resources.workbench import read_settings, write_settings
+from resources.settings import read_settings, write_settings
 from vistag_assets.dev import CODE_LOCATION
 from vistag_assets.instance import home_instance
 from vistag_assets.partitions import add_folders

@@ -16,7 +16,8 @@ from tiny_checkpoint import save_tiny_siglip
 from resources.checked import checked
 from resources.home import Home
 from resources.metadata import PREVIEW_BYTES, preview, thumbnail
-from resources.workbench import Settings, VistagResource, write_settings
+from resources.settings import Settings, write_settings
+from resources.workbench import VistagResource
 from vistag_assets import ingest
 from vistag_assets.definitions import defs
 from vistag_assets.instance import home_instance

@@ -20,7 +20,7 @@ from PIL import Image
 
 from demo.tiny_checkpoint import save_tiny_siglip
 from resources.home import Home
-from resources.workbench import Settings, write_settings
+from resources.settings import Settings, write_settings
 from vistag_assets.verify import verify_home
 
 MIB = 1024 * 1024

@@ -15,7 +15,7 @@ from resources.lake.rows_by_id import RowsById
 from resources.tiers import Option, TagSettings, Tier
 from resources.workbench import Workbench
 from vistag_assets.fusion import Fusion, fuse, load_fusion
-from vistag_assets.lineage import answered, column_by_id, gathered
+from vistag_assets.lineage import answered, column_by_id, gathered, of_ids
 from vistag_assets.mentions import LabelIndex
 from vistag_assets.progress import Meter
 from vistag_assets.scoring import Scorer
@@ -146,7 +146,7 @@ def fuse_tags(bench: Workbench, tagger: Tagger, key: str, meter: Meter) -> Updat
             with meter.timed():
                 batch = ids[start : start + IMAGES_AT_A_TIME]
                 own = {name: rows.of(batch) for name, rows in rows_of.items()}
-                tags = tag_images(own, _of(decided, batch), tagger, labels, scorer, facet_of)
+                tags = tag_images(own, of_ids(decided, batch), tagger, labels, scorer, facet_of)
                 yield _with_fingerprints(tags, batch, fingerprint_of)
 
     return update_partition(lake, "tags", key, wanted, TAGS, compute, on_progress=meter.folder())
@@ -287,10 +287,6 @@ def _own_words(captions: pa.Table) -> pa.Table:
     columns = {field.name: pa.nulls(words.num_rows, field.type) for field in EVIDENCE}
     columns |= {"id": words["id"], "vlm_logprob": words["vlm_logprob"], "phrase": words["phrase"]}
     return pa.table(columns)
-
-
-def _of(rows: pa.Table, ids: list[str]) -> pa.Table:
-    return rows.filter(pc.is_in(rows["id"], value_set=pa.array(ids, pa.string())))
 
 
 def _decision_fingerprints(decided: pa.Table) -> pa.Table:

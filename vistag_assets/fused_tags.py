@@ -7,6 +7,7 @@ from resources.images import open_proxy
 from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import fused_tag_stages as stages
+from vistag_assets.lineage import of_ids
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
 from vistag_assets.tag_evidence import SOURCES, TABLES_OF
@@ -97,7 +98,8 @@ def tags_are_ranked_by_probability(vistag: VistagResource) -> dg.AssetCheckResul
 def _preview(bench: Workbench, key: str) -> Preview:
     """The best tags of some images as a table of their evidence."""
     images = bench.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
-    rows = bench.lake.read("tags", key).sort_by("rank").to_pylist()
+    shown = of_ids(bench.lake.read("tags", key), [image["id"] for image in images])
+    rows = shown.sort_by("rank").to_pylist()
     lines = [
         (
             # the picture stands beside the first of its tags

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from resources.detectors import Detector
 from resources.encoders import prefetch
@@ -17,7 +16,7 @@ from resources.lake import UpdateStats, update_partition, with_empty_ids
 from resources.workbench import Workbench
 from vistag_assets.candidates import CANDIDATES, Bars, short_lists
 from vistag_assets.grounding import GROUNDED_REGIONS, Asked, asked_of, in_chunks, to_regions
-from vistag_assets.lineage import answered, column_by_id, derived
+from vistag_assets.lineage import answered, column_by_id, derived, of_ids
 from vistag_assets.overlay import Marked, draw_regions
 from vistag_assets.progress import Meter
 from vistag_assets.regions_json import update_regions_json
@@ -56,7 +55,7 @@ def list_candidates(bench: Workbench, key: str, meter: Meter) -> UpdateStats:
 
     def compute(ids: list[str]) -> Iterator[pa.Table]:
         with meter.timed():
-            missing = wanted.filter(pc.is_in(wanted["id"], pa.array(ids, pa.string())))
+            missing = of_ids(wanted, ids)
             keywords = (
                 dict(zip(captions["id"].to_pylist(), captions["keywords"].to_pylist(), strict=True))
                 if captions is not None
@@ -120,7 +119,7 @@ def overlays(bench: Workbench, key: str, ids: Sequence[str], count: int) -> dict
     path_of = column_by_id(bench.lake.read("proxies", key, ["id", "path"]), "path")
     rows = bench.lake.read("grounded_regions", key, ["id", "concept_id", "phrase", "bbox", "score"])
     marked: dict[str, list[Marked]] = {id_: [] for id_ in ids}
-    for row in rows.filter(pc.is_in(rows["id"], pa.array(ids, pa.string()))).to_pylist():
+    for row in of_ids(rows, ids).to_pylist():
         concept = concepts.get(row["concept_id"] or "")
         marked[row["id"]].append(
             Marked(row["bbox"], row["phrase"], concept.facet if concept else None, row["score"])

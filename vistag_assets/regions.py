@@ -10,6 +10,7 @@ from resources.workbench import VistagResource, Workbench
 from vistag_assets import region_stages as stages
 from vistag_assets.candidates import CANDIDATES
 from vistag_assets.grounding import GROUNDED_REGIONS
+from vistag_assets.lineage import of_ids
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
 from vistag_assets.tierless import skipped
@@ -126,10 +127,10 @@ def _phrases_preview(bench: Workbench, key: str) -> Preview:
     """What is looked for in the first images, rarer tags and proposals with their reason."""
     proxies = bench.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
     phrases: dict[str, list[str]] = {proxy["id"]: [] for proxy in proxies}
-    for row in bench.lake.read("candidates", key, ["id", "phrase", "reason"]).to_pylist():
-        if row["id"] in phrases:
-            reason = "" if row["reason"] == "score" else f" ({row['reason']})"
-            phrases[row["id"]].append(row["phrase"] + reason)
+    candidates = bench.lake.read("candidates", key, ["id", "phrase", "reason"])
+    for row in of_ids(candidates, list(phrases)).to_pylist():
+        reason = "" if row["reason"] == "score" else f" ({row['reason']})"
+        phrases[row["id"]].append(row["phrase"] + reason)
     rows = [
         (
             thumbnail(open_proxy(bench.home.root, proxy["path"])),
@@ -144,13 +145,10 @@ def _phrases_preview(bench: Workbench, key: str) -> Preview:
 def _regions_preview(bench: Workbench, key: str) -> Preview:
     """The best regions of the first images, drawn and told."""
     ids = bench.lake.read("proxies", key, ["id"]).slice(0, PREVIEWED_IMAGES)["id"].to_pylist()
-    best = bench.lake.read("grounded_regions", key, ["id", "phrase", "score"]).sort_by(
-        [("score", "descending")]
-    )
+    regions = of_ids(bench.lake.read("grounded_regions", key, ["id", "phrase", "score"]), ids)
     found: dict[str, list[str]] = {id_: [] for id_ in ids}
-    for row in best.to_pylist():
-        if row["id"] in found:
-            found[row["id"]].append(f"{row['phrase']} {row['score']:.2f}")
+    for row in regions.sort_by([("score", "descending")]).to_pylist():
+        found[row["id"]].append(f"{row['phrase']} {row['score']:.2f}")
     pictures = stages.overlays(bench, key, ids, PREVIEWED_REGIONS)
     rows = [
         (thumbnail(picture, PREVIEW_PX), ", ".join(found[id_][:PREVIEWED_REGIONS]))

@@ -87,7 +87,7 @@ class Reader:
         self.contents = contents
         self.failures: dict[str, Reject] = {}
         self.decoded_ids: set[str] = set()
-        self._library_root = library_root
+        self._real_root = os.path.realpath(library_root) if isinstance(library_root, Path) else ""
         self._home_root = home_root
         self._limits = limits
         self._budget = PixelBudget(limits.max_pixels)
@@ -102,7 +102,7 @@ class Reader:
         if found.bytes > self._limits.max_file_mib * MIB:
             return rejected(found, _file_too_large(found.bytes, self._limits))
         try:
-            with _opened(found.file, self._library_root) as file:
+            with _opened(found.file, self._real_root) as file:
                 read, decoded = self._hash_and_decode(found, file)
         except Reject as reject:
             return rejected(found, reject)
@@ -168,21 +168,18 @@ def settled(outcome: Read | Rejected, failures: dict[str, Reject]) -> Read | Rej
     return outcome
 
 
-def _opened(file: Path | ObjectInfo, library_root: Location) -> AbstractContextManager[BufferedReader]:
-    if isinstance(file, ObjectInfo):
-        return _local_copy(file)
-    assert isinstance(library_root, Path), "a library lies on a disk or on a store"
-    return _open_regular(file, library_root)
+def _opened(file: Path | ObjectInfo, real_root: str) -> AbstractContextManager[BufferedReader]:
+    return _local_copy(file) if isinstance(file, ObjectInfo) else _open_regular(file, real_root)
 
 
 @contextmanager
-def _open_regular(file: Path, library_root: Path) -> Iterator[BufferedReader]:
+def _open_regular(file: Path, real_root: str) -> Iterator[BufferedReader]:
     """Open a file that the scan found regular; if it is a pipe by now, that waits for no writer."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Reject(*CHANGED)
-        require_inside(descriptor, file, library_root)
+        require_inside(descriptor, file, real_root)
         yield opened
 
 

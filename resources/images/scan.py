@@ -186,14 +186,15 @@ def _is_visible(folder_name: str) -> bool:
 
 def _find_prefixes(library_root: ObjectPath) -> list[PurePosixPath]:
     """The prefixes that stand for folders with candidates, from one listing of the library, sorted."""
-    if odd := library_root.odd_keys():
+    found, odd = library_root.listing_and_odd_keys()
+    if odd:
         _log.warning(
             "%d objects of %s are passed over, for no file could have their keys, such as %r: rename them",
             len(odd),
             library_root,
             odd[0],
         )
-    files = (found.path.relative_to(library_root) for found in library_root.listing())
+    files = (info.path.relative_to(library_root) for info in found)
     folders = {
         file.parent for file in files if is_candidate(file.name) and all(map(_is_visible, file.parts[:-1]))
     }
@@ -202,10 +203,11 @@ def _find_prefixes(library_root: ObjectPath) -> list[PurePosixPath]:
 
 def _scan_objects(directory: ObjectPath, library_root: Location) -> list[Found | Rejected]:
     """The objects directly below `directory`: there are no links and no pipes, and one time."""
-    if not directory.is_dir():
+    listing = directory.listing(recursive=False)
+    if not listing and not directory.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no object below", str(directory))
     entries: list[Found | Rejected] = []
-    for found in directory.listing(recursive=False):
+    for found in listing:
         path, when_us = str(found.path.relative_to(library_root)), found.modified_us
         if not is_candidate(found.path.name):
             continue
@@ -283,12 +285,12 @@ def is_inside(path: str, root: str) -> bool:
     return os.path.commonpath([root, path]) == root
 
 
-def require_inside(descriptor: int, file: Path, library_root: Path) -> None:
-    """Raises Reject where an open file lies outside the library: a folder above it was exchanged for a link after
-    the scan. Where the system does not tell the path of an open file, its name is looked up again."""
+def require_inside(descriptor: int, file: Path, root: str) -> None:
+    """Raises Reject where an open file lies outside the library, whose real path is `root`: a folder above it was
+    exchanged for a link after the scan. Where the system does not tell the path of an open file, its name is looked up again."""
     opened = Path(f"/proc/self/fd/{descriptor}")
     real = os.path.realpath(opened if opened.exists() else file)
-    if not is_inside(real, os.path.realpath(library_root)):
+    if not is_inside(real, root):
         raise Reject(*LEAVES_LIBRARY)
 
 

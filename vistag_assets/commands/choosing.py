@@ -9,14 +9,15 @@ from vistag_assets.commands.common import UsageError
 
 if TYPE_CHECKING:
     from resources.home import Home
-    from resources.workbench import Settings
+    from resources.settings import Settings
 
 
 def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str | None = None) -> Settings:
     """Check what was chosen before any work, and remember it in the home."""
     from resources.encoders import load_encoder
+    from resources.settings import read_settings, write_settings
     from resources.tiers import load_tier
-    from resources.workbench import read_settings, require_card, write_settings
+    from resources.workbench import require_card
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}

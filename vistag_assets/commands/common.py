@@ -51,9 +51,9 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.images import DecoderUnavailable
     from resources.lake import LakeError
     from resources.object_store import StoreUrlError
+    from resources.settings import SettingsError
     from resources.tiers import TierError
     from resources.vlms.server import NoServerError
-    from resources.workbench import SettingsError
     from taxonomy import TaxonomyError
     from vistag_assets.dev import DevError
     from vistag_assets.runs import NoImagesError

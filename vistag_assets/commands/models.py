@@ -48,9 +48,10 @@ def doctor(
     with plain_errors():
         from PIL import Image
 
+        from resources.settings import read_settings
         from resources.tiers import load_tier, model_specs
         from resources.tiers.planner import plan
-        from resources.workbench import Workbench, read_settings
+        from resources.workbench import Workbench
         from vistag_assets.doctor import Findings, examine, sample_image
         from vistag_assets.model_tables import plan_table, show_examined
 
@@ -84,9 +85,9 @@ def serve(
 ) -> None:
     """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
     with plain_errors():
+        from resources.settings import read_settings
         from resources.tiers import load_tier
         from resources.vlms import load_vlm
-        from resources.workbench import read_settings
         from vistag_assets.doctor import caption, sample_image
         from vistag_assets.processes import tell_ready
         from vistag_assets.serve import serve as run_server

@@ -16,7 +16,8 @@ from vistag_assets.commands.measuring import report_page, show_recall
 if TYPE_CHECKING:
     from resources.home import FolderRef, Home
     from resources.object_store import Location
-    from resources.workbench import Settings, Workbench
+    from resources.settings import Settings
+    from resources.workbench import Workbench
     from vistag_assets.runs import TagOutcome
 
 SHOWN_IMAGES = 5
@@ -88,7 +89,7 @@ def run(
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:
     from evaluation.ground_truth import read_ground_truth
     from resources.lake.files import replace_file
-    from resources.workbench import read_settings, write_settings
+    from resources.settings import read_settings, write_settings
 
     read_ground_truth(file)
     with replace_file(home.ground_truth_path) as copy:

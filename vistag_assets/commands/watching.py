@@ -13,7 +13,7 @@ from vistag_assets.commands.common import HomeOption, TierOption, UsageError, ho
 
 if TYPE_CHECKING:
     from resources.home import Home
-    from resources.workbench import Settings
+    from resources.settings import Settings
 
 
 def watch(
@@ -34,7 +34,7 @@ def watch(
     ] = None,
 ) -> None:
     """Run what arrives in a folder, while vistag dev runs; without FOLDER, say what is watched."""
-    from resources.workbench import read_settings, write_settings
+    from resources.settings import read_settings, write_settings
 
     with plain_errors():
         base = home_of(home)
