@@ -183,6 +183,25 @@ def test_nothing_is_imported_from_the_folder_that_vistag_is_run_in(
     assert isolated_decode(zoo.encoded(zoo.picture(), "PNG")).format == "PNG"
 
 
+BROKEN = """
+import io, sys
+from resources.images import Limits, Reject, decode_isolated
+try:
+    decode_isolated(io.BytesIO(sys.stdin.buffer.read()), Limits())
+except Reject as reject:
+    print(reject.code)
+"""
+
+
+def test_what_a_library_in_c_says_of_a_broken_file_is_not_printed() -> None:
+    sound = bytearray(zoo.usable()["lzw.tiff"][0])
+    sound[8:24] = bytes(16)  # behind the header: the compressed pixels
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN], cwd=ROOT, input=sound, capture_output=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (b"damaged\n", b"")
+
+
 ENDLESS = """
 import io, sys
 from pathlib import Path

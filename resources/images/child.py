@@ -6,6 +6,7 @@ run code in the process that reads them.
 """
 
 import json
+import os
 import resource
 import signal
 import struct
@@ -77,6 +78,7 @@ def serve(descriptor: int) -> None:
         resource.setrlimit(unwanted, (0, 0))
     AvifImagePlugin.DEFAULT_MAX_THREADS = DECODER_THREADS
     pillow_heif.options.DECODE_THREADS = DECODER_THREADS
+    _silence_libraries()
     own_bytes = _address_space()
     with socket(fileno=descriptor) as connection:
         send(connection, {"ready": True})
@@ -91,6 +93,14 @@ def serve(descriptor: int) -> None:
                 _answer(connection, job, own_bytes)
             except OSError:  # nobody waits for the answer any more
                 return
+
+
+def _silence_libraries() -> None:
+    """A decoder written in C tells of a file as often as that file has it, by no name or a wrong one; Python may speak."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
