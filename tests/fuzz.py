@@ -27,12 +27,12 @@ with atheris.instrument_imports(
     ]
 ):
     from fuzz_targets import ROOT, TARGETS
+    from mutations import MAX_BYTES
 
 FOLDER = ROOT / ".fuzz"
 IMAGE_SHARE = 0.6
 HANG_S = 20
 MEMORY_MIB = 2048
-MAX_BYTES = 2**17
 
 
 def run_all(minutes: float) -> int:
@@ -73,6 +73,7 @@ def run(name: str, seconds: int, inputs: Sequence[str]) -> None:
         f"-artifact_prefix={FOLDER}/{name}-",
         "-print_final_stats=1",
         "-verbosity=0",
+        "-close_fd_mask=2",  # of what is fuzzed, not of libFuzzer: what libtiff says of every file
         *(inputs or [str(corpus)]),
     ]
     atheris.Setup([sys.argv[0], *options], target.check, custom_mutator=mutate)

@@ -69,14 +69,17 @@ TEXT_PIECES = (
     ),
 )
 
+MAX_BYTES = 2**17
+"""Of a mutated input."""
+
 
 def mutate_bytes(random: Random, content: bytes, others: Sequence[bytes]) -> bytes:
     """One to four changes to a file: bits, numbers, cuts, copies, parts of other files, whole chunks."""
     data = bytearray(content)
     for _ in range(random.randint(1, 4)):
         kind = random.choice((_flip, _number, _cut, _copy, _splice, _chunks, _chunks))
-        data = bytearray(kind(random, data, others))
-    return _with_sums(bytes(data[: 2**17])) if random.random() < 0.8 else bytes(data[: 2**17])
+        data = bytearray(kind(random, data, others)[:MAX_BYTES])  # each: copies of copies fill a memory
+    return _with_sums(bytes(data)) if random.random() < 0.8 else bytes(data)
 
 
 def mutate_text(random: Random, content: bytes, others: Sequence[bytes]) -> bytes:
@@ -84,8 +87,8 @@ def mutate_text(random: Random, content: bytes, others: Sequence[bytes]) -> byte
     data = bytearray(content)
     for _ in range(random.randint(1, 4)):
         kind = random.choice((_flip, _cut, _copy, _splice, _piece, _piece, _piece))
-        data = bytearray(kind(random, data, others))
-    return bytes(data[: 2**17])
+        data = bytearray(kind(random, data, others)[:MAX_BYTES])
+    return bytes(data)
 
 
 def _place(random: Random, data: bytes | bytearray) -> int:
