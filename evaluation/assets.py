@@ -21,8 +21,9 @@ from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from evaluation.report.files import write_report
 from evaluation.report.view import headline
-from evaluation.state import EVALUATED_STATE, evaluated_files, state
+from evaluation.state import EVALUATED_STATE, evaluated_files
 from resources.images import open_proxy
+from resources.lake.versions import state
 from resources.metadata import OWNERS, column_schema, thumbnail_uri
 from resources.workbench import VistagResource
 from vistag_assets.partitions import EVALUATION_POOL

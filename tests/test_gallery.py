@@ -1,6 +1,5 @@
 """The contact sheet, from a hand-made lake to a real browser."""
 
-import dataclasses
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,14 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 from hand_made_lake import FOLDER, HOSTILE, IDS, make_home, tables, write
 from PIL import Image
 
-from resources.home import Home
+from resources.home import FolderRef, Home
 from resources.workbench import open_workbench
-from vistag_assets.contact_sheet import gallery_page, make_contact_sheet
-from vistag_assets.gallery import Card, cards_of, paginate, render_index, render_page
+from vistag_assets.contact_sheet import Sheet, gallery_page, make_contact_sheet
+from vistag_assets.gallery import Card, cards_of, one_page, paginate, render_index, render_page
 from vistag_assets.gallery.html import CARDS_A_PAGE
 from vistag_assets.gallery.pictures import outline
 from vistag_assets.progress import Meter
@@ -28,14 +28,14 @@ CHROMIUM = shutil.which("chromium")
 NOW = datetime(2025, 1, 2, 3, 4, tzinfo=UTC)
 
 
-def sheet(home: Home) -> tuple[int, int, int]:
+def sheet(home: Home) -> Sheet:
     return make_contact_sheet(open_workbench(home), Meter("Contact sheet"))
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = make_home(tmp_path_factory.mktemp("gallery") / "home")
-    assert sheet(home) == (1, 3, 3)
+    assert sheet(home) == Sheet(pages=1, written=1, images=3, drawn=3)
     return home
 
 
@@ -121,33 +121,100 @@ def test_without_final_tags_the_best_scores_stand_in(home: Home) -> None:
 
 def test_a_second_time_nothing_is_drawn_and_changed_regions_are_drawn_again(tmp_path: Path) -> None:
     home = make_home(tmp_path / "home")
-    assert sheet(home)[2] == 3
+    assert sheet(home).drawn == 3
     stray = gallery_page(home).parent / "overlays" / "stray.jpg"
     stray.touch()
-    assert sheet(home)[2] == 0
+    assert sheet(home).drawn == 0
     assert not stray.exists()
     rows = tables()["grounded_regions"]
     write(home, "grounded_regions", [dict(rows[0], score=0.5), *rows[1:]])
-    assert sheet(home)[2] == 1
+    assert sheet(home).drawn == 1
     assert len(list((gallery_page(home).parent / "overlays").iterdir())) == 1
 
 
 def test_many_images_get_a_page_a_folder_and_an_index(cards: list[Card]) -> None:
-    many = [dataclasses.replace(cards[0], id=f"{n:032x}") for n in range(CARDS_A_PAGE + 1)]
-    pages = paginate([("one", "lib/one", many), ("none", "lib/none", []), ("two", "lib/two", many[:2])])
-    assert [(page.file, len(page.cards)) for page in pages] == [
-        ("one-1.html", CARDS_A_PAGE),
-        ("one-2.html", 1),
-        ("two.html", 2),
+    one, two = paginate("one", "lib/one", CARDS_A_PAGE + 1), paginate("two", "lib/two", 2)
+    assert [(page.file, page.title, page.images) for page in [*one, *two]] == [
+        ("one-1.html", "lib/one, 1 of 2", CARDS_A_PAGE),
+        ("one-2.html", "lib/one, 2 of 2", 1),
+        ("two.html", "lib/two", 2),
     ]
-    index = render_index(pages, "tier demo", NOW)
-    assert re.findall(r'class="folder" href="([^"]+)"', index) == [page.file for page in pages]
-    middle = render_page(pages[1], pages, "tier demo", NOW)
+    assert paginate("none", "lib/none", 0) == []
+    told = two[0].told_of(cards[:2])
+    index = render_index([*one, told], "tier demo", NOW)
+    assert re.findall(r'class="folder" href="([^"]+)"', index) == ["one-1.html", "one-2.html", "two.html"]
+    assert re.findall(r'img src="([^"]+)"', index) == [f"thumbnails/{card.id}.jpg" for card in cards[:2]]
+    assert f"{CARDS_A_PAGE + 3} images" in index
+    middle = render_page(one[1], cards[:1], "tier demo", NOW, (one[0], two[0]))
     assert 'rel="prev" href="one-1.html"' in middle
     assert 'rel="next" href="two.html"' in middle
-    assert [page.file for page in paginate([("two", "lib/two", many[:2])])] == ["index.html"]
-    assert paginate([])[0].cards == ()
-    assert "no images yet" in render_page(paginate([])[0], paginate([]), "tier demo", NOW)
+
+
+def many(home: Home, name: str, caption: str = "") -> None:
+    """A folder of forty images; three are too many for one page."""
+    key = f"lib--{name}"
+    home.register(FolderRef(key, "lib", str(home.root / "library"), name))
+    ids = [f"{name}{number:031d}" for number in range(40)]
+    rows = {
+        "images": [{"id": id_, "path": f"{name}/{id_}.jpg"} for id_ in ids],
+        "proxies": [{"id": id_, "path": "proxies/1.jpg", "width": 40, "height": 30} for id_ in ids],
+        "captions": [{"id": ids[0], "caption": caption, "problems": ["unfinished"]}],
+    }
+    for table, found in rows.items():
+        home.lake.write(table, pa.Table.from_pylist(found), key)
+
+
+def test_pages_of_unchanged_folders_stay(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    (home.root / "proxies").mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(home.root / "proxies" / "1.jpg")
+    for name in ("a", "b", "d"):
+        many(home, name)
+    directory = gallery_page(home).parent
+
+    def written() -> set[str]:
+        """The pages that are other files afterwards, but for the index, which is written each time."""
+        before = {page.name: page.stat().st_ino for page in directory.glob("lib*.html")}
+        made = sheet(home)
+        new = {
+            page.name for page in directory.glob("lib*.html") if page.stat().st_ino != before.get(page.name)
+        }
+        assert made.written == len(new) + 1
+        assert made.pages == len(list(directory.glob("*.html")))
+        assert made.images == gallery_page(home).read_text().count("loading") // 6 * 40
+        return new
+
+    assert written() == {"lib--a.html", "lib--b.html", "lib--d.html"}
+    assert written() == set()
+    many(home, "b", "A caption.")
+    assert written() == {"lib--b.html"}
+    assert "A caption." in (directory / "lib--b.html").read_text()
+    many(home, "c")  # its neighbours lead to it
+    assert written() == {"lib--b.html", "lib--c.html", "lib--d.html"}
+    assert 'rel="prev" href="lib--c.html"' in (directory / "lib--d.html").read_text()
+    (directory / "lib--a.html").unlink()
+    next((directory / "thumbnails").glob("b*.jpg")).unlink()
+    (directory / ".made" / "lib--d.json").write_text("{}")
+    assert written() == {"lib--a.html", "lib--b.html", "lib--d.html"}
+    for table in home.lake.tables():
+        home.lake.delete(table, "lib--a")
+    assert written() == {"lib--b.html"}
+    assert len(list((directory / "thumbnails").iterdir())) == 120
+    home.lake.delete("images", "lib--b")
+    home.lake.delete("images", "lib--c")
+    assert sheet(home) == Sheet(pages=1, written=1, images=40, drawn=0)
+    assert not list(directory.glob("lib*.html"))
+
+
+def test_few_images_get_one_page(cards: list[Card]) -> None:
+    assert one_page([("one", "lib/one", CARDS_A_PAGE), ("two", "lib/two", 1)]) is None
+    few = one_page([("one", "lib/one", 1), ("none", "lib/none", 0), ("two", "lib/two", 2)])
+    assert few is not None
+    assert (few.file, few.title, few.images) == ("index.html", "lib/one, lib/two", 3)
+    assert 'rel="next"' not in render_page(few, cards, "tier demo", NOW)
+    none = one_page([])
+    assert none is not None
+    assert "no images yet" in render_page(none, [], "tier demo", NOW)
 
 
 def test_the_outline_of_a_mask_runs_around_it() -> None:

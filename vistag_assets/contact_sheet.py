@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -13,16 +14,18 @@ from typing import Any
 import dagster as dg
 from PIL import Image
 
+from resources.fingerprint import fingerprint
 from resources.home import Home
 from resources.images import open_proxy
 from resources.images.scan import shown
 from resources.lake.files import locked, make_directory, path_below, replace_file
 from resources.lake.rows_by_id import RowsById
+from resources.lake.versions import glance
 from resources.metadata import OWNERS, Preview, preview
 from resources.metadata import thumbnail as shown_thumbnail
 from resources.workbench import VistagResource, Workbench
-from vistag_assets.gallery import Card, cards_of, paginate, render_index, render_page
-from vistag_assets.gallery.html import CARDS_A_PAGE, INDEX, overlay_file, thumbnail_file
+from vistag_assets.gallery import Card, Page, cards_of, design, one_page, paginate, render_index, render_page
+from vistag_assets.gallery.html import CARDS_A_PAGE, INDEX, Around, overlay_file, thumbnail_file
 from vistag_assets.gallery.pictures import outline, overlay, thumbnail
 from vistag_assets.partitions import PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
@@ -45,6 +48,7 @@ TABLES = (
 )
 _COLUMNS = {"images": ["id", "path"], "proxies": ["id", "path", "width", "height"]}
 _LOCK = ".lock"
+_MADE = ".made"
 _JPEG_QUALITY = 82
 _THREADS = 4
 
@@ -59,15 +63,16 @@ _THREADS = 4
 )
 def contact_sheet(vistag: VistagResource) -> dg.MaterializeResult[None]:
     bench = vistag.open()
-    pages, images, drawn = make_contact_sheet(bench, Meter("Contact sheet"))
+    sheet = make_contact_sheet(bench, Meter("Contact sheet"))
     index = gallery_page(bench.home)
     return dg.MaterializeResult(
         metadata={
             **_preview(index.parent),
             "path": dg.MetadataValue.path(index),
-            "pages": pages,
-            "images": images,
-            "pictures_drawn": drawn,
+            "pages": sheet.pages,
+            "pages_written": sheet.written,
+            "images": sheet.images,
+            "pictures_drawn": sheet.drawn,
         }
     )
 
@@ -86,30 +91,160 @@ def gallery_page(home: Home) -> Path:
     return home.reports_dir / GALLERY / INDEX
 
 
-def make_contact_sheet(bench: Workbench, meter: Meter) -> tuple[int, int, int]:
-    """Write the pages and the pictures that are not there yet; returns numbers of pages, images, pictures.
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What making the contact sheet came to: pages in all, those written, images in all, those drawn."""
 
-    A picture is drawn again only where its regions changed; pages and pictures of what is gone go. One page
-    after another is in memory. A second call waits for the first, which would remove what it draws.
+    pages: int
+    written: int
+    images: int
+    drawn: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What is remembered of a folder whose pages are there: `made_of` says what they show, `pictures` is theirs."""
+
+    made_of: str
+    pages: tuple[Page, ...]
+    pictures: tuple[str, ...]
+
+
+def make_contact_sheet(bench: Workbench, meter: Meter) -> Sheet:
+    """Write the pages and draw the pictures of what is new or has changed; those of what is gone go.
+
+    One page after another is in memory. A second call waits for the first, which would remove what it draws.
     """
-    home = bench.home
-    directory = gallery_page(home).parent
+    directory = gallery_page(bench.home).parent
     with locked(directory / _LOCK):
-        folders = [(key, _name(home, key), _bare_cards(bench, key)) for key in bench.lake.folders("images")]
-        pages = paginate(folders)
-        full = (card for key, _, cards in folders for card in _full_cards(bench, key, cards))
-        made_by, now = f"tier {bench.tier.name}", datetime.now(UTC)
-        wanted, drawn, told = {_LOCK, INDEX}, 0, []
-        for page in pages:
-            shown = dataclasses.replace(page, cards=tuple(islice(full, len(page.cards))))
-            drawn += _draw(home, directory, shown.cards, meter)
-            _write(directory / page.file, render_page(shown, pages, made_by, now))
-            wanted |= {page.file, *(path for card in shown.cards for path in _files(card))}
-            told.append(dataclasses.replace(page, cards=tuple(map(_for_index, shown.cards))))
-        if len(pages) > 1:
-            _write(directory / INDEX, render_index(told, made_by, now))
-        _remove_others(directory, wanted)
-    return len(pages) + (len(pages) > 1), sum(len(page.cards) for page in pages), drawn
+        writer = _Writer(bench, directory, meter)
+        folders = [(key, _name(bench.home, key), _count(bench, key)) for key in bench.lake.folders("images")]
+        if only := one_page(folders):
+            writer.write_only(only, [key for key, _, _ in folders])
+        else:
+            writer.write_folders(folders)
+        writer.remove_others()
+    return writer.done
+
+
+class _Writer:
+    """Writes into the directory of a gallery, and knows what is to stay there."""
+
+    def __init__(self, bench: Workbench, directory: Path, meter: Meter) -> None:
+        self.done = Sheet(0, 0, 0, 0)
+        self._bench, self._directory, self._meter = bench, directory, meter
+        self._made_by, self._now = f"tier {bench.tier.name}", datetime.now(UTC)
+        self._there = {
+            path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+        }
+        self._wanted = {_LOCK, INDEX}
+
+    def write_only(self, page: Page, keys: Sequence[str]) -> None:
+        """The one page of a small gallery, anew each time."""
+        cards = [card for key in keys for card in _full_cards(self._bench, key)]
+        drawn = self._draw(cards)
+        _write(self._directory / page.file, render_page(page, cards, self._made_by, self._now))
+        self._wanted |= {path for card in cards for path in _files(card)}
+        self.done = Sheet(1, 1, page.images, drawn)
+
+    def write_folders(self, folders: Sequence[tuple[str, str, int]]) -> None:
+        """The pages of each folder, those of unchanged ones as they are, and the index."""
+        pages_of = {key: pages for key, name, images in folders if (pages := paginate(key, name, images))}
+        keys = list(pages_of)
+        told: list[Page] = []
+        for before, key, after in zip([None, *keys], keys, [*keys[1:], None], strict=False):
+            around = (pages_of[before][-1] if before else None, pages_of[after][0] if after else None)
+            made = self._made(key, pages_of[key], around)
+            told += made.pages
+            self._wanted |= {_memory(key), *made.pictures, *(page.file for page in made.pages)}
+        _write(self._directory / INDEX, render_index(told, self._made_by, self._now))
+        images = sum(page.images for page in told)
+        self.done = replace(self.done, pages=len(told) + 1, written=self.done.written + 1, images=images)
+
+    def remove_others(self) -> None:
+        for path in self._there - self._wanted:
+            (self._directory / path).unlink(missing_ok=True)
+
+    def _made(self, key: str, pages: Sequence[Page], around: Around) -> _Made:
+        """The pages of a folder: those that are there where they show what is in the lake, else written now."""
+        memory = self._directory / _memory(key)
+        made_of = self._made_of(key, pages, around)
+        known = _remembered(memory)
+        if known and known.made_of == made_of and self._there.issuperset(_own_files(known)):
+            return known
+        full, told, pictures = _full_cards(self._bench, key), list[Page](), list[str]()
+        neighbours = [around[0], *pages, around[1]]
+        for number, page in enumerate(pages):
+            cards = list(islice(full, page.images))
+            drawn = self._draw(cards)
+            beside = (neighbours[number], neighbours[number + 2])
+            _write(self._directory / page.file, render_page(page, cards, self._made_by, self._now, beside))
+            told.append(page.told_of(cards))
+            pictures += [path for card in cards for path in _files(card)]
+            self.done = replace(self.done, written=self.done.written + 1, drawn=self.done.drawn + drawn)
+        made = _Made(made_of, tuple(told), tuple(pictures))
+        _write(memory, json.dumps(asdict(made)))
+        return made
+
+    def _made_of(self, key: str, pages: Sequence[Page], around: Around) -> str:
+        lake = self._bench.lake
+        tables = [table for table in TABLES if lake.exists(table, key)]
+        return fingerprint(
+            tables=tables,
+            rows=glance([lake.data_file(table, key) for table in tables]),
+            taxonomy=self._bench.taxonomy.fingerprint,
+            pages=[(page.file, page.title, page.images) for page in pages],
+            around=[page and (page.file, page.title) for page in around],
+            made_by=self._made_by,
+            design=design(),
+        )
+
+    def _draw(self, cards: Sequence[Card]) -> int:
+        """Draw the pictures that are missing; returns how many images that were."""
+        missing = [card for card in cards if not self._there.issuperset(_files(card))]
+        on_progress = self._meter.folder()
+        for name in {Path(name).parent for card in missing for name in _files(card)}:
+            make_directory(self._directory / name)
+
+        def draw(card: Card) -> None:
+            picture = open_proxy(self._bench.home.root, card.proxy)
+            small = thumbnail(picture)
+            with replace_file(path_below(self._directory, thumbnail_file(card))) as file:
+                small.save(file, "JPEG", quality=_JPEG_QUALITY)
+            if card.regions:
+                with replace_file(path_below(self._directory, overlay_file(card))) as file:
+                    overlay(picture, card.regions).save(file, "JPEG", quality=_JPEG_QUALITY)
+
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for done, _ in enumerate(threads.map(draw, missing), start=1):
+                on_progress(done, len(missing))
+        self._there |= {path for card in missing for path in _files(card)}
+        return len(missing)
+
+
+def _memory(key: str) -> str:
+    return f"{_MADE}/{key}.json"
+
+
+def _remembered(memory: Path) -> _Made | None:
+    """What the last writer of these pages left; None where that is not to be read, and they are written again."""
+    try:
+        made = json.loads(memory.read_bytes())
+        pages = tuple(Page(**{**page, "covers": tuple(page["covers"])}) for page in made["pages"])
+        return _Made(made["made_of"], pages, tuple(made["pictures"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _own_files(made: _Made) -> set[str]:
+    return {*made.pictures, *(page.file for page in made.pages)}
+
+
+def _count(bench: Workbench, key: str) -> int:
+    """How many images of a folder can be shown."""
+    ids = [bench.lake.read_or_none(table, key, ["id"]) for table in ("images", "proxies")]
+    images, proxies = (set() if found is None else set(found["id"].to_pylist()) for found in ids)
+    return len(images & proxies)
 
 
 def _bare_cards(bench: Workbench, key: str) -> list[Card]:
@@ -119,8 +254,9 @@ def _bare_cards(bench: Workbench, key: str) -> list[Card]:
     return cards_of(rows, bench.taxonomy)
 
 
-def _full_cards(bench: Workbench, key: str, bare: Sequence[Card]) -> Iterator[Card]:
-    """Each of the cards with all that was found, in their order."""
+def _full_cards(bench: Workbench, key: str) -> Iterator[Card]:
+    """A card an image of a folder, with all that was found, a page at a time."""
+    bare = _bare_cards(bench, key)
     rows_of = {
         table: RowsById(found)
         for table in TABLES
@@ -138,19 +274,12 @@ def _full_cards(bench: Workbench, key: str, bare: Sequence[Card]) -> Iterator[Ca
 
 def _with_outlines(card: Card, masks: Mapping[str, Mapping[str, Any]]) -> Card:
     regions = tuple(
-        dataclasses.replace(region, outline=outline(mask["height"], mask["width"], mask["counts"]))
+        replace(region, outline=outline(mask["height"], mask["width"], mask["counts"]))
         if (mask := masks.get(region.region_id))
         else region
         for region in card.regions
     )
-    return dataclasses.replace(card, regions=regions)
-
-
-def _for_index(card: Card) -> Card:
-    """What the index asks of a card: its picture, its lane, and whether there is something to review."""
-    to_review = tuple(tag for tag in card.tags if tag.needs_review)
-    bare = Card(card.id, card.path, card.proxy, card.width, card.height)
-    return dataclasses.replace(bare, lane=card.lane, tags=to_review[:1])
+    return replace(card, regions=regions)
 
 
 def _write(path: Path, text: str) -> None:
@@ -158,36 +287,8 @@ def _write(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def _draw(home: Home, directory: Path, cards: Sequence[Card], meter: Meter) -> int:
-    """Draw the pictures that are missing; returns how many images that were."""
-    missing = [card for card in cards if not all((directory / name).exists() for name in _files(card))]
-    on_progress = meter.folder()
-    for name in {Path(name).parent for card in missing for name in _files(card)}:
-        make_directory(directory / name)
-
-    def draw(card: Card) -> None:
-        picture = open_proxy(home.root, card.proxy)
-        small = thumbnail(picture)
-        with replace_file(path_below(directory, thumbnail_file(card))) as file:
-            small.save(file, "JPEG", quality=_JPEG_QUALITY)
-        if card.regions:
-            with replace_file(path_below(directory, overlay_file(card))) as file:
-                overlay(picture, card.regions).save(file, "JPEG", quality=_JPEG_QUALITY)
-
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for done, _ in enumerate(threads.map(draw, missing), start=1):
-            on_progress(done, len(missing))
-    return len(missing)
-
-
 def _files(card: Card) -> list[str]:
     return [thumbnail_file(card), *([overlay_file(card)] if card.regions else [])]
-
-
-def _remove_others(directory: Path, wanted: set[str]) -> None:
-    for path in directory.rglob("*"):
-        if path.is_file() and path.relative_to(directory).as_posix() not in wanted:
-            path.unlink()
 
 
 def _name(home: Home, key: str) -> str:

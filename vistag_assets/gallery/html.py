@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -25,54 +26,68 @@ FACET_COLOURS = {
 }
 OTHER_COLOUR = "#d0d0d0"
 
+Around = tuple["Page | None", "Page | None"]
+"""The pages before and after one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some images of one folder, or of all of them where there are few."""
+    """Some images of one folder, or of all of them where there are few.
+
+    What the index tells of it beside their number is known when it was rendered: `to_review` and `heavy` are numbers
+    of images, `covers` the thumbnails of its first ones.
+    """
 
     file: str
     title: str
-    cards: tuple[Card, ...]
+    images: int
+    to_review: int = 0
+    heavy: int = 0
+    covers: tuple[str, ...] = ()
 
-    @property
-    def to_review(self) -> int:
-        return sum(card.to_review > 0 for card in self.cards)
-
-    @property
-    def heavy(self) -> int:
-        return sum(card.lane == "heavy" for card in self.cards)
-
-
-def paginate(folders: Sequence[tuple[str, str, Sequence[Card]]]) -> list[Page]:
-    """Pages of at most CARDS_A_PAGE images: one page where everything fits on it, else pages a folder.
-
-    `folders` are (key, name to show, cards); folders without cards have no page.
-    """
-    filled = [(key, name, tuple(cards)) for key, name, cards in folders if cards]
-    if sum(len(cards) for _, _, cards in filled) <= CARDS_A_PAGE:
-        cards = tuple(card for _, _, found in filled for card in found)
-        return [Page(INDEX, ", ".join(name for _, name, _ in filled) or "no images", cards)]
-    pages = []
-    for key, name, cards in filled:
-        chunks = [cards[start : start + CARDS_A_PAGE] for start in range(0, len(cards), CARDS_A_PAGE)]
-        for number, chunk in enumerate(chunks, start=1):
-            several = len(chunks) > 1
-            title = f"{name}, {number} of {len(chunks)}" if several else name
-            pages.append(Page(f"{key}-{number}.html" if several else f"{key}.html", title, chunk))
-    return pages
+    def told_of(self, cards: Sequence[Card]) -> Page:
+        """The page with what the index tells of it."""
+        return replace(
+            self,
+            to_review=sum(card.to_review > 0 for card in cards),
+            heavy=sum(card.lane == "heavy" for card in cards),
+            covers=tuple(map(thumbnail_file, cards[:COVERS])),
+        )
 
 
-def render_page(page: Page, pages: Sequence[Page], made_by: str, created_at: datetime) -> str:
-    """One page of cards, with links to the page before and after it."""
-    place = [other.file for other in pages].index(page.file)
+def one_page(folders: Sequence[tuple[str, str, int]]) -> Page | None:
+    """The page of everything, where it fits on one. `folders` are (key, name to show, number of images)."""
+    images = sum(images for _, _, images in folders)
+    if images > CARDS_A_PAGE:
+        return None
+    return Page(INDEX, ", ".join(name for _, name, images in folders if images) or "no images", images)
+
+
+def paginate(key: str, name: str, images: int) -> list[Page]:
+    """The pages of a folder, of at most CARDS_A_PAGE images each."""
+    sizes = [min(CARDS_A_PAGE, images - start) for start in range(0, images, CARDS_A_PAGE)]
+    if len(sizes) < 2:
+        return [Page(f"{key}.html", name, size) for size in sizes]
+    return [
+        Page(f"{key}-{number}.html", f"{name}, {number} of {len(sizes)}", size)
+        for number, size in enumerate(sizes, start=1)
+    ]
+
+
+def render_page(
+    page: Page, cards: Sequence[Card], made_by: str, created_at: datetime, around: Around | None = None
+) -> str:
+    """A page of cards; `around`, the pages before and after it, where it is one of several."""
+    before, after = around or (None, None)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            page=page,
-            before=pages[place - 1] if place else None,
-            after=pages[place + 1] if place + 1 < len(pages) else None,
-            index=INDEX if len(pages) > 1 else None,
+            page=page.told_of(cards),
+            cards=cards,
+            before=before,
+            after=after,
+            index=INDEX if around else None,
             made_by=made_by,
             created_at=created_at,
         )
@@ -84,8 +99,15 @@ def render_index(pages: Sequence[Page], made_by: str, created_at: datetime) -> s
     return (
         _environment()
         .get_template("index.html.j2")
-        .render(pages=pages, covers=COVERS, made_by=made_by, created_at=created_at)
+        .render(pages=pages, made_by=made_by, created_at=created_at)
     )
+
+
+@cache
+def design() -> str:
+    """What decides how a page looks, beside what it shows: other when this package is."""
+    files = sorted(path for path in Path(__file__).parent.glob("[!.]*") if path.is_file())
+    return fingerprint(files=[path.read_text(encoding="utf-8") for path in files])
 
 
 def overlay_file(card: Card) -> str:
