@@ -66,8 +66,9 @@ def tags_name_regions_that_exist(vistag: VistagResource) -> dg.AssetCheckResult:
             else "(select '' as id, '' as region_id)"
         )
         [(named, strangers)] = sql.execute(
-            f"select count(*), count(*) filter ((id, region_id) not in (select (id, region_id) from {known})) "
-            "from (select id, unnest(region_ids) as region_id from tags where state = 'machine')"
+            "select count(*), count(*) filter (is_known is null) "
+            "from (select id, unnest(region_ids) as region_id from tags where state = 'machine') "
+            f"left join (select distinct id, region_id, true as is_known from {known}) using (id, region_id)"
         ).fetchall()
     return checked(
         "regions that tags name",

@@ -175,9 +175,9 @@ def every_region_has_a_match(vistag: VistagResource) -> dg.AssetCheckResult:
     if matched:
         with lake.connect(skip_damaged=True) as sql:
             [(regions, missing)] = sql.execute(
-                "select count(*), count(*) filter "
-                "((folder, region_id) not in (select (folder, region_id) from region_matches)) "
-                "from region_embeddings where list_contains($matched, folder)",
+                "select count(*), count(*) filter (has_match is null) from region_embeddings "
+                "left join (select distinct folder, region_id, true as has_match from region_matches) "
+                "using (folder, region_id) where list_contains($matched, folder)",
                 {"matched": matched},
             ).fetchall()
     return checked(

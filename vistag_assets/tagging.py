@@ -149,8 +149,9 @@ def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
     scored = set(lake.folders("tag_scores"))
     with lake.connect(skip_damaged=True) as sql:
         [(images, missing)] = sql.execute(
-            "select count(*), count(*) filter ((folder, id) not in (select (folder, id) from tag_scores)) "
-            "from global_embeddings where list_contains($scored, folder)",
+            "select count(*), count(*) filter (scored is null) from global_embeddings "
+            "left join (select distinct folder, id, true as scored from tag_scores) using (folder, id) "
+            "where list_contains($scored, folder)",
             {"scored": sorted(scored)},
         ).fetchall()
     return checked(
