@@ -15,7 +15,7 @@ from PIL import Image
 
 from resources.home import FolderRef, Home
 from resources.workbench import open_workbench
-from vistag_assets.contact_sheet import Sheet, gallery_page, make_contact_sheet
+from vistag_assets.contact_sheet_pages import Sheet, gallery_page, make_contact_sheet
 from vistag_assets.gallery import Card, cards_of, one_page, paginate, render_index, render_page
 from vistag_assets.gallery.html import CARDS_A_PAGE
 from vistag_assets.gallery.pictures import outline

@@ -9,7 +9,7 @@ from hand_made_lake import make_home, tables, write
 
 from resources.metadata import Markdown, preview
 from resources.workbench import open_workbench
-from vistag_assets.contact_sheet import gallery_page, make_contact_sheet
+from vistag_assets.contact_sheet_pages import gallery_page, make_contact_sheet
 from vistag_assets.progress import Meter
 
 CHROMIUM = shutil.which("chromium")

@@ -173,6 +173,6 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
 
 
 def _say_where_the_gallery_is(home: Home) -> None:
-    from vistag_assets.contact_sheet import gallery_page
+    from vistag_assets.contact_sheet_pages import gallery_page
 
     typer.echo(f"Contact sheet: {gallery_page(home)}")
