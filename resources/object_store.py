@@ -176,6 +176,18 @@ class ObjectPath:
                 odd.append(found.path)
         return listed, odd
 
+    def contents(self) -> tuple[list[ObjectInfo], list[str]]:
+        """As far as a directory could hold them: the objects directly below, and the names of the prefixes there."""
+        objects, prefixes = [], []
+        for found in sorted(self._below(recursive=False), key=lambda found: found.path.encode()):
+            if not is_plain(found.path.rsplit("/", 1)[-1]):
+                continue
+            if found.type == pyarrow.fs.FileType.File:
+                objects.append(_info(found))
+            else:
+                prefixes.append(PurePosixPath(found.path).name)
+        return objects, prefixes
+
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
         """The objects below that match, part by part; "**" is not known."""
         wanted = pattern.split("/")

@@ -32,7 +32,7 @@ class Settings(BaseModel):
     ground_truth_library: str | None = None
     """The library whose files the ground truth names."""
     watched: dict[str, str] = {}
-    """Library -> the absolute path of the folder that the sensor `new_folders` looks at."""
+    """Library -> the absolute path, or the URL on an object store, of the folder that a sensor looks at."""
     settle_seconds: float = Field(default=20, ge=0)
     """How long the files of a watched folder must stay as they are before it is run."""
 

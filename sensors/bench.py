@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from resources.home import Home
+from sensors.memory import Memory
 from sensors.new_folders import LOOK_SECONDS, Tick, tick
 
 _LIBRARY = "library"
@@ -80,7 +81,7 @@ class _Watching:
         )
 
     def _tick(self) -> Tick:
-        done = tick(self.home, {_LIBRARY: self.root}, 0.0, self.instance, self.cursor, LOOK_SECONDS)
+        done = tick(Memory(self.home), {_LIBRARY: self.root}, 0.0, self.instance, self.cursor, LOOK_SECONDS)
         self.cursor = done.cursor
         return done
 

@@ -15,6 +15,7 @@ from demo.corpus import make_corpus
 from resources.home import Home
 from resources.loads import model_loads
 from resources.settings import Settings, write_settings
+from sensors.memory import Memory
 from sensors.new_folders import LOOK_SECONDS, tick
 from vistag_assets.definitions import defs
 from vistag_assets.instance import home_instance
@@ -36,8 +37,8 @@ def count_loads(home: Home, library: Path) -> Loads:
     """Look at a library as the daemon does, and execute what the sensor asks for."""
     assets: Counter[str] = Counter()
     with home_instance(home.root) as instance:
-        seen = tick(home, {_LIBRARY: library}, 0.0, instance, None, LOOK_SECONDS)
-        requests = tick(home, {_LIBRARY: library}, 0.0, instance, seen.cursor, LOOK_SECONDS).requests
+        seen = tick(Memory(home), {_LIBRARY: library}, 0.0, instance, None, LOOK_SECONDS)
+        requests = tick(Memory(home), {_LIBRARY: library}, 0.0, instance, seen.cursor, LOOK_SECONDS).requests
         before = model_loads()
         for request in requests:
             result = defs.resolve_job_def(TAG_FOLDERS).execute_in_process(

@@ -1,4 +1,4 @@
-"""What the sensor remembers, in a file of the home; the cursor that Dagster keeps is the file's name.
+"""What a sensor remembers, in a file of the home; the cursor that Dagster keeps is the file's name.
 
 A look that is not finished by Dagster (a kill between the look and the request of its runs) leaves the cursor,
 and with it the file of the look before: the next one sees everything again.
@@ -26,9 +26,13 @@ class LostMemory(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The files `watching/<version>.json` of a home; a version is the hash of its content."""
+    """The files `watching/<version>.json` of a home; a version is the hash of its content.
+
+    `sensor` names the directory below `watching/` of a sensor that has one of its own.
+    """
 
     home: Home
+    sensor: str = ""
 
     def load(self, version: str) -> Watch:
         """Raises LostMemory."""
@@ -57,7 +61,7 @@ class Memory:
 
     @property
     def _directory(self) -> Path:
-        return self.home.root / "watching"
+        return self.home.root / "watching" / self.sensor
 
     def _path(self, version: str) -> Path:
         return self._directory / f"{version}.json"

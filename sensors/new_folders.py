@@ -1,4 +1,4 @@
-"""The sensor that runs what arrives, changes or comes back in the watched libraries."""
+"""The sensors that run what arrives, changes or comes back in the watched libraries."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key
+from resources.object_store import Location, ObjectPath, location
 from resources.settings import read_settings
 from resources.workbench import VistagResource, run_config
 from sensors.memory import LostMemory, Memory
@@ -19,6 +19,9 @@ from vistag_assets.instance import contiguous_ranges
 from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
 
 INTERVAL_SECONDS = 30
+STORE_INTERVAL_SECONDS = 300
+"""Each listing of a store is a request that may have to be paid."""
+STORES = "stores"
 LOOK_SECONDS = 20.0
 """A look stops after this; Dagster ends a sensor after 60 seconds."""
 FOLDERS_A_LOOK = 1000
@@ -49,12 +52,43 @@ class Tick:
 def new_folders(
     context: dg.SensorEvaluationContext, vistag: VistagResource
 ) -> dg.SensorResult | dg.SkipReason:
+    return _looked(context, vistag, "")
+
+
+@dg.sensor(
+    job_name=TAG_FOLDERS,
+    minimum_interval_seconds=STORE_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Does what new_folders does for libraries on an object store (vistag watch s3://bucket/prefix), less often: "
+        "each folder is a request to the store."
+    ),
+)
+def new_folders_on_stores(
+    context: dg.SensorEvaluationContext, vistag: VistagResource
+) -> dg.SensorResult | dg.SkipReason:
+    return _looked(context, vistag, STORES)
+
+
+def _looked(
+    context: dg.SensorEvaluationContext, vistag: VistagResource, sensor: str
+) -> dg.SensorResult | dg.SkipReason:
+    """What a sensor says after a look at its libraries."""
     home = vistag.resolve_home()
     settings = read_settings(home)
-    if not settings.watched:
-        return dg.SkipReason("No library is watched: vistag watch FOLDER")
-    libraries = {name: Path(root) for name, root in settings.watched.items()}
-    done = tick(home, libraries, settings.settle_seconds, context.instance, context.cursor, LOOK_SECONDS)
+    watched = {name: location(root) for name, root in settings.watched.items()}
+    libraries = {
+        name: root for name, root in watched.items() if isinstance(root, ObjectPath) == (sensor == STORES)
+    }
+    if not libraries:
+        where = (
+            "on an object store: vistag watch s3://bucket/prefix"
+            if sensor
+            else "on a disk: vistag watch FOLDER"
+        )
+        return dg.SkipReason(f"No library is watched {where}")
+    memory = Memory(home, sensor)
+    done = tick(memory, libraries, settings.settle_seconds, context.instance, context.cursor, LOOK_SECONDS)
     for trouble in done.findings.troubles:
         context.log.warning(trouble)
     if done.requests:
@@ -63,8 +97,8 @@ def new_folders(
 
 
 def tick(
-    home: Home,
-    libraries: Mapping[str, Path],
+    memory: Memory,
+    libraries: Mapping[str, Location],
     settle_s: float,
     instance: dg.DagsterInstance,
     cursor: str | None,
@@ -74,7 +108,8 @@ def tick(
 
     Raises KeyTaken where two libraries of one name would replace each other's rows.
     """
-    watch, lost = _remembered(home, cursor)
+    home = memory.home
+    watch, lost = _remembered(memory, cursor)
     end_s = time.monotonic() + look_s
     looker = Looker(
         home.root,
@@ -93,20 +128,20 @@ def tick(
     if findings.settled:
         requests = _requests(home, watch, findings.settled, instance)
         watch = asked_for(watch, findings.settled)
-    return Tick(findings, requests, Memory(home).save(watch, cursor), watch.place)
+    return Tick(findings, requests, memory.save(watch, cursor), watch.place)
 
 
-def _remembered(home: Home, cursor: str | None) -> tuple[Watch, list[str]]:
+def _remembered(memory: Memory, cursor: str | None) -> tuple[Watch, list[str]]:
     """What the last tick knew, and what is wrong with the file that the cursor names."""
     if cursor is None:
         return Watch(started_s=time.time()), []
     try:
-        return Memory(home).load(cursor), []
+        return memory.load(cursor), []
     except LostMemory as error:
         return Watch(started_s=time.time()), [f"{error}: every folder is looked at as if it were new."]
 
 
-def _ref(place: Place, libraries: Mapping[str, Path], gone_since: str | None = None) -> FolderRef:
+def _ref(place: Place, libraries: Mapping[str, Location], gone_since: str | None = None) -> FolderRef:
     root = str(libraries[place.library])
     return FolderRef(_key(place), place.library, root, place.folder, gone_since)
 

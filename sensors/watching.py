@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from resources.images import Listing, folder_order, walk_folders
 from resources.images.scan import is_candidate
+from resources.object_store import Location, ObjectInfo, ObjectPath, StoreError
 
 _DIGEST_BYTES = 8
 _GONE = ""
@@ -87,11 +88,11 @@ class Looker:
     clock: Callable[[], float]
     is_enough: Callable[[Findings], bool]
 
-    def look(self, watch: Watch, libraries: Mapping[str, Path]) -> tuple[Watch, Findings]:
+    def look(self, watch: Watch, libraries: Mapping[str, Location]) -> tuple[Watch, Findings]:
         """Look at the folders of `libraries` (name -> root) from where the last look stopped.
 
         A library whose root is not there or cannot be read, or of which nothing at all is left, is a trouble:
-        its disk is not mounted, and no folder of it counts as gone.
+        its disk is not mounted or its store is away, and no folder of it counts as gone.
         """
         findings = Findings()
         folders = {name: watch.folders.get(name, {}) for name in libraries}
@@ -101,6 +102,9 @@ class Looker:
             resumed = watch.place if watch.place and watch.place.library == name else None
             try:
                 folders[name], last = self._look_at(name, libraries[name], folders[name], resumed, findings)
+            except StoreError as error:  # it says what to do
+                findings.troubles.append(f"{error.filename} ({name}): {error.strerror}.")
+                continue
             except OSError as error:
                 findings.troubles.append(
                     f"{libraries[name]} ({name}): {error.strerror}; check that its disk is mounted."
@@ -113,7 +117,7 @@ class Looker:
     def _look_at(
         self,
         library: str,
-        root: Path,
+        root: Location,
         known: Mapping[str, Seen],
         resumed: Place | None,
         findings: Findings,
@@ -131,17 +135,17 @@ class Looker:
                 last = listing.folder
                 break
         missing = {folder for folder in _between(known, after, last) if folder not in met}
-        if not met and last is None and (not resumed or not any(root.iterdir())):
+        if not met and last is None and (not resumed or _is_empty(root)):
+            cause = "its name" if isinstance(root, ObjectPath) else "that its disk is mounted"
             findings.troubles.append(
-                f"{root} ({library}): no images in it; check that its disk is mounted. "
-                "What the lake holds of it stays."
+                f"{root} ({library}): no images in it; check {cause}. What the lake holds of it stays."
             )
         else:
             self._miss(library, root, missing, seen, findings)
         return seen, Place(library, str(last)) if last is not None else None
 
     def _meet(
-        self, place: Place, root: Path, listing: Listing, seen: dict[str, Seen], findings: Findings
+        self, place: Place, root: Location, listing: Listing, seen: dict[str, Seen], findings: Findings
     ) -> None:
         if listing.error:
             findings.troubles.append(f"{root / place.folder} cannot be listed: {listing.error.strerror}.")
@@ -160,7 +164,12 @@ class Looker:
                 findings.changing += 1
 
     def _miss(
-        self, library: str, root: Path, missing: Collection[str], seen: dict[str, Seen], findings: Findings
+        self,
+        library: str,
+        root: Location,
+        missing: Collection[str],
+        seen: dict[str, Seen],
+        findings: Findings,
     ) -> None:
         for folder in sorted(missing):
             if seen[folder].digest == _GONE or _may_hold_images(root / folder):
@@ -202,7 +211,7 @@ def run_key(watch: Watch, places: Collection[Place]) -> str:
     return _digest(f"{watch.started_s} {watch.asked}", *map(repr, sorted(contents)))
 
 
-def listing_digest(root: Path, listing: Listing) -> str:
+def listing_digest(root: Location, listing: Listing) -> str:
     """16 hex digits of where a folder is, and of the names, sizes and times (of content and status) of its
     candidates. Opens no file.
     """
@@ -210,8 +219,10 @@ def listing_digest(root: Path, listing: Listing) -> str:
     return _digest(str(root), str(listing.folder), *files)
 
 
-def _describe(file: os.DirEntry[str]) -> str | None:
+def _describe(file: os.DirEntry[str] | ObjectInfo) -> str | None:
     """A file's name and status (a link's: of what it leads to); None if it vanished."""
+    if isinstance(file, ObjectInfo):
+        return f"{file.path.name}/{file.bytes}/{file.modified_us}"
     try:
         status = file.stat()
     except OSError:
@@ -240,9 +251,15 @@ def _between(
             yield folder
 
 
-def _may_hold_images(directory: Path) -> bool:
+def _is_empty(root: Location) -> bool:
+    return not (root.is_dir() if isinstance(root, ObjectPath) else any(root.iterdir()))
+
+
+def _may_hold_images(directory: Location) -> bool:
     """Whether a folder that was not met may only have been out of reach: the one above it cannot be listed."""
     try:
+        if isinstance(directory, ObjectPath):
+            return any(is_candidate(found.path.name) for found in directory.contents()[0])
         return any(is_candidate(name) for name in os.listdir(directory))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return False

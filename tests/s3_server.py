@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,13 @@ class Server:
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def upload(server: Server, directory: Path, prefix: str) -> None:
+    """The files below a directory, as objects whose keys begin with `prefix`."""
+    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+        key = f"{prefix}/{file.relative_to(directory).as_posix()}"
+        server.client.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
 
 def environment(url: str) -> dict[str, str]:

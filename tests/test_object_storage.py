@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from s3_server import BUCKET, Request, Server, proxied, running_server
+from s3_server import BUCKET, Request, Server, proxied, running_server, upload
 from small_library import draw, tag, tiny_home
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
@@ -57,12 +57,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(*ids: str, score: float = 0.5) -> pa.Table:
     return pa.table({"id": ids, "score": [score] * len(ids), "fingerprint": ["1"] * len(ids)}, schema=SCHEMA)
-
-
-def upload(server: Server, directory: Path, prefix: str) -> None:
-    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
-        key = f"{prefix}/{file.relative_to(directory).as_posix()}"
-        server.client.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
 
 def without_times(found: pa.Table) -> pa.Table:

@@ -5,7 +5,7 @@ import dagster as dg
 from evaluation import assets as evaluation_assets
 from evaluation import checks as evaluation_checks
 from resources.workbench import VistagResource
-from sensors.new_folders import new_folders
+from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
 from sensors.stale_evaluation import stale_evaluation
 from vistag_assets import (
@@ -66,7 +66,7 @@ defs = dg.Definitions(
         ),
         verify,
     ],
-    sensors=[new_folders, stale_evaluation],
+    sensors=[new_folders, new_folders_on_stores, stale_evaluation],
     schedules=[nightly_folders, weekly_verify],
     resources={"vistag": VistagResource()},
     # one process for all steps of a run: each would load the models again

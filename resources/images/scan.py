@@ -118,23 +118,25 @@ class Listing:
     """
 
     folder: PurePosixPath
-    files: tuple[os.DirEntry[str], ...]
+    files: tuple[os.DirEntry[str], ...] | tuple[ObjectInfo, ...]
     error: OSError | None = None
 
 
 def walk_folders(
-    library_root: Path, home_root: Path | None = None, after: PurePosixPath | None = None
+    library_root: Location, home_root: Path | None = None, after: PurePosixPath | None = None
 ) -> Iterator[Listing]:
     """List every folder of a library, in the order of `folder_order`, from the first one behind `after`.
 
     Hidden folders, folders that systems keep for themselves and the home (`home_root`) are passed over. Links
     to folders are not followed: what they lead to inside the library is found there, and the rest is not the
-    library's. What vanishes on the way is passed over. Raises NotADirectoryError for the library itself.
+    library's. What vanishes on the way is passed over. Raises NotADirectoryError for the library itself, and
+    StoreError where an object store does not tell.
     """
-    if not library_root.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "the library is no folder", str(library_root))
-    real_root = Path(os.path.realpath(library_root))
-    home = Path(os.path.realpath(home_root)) if home_root is not None else None
+    home: PurePosixPath | None = None
+    if isinstance(library_root, Path):
+        if not library_root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "the library is no folder", str(library_root))
+        home = _inside(home_root, library_root) if home_root is not None else None
     passed = folder_order(after) if after is not None else None
     waiting = [PurePosixPath()]
     while waiting:
@@ -145,7 +147,7 @@ def walk_folders(
         listing, children = _list_folder(library_root, folder)
         if listing is not None and (passed is None or place > passed):
             yield listing
-        waiting += (child for child in reversed(children) if home is None or real_root / child != home)
+        waiting += (child for child in reversed(children) if child != home)
 
 
 def folder_order(folder: PurePosixPath) -> tuple[bytes, ...]:
@@ -165,8 +167,12 @@ def find_folders(library_root: Location, home_root: Path | None = None) -> list[
     return [listing.folder for listing in listings if listing.files or listing.error]
 
 
-def _list_folder(library_root: Path, folder: PurePosixPath) -> tuple[Listing | None, list[PurePosixPath]]:
+def _list_folder(library_root: Location, folder: PurePosixPath) -> tuple[Listing | None, list[PurePosixPath]]:
     """A folder (None if it vanished), and the folders directly inside it that are to be listed, sorted."""
+    if isinstance(library_root, ObjectPath):
+        objects, prefixes = (library_root / folder).contents()
+        candidates = tuple(found for found in objects if is_candidate(found.path.name))
+        return Listing(folder, candidates), [folder / name for name in prefixes if _is_visible(name)]
     try:
         with os.scandir(library_root / folder) as found:
             entries = list(found)
@@ -178,6 +184,12 @@ def _list_folder(library_root: Path, folder: PurePosixPath) -> tuple[Listing | N
     files = tuple(entry for entry in entries if is_candidate(entry.name) and not _is_folder(entry))
     kept = (name for name in children if _is_visible(name))
     return Listing(folder, files), [folder / name for name in sorted(kept, key=os.fsencode)]
+
+
+def _inside(home_root: Path, library_root: Path) -> PurePosixPath | None:
+    """Where in a library the home lies, if it does."""
+    home, root = os.path.realpath(home_root), os.path.realpath(library_root)
+    return PurePosixPath(os.path.relpath(home, root)) if is_inside(home, root) else None
 
 
 def _is_visible(folder_name: str) -> bool:

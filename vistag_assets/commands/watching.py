@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +17,10 @@ if TYPE_CHECKING:
 
 def watch(
     folder: Annotated[
-        Path | None, typer.Argument(help="A folder of images, with the folders below it; else lists.")
+        str | None,
+        typer.Argument(
+            help="A folder of images, or s3://bucket/prefix, with the folders below it; else lists."
+        ),
     ] = None,
     tier: TierOption = None,
     home: HomeOption = None,
@@ -83,18 +85,22 @@ def forget(
             typer.echo("Is the disk below them mounted? If they are gone for good: vistag forget --yes")
 
 
-def _library(home: Home, folder: Path, library: str | None) -> tuple[str, str]:
+def _library(home: Home, folder: str, library: str | None) -> tuple[str, str]:
     """The name and root of a library that is to be watched, if it may be."""
-    if not folder.is_dir():
+    from resources.object_store import location
+
+    directory = location(folder)
+    if not directory.is_dir():
         raise UsageError(f"{folder} is not a folder. Give the folder that images will arrive in.")
-    root = str(folder.resolve())
+    directory = directory.resolve()
+    root = str(directory)
     try:
         root.encode()
     except UnicodeEncodeError as error:
         raise UsageError(
             f"{root!r} is not UTF-8, which settings.json holds. Rename the folder; those below it may stay."
         ) from error
-    name = library or folder.resolve().name or "root"
+    name = library or directory.name or "root"
     for known in home.folders():
         if known.library == name and known.root != root and known.directory.exists():
             raise UsageError(
@@ -106,6 +112,7 @@ def _library(home: Home, folder: Path, library: str | None) -> tuple[str, str]:
 def _show(home: Home, settings: Settings) -> None:
     from rich.table import Table
 
+    from resources.object_store import SCHEME
     from resources.tiers import load_tier
 
     watched, tier = settings.watched, load_tier(settings.tier)
@@ -123,5 +130,7 @@ def _show(home: Home, settings: Settings) -> None:
         f"vistag dev runs what arrives there, once its files stay as they are for {settings.settle_seconds:g} "
         f"seconds, with the models of the tier {tier.name} (--tier names another)."
     )
+    if any(root.startswith(SCHEME) for root in watched.values()):
+        typer.echo("An object store is looked at every five minutes: each folder is a request to it.")
     if tier.caveat:
         typer.echo(tier.caveat)
