@@ -1,5 +1,6 @@
 """The demo corpus: folders of JPEG photographs with EXIF, and their ground truth in the manner of LVIS."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -59,7 +60,8 @@ def make_corpus(
 ) -> None:
     """Write `out_dir`/library/<folders>/*.jpg and, last of all, `out_dir`/ground_truth.json.
 
-    Does nothing if the same corpus is there already. `on_progress` gets (done, total) in images.
+    Does nothing if the same corpus is there already. `on_progress` gets (done, total) in images. Raises
+    FileExistsError where pictures of another corpus are there.
     """
     recipe = CorpusRecipe(images, folders, seed, split, longer_side_px)
     truth_path = out_dir / "ground_truth.json"
@@ -68,12 +70,16 @@ def make_corpus(
     )
     if longer_side_px != LONGER_SIDE_PX:
         description += f", {longer_side_px} px"
-    if truth_path.exists():
-        if json.loads(truth_path.read_text())["info"]["description"] == description:
-            return
-        truth_path.unlink()
-    columns = {concept: number for number, concept in enumerate(drawable_concepts(), start=1)}
+    if truth_path.exists() and json.loads(truth_path.read_text())["info"]["description"] == description:
+        return
     library = out_dir / "library"
+    own = {library / recipe.file_name(number) for number in range(images)}
+    if not own.issuperset(library.rglob("*.jpg")):
+        raise FileExistsError(
+            errno.EEXIST, "the corpus there has another number of images: name another home", str(library)
+        )
+    truth_path.unlink(missing_ok=True)
+    columns = {concept: number for number, concept in enumerate(drawable_concepts(), start=1)}
     truth: dict[str, Any] = {"images": [], "annotations": [], "image_tags": [], "captions": [], "texts": []}
     with ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn")) as executor:
         starts = range(0, images, CHUNK)

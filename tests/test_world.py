@@ -160,6 +160,13 @@ def test_a_second_call_leaves_the_same_corpus_alone(corpus: Path) -> None:
     assert file.stat().st_mtime_ns == before
 
 
+def test_two_corpora_are_not_mixed(corpus: Path) -> None:
+    truth = (corpus / "ground_truth.json").read_bytes()
+    with pytest.raises(FileExistsError, match="another number of images: name another home"):
+        make_corpus(corpus, images=IMAGES + 3, folders=3, workers=1)
+    assert (corpus / "ground_truth.json").read_bytes() == truth
+
+
 def test_a_pool_holds_the_scenes_of_its_recipe(tmp_path: Path) -> None:
     recipe = PoolRecipe(Split.VALIDATE, 6, 0.5, closeup_every=2)
     pool = build_pool(tmp_path, recipe, workers=1)

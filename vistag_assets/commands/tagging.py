@@ -25,7 +25,12 @@ SHOWN_TAGS = 5
 DEMO_LIBRARY = "demo"
 
 
-def demo(home: HomeOption = None) -> None:
+def demo(
+    home: HomeOption = None,
+    images: Annotated[
+        int, typer.Option(min=6, help="How many to draw; with fewer, figures of rare tags are less certain.")
+    ] = 600,
+) -> None:
     """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
     with plain_errors():
         from demo.corpus import make_corpus
@@ -33,7 +38,9 @@ def demo(home: HomeOption = None) -> None:
         base = home_of(home)
         corpus = base.root / "demo"
         with console.progress_bars() as watcher:
-            make_corpus(corpus, on_progress=lambda done, total: watcher("Drawing images", done, total))
+            make_corpus(
+                corpus, images, on_progress=lambda done, total: watcher("Drawing images", done, total)
+            )
         choose(base, "demo", "starter")
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
