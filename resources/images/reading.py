@@ -184,12 +184,16 @@ def _open_regular(file: Path, real_root: str) -> Iterator[BufferedReader]:
 
 
 def _status_at_rest(file: BufferedReader) -> os.stat_result:
-    """A file's status, so long after its last change that a later one shows in its times."""
+    """A file's status, so long after its last change that a later one shows in its times.
+
+    Raises Reject where it changes meanwhile.
+    """
     status = os.fstat(file.fileno())
     since_ns = time.time_ns() - status.st_ctime_ns
     if 0 <= since_ns < TICK_NS:
         time.sleep((TICK_NS - since_ns) / 1e9)
-        status = os.fstat(file.fileno())
+        if _has_changed(file, status):
+            raise Reject(*CHANGED)
     return status
 
 
