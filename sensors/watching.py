@@ -259,7 +259,7 @@ def _may_hold_images(directory: Location) -> bool:
     """Whether a folder that was not met may only have been out of reach: the one above it cannot be listed."""
     try:
         if isinstance(directory, ObjectPath):
-            return any(is_candidate(found.path.name) for found in directory.contents()[0])
+            return any(is_candidate(found.path.name) for found in directory.listing(recursive=False))
         return any(is_candidate(name) for name in os.listdir(directory))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return False

@@ -80,18 +80,18 @@ def make_contact_sheet(bench: Workbench, meter: Meter) -> Sheet:
         writer = _Writer(bench, directory, meter)
         folders = [(key, _name(bench.home, key), _count(bench, key)) for key in bench.lake.folders("images")]
         if only := one_page(folders):
-            writer.write_only(only, [key for key, _, _ in folders])
+            sheet = writer.write_only(only, [key for key, _, _ in folders])
         else:
-            writer.write_folders(folders)
+            sheet = writer.write_folders(folders)
         writer.remove_others()
-    return writer.done
+    return sheet
 
 
 class _Writer:
     """Writes into the directory of a gallery, and knows what is to stay there."""
 
     def __init__(self, bench: Workbench, directory: Path, meter: Meter) -> None:
-        self.done = Sheet(0, 0, 0, 0)
+        self._written = self._drawn = 0
         self._bench, self._directory, self._meter = bench, directory, meter
         self._made_by, self._now = f"tier {bench.tier.name}", datetime.now(UTC)
         self._there = {
@@ -99,15 +99,13 @@ class _Writer:
         }
         self._wanted = {_LOCK, INDEX}
 
-    def write_only(self, page: Page, keys: Sequence[str]) -> None:
+    def write_only(self, page: Page, keys: Sequence[str]) -> Sheet:
         """The one page of a small gallery, anew each time."""
-        cards = [card for key in keys for card in _full_cards(self._bench, key)]
-        drawn = self._draw(cards)
-        _write(self._directory / page.file, render_page(page, cards, self._made_by, self._now))
-        self._wanted |= {path for card in cards for path in _files(card)}
-        self.done = Sheet(1, 1, page.images, drawn)
+        _, pictures = self._write_page(page, [card for key in keys for card in _full_cards(self._bench, key)])
+        self._wanted.update(pictures)
+        return Sheet(1, self._written, page.images, self._drawn)
 
-    def write_folders(self, folders: Sequence[tuple[str, str, int]]) -> None:
+    def write_folders(self, folders: Sequence[tuple[str, str, int]]) -> Sheet:
         """The pages of each folder, those of unchanged ones as they are, and the index."""
         pages_of = {key: pages for key, name, images in folders if (pages := paginate(key, name, images))}
         keys = list(pages_of)
@@ -116,10 +114,9 @@ class _Writer:
             around = (pages_of[before][-1] if before else None, pages_of[after][0] if after else None)
             made = self._made(key, pages_of[key], around)
             told += made.pages
-            self._wanted |= {_memory(key), *made.pictures, *(page.file for page in made.pages)}
+            self._wanted |= {_memory(key), *_own_files(made)}
         _write(self._directory / INDEX, render_index(told, self._made_by, self._now))
-        images = sum(page.images for page in told)
-        self.done = replace(self.done, pages=len(told) + 1, written=self.done.written + 1, images=images)
+        return Sheet(len(told) + 1, self._written + 1, sum(page.images for page in told), self._drawn)
 
     def remove_others(self) -> None:
         for path in self._there - self._wanted:
@@ -135,13 +132,10 @@ class _Writer:
         full, told, pictures = _full_cards(self._bench, key), list[Page](), list[str]()
         neighbours = [around[0], *pages, around[1]]
         for number, page in enumerate(pages):
-            cards = list(islice(full, page.images))
-            drawn = self._draw(cards)
             beside = (neighbours[number], neighbours[number + 2])
-            _write(self._directory / page.file, render_page(page, cards, self._made_by, self._now, beside))
-            told.append(page.told_of(cards))
-            pictures += [path for card in cards for path in _files(card)]
-            self.done = replace(self.done, written=self.done.written + 1, drawn=self.done.drawn + drawn)
+            written, drawn = self._write_page(page, list(islice(full, page.images)), beside)
+            told.append(written)
+            pictures += drawn
         made = _Made(made_of, tuple(told), tuple(pictures))
         _write(memory, json.dumps(asdict(made)))
         return made
@@ -159,11 +153,21 @@ class _Writer:
             design=design(),
         )
 
-    def _draw(self, cards: Sequence[Card]) -> int:
-        """Draw the pictures that are missing; returns how many images that were."""
+    def _write_page(
+        self, page: Page, cards: Sequence[Card], around: Around | None = None
+    ) -> tuple[Page, list[str]]:
+        """Write a page, and draw what is missing of its pictures; returns what the index tells of it, and those."""
+        self._draw(cards)
+        told = page.told_of(cards)
+        _write(self._directory / page.file, render_page(told, cards, self._made_by, self._now, around))
+        self._written += 1
+        return told, [path for card in cards for path in _files(card)]
+
+    def _draw(self, cards: Sequence[Card]) -> None:
         missing = [card for card in cards if not self._there.issuperset(_files(card))]
+        files = {path for card in missing for path in _files(card)}
         on_progress = self._meter.folder()
-        for name in {Path(name).parent for card in missing for name in _files(card)}:
+        for name in {Path(file).parent for file in files}:
             make_directory(self._directory / name)
 
         def draw(card: Card) -> None:
@@ -178,8 +182,8 @@ class _Writer:
         with ThreadPoolExecutor(_THREADS) as threads:
             for done, _ in enumerate(threads.map(draw, missing), start=1):
                 on_progress(done, len(missing))
-        self._there |= {path for card in missing for path in _files(card)}
-        return len(missing)
+        self._there |= files
+        self._drawn += len(missing)
 
 
 def _memory(key: str) -> str:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from resources.checked import checked
 from resources.images import open_proxy
+from resources.lake.counterparts import count_lacking
 from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
 from resources.workbench import VistagResource, Workbench
 from vistag_assets import fused_tag_stages as stages
@@ -65,11 +66,12 @@ def tags_name_regions_that_exist(vistag: VistagResource) -> dg.AssetCheckResult:
             if "grounded_regions" in lake.tables()
             else "(select '' as id, '' as region_id)"
         )
-        [(named, strangers)] = sql.execute(
-            "select count(*), count(*) filter (is_known is null) "
-            "from (select id, unnest(region_ids) as region_id from tags where state = 'machine') "
-            f"left join (select distinct id, region_id, true as is_known from {known}) using (id, region_id)"
-        ).fetchall()
+        named, strangers = count_lacking(
+            sql,
+            "(select id, unnest(region_ids) as region_id from tags where state = 'machine')",
+            known,
+            "id, region_id",
+        )
     return checked(
         "regions that tags name",
         named,

@@ -11,6 +11,7 @@ from resources.cards import MODELS_POOL
 from resources.checked import checked
 from resources.images import open_proxy
 from resources.lake import UpdateStats
+from resources.lake.counterparts import count_lacking
 from resources.metadata import (
     ANY_SIZE,
     OWNERS,
@@ -174,12 +175,13 @@ def every_region_has_a_match(vistag: VistagResource) -> dg.AssetCheckResult:
     regions = missing = 0
     if matched:
         with lake.connect(skip_damaged=True) as sql:
-            [(regions, missing)] = sql.execute(
-                "select count(*), count(*) filter (has_match is null) from region_embeddings "
-                "left join (select distinct folder, region_id, true as has_match from region_matches) "
-                "using (folder, region_id) where list_contains($matched, folder)",
+            regions, missing = count_lacking(
+                sql,
+                "(from region_embeddings where list_contains($matched, folder))",
+                "region_matches",
+                "folder, region_id",
                 {"matched": matched},
-            ).fetchall()
+            )
     return checked(
         "regions with an embedding",
         regions,

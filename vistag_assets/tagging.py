@@ -7,6 +7,7 @@ from resources.cards import MODELS_POOL
 from resources.checked import checked
 from resources.images import open_proxy
 from resources.lake import embedding_matrix
+from resources.lake.counterparts import count_lacking
 from resources.metadata import (
     ANY_SIZE,
     OWNERS,
@@ -148,12 +149,13 @@ def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
     scored = set(lake.folders("tag_scores"))
     with lake.connect(skip_damaged=True) as sql:
-        [(images, missing)] = sql.execute(
-            "select count(*), count(*) filter (scored is null) from global_embeddings "
-            "left join (select distinct folder, id, true as scored from tag_scores) using (folder, id) "
-            "where list_contains($scored, folder)",
+        images, missing = count_lacking(
+            sql,
+            "(from global_embeddings where list_contains($scored, folder))",
+            "tag_scores",
+            "folder, id",
             {"scored": sorted(scored)},
-        ).fetchall()
+        )
     return checked(
         "images with an embedding",
         images,

@@ -77,13 +77,13 @@ def paginate(key: str, name: str, images: int) -> list[Page]:
 def render_page(
     page: Page, cards: Sequence[Card], made_by: str, created_at: datetime, around: Around | None = None
 ) -> str:
-    """A page of cards; `around`, the pages before and after it, where it is one of several."""
+    """A page, told of its cards; `around`, the pages before and after it, where it is one of several."""
     before, after = around or (None, None)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            page=page.told_of(cards),
+            page=page,
             cards=cards,
             before=before,
             after=after,
