@@ -18,11 +18,11 @@ test: $(VENV)/.installed-dev
 
 # The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait.
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/test_demo.py
+	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/demo/test_demo.py
 
 # The whole demo held to its bars, on all cores.
 test-demo: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -m slow tests/test_demo.py
+	$(BIN)/pytest -q -m slow tests/demo/test_demo.py
 
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
@@ -39,20 +39,20 @@ dev: $(VENV)/.installed
 	$(BIN)/vistag dev
 
 train-encoder: $(VENV)/.installed
-	$(BIN)/python -m demo.train_encoder
-	$(BIN)/python -m demo.export_encoder
+	$(BIN)/python -m demo.training.train_encoder
+	$(BIN)/python -m demo.training.export_encoder
 
 train-vlm: $(VENV)/.installed
-	$(BIN)/python -m demo.train_vlm
-	$(BIN)/python -m demo.export_vlm
+	$(BIN)/python -m demo.training.train_vlm
+	$(BIN)/python -m demo.training.export_vlm
 
 train-detector: $(VENV)/.installed
-	$(BIN)/python -m demo.train_detector
-	$(BIN)/python -m demo.export_detector
+	$(BIN)/python -m demo.training.train_detector
+	$(BIN)/python -m demo.training.export_detector
 
 # The fusion of the demo tier's evidence; to be fitted again when one of its models is another.
 fit-fusion: $(VENV)/.installed
-	$(BIN)/python -m demo.fit_fusion
+	$(BIN)/python -m demo.training.fit_fusion
 
 # The pictures of the README, from the last `make demo`; needs a Chromium ($$CHROMIUM, else /usr/bin/chromium).
 pictures: $(VENV)/.installed-dev
@@ -64,32 +64,32 @@ screenshots: $(VENV)/.installed-dev
 
 # Our evaluation beside the field's, at the size of LVIS: half an hour. BENCH="--images 500" for a shorter one.
 bench-eval: $(VENV)/.installed-dev
-	$(BIN)/python -m evaluation.bench $(BENCH)
+	$(BIN)/python -m benchmarks.evaluation $(BENCH)
 
 # What the registry says of the memory of models, beside what their architectures need.
 bench-memory: $(VENV)/.installed
-	$(BIN)/python -m resources.registry.bench_memory
+	$(BIN)/python -m benchmarks.memory
 
 # The sensor's times on a generated library. BENCH="--folders 2000 --files 50" for a smaller one.
 bench-sensor: $(VENV)/.installed
-	$(BIN)/python -m sensors.bench $(BENCH)
+	$(BIN)/python -m benchmarks.sensor $(BENCH)
 
 # How often a run of 50 folders loads each model. BENCH="--folders 10 --images 1" for a smaller one.
 bench-loads: $(VENV)/.installed
-	$(BIN)/python -m sensors.bench_loads $(BENCH)
+	$(BIN)/python -m benchmarks.model_loads $(BENCH)
 
 # Many tiny images: seconds, memory, sizes. BENCH="--images 2000 --folders 10 --one-folder 0" for a smaller one.
 bench-scale: $(VENV)/.installed
-	$(BIN)/python -m vistag_assets.bench $(BENCH)
+	$(BIN)/python -m benchmarks.scale $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30
 fuzz: $(VENV)/.installed-dev
-	$(BIN)/python tests/fuzz.py --minutes $(FUZZ_MINUTES)
+	$(BIN)/python tests/helpers/fuzz.py --minutes $(FUZZ_MINUTES)
 
 # Dagster's storage under several runs at once. BENCH="--home HOME" for a home with PostgreSQL.
 bench-storage: $(VENV)/.installed
-	$(BIN)/python -m vistag_assets.bench_storage $(BENCH)
+	$(BIN)/python -m benchmarks.storage $(BENCH)
 
 # The page of models, from the registry.
 docs: $(VENV)/.installed

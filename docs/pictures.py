@@ -8,8 +8,8 @@ from playwright.sync_api import sync_playwright
 
 from resources.home import Home
 from resources.images import open_proxy
-from resources.workbench import open_workbench
-from vistag_assets.tags import best_tags
+from resources.workspace import open_workspace
+from vistag_assets.whole_image.best_tags import best_tags
 
 HERE = Path(__file__).parent / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -19,21 +19,21 @@ PAPER, INK, FOUND, MISSED = "#ffffff", "#222222", "#00664d", "#a23b00"
 
 def contact_sheet(home: Home, path: Path) -> None:
     """Images of the demo with their best tags, green where the ground truth names them or a narrower one."""
-    bench = open_workbench(home)
-    labels = bench.taxonomy.pref_labels
-    truth = bench.lake.read("ground_truth").to_pylist()
+    workspace = open_workspace(home)
+    labels = workspace.taxonomy.pref_labels
+    truth = workspace.lake.read("ground_truth").to_pylist()
     true_tags = {
         (row["id"], concept)
         for row in truth
-        for concept in (row["concept_id"], *bench.taxonomy.ancestors(row["concept_id"]))
+        for concept in (row["concept_id"], *workspace.taxonomy.ancestors(row["concept_id"]))
     }
     tile_height = TILE_PX + TAGS * LINE_PX + 26
     sheet = Image.new("RGB", (COLUMNS * (TILE_PX + 20) + 20, ROWS * tile_height + 10), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     shown = []
     for folder in home.folders():
-        proxies = bench.lake.read("proxies", folder.key, ["id", "path"]).slice(0, 2).to_pylist()
-        tags = best_tags(bench.lake, folder.key, [proxy["id"] for proxy in proxies], TAGS, "tags")
+        proxies = workspace.lake.read("proxies", folder.key, ["id", "path"]).slice(0, 2).to_pylist()
+        tags = best_tags(workspace.lake, folder.key, [proxy["id"] for proxy in proxies], TAGS, "tags")
         shown += [(proxy, tags[proxy["id"]]) for proxy in proxies]
     for number, (proxy, tags_of) in enumerate(shown[: COLUMNS * ROWS]):
         x, y = 20 + number % COLUMNS * (TILE_PX + 20), 14 + number // COLUMNS * tile_height

@@ -17,10 +17,10 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from resources.home import Home
-from vistag_assets.dev import CODE_LOCATION
-from vistag_assets.instance import home_instance
+from vistag_assets.automation.dev import CODE_LOCATION
+from vistag_assets.automation.instance import home_instance
+from vistag_assets.automation.processes import HOST, port_answers
 from vistag_assets.partitions import TAG_FOLDERS
-from vistag_assets.processes import HOST, port_answers
 
 VISTAG = Path(sys.executable).parent / "vistag"
 SETTLED_MS = 2_500

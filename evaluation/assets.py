@@ -7,16 +7,17 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation import from_lake, held_out, history, parts
-from evaluation.bands import BANDS, FREQUENCY_BANDS_SCHEMA
-from evaluation.bands import frequency_bands as cut_into_bands
+from evaluation import compute as parts
+from evaluation import from_lake, held_out, history
 from evaluation.figures import HEADLINE_K, Throughput
 from evaluation.figures_json import figures_json
 from evaluation.ground_truth import read_ground_truth
-from evaluation.grounding import GROUNDING_RECALL_SCHEMA
-from evaluation.ladder import LADDER_SCHEMA, ladder_table
-from evaluation.metrics import TAG_RECALL_SCHEMA
-from evaluation.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_grounding_rows
+from evaluation.metrics.ablation import LADDER_SCHEMA, ladder_table
+from evaluation.metrics.bands import BANDS, FREQUENCY_BANDS_SCHEMA
+from evaluation.metrics.bands import frequency_bands as cut_into_bands
+from evaluation.metrics.grounding import GROUNDING_RECALL_SCHEMA
+from evaluation.metrics.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_grounding_rows
+from evaluation.metrics.recall_at_k import TAG_RECALL_SCHEMA
 from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from evaluation.report.files import write_report
@@ -25,7 +26,7 @@ from evaluation.state import EVALUATED_STATE, evaluated_files
 from resources.images import open_proxy
 from resources.lake.versions import state
 from resources.metadata import OWNERS, column_schema, thumbnail_uri
-from resources.workbench import VistagResource
+from resources.workspace import VistagResource
 from vistag_assets.partitions import EVALUATION_POOL
 
 REPORT = "long_tail"
@@ -83,17 +84,17 @@ def _spec(name: str, schema: pa.Schema, description: str) -> dg.AssetSpec:
     ],
 )
 def ground_truth(vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]:
-    bench = vistag.open()
-    names = from_lake.image_names(bench.home, bench.settings.ground_truth_library)
-    truth = read_ground_truth(bench.home.ground_truth_path)
+    workspace = vistag.open()
+    names = from_lake.image_names(workspace.home, workspace.settings.ground_truth_library)
+    truth = read_ground_truth(workspace.home.ground_truth_path)
     matched = from_lake.match_ground_truth(truth, names)
-    cards = held_out.cards_of(bench.tier)
+    cards = held_out.cards_of(workspace.tier)
     held_out.refuse_seen(
         cards,
         truth.splits,
         names.filter(pc.is_in(names["id"], value_set=matched.images["id"].combine_chunks())),
     )
-    known = {concept.id for concept in bench.taxonomy.concepts}
+    known = {concept.id for concept in workspace.taxonomy.concepts}
     strangers = sorted(set(matched.concepts["concept_id"].to_pylist()) - known)
     metadata: dict[str, int | str] = {
         "images_not_in_lake": matched.images_not_in_lake,
@@ -108,7 +109,7 @@ def ground_truth(vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]
         ("ground_truth_images", matched.images),
         ("ground_truth_concepts", matched.concepts),
     ):
-        bench.lake.write(table, rows)
+        workspace.lake.write(table, rows)
         yield dg.MaterializeResult(table, metadata={"dagster/row_count": rows.num_rows, **metadata})
 
 
@@ -148,21 +149,21 @@ def frequency_bands(vistag: VistagResource) -> dg.MaterializeResult[None]:
     pool=EVALUATION_POOL,
 )
 def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
-    bench = vistag.open()
-    from_lake.require_answers(bench.lake, "tag_scores", "tag scores")
-    final = from_lake.final_tags(bench.lake)
-    scored = from_lake.embedding_scores(bench.lake) if final is None else final
-    tags = from_lake.evaluate_tags(bench, scored)
-    bench.lake.write("tag_recall", tags.recall_rows())
+    workspace = vistag.open()
+    from_lake.require_answers(workspace.lake, "tag_scores", "tag scores")
+    final = from_lake.final_tags(workspace.lake)
+    scored = from_lake.embedding_scores(workspace.lake) if final is None else final
+    tags = from_lake.evaluate_tags(workspace, scored)
+    workspace.lake.write("tag_recall", tags.recall_rows())
     micro = {f"recall@10_{figure.band}": figure.micro for figure in tags.recall if figure.k == 10}
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(tags.recall),
             "images": tags.images,
             "ranked_concepts": tags.ranked_concepts,
-            "tier": bench.tier.name,
+            "tier": workspace.tier.name,
             "of": "tag_scores" if final is None else "tags",
-            EVALUATED_STATE: state(evaluated_files(bench.home, bench.settings.ground_truth_library)),
+            EVALUATED_STATE: state(evaluated_files(workspace.home, workspace.settings.ground_truth_library)),
             **micro,
             **({"gap@10": tags.gap.value} if tags.gap else {}),
         }
@@ -188,15 +189,15 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     pool=EVALUATION_POOL,
 )
 def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
-    bench = vistag.open()
-    grounding, masks = parts.regions(bench.lake)
+    workspace = vistag.open()
+    grounding, masks = parts.regions(workspace.lake)
     rows = grounding.rows() if grounding else GROUNDING_RECALL_SCHEMA.empty_table()
-    bench.lake.write("grounding_recall", rows)
+    workspace.lake.write("grounding_recall", rows)
     figures = grounding.recall if grounding else ()
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows.num_rows,
-            "tier": bench.tier.name,
+            "tier": workspace.tier.name,
             **{f"recall@{f.iou}_{f.band}": f.micro for f in figures},
             **({"regions_over_the_cap": grounding.over_the_cap} if grounding else {}),
             **({"mean_mask_iou": masks.mean_iou} if masks else {}),
@@ -221,13 +222,13 @@ def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
     pool=EVALUATION_POOL,
 )
 def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
-    bench = vistag.open()
-    figures = parts.phrases(bench.lake)
-    bench.lake.write("phrase_grounding", phrase_grounding_rows(figures))
+    workspace = vistag.open()
+    figures = parts.phrases(workspace.lake)
+    workspace.lake.write("phrase_grounding", phrase_grounding_rows(figures))
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(figures),
-            "tier": bench.tier.name,
+            "tier": workspace.tier.name,
             **{f"accuracy_{figure.band}": figure.micro for figure in figures},
         }
     )
@@ -247,8 +248,8 @@ def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
 def evaluation_history(
     context: dg.AssetExecutionContext, vistag: VistagResource
 ) -> dg.MaterializeResult[None]:
-    bench = vistag.open()
-    run = record_run(bench, datetime.now(UTC), context.run.run_id)
+    workspace = vistag.open()
+    run = record_run(workspace, datetime.now(UTC), context.run.run_id)
     return dg.MaterializeResult(
         metadata={
             "run": run.run,
@@ -273,9 +274,9 @@ def evaluation_history(
     pool=EVALUATION_POOL,
 )
 def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-    bench = vistag.open()
-    rungs = parts.option_ladder(bench, _throughput(context.instance))
-    bench.lake.write("ladder", ladder_table(rungs))
+    workspace = vistag.open()
+    rungs = parts.option_ladder(workspace, _throughput(context.instance))
+    workspace.lake.write("ladder", ladder_table(rungs))
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(rungs),
@@ -304,30 +305,30 @@ def ladder(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.Mate
     pool=EVALUATION_POOL,
 )
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-    bench = vistag.open()
-    figures = parts.evaluate(bench, _throughput(context.instance))
-    scored = from_lake.reported_tags(bench.lake)
-    ranks = from_lake.true_tag_ranks(bench.lake, scored)
-    labels = bench.taxonomy.pref_labels
-    past = history.runs(bench.lake)
+    workspace = vistag.open()
+    figures = parts.evaluate(workspace, _throughput(context.instance))
+    scored = from_lake.reported_tags(workspace.lake)
+    ranks = from_lake.true_tag_ranks(workspace.lake, scored)
+    labels = workspace.taxonomy.pref_labels
+    past = history.runs(workspace.lake)
     examples = {
-        concept_id: [thumbnail_uri(open_proxy(bench.home.root, path)) for path in paths]
-        for concept_id, paths in from_lake.example_images(bench.lake, ranks).items()
+        concept_id: [thumbnail_uri(open_proxy(workspace.home.root, path)) for path in paths]
+        for concept_id, paths in from_lake.example_images(workspace.lake, ranks).items()
     }
     report = LongTailReport(
         figures,
         created_at=datetime.now(UTC),
-        model=bench.tier.encoder.name,
-        taxonomy_fingerprint=bench.taxonomy.fingerprint,
+        model=workspace.tier.encoder.name,
+        taxonomy_fingerprint=workspace.taxonomy.fingerprint,
         labels=labels,
         examples=examples,
-        confusions=from_lake.tail_confusions(bench, scored),
-        calibration=from_lake.calibration(bench, scored),
-        history=[run for run in past if run.tier == bench.tier.name],
-        compared=against_baseline(bench.lake, past[-1], labels) if past else None,
+        confusions=from_lake.tail_confusions(workspace, scored),
+        calibration=from_lake.calibration(workspace, scored),
+        history=[run for run in past if run.tier == workspace.tier.name],
+        compared=against_baseline(workspace.lake, past[-1], labels) if past else None,
     )
     markdown = render_markdown(report)
-    page = bench.home.reports_dir / f"{REPORT}.html"
+    page = workspace.home.reports_dir / f"{REPORT}.html"
     write_report(page, render_html(report), markdown, figures_json(figures))
     recall = {figure.band: figure.micro for figure in report.tags.recall if figure.k == HEADLINE_K}
     return dg.MaterializeResult(

@@ -5,7 +5,7 @@ import dagster as dg
 from evaluation import history
 from evaluation.record import against_baseline
 from evaluation.verdict import judge
-from resources.workbench import VistagResource
+from resources.workspace import VistagResource
 
 
 @dg.asset_check(
@@ -14,11 +14,11 @@ from resources.workbench import VistagResource
     "interval over the same images can tell.",
 )
 def tail_recall_is_kept(vistag: VistagResource) -> dg.AssetCheckResult:
-    bench = vistag.open()
-    setting = bench.tier.checks.tail_recall_drop
-    run = history.find_run(bench.lake)
-    labels = bench.taxonomy.pref_labels
-    compared = against_baseline(bench.lake, run, labels)
+    workspace = vistag.open()
+    setting = workspace.tier.checks.tail_recall_drop
+    run = history.find_run(workspace.lake)
+    labels = workspace.taxonomy.pref_labels
+    compared = against_baseline(workspace.lake, run, labels)
     found = judge(compared.comparison if compared else None, setting.allowed_drop, labels)
     by_person = run.accepted_by == history.BY_PERSON
     return dg.AssetCheckResult(

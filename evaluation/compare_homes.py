@@ -10,7 +10,7 @@ from evaluation.report import comparison_markdown, render_comparison
 from evaluation.report.changes import comparison_json
 from evaluation.report.files import write_report
 from resources.home import Home
-from resources.workbench import open_workbench
+from resources.workspace import open_workspace
 
 COMPARISON = "comparison"
 
@@ -24,7 +24,7 @@ def write_comparison(home: Home, other: str) -> tuple[Compared, Path]:
     Raises:
         HistoryError: there is no such run, or a home has none.
     """
-    labels = open_workbench(home).taxonomy.pref_labels
+    labels = open_workspace(home).taxonomy.pref_labels
     lake, key = (Home(Path(other)).lake, None) if Path(other).is_dir() else (home.lake, other)
     compared = compare_runs(lake, find_run(lake, key), home.lake, find_run(home.lake), labels)
     page = home.reports_dir / f"{COMPARISON}.html"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from evaluation.bands import frequency_bands
-from evaluation.bootstrap import RESAMPLES
 from evaluation.figures import Cut, TagEvaluation, compute_tag_figures
-from evaluation.grounding import GroundingEvaluation, grounding_recall
-from evaluation.matching import match_regions
+from evaluation.metrics.bands import frequency_bands
+from evaluation.metrics.bootstrap import RESAMPLES
+from evaluation.metrics.grounding import GroundingEvaluation, grounding_recall
+from evaluation.metrics.matching import match_regions
 from evaluation.readers import Held, Truth, UnusableFile, hold_against, read_predictions, read_truth
 
 

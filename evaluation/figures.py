@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.bands import BANDS, LVIS_BANDS, ZERO, frequency_bands
-from evaluation.bootstrap import RESAMPLES, Interval, bounds, interval95
-from evaluation.captions import NamedObjects
-from evaluation.f1 import F1Figure, f1_scores
-from evaluation.grounding import GroundingEvaluation
-from evaluation.ladder import Rung
-from evaluation.masks import MaskFigures
-from evaluation.metrics import (
+from evaluation.metrics.ablation import Rung
+from evaluation.metrics.bands import BANDS, LVIS_BANDS, ZERO, frequency_bands
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, bounds, interval95
+from evaluation.metrics.captions import NamedObjects
+from evaluation.metrics.f1 import F1Figure, f1_scores
+from evaluation.metrics.grounding import GroundingEvaluation
+from evaluation.metrics.masks import MaskFigures
+from evaluation.metrics.recall_at_k import (
     KS,
     OVERALL,
     TAG_RECALL_SCHEMA,

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.bootstrap import Interval
-from evaluation.captions import NamedObjects
 from evaluation.evaluate import FileEvaluation
 from evaluation.figures import HEADLINE_K, Figures, LaneFigures, Share, TagEvaluation
-from evaluation.grounding import HEADLINE_IOU, GroundingEvaluation
-from evaluation.ladder import LADDER_K, Rung
-from evaluation.metrics import RecallFigure
+from evaluation.metrics.ablation import LADDER_K, Rung
+from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.captions import NamedObjects
+from evaluation.metrics.grounding import HEADLINE_IOU, GroundingEvaluation
+from evaluation.metrics.recall_at_k import RecallFigure
 
 
 def figures_json(figures: Figures) -> dict[str, Any]:

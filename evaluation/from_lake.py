@@ -8,16 +8,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.calibration import Reliability, reliability
-from evaluation.compare import RANKS_SCHEMA
-from evaluation.confusions import confusions
 from evaluation.figures import HEADLINE_K, RARE_BAND, TagEvaluation, compute_tag_figures
 from evaluation.ground_truth import GroundTruth
-from evaluation.metrics import OVERALL, UNRANKED, pair_up, true_ranks
+from evaluation.metrics.calibration import Reliability, reliability
+from evaluation.metrics.comparison import RANKS_SCHEMA
+from evaluation.metrics.confusions import confusions
+from evaluation.metrics.recall_at_k import OVERALL, UNRANKED, pair_up, true_ranks
 from resources.home import Home
 from resources.lake import Lake, empty_ids
-from resources.workbench import Workbench
-from vistag_assets.fusion_fit import judged, truth_of
+from resources.workspace import Workspace
+from vistag_assets.tags.fusion_fit import judged, truth_of
 
 EXAMPLES_A_TAG = 3
 TAGS_WITH_EXAMPLES = 60
@@ -158,15 +158,15 @@ def true_tag_ranks(lake: Lake, scored: pa.Table) -> pa.Table:
     return pa.table(columns, schema=RANKS_SCHEMA)
 
 
-def evaluate_tags(bench: Workbench, scored: pa.Table, whole_vocabulary: bool = False) -> TagEvaluation:
+def evaluate_tags(workspace: Workspace, scored: pa.Table, whole_vocabulary: bool = False) -> TagEvaluation:
     """Figures of (id, concept_id, score), ranked among the ground truth's concepts, or among all there are."""
-    lake = bench.lake
+    lake = workspace.lake
     return compute_tag_figures(
         lake.read("ground_truth"),
         scored,
         lake.read("ground_truth_concepts")["concept_id"].to_pylist(),
         images=lake.read("ground_truth_images")["id"].to_pylist(),
-        ranked_among=[concept.id for concept in bench.taxonomy.concepts] if whole_vocabulary else None,
+        ranked_among=[concept.id for concept in workspace.taxonomy.concepts] if whole_vocabulary else None,
         bands=lake.read("frequency_bands"),
     )
 
@@ -200,9 +200,9 @@ def example_images(lake: Lake, ranks: pa.Table) -> dict[str, list[str]]:
     return dict(rows)
 
 
-def tail_confusions(bench: Workbench, scored: pa.Table) -> pa.Table:
+def tail_confusions(workspace: Workspace, scored: pa.Table) -> pa.Table:
     """CONFUSIONS_SCHEMA of the tail tags, among the evaluated concepts."""
-    lake, bands = bench.lake, bench.lake.read("frequency_bands")
+    lake, bands = workspace.lake, workspace.lake.read("frequency_bands")
     return confusions(
         lake.read("ground_truth"),
         scored,
@@ -210,23 +210,23 @@ def tail_confusions(bench: Workbench, scored: pa.Table) -> pa.Table:
         bands.filter(pc.equal(bands["band"], RARE_BAND))["concept_id"].to_pylist(),
         pa.table(
             {
-                "concept_id": [concept.id for concept in bench.taxonomy.concepts],
-                "facet": [concept.facet for concept in bench.taxonomy.concepts],
+                "concept_id": [concept.id for concept in workspace.taxonomy.concepts],
+                "facet": [concept.facet for concept in workspace.taxonomy.concepts],
             }
         ),
-        bench.taxonomy.broader_pairs(),
+        workspace.taxonomy.broader_pairs(),
         HEADLINE_K,
     )
 
 
-def calibration(bench: Workbench, scored: pa.Table) -> dict[str, Reliability]:
+def calibration(workspace: Workspace, scored: pa.Table) -> dict[str, Reliability]:
     """Reliability of the probabilities of the evaluated concepts, over all and over those of the tail.
 
     A broader concept of a true tag is neither true nor false here: the ground truth names the narrowest one.
     """
-    truth, bands = bench.lake.read("ground_truth"), bench.lake.read("frequency_bands")
+    truth, bands = workspace.lake.read("ground_truth"), workspace.lake.read("frequency_bands")
 
-    rows = judged(_among(scored, bands), truth, bench.taxonomy.broader_pairs())
+    rows = judged(_among(scored, bands), truth, workspace.taxonomy.broader_pairs())
     rare = _among(rows, bands.filter(pc.equal(bands["band"], RARE_BAND)))
     found = {
         name: reliability(

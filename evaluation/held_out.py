@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow as pa
 
 from evaluation.from_lake import EvaluationError
-from resources.checkpoints import ModelSpec
-from resources.tiers import Tier, model_specs
+from resources.models.checkpoints import ModelSpec
+from resources.models.tiers import Tier, model_specs
 
 TRAINING_CARD = "training.json"
 _ID_DIGITS = 32

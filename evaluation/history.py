@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.compare import RANKS_SCHEMA, Comparison
-from evaluation.grounding import GROUNDING_RECALL_SCHEMA
-from evaluation.metrics import TAG_RECALL_SCHEMA
+from evaluation.metrics.comparison import RANKS_SCHEMA, Comparison
+from evaluation.metrics.grounding import GROUNDING_RECALL_SCHEMA
+from evaluation.metrics.recall_at_k import TAG_RECALL_SCHEMA
 from resources.fingerprint import fingerprint
 from resources.lake import Lake
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from evaluation.figures import Throughput
-from evaluation.ladder import OptionTables
+from evaluation.metrics.ablation import OptionTables
 from resources.lake import Lake
-from resources.tiers import Option
-from resources.workbench import Workbench
-from vistag_assets.fused_tag_stages import SOURCES_OF_OPTION, fused_as, sources_of
-from vistag_assets.tag_evidence import TABLES_OF, Source
+from resources.models.tiers import Option
+from resources.workspace import Workspace
+from vistag_assets.tags.evidence import TABLES_OF, Source
+from vistag_assets.tags.stages import SOURCES_OF_OPTION, fused_as, sources_of
 
 _REGIONS = """
 select distinct on (id, region_id) id, region_id, concept_id, bbox, score
@@ -53,7 +53,7 @@ PARTS: Mapping[Option, _Parts] = {
 }
 
 
-def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Sequence[OptionTables]:
+def option_tables(workspace: Workspace, throughput: Mapping[str, Throughput]) -> Sequence[OptionTables]:
     """The options that the tier has the models for and the lake the tables, in the order of the ladder.
 
     Text is read where there is an OCR engine; no option is without it for want of one.
@@ -61,24 +61,24 @@ def option_tables(bench: Workbench, throughput: Mapping[str, Throughput]) -> Seq
     found = []
     regions, ranked = None, dict[frozenset[Source], pa.Table]()
     for option, parts in PARTS.items():
-        heard = sources_of(bench.tier, option)
+        heard = sources_of(workspace.tier, option)
         tables = [table for source in heard for table in TABLES_OF[source]]
         able = SOURCES_OF_OPTION[option] - {"ocr"} <= heard
-        if not able or not all(bench.lake.folders(table) for table in tables):
+        if not able or not all(workspace.lake.folders(table) for table in tables):
             continue
         if parts.regions and regions is None:
-            regions = found_regions(bench.lake)
+            regions = found_regions(workspace.lake)
         if heard not in ranked:
-            ranked[heard] = ranked_tags(bench, option)
+            ranked[heard] = ranked_tags(workspace, option)
         seconds = _seconds(parts.stages, throughput)
         found.append(OptionTables(option, ranked[heard], regions if parts.regions else None, seconds))
     return found
 
 
-def ranked_tags(bench: Workbench, option: Option) -> pa.Table:
+def ranked_tags(workspace: Workspace, option: Option) -> pa.Table:
     """(id, concept_id, score) of the tags that an option would give of what is in the lake."""
-    fused = fused_as(bench, option)
-    with bench.lake.connect() as sql:
+    fused = fused_as(workspace, option)
+    with workspace.lake.connect() as sql:
         sql.register("fused", fused)
         return sql.sql(_FUSED).to_arrow_table()
 

@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from evaluation import from_lake, history
-from evaluation.compare import compare_ranks
 from evaluation.figures import HEADLINE_K
 from evaluation.history import Compared, Model, Run
+from evaluation.metrics.comparison import compare_ranks
 from evaluation.verdict import judge
-from resources.checkpoints import ModelSpec
 from resources.lake import Lake
-from resources.workbench import Workbench
+from resources.models.checkpoints import ModelSpec
+from resources.workspace import Workspace
 
 
-def record_run(bench: Workbench, created_at: datetime, run_id: str) -> Run:
+def record_run(workspace: Workspace, created_at: datetime, run_id: str) -> Run:
     """Append a run, after all others, of the tables `tag_recall` and `grounding_recall`, and of the tags that they are about.
 
     It is accepted where rare tags are recovered as well as in the last accepted run of its tier, as far as the
     tier's checks allow, and where there is none to hold it against.
     """
-    lake, tier = bench.lake, bench.tier
+    lake, tier = workspace.lake, workspace.tier
     ranks = from_lake.true_tag_ranks(lake, from_lake.reported_tags(lake))
     earlier = history.runs(lake)
     created_at = history.following(earlier, created_at)
@@ -33,8 +33,8 @@ def record_run(bench: Workbench, created_at: datetime, run_id: str) -> Run:
         created_at=created_at,
         tier=tier.name,
         option=tier.option,
-        models=models_of(bench),
-        taxonomy=bench.taxonomy.fingerprint,
+        models=models_of(workspace),
+        taxonomy=workspace.taxonomy.fingerprint,
         corpus=history.corpus_fingerprint(
             *(lake.read(table) for table in ("ground_truth", "ground_truth_images", "ground_truth_concepts"))
         ),
@@ -66,15 +66,15 @@ def compare_runs(
     return Compared(before, after, compare_ranks(*ranks, HEADLINE_K), labels)
 
 
-def models_of(bench: Workbench) -> tuple[Model, ...]:
+def models_of(workspace: Workspace) -> tuple[Model, ...]:
     """The models that the tier names, each with the fingerprint that its rows in the lake depend on."""
     roles = ("encoder", "detector", "segmenter", "vlm", "heavy_vlm", "ocr", "repair")
-    specs = {role: spec for role in roles if (spec := getattr(bench.tier, role)) is not None}
+    specs = {role: spec for role in roles if (spec := getattr(workspace.tier, role)) is not None}
     return tuple(
         Model(
             role,
             spec.name if isinstance(spec, ModelSpec) else spec.family,
-            getattr(bench, role).fingerprint,
+            getattr(workspace, role).fingerprint,
         )
         for role, spec in specs.items()
     )

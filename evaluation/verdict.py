@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from evaluation.bootstrap import Interval
-from evaluation.compare import Comparison
 from evaluation.figures import RARE_BAND
+from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.comparison import Comparison
 from evaluation.report.changes import points_interval
 from evaluation.report.view import percent, signed_points
 

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from resources.home import FolderRef, Home, folder_key
+from resources.home import FolderRef, Home, folder_key, read_settings
 from resources.object_store import Location, ObjectPath, location
-from resources.settings import read_settings
-from resources.workbench import VistagResource, run_config
+from resources.workspace import VistagResource, run_config
 from sensors.memory import LostMemory, Memory
 from sensors.watching import Findings, Looker, Place, Watch, asked_for, at_rest, run_key
-from vistag_assets.instance import contiguous_ranges
+from vistag_assets.automation.instance import contiguous_ranges
 from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
 
 INTERVAL_SECONDS = 30

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
-from resources.workbench import VistagResource, run_config
+from resources.workspace import VistagResource, run_config
 from sensors.new_folders import BRIDGED_FOLDERS
-from vistag_assets.instance import contiguous_ranges
+from vistag_assets.automation.instance import contiguous_ranges
+from vistag_assets.automation.verify_job import VERIFY
 from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
-from vistag_assets.verify_job import VERIFY
 
 
 @dg.schedule(

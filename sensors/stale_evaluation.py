@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 import dagster as dg
 
 from evaluation.state import EVALUATED_STATE, evaluated_files
+from resources.home import read_settings
 from resources.lake.versions import glance, state
-from resources.settings import read_settings
-from resources.workbench import VistagResource, run_config
+from resources.workspace import VistagResource, run_config
 from vistag_assets.partitions import EVALUATE
 
 INTERVAL_SECONDS = 30

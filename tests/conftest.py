@@ -1,5 +1,5 @@
 """For all tests: the closing line of pytest stays the last one."""
 
-from vistag_assets.ending import end_quietly
+from vistag_assets.cli.exit import end_quietly
 
 end_quietly()

@@ -4,24 +4,22 @@ import dagster as dg
 
 from evaluation import assets as evaluation_assets
 from evaluation import checks as evaluation_checks
-from resources.workbench import VistagResource
+from resources.workspace import VistagResource
 from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
 from sensors.stale_evaluation import stale_evaluation
-from vistag_assets import (
-    contact_sheet,
-    depth,
-    fused_tags,
-    ingest,
-    lanes,
-    language,
-    reading,
-    region_details,
-    regions,
-    tagging,
-)
+from vistag_assets.automation.verify_job import verify
+from vistag_assets.gallery import contact_sheet
+from vistag_assets.ingest import ingest
+from vistag_assets.language import language
+from vistag_assets.language import routing as lanes
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
-from vistag_assets.verify_job import verify
+from vistag_assets.regions import details as region_details
+from vistag_assets.regions import grounded_regions as regions
+from vistag_assets.tags import tags as fused_tags
+from vistag_assets.whole_image import depth_maps as depth
+from vistag_assets.whole_image import ocr_text as reading
+from vistag_assets.whole_image import tagging
 
 GATHER_EVIDENCE = "gather_evidence"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from resources.run_folders import FOLDERS, range_tags
+from resources.home.run_folders import FOLDERS, range_tags
 
 __all__ = ["FOLDERS", "PER_FOLDER", "TAG_FOLDERS", "add_folders", "folder_partitions", "range_tags"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from resources.loads import model_loads
+from resources.models.load_counter import model_loads
 
 Watcher = Callable[[str, int, int], None]
 """Called with a stage, the images done so far and how many are known of."""

@@ -12,9 +12,9 @@ import dagster as dg
 from resources.home import FolderRef, Home, folder_key
 from resources.images import find_folders
 from resources.object_store import Location
-from resources.workbench import run_config
+from resources.workspace import run_config
+from vistag_assets.automation.instance import contiguous_ranges, home_instance
 from vistag_assets.definitions import defs
-from vistag_assets.instance import contiguous_ranges, home_instance
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS, add_folders, range_tags
 from vistag_assets.progress import Watcher, watching
 

@@ -7,7 +7,7 @@ from typing import Literal
 import dagster as dg
 
 from resources.metadata import row_count
-from resources.tiers import Tier
+from resources.models.tiers import Tier
 
 Role = Literal["detector", "segmenter", "vlm", "ocr", "depth"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.readers import coco, imagefolder, lake, openimages, plain_csv
-from evaluation.readers.holding import Held, hold_against
+from evaluation.readers.aligning import Held, hold_against
 from evaluation.readers.tables import Predictions, Truth, UnusableFile
 
 __all__ = [

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from evaluation.bootstrap import Interval
 from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.history import Compared, Run
+from evaluation.metrics.bootstrap import Interval
 from evaluation.report.charts import PERCENT_AXIS, SYMBOLS, Spec, end_labels, layout, ribbon, spread_labels
 from evaluation.report.view import BAND_ORDER, NBSP, interval, percent, signed_points
 

@@ -7,12 +7,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from evaluation.bands import LVIS_BANDS
 from evaluation.figures import HEADLINE_K, RARE_BAND
-from evaluation.grounding import IOU_NAMES
 from evaluation.history import Compared
-from evaluation.metrics import KS, OVERALL
-from evaluation.report import changes, charts, more, view
+from evaluation.metrics.bands import LVIS_BANDS
+from evaluation.metrics.grounding import IOU_NAMES
+from evaluation.metrics.recall_at_k import KS, OVERALL
+from evaluation.report import changes, charts, view
+from evaluation.report import sections as more
 from evaluation.report.reliability import calibration_chart, calibration_sentence
 
 _SHOWN_LOST_TAGS = 200

@@ -1,12 +1,13 @@
 """Renders the report as Markdown, for the metadata of an asset."""
 
-from evaluation.bands import LVIS_BANDS
 from evaluation.figures import HEADLINE_K, RARE_BAND
-from evaluation.grounding import IOU_NAMES
 from evaluation.history import Compared
-from evaluation.ladder import LADDER_K
-from evaluation.metrics import KS, OVERALL
-from evaluation.report import changes, more, view
+from evaluation.metrics.ablation import LADDER_K
+from evaluation.metrics.bands import LVIS_BANDS
+from evaluation.metrics.grounding import IOU_NAMES
+from evaluation.metrics.recall_at_k import KS, OVERALL
+from evaluation.report import changes, view
+from evaluation.report import sections as more
 from evaluation.report.reliability import calibration_sentence
 from resources.markdown import markdown_table, plain_text
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from evaluation.calibration import Reliability
 from evaluation.figures import RARE_BAND
-from evaluation.metrics import OVERALL
+from evaluation.metrics.calibration import Reliability
+from evaluation.metrics.recall_at_k import OVERALL
 from evaluation.report.charts import PERCENT_AXIS, SYMBOLS, Spec, layout
 from evaluation.report.view import interval, percent, points
 

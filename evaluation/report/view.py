@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.bands import LVIS_BANDS
-from evaluation.bootstrap import Interval
-from evaluation.calibration import Reliability
-from evaluation.f1 import F1Figure
 from evaluation.figures import HEADLINE_K, RARE_BAND, Figures, TagEvaluation
 from evaluation.history import Compared, Run
-from evaluation.metrics import OVERALL, RecallFigure
+from evaluation.metrics.bands import LVIS_BANDS
+from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.calibration import Reliability
+from evaluation.metrics.f1 import F1Figure
+from evaluation.metrics.recall_at_k import OVERALL, RecallFigure
 
 # The tail leads every list.
 BAND_ORDER = ("tail", "body", "head", OVERALL)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from vistag_assets.gallery.cards import Region
-from vistag_assets.overlay import Marked, draw_regions
+from vistag_assets.regions.overlay import Marked, draw_regions
 
 THUMBNAIL_PX = 560
 # in units of the mask's pixels: an outline need not follow every step of it

@@ -1,0 +1,1 @@
+"""Every `make bench-*`: figures that anyone can run again."""

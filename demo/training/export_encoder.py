@@ -1,0 +1,159 @@
+"""Turn a finished training run into the bundled checkpoint: float16 safetensors, processor, calibration, model card.
+
+Run after `demo.training.train_encoder` by `make train-encoder`. The calibration is fitted through the same code that tags a
+user's images, on scenes of a split that neither training nor the corpus draws from.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.optimize import minimize
+from scipy.special import expit
+from transformers import SiglipImageProcessor, SiglipProcessor
+
+from demo.training.tokenizer import train_tokenizer
+from demo.training.train_encoder import IMAGE_PX, TEXT_TOKENS, Recipe, build_model
+from demo.world.render import render
+from demo.world.scene import SceneSampler, Split, drawable_concepts, tag_matrix
+from resources.models.encoders import Encoder, EncoderSpec, load_encoder
+from taxonomy import starter_taxonomy
+from vistag_assets.whole_image.scoring import unit_rows
+
+CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "encoder"
+CALIBRATION_SCENES = 4_000
+RENDER_PX = 384
+
+MODEL_CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: zero-shot-image-classification
+---
+# The encoder of the demo tier
+A SigLIP of {parameters:.1f} M parameters at {image_px} px, trained from scratch on the procedural world of `demo/world` by
+`make train-encoder`. It knows that world and nothing else: on real photographs its tags are nonsense.
+
+- Training data: scenes of the split `TRAIN` ({train_scenes:,} of them), drawn by the program; no photograph, no person.
+- Calibration: {calibration_scenes:,} scenes of the split `CALIBRATE`. The demo corpus is the split `CORPUS`; they share no scene.
+- The curve of its training: `demo/training/encoder_training.csv`; its recipe: `training.json` beside this card.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """probability = sigmoid(slope * logit + intercept) (Platt 1999)."""
+
+    slope: float
+    intercept: float
+
+
+CONCEPT_SPREAD = Line(slope=0.3, intercept=2.5)
+
+
+def save_checkpoint(state: Path, tokenizer_folder: Path, recipe: Recipe, out: Path) -> None:
+    """Write the trained SigLIP with its processor and card; weights as float16."""
+    tokenizer = train_tokenizer([], tokenizer_folder, TEXT_TOKENS)
+    model = build_model(recipe, tokenizer)
+    stored = torch.load(state, weights_only=True)
+    if stored["step"] != recipe.steps:
+        raise SystemExit(
+            f"{state} stands at step {stored['step']} of {recipe.steps}: finish demo.training.train_encoder first"
+        )
+    model.load_state_dict(stored["model"])
+    out.mkdir(parents=True, exist_ok=True)
+    model.half().save_pretrained(out)
+    SiglipProcessor(
+        SiglipImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX}), tokenizer
+    ).save_pretrained(out)
+    card = MODEL_CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        image_px=IMAGE_PX,
+        train_scenes=recipe.train_scenes,
+        calibration_scenes=CALIBRATION_SCENES,
+    )
+    (out / "README.md").write_text(card, encoding="utf-8")
+    splits = {split.name: int(split) for split in (Split.TRAIN, Split.VALIDATE, Split.CALIBRATE)}
+    training = {"recipe": asdict(recipe), "splits_seen": splits, "calibration_scenes": CALIBRATION_SCENES}
+    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+
+
+def logits_and_truth(encoder: Encoder, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Raw logits and truth of calibration scenes, [count, concepts] each, in the order of `drawable_concepts()`."""
+    taxonomy, concepts = starter_taxonomy(), drawable_concepts()
+    sampler = SceneSampler(Split.CALIBRATE)
+    scenes = [sampler.scene(index) for index in range(count)]
+    phrases = [taxonomy.phrases(taxonomy.by_id[c]) for c in concepts]
+    texts = unit_rows(np.stack([encoder.embed_texts(p).mean(axis=0) for p in phrases]))
+    images = []
+    for start in range(0, count, 100):
+        pictures = [Image.fromarray(render(scene, RENDER_PX).pixels) for scene in scenes[start : start + 100]]
+        images.append(encoder.embed_images(pictures))
+        print(f"\rlooked at {start + len(pictures):,} of {count:,} calibration scenes", end="", flush=True)
+    print()
+    return encoder.score_head.logits(np.concatenate(images) @ texts.T), tag_matrix(scenes, concepts)
+
+
+def fit_line(logits: NDArray[np.float32], truth: NDArray[np.bool_], around: Line, spread: Line) -> Line:
+    """The most probable line for logits and truth [n], if it lies `around` one with a normal `spread`.
+
+    A concept with few examples stays near the line of all; a common one finds its own.
+    """
+    x, positives = logits.astype(np.float64), truth.astype(np.float64)
+    centre, width = np.array([around.slope, around.intercept]), np.array([spread.slope, spread.intercept])
+
+    def cost(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z, away = line[0] * x + line[1], (line - centre) / width
+        excess = expit(z) - positives
+        value = float(np.logaddexp(0, z).sum() - (z * positives).sum() + 0.5 * (away**2).sum())
+        return value, np.array([(excess * x).sum(), excess.sum()]) + away / width
+
+    slope, intercept = minimize(cost, centre, jac=True, method="L-BFGS-B").x
+    return Line(float(slope), float(intercept))
+
+
+def fit_calibration(
+    logits: NDArray[np.float32], truth: NDArray[np.bool_], concepts: Sequence[str]
+) -> dict[str, Any]:
+    """One line over all pairs of image and concept, and a line for every concept near it; as `calibration.json`."""
+    overall = fit_line(logits.reshape(-1), truth.reshape(-1), Line(1.0, 0.0), Line(10.0, 10.0))
+    lines = {
+        concept: asdict(fit_line(logits[:, column], truth[:, column], overall, CONCEPT_SPREAD))
+        for column, concept in enumerate(concepts)
+    }
+    return asdict(overall) | {"concepts": lines}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pool", type=Path, default=Path("demo/.pool"))
+    parser.add_argument("--out", type=Path, default=CHECKPOINT)
+    arguments = parser.parse_args()
+    save_checkpoint(arguments.pool / "state.pt", arguments.pool / "tokenizer", Recipe(), arguments.out)
+    spec = EncoderSpec(
+        family="siglip",
+        model=str(arguments.out.resolve()),
+        dtype="float32",
+        batch_size=50,
+        licence="Apache-2.0",
+    )
+    logits, truth = logits_and_truth(load_encoder(spec, "cpu"), CALIBRATION_SCENES)
+    calibration = fit_calibration(logits, truth, drawable_concepts())
+    (arguments.out / "calibration.json").write_text(
+        json.dumps(calibration, indent=2) + "\n", encoding="utf-8"
+    )
+    print(
+        f"{arguments.out}: {sum(f.stat().st_size for f in arguments.out.iterdir()) / 1e6:.1f} MB, {calibration}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Two runs over the same images: which differences are real.
+
+Both runs are reduced to the rank of each true tag, so that any two can be compared pair by pair, also years
+apart. Differences of bands come with the paired bootstrap over images (Efron and Tibshirani, "An Introduction
+to the Bootstrap", 1993, chapter 13; one draw of images for both runs), those of single tags with the exact
+test of McNemar (McNemar, "Note on the sampling error of the difference between correlated proportions or
+percentages", Psychometrika 12, 1947), as a tag stands on too few images for a bootstrap.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from evaluation.metrics.bands import BANDS
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.recall_at_k import OVERALL
+
+RANKS_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),  # image
+        ("concept_id", pa.string()),
+        ("band", pa.string()),
+        (
+            "rank",
+            pa.int32(),
+        ),  # of the true tag among the suggestions of its image, 1 = best; null: not suggested
+    ]
+)
+
+TAG_CHANGES_SCHEMA = pa.schema(
+    [
+        ("concept_id", pa.string()),
+        ("band", pa.string()),
+        ("images", pa.int32()),  # that carry it and are in both runs
+        ("before", pa.int32()),  # images on which it was among the first k
+        ("after", pa.int32()),
+        ("lost", pa.int32()),  # images on which it was and is no longer
+        ("gained", pa.int32()),
+        ("p_value", pa.float64()),  # exact McNemar, two-sided; null where no image changed
+    ]
+)
+
+_BOTH = """
+select id, concept_id, after.band,
+       coalesce(before.rank <= $k, false) as before, coalesce(after.rank <= $k, false) as after
+from before join after using (id, concept_id) order by all
+"""
+_BY_TAG = """
+select concept_id, band, count(*)::int as images,
+       count(*) filter (before)::int as before, count(*) filter (after)::int as after,
+       count(*) filter (before and not after)::int as lost, count(*) filter (after and not before)::int as gained
+from pairs group by concept_id, band
+order by list_position($bands, band), gained - lost, lost desc, images desc, concept_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BandChange:
+    """Micro recall@k of one band in both runs, over the true tags that both have."""
+
+    band: str
+    before: float  # 0..1
+    after: float  # 0..1
+    support: int  # true (image, tag) pairs
+    has_changed: bool  # any of those pairs
+    ci95: Interval | None  # of after - before; None where fewer than two images carry the band
+
+    @property
+    def difference(self) -> float:
+        return self.after - self.before
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the interval of the difference leaves out zero."""
+        return self.ci95 is not None and not self.ci95.low <= 0 <= self.ci95.high
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed from one run to another. Without a common image `images` is 0 and there are no changes."""
+
+    k: int
+    images: int  # with a true tag, in both runs
+    bands: tuple[BandChange, ...]  # tail, body, head, overall; those without support are absent
+    tags: pa.Table  # TAG_CHANGES_SCHEMA: by band, tail first, then by images lost, the most first
+
+    def band(self, name: str) -> BandChange | None:
+        return next((change for change in self.bands if change.band == name), None)
+
+
+def compare_ranks(
+    before: pa.Table, after: pa.Table, k: int, resamples: int = RESAMPLES, seed: int = 0
+) -> Comparison:
+    """Compare recall@k of two runs over the true (image, tag) pairs that both evaluated.
+
+    Args:
+        before, after: RANKS_SCHEMA, one row a true pair. Where they disagree on a band, that of `after` counts.
+        k: the cut-off, >= 1.
+        resamples, seed: of the bootstrap.
+    """
+    bands = [*reversed(BANDS)]
+    with duckdb.connect() as sql:
+        sql.register("before", before)
+        sql.register("after", after)
+        pairs = sql.sql(_BOTH, params={"k": k}).to_arrow_table()
+        sql.register("pairs", pairs)
+        tags = sql.sql(_BY_TAG, params={"bands": bands}).to_arrow_table()
+    lost, gained = (tags[name].to_numpy() for name in ("lost", "gained"))
+    p_value = pa.array(_mcnemar(lost, gained), mask=lost + gained == 0)
+    images = pc.unique(pairs["id"])
+    return Comparison(
+        k=k,
+        images=len(images),
+        bands=_changes(pairs, images, [*bands, OVERALL], resamples, seed) if len(images) else (),
+        tags=tags.append_column("p_value", p_value).cast(TAG_CHANGES_SCHEMA),
+    )
+
+
+def _changes(
+    pairs: pa.Table, images: pa.Array, bands: list[str], resamples: int, seed: int
+) -> tuple[BandChange, ...]:
+    image = pc.index_in(pairs["id"], value_set=images).to_numpy()
+    band = pairs["band"].to_numpy(zero_copy_only=False)
+    hits = [pairs[name].to_numpy(zero_copy_only=False).astype(float) for name in ("before", "after")]
+    members = {name: np.ones(len(band), bool) if name == OVERALL else band == name for name in bands}
+    members = {name: member for name, member in members.items() if member.any()}
+    # float64 [images, bands, (support, before, after)]
+    counts = np.stack(
+        [
+            np.stack(
+                [np.bincount(image, member * hit, minlength=len(images)) for hit in (1.0, *hits)], axis=1
+            )
+            for member in members.values()
+        ],
+        axis=1,
+    )
+    sums = resampled_sums(counts.reshape(len(images), -1), resamples, seed).reshape(resamples, -1, 3)
+    with np.errstate(invalid="ignore"):
+        differences = (sums[..., 2] - sums[..., 1]) / sums[..., 0]
+    changes = []
+    for number, name in enumerate(members):
+        support, found_before, found_after = counts[:, number].sum(axis=0)
+        has_interval = np.count_nonzero(counts[:, number, 0]) > 1
+        changes.append(
+            BandChange(
+                name,
+                float(found_before / support),
+                float(found_after / support),
+                int(support),
+                bool((members[name] & (hits[0] != hits[1])).any()),
+                interval95(differences[:, number]) if has_interval else None,
+            )
+        )
+    return tuple(changes)
+
+
+def _mcnemar(lost: NDArray[np.int32], gained: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Two-sided exact p-values: as many of the changed images, or fewer, on the rarer side of a fair coin."""
+    fewer, changed = np.minimum(lost, gained), lost + gained
+    return np.asarray(np.minimum(1.0, 2 * binom.cdf(fewer, changed, 0.5)), np.float64)

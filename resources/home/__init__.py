@@ -1,0 +1,26 @@
+"""The home: the one directory vistag writes to, what it remembers, and who is at work in it."""
+
+from resources.home.home import (
+    CorruptRegistration,
+    FolderRef,
+    Home,
+    KeyTaken,
+    UnknownFolder,
+    folder_key,
+    read_settings,
+    write_settings,
+)
+from resources.home.settings import Settings, SettingsError
+
+__all__ = [
+    "CorruptRegistration",
+    "FolderRef",
+    "Home",
+    "KeyTaken",
+    "Settings",
+    "SettingsError",
+    "UnknownFolder",
+    "folder_key",
+    "read_settings",
+    "write_settings",
+]

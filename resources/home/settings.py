@@ -1,0 +1,39 @@
+"""What a home remembers: settings.json."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from resources.object_store import ObjectPath
+
+if TYPE_CHECKING:
+    pass
+
+
+class SettingsError(ValueError):
+    """The settings of a home cannot be read; the message names the file."""
+
+
+class Settings(BaseModel):
+    """What a home remembers, so that the command line and Dagster's UI compute the same rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    tier: str = "demo"
+    taxonomy: str | None = None
+    """Path of a vocabulary; None: the tier's."""
+    lake: str | None = None
+    """Where the lake is, `s3://bucket/prefix`; None: in the home."""
+    ground_truth_library: str | None = None
+    """The library whose files the ground truth names."""
+    watched: dict[str, str] = {}
+    """Library -> the absolute path, or the URL on an object store, of the folder that a sensor looks at."""
+    settle_seconds: float = Field(default=20, ge=0)
+    """How long the files of a watched folder must stay as they are before it is run."""
+
+    @field_validator("lake")
+    @classmethod
+    def _is_on_a_store(cls, lake: str | None) -> str | None:
+        return None if lake is None else str(ObjectPath.parse(lake))

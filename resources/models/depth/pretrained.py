@@ -1,0 +1,83 @@
+"""Depth Anything V2 and ZoeDepth through transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from resources.fingerprint import fingerprint
+from resources.models.batching import alike
+from resources.models.checkpoints import (
+    Device,
+    checkpoint_directory,
+    content_hash,
+    load_model,
+    load_processor,
+    read_config,
+)
+from resources.models.depth.maps import DepthMap, Unit, resized, thickened
+from resources.models.depth.spec import DepthSpec
+
+if TYPE_CHECKING:
+    import torch
+
+CODE_VERSION = "1"
+
+
+class PretrainedDepth:
+    """A checkpoint of a depth model. Making one reads small files; the weights are loaded at the first image."""
+
+    def __init__(self, spec: DepthSpec, device: Device) -> None:
+        self.spec = spec
+        self.device = device
+        self.directory = checkpoint_directory(spec)
+        self.fingerprint = fingerprint(
+            code=CODE_VERSION, weights=content_hash(self.directory), dtype=spec.dtype
+        )
+        config = read_config(self.directory)
+        metric = spec.family == "zoedepth" or config.get("depth_estimation_type") == "metric"
+        self.unit: Unit = "metres" if metric else "relative_inverse"
+        # Of its heads for indoors and outdoors ZoeDepth takes one for the whole batch, by a vote of the images in it.
+        votes = len(config.get("bin_configurations") or ()) > 1
+        self._batch_size = 1 if votes else spec.batch_size
+
+    @cached_property
+    def _processor(self) -> Any:
+        return load_processor(self.directory, "AutoImageProcessor")
+
+    @cached_property
+    def _model(self) -> Any:
+        return load_model(self.directory, "AutoModelForDepthEstimation", self.spec.dtype, self.device)
+
+    def load(self) -> None:
+        """Load the weights now rather than at the first image."""
+        _ = self._processor, self._model
+
+    def estimate(self, images: Sequence[Image.Image]) -> list[DepthMap]:
+        """The depth of each image, [height, width] of the image; `batch_size` images of one shape at a time."""
+        import torch
+
+        seen = [thickened(image.convert("RGB")) for image in images]
+        pixels = [self._processor(images=image, return_tensors="pt")["pixel_values"][0] for image in seen]
+        found: dict[int, NDArray[np.float32]] = {}
+        for places in alike([tuple(one.shape) for one in pixels], self._batch_size):
+            batch = torch.stack([pixels[place] for place in places])
+            sizes = [(seen[place].height, seen[place].width) for place in places]
+            found |= zip(places, self._forward(batch, sizes), strict=True)
+        return [DepthMap(resized(found[place], image.size), self.unit) for place, image in enumerate(images)]
+
+    def _forward(self, pixels: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:
+        """Depth [height, width] by `sizes` of images that are [n, 3, h, w] to the model."""
+        import torch
+
+        model = self._model
+        with torch.inference_mode():
+            answer = model(pixel_values=pixels.to(device=self.device, dtype=model.dtype))
+            answer.predicted_depth = answer.predicted_depth.float()
+            maps = self._processor.post_process_depth_estimation(answer, sizes)
+        return [one["predicted_depth"].cpu().numpy() for one in maps]

@@ -1,0 +1,74 @@
+"""Dual encoders: images and phrases into one space.
+
+A new family is its rows in resources/models/registry/encoder.yaml, and where no library here runs it a class with the
+methods of `Towers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resources.models.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError, require_device
+from resources.models.encoders.encoder import Encoder
+from resources.models.encoders.heads import Calibration, Platt, ScoreHead
+from resources.models.encoders.prefetch import prefetch
+from resources.models.encoders.spec import EncoderSpec
+from resources.models.encoders.towers import Pixels
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = [
+    "Calibration",
+    "Device",
+    "DeviceUnavailableError",
+    "Encoder",
+    "EncoderSpec",
+    "ModelUnavailableError",
+    "Pixels",
+    "Platt",
+    "ScoreHead",
+    "embed_in_batches",
+    "load_encoder",
+    "prefetch",
+]
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=2)
+def load_encoder(spec: EncoderSpec, device: Device) -> Encoder:
+    """The encoder of a spec, one for the process however many runs ask for it.
+
+    Raises DeviceUnavailableError (it never falls back to the CPU) or ModelUnavailableError, before any work.
+    """
+    require_device(spec, device)
+    return Encoder(spec, device)
+
+
+def embed_in_batches(
+    encoder: Encoder, items: Iterable[T], open_image: Callable[[T], Image.Image], *, workers: int = 2
+) -> Iterator[tuple[list[T], NDArray[np.float32]]]:
+    """Yield `(items, unit-length embeddings [n, dimension])` by batches of the encoder's batch size.
+
+    Opening and preprocessing run in `workers` threads, up to two batches ahead of the model.
+    """
+    size = encoder.spec.batch_size
+    loaded = prefetch(
+        items, lambda item: encoder.preprocess(open_image(item)), workers=workers, depth=2 * size
+    )
+    batch: list[T] = []
+    pixels: list[Pixels] = []
+    for item, one in loaded:
+        batch.append(item)
+        pixels.append(one)
+        if len(batch) == size:
+            yield batch, encoder.embed_pixels(pixels)
+            batch, pixels = [], []
+    if batch:
+        yield batch, encoder.embed_pixels(pixels)

@@ -1,0 +1,14 @@
+"""What a tier says about a segmenter."""
+
+from typing import ClassVar
+
+from resources.models.checkpoints import ModelSpec
+from resources.models.registry import Role
+
+
+class SegmenterSpec(ModelSpec):
+    """One segmenter: boxes in, masks out. GrabCut has no weights; its `model` is "opencv"."""
+
+    role: ClassVar[Role] = "segmenter"
+    facets: tuple[str, ...] = ("object",)
+    """Facets whose regions get a mask; the others keep their box."""

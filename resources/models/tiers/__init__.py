@@ -1,0 +1,235 @@
+"""Tiers: one YAML file names the model of each role and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from resources.models.checkpoints import Device, ModelSpec
+from resources.models.depth.spec import DepthSpec
+from resources.models.detectors.spec import DetectorSpec
+from resources.models.encoders.spec import EncoderSpec
+from resources.models.ocr.spec import OcrSpec
+from resources.models.registry import PERMISSIVE
+from resources.models.repair.spec import RepairSpec
+from resources.models.segmenters.spec import SegmenterSpec
+from resources.models.tiers.planner import misfit
+from resources.models.tiers.routing import RoutingSpec
+from resources.models.vlms.spec import VlmSpec
+from resources.secrets import is_secret_name
+from resources.yaml_file import read_yaml
+
+Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
+"""How much of the graph makes the final tags and descriptions (docs/options.md)."""
+
+HERE = Path(__file__).parent
+_MAX_SHOWN = 200
+
+
+class TierError(ValueError):
+    """A tier that does not exist or a tier file with a mistake; the message names file and field."""
+
+
+class Limits(BaseModel):
+    """What a file may cost before it is rejected, and how large its working copy is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_megapixels: PositiveFloat = 250
+    max_file_mib: PositiveFloat = 1024
+    proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
+    max_decode_s: PositiveFloat = 60
+    """processor seconds of decoding one file"""
+
+
+class TagSettings(BaseModel):
+    """Which fused tags are kept, and when an image is known too little."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    top_k: PositiveInt = 40
+    """Tags kept for an image, best first; broader ones that got their probability from these come on top."""
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.002
+    """Tags below are not kept."""
+    confident_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    confident_tags: NonNegativeInt = 3
+    """An image with fewer tags of `confident_probability` gets the VLM's own words too, for review."""
+
+
+class TailRecallDrop(BaseModel):
+    """When the loss of rare tags against the last accepted run fails the check (docs/report.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    severity: Literal["ERROR", "WARN"] = "ERROR"
+    allowed_drop: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of recall@10 of the tail; the 95 % interval of the difference has to lie below its negative."""
+
+
+class CheckSettings(BaseModel):
+    """What the checks of an evaluation let pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tail_recall_drop: TailRecallDrop = TailRecallDrop()
+
+
+class Tier(BaseModel):
+    """A tier file. Paths in it are relative to the file."""
+
+    # What was given stays out of the text of errors, which Dagster keeps: it may be a key in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: str
+    description: str
+    device: Device
+    vram_gib: PositiveFloat | None = None
+    """of the card that all models of the tier share; needed where `device` is cuda"""
+    accept_licence: tuple[str, ...] = ()
+    """licences of weights that you may use though they are not permissive (docs/models.md)"""
+    option: Option = "B3"
+    encoder: EncoderSpec
+    detector: DetectorSpec | None = None
+    segmenter: SegmenterSpec | None = None
+    vlm: VlmSpec | None = None
+    heavy_vlm: VlmSpec | None = None
+    """The heavy lane's; None: the same model with more beams."""
+    ocr: OcrSpec | None = None
+    depth: DepthSpec | None = None
+    repair: RepairSpec | None = None
+    """mends descriptions whose form the rules cannot mend; None: their captions stand in"""
+    routing: RoutingSpec = RoutingSpec()
+    taxonomy: str = "starter"
+    limits: Limits = Limits()
+    tags: TagSettings = TagSettings()
+    checks: CheckSettings = CheckSettings()
+    fusion: str | None = None
+    """A fusion.json (make fit-fusion); None: the noisy-or of docs/fusion.md."""
+    keep_top: PositiveInt = 200
+    """Tags kept for an image, best first."""
+    share_with_broader: bool = True
+    """Whether narrower concepts lend their score to broader ones."""
+    caveat: str = ""
+    """A sentence for users of images that these models cannot know."""
+    alternates: dict[str, tuple[str | dict[str, Any], ...]] = {}
+    """Other models for a role, each the line to write there; nothing reads them but people and tests."""
+
+    @model_validator(mode="after")
+    def _size_of_the_card(self) -> Self:
+        if self.device == "cuda" and self.vram_gib is None:
+            raise ValueError("vram_gib: say how many GiB the card has, so that what does not fit is refused")
+        return self
+
+
+def tier_names() -> list[str]:
+    return sorted(path.stem for path in HERE.glob("*.yaml"))
+
+
+def load_tier(name: str) -> Tier:
+    """The tier of a name, or of a path that ends in `.yaml`.
+
+    Raises TierError for an unknown name, an unreadable file, or a field that is missing, unknown or wrong.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else HERE / f"{name}.yaml"
+    if not path.is_file():
+        raise TierError(
+            f"There is no tier {name!r}. Known tiers: {', '.join(tier_names())}; or the path of a .yaml file"
+        )
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TierError(f"{path}: not a YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise TierError(f"{path}: expected a mapping with the fields {', '.join(Tier.model_fields)}")
+    try:
+        tier = Tier.model_validate({"name": path.stem, **content})
+    except ValidationError as error:
+        problems = "\n".join(f"  {_problem(detail)}" for detail in error.errors())
+        raise TierError(f"{path}:\n{problems}") from error
+    tier = _with_absolute_paths(tier, path.parent)
+    if problems := "\n".join(_refused_licences(tier)):
+        raise TierError(f"{path}:\n{problems}")
+    if tier.vram_gib and (problem := misfit(model_specs(tier), tier.vram_gib)):
+        raise TierError(f"{path}: {problem}")
+    return tier
+
+
+def model_specs(tier: Tier) -> dict[str, ModelSpec]:
+    """The models with weights of their own that a tier names: field -> spec."""
+    specs = {role: getattr(tier, role) for role in Tier.model_fields}
+    return {role: spec for role, spec in specs.items() if isinstance(spec, ModelSpec)}
+
+
+def with_alternate(tier: Tier, role: str, alternate: str | dict[str, Any]) -> Tier:
+    """The tier with one of its alternates: a model, or a few fields of the role's.
+
+    Raises ValueError where the tier has no such role.
+    """
+    spec = model_specs(tier).get(role)
+    if spec is None:
+        raise ValueError(f"the tier {tier.name} has no {role}")
+    changes = {"model": alternate} if isinstance(alternate, str) else dict(alternate)
+    of_the_model = {"family", "licence", "revision", "dtype"}
+    kept = spec.model_dump(exclude_unset=True, exclude=of_the_model)
+    for field, value in changes.items():
+        kept[field] = kept[field] | value if isinstance(value, dict) else value
+    return tier.model_copy(update={role: type(spec).model_validate(kept)})
+
+
+def _refused_licences(tier: Tier) -> Iterator[str]:
+    for role, spec in model_specs(tier).items():
+        if spec.licence not in PERMISSIVE and spec.licence not in tier.accept_licence:
+            yield (
+                f"  {role}: the weights of {spec.model} are under the licence {spec.licence}, which restricts their "
+                f"use. Read it, then add `accept_licence: [{spec.licence}]` to this file, or name another model."
+            )
+
+
+def _problem(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "value_error":
+        return f"{where}: {detail['ctx']['error']}".removeprefix(": ")
+    if detail["type"] == "extra_forbidden" and is_secret_name(str(detail["loc"][-1])):
+        return f"{where}: secrets are read from the environment only (docs/security.md); take it out of this file"
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][0]))}"
+    given = detail["input"]
+    # A few hundred bytes of YAML can hold lists of lists that would fill the memory when written out.
+    is_plain = given is None or isinstance(given, str | int | float)
+    return f"{where}: {detail['msg'].lower()}" + (f", got {repr(given)[:_MAX_SHOWN]}" if is_plain else "")
+
+
+def _known_fields(role: str) -> list[str]:
+    specs: dict[str, type[BaseModel]] = {
+        "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
+        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "depth": DepthSpec, "repair": RepairSpec, "routing": RoutingSpec,
+        "limits": Limits, "tags": TagSettings, "checks": CheckSettings,
+    }  # fmt: skip
+    return list(specs.get(role, Tier).model_fields)
+
+
+def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
+    update: dict[str, Any] = {}
+    for role in tier.model_fields_set:
+        spec = getattr(tier, role)
+        if isinstance(spec, ModelSpec) and spec.model.startswith("."):
+            model = str((base / spec.model).resolve())
+            update[role] = spec.model_copy(update={"model": model})
+    if tier.fusion:
+        update["fusion"] = str((base / tier.fusion).resolve())
+    if tier.taxonomy != "starter":
+        update["taxonomy"] = str((base / tier.taxonomy).resolve())
+    return tier.model_copy(update=update)

@@ -1,0 +1,178 @@
+"""What a tier says about a vision-language model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from resources.models.checkpoints import ModelSpec
+from resources.models.registry import RegistryError, Role, registry
+from resources.models.vlms.tasks import TASKS, Question, Task, question_of
+
+
+class Prompts(BaseModel):
+    """How tasks are asked where it is not as usual: the name of a mode of the family, or the words themselves."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    caption: str | None = None
+    tags: str | None = None
+    region: str | None = None
+    description: str | None = None
+
+
+API_KEY = "VISTAG_VLM_API_KEY"
+"""Environment variable; servers on this machine mostly want none."""
+
+Engine = Literal["transformers", "openai"]
+
+
+class MediaLimit(BaseModel):
+    """Most pictures and videos of one prompt. vistag sends one picture; a server reserves memory for what it allows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: PositiveInt = 1
+    video: NonNegativeInt = 0
+
+
+_KEYS = f"keys are read from the environment only: set {API_KEY}"
+_REFUSED_ARGS = {
+    "--host": "the server has no users of its own and stays on this machine; to open it to others, start vLLM yourself "
+    "behind what asks for passwords, and name it as base_url",
+    "--api-key": _KEYS,
+    "--trust-remote-code": "it runs code that comes with the checkpoint; start vLLM yourself where you have read it, and "
+    "name it as base_url",
+}
+
+
+class ServerSpec(BaseModel):
+    """A server that speaks OpenAI's chat protocol: how it is asked, and how `vistag serve` starts one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")] | None = None
+    """of a server that others start, up to and with its `/v1`; None: the one that `vistag serve` starts"""
+    served_name: str | None = None
+    """what the server calls the model; None: the model's own name"""
+    concurrency: PositiveInt = 16
+    """requests at a time"""
+    timeout_s: PositiveFloat = 120
+    """of one attempt"""
+    retries: NonNegativeInt = 3
+    """after the first attempt, at 429, 5xx, a lost connection and a timeout"""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """on 127.0.0.1"""
+    max_model_len: PositiveInt | None = 8192
+    """tokens of prompt, picture and answer together; None: as many as the model can"""
+    gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """of the whole card, for weights, activations and the cache of keys and values"""
+    quantisation: str | None = None
+    """what vLLM does to the weights as it loads them, such as fp8; None: as they are stored"""
+    limit_mm_per_prompt: MediaLimit = MediaLimit()
+    extra_args: tuple[str, ...] = ()
+    """more of `vllm serve`'s, such as --tensor-parallel-size, 2"""
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_password(cls, url: str | None) -> str | None:
+        if url and urlsplit(url).username is not None:
+            raise ValueError(f"a name or password before the host; {_KEYS}, and leave it out of the address")
+        return url
+
+    @field_validator("extra_args")
+    @classmethod
+    def _opens_nothing(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        for option in options:
+            # vLLM understands a beginning of an option too
+            name = option.split("=")[0].replace("_", "-")
+            for refused, reason in _REFUSED_ARGS.items():
+                if len(name) > len("--") and refused.startswith(name):
+                    raise ValueError(f"{refused} is not passed on: {reason}")
+        return options
+
+    @property
+    def url(self) -> str:
+        """Without a slash at its end."""
+        return (self.base_url or f"http://127.0.0.1:{self.port}/v1").rstrip("/")
+
+
+class VlmSpec(ModelSpec):
+    """One model that tells in words what it sees."""
+
+    role: ClassVar[Role] = "vlm"
+
+    family: str = "chat"
+    engine: Engine = "transformers"
+    """in this process, or a server"""
+    server: ServerSpec = ServerSpec()
+    beams: PositiveInt = 1
+    caption_tokens: PositiveInt = 64
+    description_tokens: PositiveInt = 320
+    description_words: tuple[PositiveInt, PositiveInt] = (60, 120)
+    """fewest and most words of a description"""
+    prompts: Prompts = Prompts()
+    remote_code: bool = False
+    """whether the code of the checkpoint may run here; you have read it at the `revision` that you name"""
+
+    @model_validator(mode="after")
+    def _engine_has_what_is_asked(self) -> VlmSpec:
+        if self.engine == "transformers" and "server" in self.model_fields_set:
+            raise ValueError("`server` is for `engine: openai`; add that line, or leave `server` out")
+        if self.engine == "openai" and self.beams > 1:
+            raise ValueError(
+                "beams: the protocol of servers has none; leave `beams` out, or use `engine: transformers`"
+            )
+        if self.engine == "openai" and registry().family("vlm", self.family).tasks is not None:
+            raise ValueError(
+                f"engine: servers answer chats, and the family {self.family} knows none; use `engine: transformers`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_answer_to_each_prompt(self) -> VlmSpec:
+        for task in TASKS:
+            self.question(task)
+        return self
+
+    @model_validator(mode="after")
+    def _runs_foreign_code_only_where_allowed(self) -> VlmSpec:
+        needed = registry().family("vlm", self.family).remote_code
+        if self.remote_code and not needed:
+            raise RegistryError(f"remote_code: the family {self.family} runs no code of a checkpoint")
+        pinned = self.revision is not None or Path(self.model).is_absolute() or self.model.startswith(".")
+        if needed and not (self.remote_code and pinned):
+            raise RegistryError(
+                f"the family {self.family} runs code that comes with the checkpoint {self.model}. Read it, then name the "
+                "commit that you read as `revision` and add `remote_code: true`"
+            )
+        return self
+
+    def question(self, task: Task) -> Question | None:
+        """What the model is asked for a task; None where its family cannot do it."""
+        return question_of(self.family, task, getattr(self.prompts, task))
+
+    @property
+    def caption_question(self) -> Question:
+        """Every family can caption: the rows of a tier begin with that."""
+        question = self.question("caption")
+        if question is None:
+            raise RegistryError(f"the family {self.family} has no `caption` among its tasks")
+        return question
+
+    @property
+    def served_name(self) -> str:
+        return self.server.served_name or self.name

@@ -1,0 +1,176 @@
+"""The one place where a home's settings become the things that stages work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from resources.gpus import MODELS_POOL, card_of_its_own
+from resources.home import Home, Settings, read_settings
+from resources.home.presence import shown_as_running
+from resources.home.run_folders import folders_of
+from resources.images import Limits
+from resources.lake import Lake
+from resources.models.checkpoints import require_device, require_memory
+from resources.models.depth import DepthEstimator, load_depth
+from resources.models.detectors import Detector, load_detector
+from resources.models.encoders import Encoder, load_encoder
+from resources.models.ocr import OcrEngine, load_ocr
+from resources.models.repair import TextModel, load_text_model
+from resources.models.segmenters import Segmenter, load_segmenter
+from resources.models.tiers import Tier, TierError, load_tier
+from resources.models.vlms import Vlm, VlmSpec, load_vlm
+from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
+
+HEAVY_EXTRA_BEAMS = 3
+
+Spec = TypeVar("Spec")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A home with its tier. What is expensive is made when it is first used, and once."""
+
+    home: Home
+    settings: Settings
+    tier: Tier
+
+    @cached_property
+    def lake(self) -> Lake:
+        return self.home.lake
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**self.tier.limits.model_dump())
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        name = self.settings.taxonomy or self.tier.taxonomy
+        return starter_taxonomy() if name == "starter" else load_taxonomy(Path(name))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        return load_encoder(self.tier.encoder, self.tier.device)
+
+    @cached_property
+    def detector(self) -> Detector:
+        return load_detector(self._required(self.tier.detector, "detector"), self.tier.device)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        return load_segmenter(self._required(self.tier.segmenter, "segmenter"), self.tier.device)
+
+    @cached_property
+    def vlm(self) -> Vlm:
+        return load_vlm(self._required(self.tier.vlm, "vlm"), self.tier.device)
+
+    @cached_property
+    def heavy_vlm(self) -> Vlm:
+        fast = self._required(self.tier.vlm, "vlm")
+        return load_vlm(self.tier.heavy_vlm or _with_more_beams(fast), self.tier.device)
+
+    @cached_property
+    def ocr(self) -> OcrEngine:
+        return load_ocr(self._required(self.tier.ocr, "ocr"))
+
+    @cached_property
+    def depth(self) -> DepthEstimator:
+        return load_depth(self._required(self.tier.depth, "depth"), self.tier.device)
+
+    @cached_property
+    def repair(self) -> TextModel | None:
+        """None where the tier names none: descriptions do without."""
+        return load_text_model(self.tier.repair, self.tier.device) if self.tier.repair else None
+
+    def _required(self, spec: Spec | None, role: str) -> Spec:
+        if spec is None:
+            raise TierError(f"The tier {self.tier.name} names no {role}: add `{role}:` to its YAML file")
+        return spec
+
+
+def _with_more_beams(fast: VlmSpec) -> VlmSpec:
+    """The heavy lane's model where the tier names none; a server has no beams, and answers as in the fast lane."""
+    more = 0 if fast.engine == "openai" else HEAVY_EXTRA_BEAMS
+    return fast.model_copy(update={"beams": fast.beams + more})
+
+
+def open_workspace(home: Home) -> Workspace:
+    """The workspace of a home. Raises SettingsError or TierError."""
+    settings = read_settings(home)
+    return Workspace(home, settings, load_tier(settings.tier))
+
+
+def require_card(tier: Tier) -> None:
+    """Raises DeviceUnavailableError where a tier needs a GPU that this machine does not have, or has too small."""
+    require_device(tier.encoder, tier.device)
+    if tier.device == "cuda":
+        require_memory(tier.vram_gib or 0)
+
+
+class VistagResource(dg.ConfigurableResource):
+    """The home that assets read and write: this one, else $VISTAG_HOME, else ./.vistag."""
+
+    home: str = ""
+    _run: _Run | None = PrivateAttr(default=None)
+
+    def resolve_home(self) -> Home:
+        return Home.resolve(Path(self.home) if self.home else None)
+
+    def open(self) -> Workspace:
+        """The workspace of the home: in a run the same one, with the models that it has loaded, for all steps."""
+        return self._run.open(self.resolve_home()) if self._run else open_workspace(self.resolve_home())
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[VistagResource]:
+        """The resource for as long as a run lasts. Of two runs on one folder the second waits here for the first
+        to end: the stages of one would otherwise read what the other has half done.
+        """
+        run, instance = context.run, context.instance
+        if run is None or instance is None:  # a sensor's
+            yield self
+            return
+        pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
+        with ExitStack() as held:
+            held.enter_context(shown_as_running(Path(instance.root_directory), run.run_id))
+            held.enter_context(
+                self.resolve_home().working_on(folders_of(run, instance), lambda: _say_waiting(context))
+            )
+            self._run = _Run(held, loads_models=MODELS_POOL in (pools or ()))
+            try:
+                yield self
+            finally:
+                self._run = None
+
+
+@dataclass
+class _Run:
+    """What the steps of a run share; `held` is let go when it ends."""
+
+    held: ExitStack
+    loads_models: bool
+    _workspace: Workspace | None = None
+
+    def open(self, home: Home) -> Workspace:
+        if self._workspace is None:
+            workspace = open_workspace(home)
+            if self.loads_models and workspace.tier.device == "cuda":
+                self.held.enter_context(card_of_its_own(home.root / "cards"))
+            self._workspace = workspace
+        return self._workspace
+
+
+def _say_waiting(context: dg.InitResourceContext) -> None:
+    if context.log:
+        context.log.warning("Another run is at work on folders of this one: it goes on when that has ended.")
+
+
+def run_config(home: Home) -> dict[str, Any]:
+    """The configuration of a run that is to work on `home`, wherever it is started."""
+    return {"resources": {"vistag": {"config": {"home": str(home.root)}}}}

@@ -1,0 +1,88 @@
+"""Perfect answers: true of the scene, of the agreed form, and understood by the function that judges answers."""
+
+import json
+
+import pytest
+
+from demo.training.language import ASPECTS, Speaker, description_problem, label_text, mentions, mirrored
+from demo.world.scene import SceneSampler, SceneSpec, Split, drawable_concepts
+from taxonomy import starter_taxonomy
+
+TAXONOMY = starter_taxonomy()
+SPEAKER = Speaker(TAXONOMY)
+DRAWABLE = frozenset(drawable_concepts())
+SCENES = [SceneSampler(Split.VALIDATE, flatness=1.0).scene(index) for index in range(400)]
+
+
+def test_answers_name_exactly_what_the_scene_shows() -> None:
+    for scene in SCENES:
+        assert mentions(SPEAKER.caption(scene), TAXONOMY) == scene.tags
+        assert mentions(", ".join(SPEAKER.tags(scene)), TAXONOMY) == scene.tags
+        assert mentions(SPEAKER.description(scene), TAXONOMY) & DRAWABLE == scene.tags
+
+
+def test_the_longest_label_is_the_one_that_is_meant() -> None:
+    assert mentions("A Magnifying Glass beside spectacles.", TAXONOMY) == {"magnifying-glass", "spectacles"}
+    assert mentions("a bowling alley and keys", TAXONOMY) == frozenset()
+    assert mentions("a chalice", TAXONOMY) == {"goblet"}
+
+
+def _crowded() -> SceneSpec:
+    return next(s for s in SCENES if len({i.concept for i in s.objects}) == 3 and label_text(s))
+
+
+def test_a_caption_tells_the_objects_from_left_to_right() -> None:
+    scene = _crowded()
+    items = sorted(scene.objects, key=lambda item: item.centre_x)
+    for told, backwards in ((scene, False), (mirrored(scene), True)):
+        caption = SPEAKER.caption(told, "LOT 7")
+        places = [caption.lower().index(SPEAKER.region(item)) for item in items]
+        assert places == sorted(places, reverse=backwards)
+        assert "a museum label reading 'LOT 7'" in caption
+
+
+def test_a_description_is_of_the_agreed_form_and_length() -> None:
+    for scene in SCENES:
+        text = SPEAKER.description(scene, text=label_text(scene))
+        assert description_problem(text) is None
+        assert "\n" not in text
+        claims = json.loads(text)["claims"]
+        assert {claim["aspect"] for claim in claims} == set(ASPECTS)
+        assert 40 <= len(" ".join(claim["text"] for claim in claims).split()) <= 120
+
+
+def test_a_claim_cites_the_region_of_its_label_and_none_that_is_not_there() -> None:
+    scene = _crowded()
+    first = min(scene.objects, key=lambda item: item.centre_x)
+    label = TAXONOMY.by_id[first.concept].pref_label
+    absent = next(c for c in ("anchor", "ladder", "lyre", "trumpet") if c not in scene.tags)
+    claims = json.loads(SPEAKER.description(scene, [("r1", absent), ("r2", label)]))["claims"]
+    cited = [claim for claim in claims if claim["regions"]]
+    assert [claim["regions"] for claim in cited] == [["r2"]]
+    assert label in cited[0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("A bowl.", "not JSON"),
+        ("[]", "an object"),
+        ('{"title": "", "claims": [], "tags": []}', "title"),
+        ('{"title": "A", "claims": [], "tags": []}', "claims: a list"),
+        ('{"title": "A", "claims": [{"aspect": "subject"}], "tags": []}', "a claim has aspect"),
+        (
+            '{"title": "A", "claims": [{"aspect": "mood", "text": "b", "regions": []}], "tags": []}',
+            "four aspects",
+        ),
+        (
+            '{"title": "A", "claims": [{"aspect": "colour", "text": "b", "regions": [1]}], "tags": []}',
+            "regions",
+        ),
+        (
+            '{"title": "A", "claims": [{"aspect": "colour", "text": "b", "regions": []}], "tags": [1]}',
+            "tags",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_description_is_said(text: str, problem: str) -> None:
+    assert problem in str(description_problem(text))

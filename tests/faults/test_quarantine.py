@@ -1,0 +1,168 @@
+"""Damaged partitions: moved aside, told and computed again by a run; named by whoever only reads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from small_library import tag, tiny_home
+from tiny_checkpoint import save_tiny_siglip
+from typer.testing import CliRunner
+
+from resources.home import Home
+from resources.lake import CorruptPartition
+from resources.workspace import open_workspace
+from vistag_assets.automation.instance import home_instance
+from vistag_assets.automation.verify import verify_home
+from vistag_assets.cli import app
+from vistag_assets.runs import tag_folders
+from vistag_assets.tags.stages import DamagedDecisions
+from vistag_assets.whole_image.stages import prune
+
+FOLDER = "lib--a"
+OTHER_FOLDER = "lib--b"
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def flipped_in(place: int) -> Callable[[bytes], bytes]:
+    def flip(content: bytes) -> bytes:
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        return bytes(damaged)
+
+    return flip
+
+
+LENGTH_OF_FOOTER, MAGIC_OF_FOOTER, FIRST_PAGE = flipped_in(-6), flipped_in(-1), flipped_in(60)
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "images": cut,
+    "proxies": emptied,
+    "rejects": MAGIC_OF_FOOTER,
+    "global_embeddings": FIRST_PAGE,
+    "concept_embeddings": emptied,
+    "tag_scores": LENGTH_OF_FOOTER,
+    "routing": cut,
+    "tags": FIRST_PAGE,
+}
+
+
+@pytest.fixture(scope="module")
+def tagged_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tagged")
+    tag(tiny_home(root, save_tiny_siglip(root / "tiny")), root / "library")
+    return root
+
+
+@pytest.fixture
+def home(tagged_once: Path, tmp_path: Path) -> Home:
+    """A home of its own whose two folders have been tagged."""
+    shutil.copytree(tagged_once / "home", tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+def folder_of(table: str) -> str | None:
+    return None if table == "concept_embeddings" else FOLDER
+
+
+def damage(home: Home, table: str) -> bytes:
+    path = home.lake.data_file(table, folder_of(table))
+    damaged = DAMAGE[table](path.read_bytes())
+    path.write_bytes(damaged)
+    with pytest.raises(CorruptPartition, match=str(path)):
+        home.lake.read(table, folder_of(table))
+    return damaged
+
+
+def rows(home: Home) -> dict[str, pa.Table]:
+    lake = home.lake
+    return {
+        f"{table} {folder}": lake.read(table, folder)
+        for table in lake.tables()
+        for folder in lake.folders(table) or [None]
+    }
+
+
+HEALED = DAMAGE.keys() - {"tags"}
+"""What people decided is in `tags` and nowhere else."""
+
+
+def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
+    home: Home, tagged_once: Path
+) -> None:
+    before = rows(home)
+    damaged = {table: damage(home, table) for table in HEALED}
+    found = verify_home(home, deep=True).faults
+    assert {(fault.kind, fault.table, fault.folder) for fault in found} == {
+        ("damaged_file", table, folder_of(table)) for table in HEALED
+    }
+
+    outcome = tag(home, tagged_once / "library")
+
+    assert rows(home) == before
+    quarantine = home.root / "quarantine"
+    for table, content in damaged.items():
+        partition = home.lake.data_file(table, folder_of(table)).parent.relative_to(home.lake.root)
+        (kept,) = (quarantine / partition).iterdir()
+        assert kept.name.endswith("Z-data.parquet")
+        assert kept.read_bytes() == content
+        assert str(kept) in outcome.quarantined
+    assert len(outcome.quarantined) == len(HEALED)
+
+    with home_instance(home.root) as instance:
+        (run, *_) = instance.get_runs(limit=1)
+        warnings = [entry.user_message for entry in instance.all_logs(run.run_id) if entry.level == 30]
+    assert all(any(f"moved to {file}" in warning for warning in warnings) for file in outcome.quarantined)
+
+    assert tag(home, tagged_once / "library").quarantined == ()
+    assert verify_home(home, deep=True).faults == ()
+
+
+def test_damaged_tags_are_left_for_a_person_to_decide(home: Home, tagged_once: Path) -> None:
+    before = rows(home)
+    content = damage(home, "tags")
+    path = home.lake.data_file("tags", FOLDER)
+    with pytest.raises(DamagedDecisions, match="restore it from a backup, or move it away"):
+        tag(home, tagged_once / "library")
+    assert path.read_bytes() == content
+    path.unlink()
+    assert tag(home, tagged_once / "library").quarantined == ()
+    assert rows(home) == before
+
+
+def test_a_run_that_only_reads_a_damaged_table_names_the_file_and_the_command(home: Home) -> None:
+    damage(home, "images")
+    result = CliRunner().invoke(app, ["sql", "from tags", "--home", str(home.root)])
+    said = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert str(home.lake.data_file("images", FOLDER)) in said
+    assert "run vistag on its folder again" in said
+
+
+def test_no_proxy_is_removed_while_a_folder_cannot_say_which_it_needs(home: Home) -> None:
+    damage(home, "proxies")
+    proxies = set((home.root / "proxies").rglob("*.jpg"))
+    assert proxies
+    assert prune(open_workspace(home)) == 0
+    assert set((home.root / "proxies").rglob("*.jpg")) == proxies
+
+
+def test_a_run_of_one_folder_goes_on_while_another_folder_is_damaged(
+    home: Home, tagged_once: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = home.lake.data_file("tag_scores", OTHER_FOLDER)
+    path.write_bytes(cut(path.read_bytes()))
+    outcome = tag_folders(home, [home.folder(FOLDER)], watcher=lambda stage, done, total: None)
+    assert outcome.images == 5
+    assert f"left out: {path} is not a whole Parquet file" in caplog.text
+    assert path.exists()

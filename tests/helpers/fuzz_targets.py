@@ -1,0 +1,166 @@
+"""What is fuzzed, with what, and what must hold: shared by the short run (test_fuzz.py) and the long one (fuzz.py)."""
+
+import io
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import image_zoo as zoo
+from mutations import mutate_bytes, mutate_text
+
+from evaluation.readers import UnusableFile, read_predictions, read_truth
+from resources.home import CorruptRegistration, Home, SettingsError, read_settings
+from resources.images import Decoded, Limits, Reject, decode_to_proxy
+from resources.models.tiers import TierError, load_tier, tier_names
+from resources.models.vlms.description import parse_description
+from taxonomy import Taxonomy, TaxonomyError, load_taxonomy, starter_taxonomy
+from taxonomy.csv_format import to_csv
+from taxonomy.skos_writer import to_jsonld, to_turtle
+from vistag_assets.language.repair import salvaged, tidied
+from vistag_assets.tags.fusion import FusionError, read_fusion
+
+ROOT = Path(__file__).parents[2]
+LIMITS = Limits(max_megapixels=4, proxy_max_side_px=128)
+CONTENT_CODES = frozenset(
+    ["empty", "not_an_image", "truncated", "damaged", "unsupported", "too_large", "out_of_memory"]
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """`check` raises where a property is broken, and returns a word for what became of the input."""
+
+    check: Callable[[bytes], str]
+    seeds: Sequence[bytes]
+    mutate: Callable[[Random, bytes, Sequence[bytes]], bytes]
+
+
+def check_image(content: bytes) -> str:
+    """A file ends as a picture within the limits or as a reject of a known code, by nothing else."""
+    try:
+        decoded = decode_to_proxy(io.BytesIO(content), LIMITS)
+    except Reject as error:
+        reject = error
+    else:
+        return _checked(decoded)
+    assert reject.code in CONTENT_CODES, reject
+    assert len(reject.reason) < 2000, reject
+    reject.reason.encode()
+    return reject.code
+
+
+def _checked(decoded: Decoded) -> str:
+    assert decoded.image.mode == "RGB"
+    assert 0 < min(decoded.image.size) <= max(decoded.image.size) <= LIMITS.proxy_max_side_px
+    assert min(decoded.source_width_px, decoded.source_height_px, decoded.frames) >= 1
+    assert 0 <= decoded.phash < 2**64
+    return "image"
+
+
+def _in_file(name: str, read: Callable[[Path], object], *expected: type[Exception]) -> Callable[[bytes], str]:
+    """A reader of files may raise the errors that it declares, each with a sentence that names the file."""
+
+    def check(content: bytes) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            refused: Exception | None = None
+            try:
+                read(path)
+            except expected as error:
+                refused = error
+            assert path.read_bytes() == content, "a file that is read stays as it is"
+        assert refused is None or path.name in str(refused), refused
+        return type(refused).__name__
+
+    return check
+
+
+def check_answer(content: bytes) -> str:
+    """What a model answered is a description or none."""
+    text = content.decode("utf-8", "replace")
+    for description in (parse_description(text), salvaged(text)):
+        if description is not None:
+            tidied(description, 60)
+            return "description"
+    return "none"
+
+
+# Targets
+
+_STARTER = starter_taxonomy()
+_SMALL = Taxonomy(tuple(c for c in _STARTER.concepts if not c.broader)[:12], _STARTER.prompts)
+_COCO = {
+    "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+    "categories": [{"id": 3, "name": "bowl"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 0, "area": 12}
+    ],
+}
+_RESULTS = [{"image_id": 1, "category_id": 3, "bbox": [1.0, 2, 3, 4], "score": 0.5}]
+_REGISTRATION = {"key": "a", "library": "a", "root": "/a", "relative": "."}
+_SETTINGS = {"tier": "demo", "taxonomy": None, "watched": {"a": "/a"}, "settle_seconds": 20}
+_DESCRIPTION = {
+    "title": "A bowl",
+    "claims": [{"aspect": "subject", "text": "A bowl.", "regions": ["r1"]}],
+    "tags": ["bowl"],
+}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1).encode()
+
+
+TARGETS = {
+    "image": Target(
+        check_image,
+        [*(c for c, _, _ in zoo.usable().values()), *(c for c, _ in zoo.unusable().values())],
+        mutate_bytes,
+    ),
+    "vocabulary.csv": Target(
+        _in_file("v.csv", load_taxonomy, TaxonomyError), [to_csv(_SMALL).encode()], mutate_text
+    ),
+    "vocabulary.ttl": Target(
+        _in_file("v.ttl", load_taxonomy, TaxonomyError), [to_turtle(_SMALL).encode()], mutate_text
+    ),
+    "vocabulary.jsonld": Target(
+        _in_file("v.jsonld", load_taxonomy, TaxonomyError), [to_jsonld(_SMALL).encode()], mutate_text
+    ),
+    "truth.json": Target(_in_file("t.json", read_truth, UnusableFile), [_json(_COCO)], mutate_text),
+    "truth.jsonl": Target(
+        _in_file("metadata.jsonl", read_truth, UnusableFile),
+        [b'{"file_name": "a.jpg", "objects": {"bbox": [[1, 2, 3, 4]], "categories": ["bowl"]}}\n'],
+        mutate_text,
+    ),
+    "truth.csv": Target(
+        _in_file("t.csv", read_truth, UnusableFile), [b"image,tag\na.jpg,bowl\n"], mutate_text
+    ),
+    "predictions.json": Target(
+        _in_file("p.json", read_predictions, UnusableFile), [_json(_RESULTS)], mutate_text
+    ),
+    "tier": Target(
+        _in_file("t.yaml", lambda path: load_tier(str(path)), TierError),
+        [(ROOT / "resources/models/tiers" / f"{name}.yaml").read_bytes() for name in tier_names()],
+        mutate_text,
+    ),
+    "settings": Target(
+        _in_file("settings.json", lambda path: read_settings(Home(path.parent)), SettingsError),
+        [_json(_SETTINGS)],
+        mutate_text,
+    ),
+    "registration": Target(
+        _in_file("folders/a.json", lambda path: Home(path.parents[1]).folder("a"), CorruptRegistration),
+        [_json(_REGISTRATION)],
+        mutate_text,
+    ),
+    "fusion": Target(
+        _in_file("fusion.json", read_fusion, FusionError),
+        [path.read_bytes() for path in (ROOT / "demo").rglob("fusion.json")],
+        mutate_text,
+    ),
+    "answer": Target(check_answer, [_json(_DESCRIPTION)], mutate_text),
+}

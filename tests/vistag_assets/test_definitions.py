@@ -1,0 +1,172 @@
+"""The code location: it loads quickly, without torch, and says what everything is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from resources.gpus import MODELS_POOL
+from vistag_assets.automation.instance import contiguous_ranges, missing_settings, prepare_dagster_home
+from vistag_assets.automation.storage import StorageError
+from vistag_assets.definitions import defs
+from vistag_assets.partitions import EVALUATION_POOL
+
+PER_FOLDER = {
+    "images",
+    "rejects",
+    "proxies",
+    "global_embeddings",
+    "tag_scores",
+    "ocr_text",
+    "depth_maps",
+    "routing",
+    "candidates",
+    "grounded_regions",
+    "region_masks",
+    "region_embeddings",
+    "region_matches",
+    "region_captions",
+    "captions",
+    "descriptions",
+    "tags",
+}
+LOADS_A_MODEL = {
+    "concept_embeddings",
+    "global_embeddings",
+    "ocr_text",
+    "depth_maps",
+    "grounded_regions",
+    "region_masks",
+    "region_embeddings",
+    "region_captions",
+    "captions",
+    "descriptions",
+}
+WHOLE = {
+    "contact_sheet",
+    "concept_embeddings",
+    "ground_truth",
+    "ground_truth_images",
+    "ground_truth_regions",
+    "ground_truth_concepts",
+    "frequency_bands",
+    "tag_recall",
+    "grounding_recall",
+    "phrase_grounding",
+    "evaluation_history",
+    "ladder",
+    "long_tail_report",
+}
+
+
+def test_loading_the_code_location_imports_no_torch() -> None:
+    code = (
+        "import sys, vistag_assets.definitions as d; d.defs.resolve_asset_graph(); "
+        "sys.exit(', '.join(sorted({'torch', 'transformers', 'open_clip'} & set(sys.modules))) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_workspace_file_loads_the_module_that_the_command_line_runs() -> None:
+    workspace = yaml.safe_load((Path(__file__).parents[2] / "workspace.yaml").read_text())
+    assert workspace == {"load_from": [{"python_module": "vistag_assets.definitions"}]}
+
+
+def test_assets_are_partitioned_by_folder_up_to_the_tags_and_whole_after() -> None:
+    graph = defs.resolve_asset_graph()
+    partitioned = {
+        key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).is_partitioned
+    }
+    assert partitioned == PER_FOLDER
+    made = {key.to_user_string() for key in graph.materializable_asset_keys}
+    assert made == PER_FOLDER | WHOLE
+
+
+def test_every_asset_is_described() -> None:
+    made = {key for assets in defs.assets or () for key in assets.keys}  # type: ignore[union-attr]
+    for spec in defs.resolve_all_asset_specs():
+        if spec.key not in made:
+            continue
+        assert spec.description, spec.key
+        assert spec.kinds, spec.key
+        assert spec.owners, spec.key
+        assert spec.code_version, spec.key
+        assert spec.group_name != "default", spec.key
+
+
+@pytest.mark.parametrize("name", ["tag_folders", "everything"])
+def test_a_job_of_folders_takes_them_all_in_one_run(name: str) -> None:
+    policy = defs.resolve_job_def(name).backfill_policy
+    assert policy is not None
+    assert policy.policy_type.value == dg.BackfillPolicy.single_run().policy_type.value
+
+
+def test_what_loads_models_takes_turns_and_evaluations_do_too() -> None:
+    graph = defs.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.materializable_asset_keys}
+    assert {asset for asset, named in pools.items() if named == {MODELS_POOL}} == LOADS_A_MODEL
+    evaluated = graph.asset_keys_for_group("evaluation")
+    assert {asset for asset, named in pools.items() if named == {EVALUATION_POOL}} == {
+        key.to_user_string() for key in evaluated
+    }
+    assert all(len(named) < 2 for named in pools.values())
+
+
+def test_schedules_are_off_and_sensors_on() -> None:
+    assert {schedule.default_status.value for schedule in defs.schedules or ()} == {"STOPPED"}  # type: ignore[union-attr]
+    assert {sensor.default_status.value for sensor in defs.sensors or ()} == {"RUNNING"}
+
+
+def test_contiguous_ranges_cover_exactly_what_is_wanted() -> None:
+    ordered = ["d", "a", "c", "b", "e"]
+    assert contiguous_ranges(ordered, ["a", "c", "e"]) == [("a", "c"), ("e", "e")]
+    assert contiguous_ranges(ordered, sorted(ordered)) == [("d", "e")]
+    assert contiguous_ranges(ordered, []) == []
+    assert contiguous_ranges(ordered, ["d", "b"], {"a", "c"}, longest_bridge=2) == [("d", "b")]
+    assert contiguous_ranges(ordered, ["d", "b"], {"a", "c"}, longest_bridge=1) == [("d", "d"), ("b", "b")]
+    assert contiguous_ranges(ordered, ["d", "b"], {"a"}, longest_bridge=2) == [("d", "d"), ("b", "b")]
+    with pytest.raises(ValueError, match="not among the partitions: x"):
+        contiguous_ranges(ordered, ["a", "x"])
+
+
+def test_the_databases_of_a_home_are_made_before_several_processes_use_them(tmp_path: Path) -> None:
+    # the web server and the daemon, started together on a fresh home, would both make them
+    prepare_dagster_home(tmp_path)
+    databases = {path.relative_to(tmp_path / "dagster").as_posix() for path in tmp_path.rglob("*.db")}
+    assert {"history/runs.db", "history/runs/index.db", "schedules/schedules.db"} <= databases
+    assert "telemetry" in (tmp_path / "dagster" / "dagster.yaml").read_text()
+
+
+def test_a_home_with_older_settings_is_told_what_it_lacks(tmp_path: Path) -> None:
+    assert missing_settings(tmp_path) == []
+    prepare_dagster_home(tmp_path)
+    assert missing_settings(tmp_path) == []
+    settings = tmp_path / "dagster" / "dagster.yaml"
+    older = yaml.safe_load(settings.read_text())
+    del older["run_monitoring"], older["concurrency"]["pools"]
+    older["own"] = {"setting": 1}
+    settings.write_text(yaml.safe_dump(older))
+    assert missing_settings(tmp_path) == [
+        "concurrency.pools.granularity",
+        "concurrency.pools.default_limit",
+        "run_monitoring.enabled",
+        "run_monitoring.poll_interval_seconds",
+    ]
+    settings.write_text("just words")
+    with pytest.raises(StorageError, match=r"dagster\.yaml: holds no settings"):
+        missing_settings(tmp_path)
+
+
+def test_pools_have_their_limits_before_the_first_run_and_keep_a_persons(tmp_path: Path) -> None:
+    # Dagster would let all runs pass that are queued when it first meets a pool
+    for limits in ({MODELS_POOL: 1, EVALUATION_POOL: 1}, {MODELS_POOL: 2, EVALUATION_POOL: 1}):
+        dagster_home = prepare_dagster_home(tmp_path)["DAGSTER_HOME"]
+        with dg.DagsterInstance.from_config(dagster_home) as instance:
+            storage = instance.event_log_storage
+            assert {pool.name: pool.limit for pool in storage.get_pool_limits()} == limits
+            storage.set_concurrency_slots(MODELS_POOL, 2)

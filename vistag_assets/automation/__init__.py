@@ -1,0 +1,1 @@
+"""What stands around the graph: the Dagster instance of a home, its processes, storage and checks of the whole."""

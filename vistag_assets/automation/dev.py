@@ -1,0 +1,90 @@
+"""`vistag dev`: Dagster's web server and daemon on the instance of a home; `vistag web`, `vistag daemon`: one alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from vistag_assets.automation.instance import prepare_dagster_home
+from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
+
+CODE_LOCATION = "vistag_assets.definitions"
+
+
+class DevError(RuntimeError):
+    """The UI could not be started, or one of its processes ended."""
+
+
+def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
+    """Run until interrupted (Ctrl-C, SIGTERM); both processes and their children are gone when this returns.
+
+    `on_ready` is called with the URL when the server answers. Raises DevError if the port is taken or a
+    process ends by itself.
+    """
+    _require_free(port)
+    environment = {**os.environ, **prepare_dagster_home(home)}
+    commands = {"the web server": _web_command(HOST, port), "the daemon": _daemon_command()}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    with interrupts_are_raised():
+        try:
+            for name, command in commands.items():
+                # in a group of its own: Ctrl-C reaches it once, through us
+                processes[name] = subprocess.Popen(command, env=environment, start_new_session=True)
+            _wait(processes, port, on_ready)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            # a run that is not told stays "started" in Dagster for ever, and holds up the queue
+            stop(processes.values(), whole_groups=True)
+
+
+def become_web(home: Path, host: str, port: int) -> NoReturn:
+    """Go on as Dagster's web server, in this process: a service manager sees it as it is.
+
+    Raises DevError if the port is taken, StorageError where the storage of the home cannot be used.
+    """
+    _require_free(port)
+    _become(home, _web_command(host, port))
+
+
+def become_daemon(home: Path) -> NoReturn:
+    """Go on as Dagster's daemon, which runs sensors and the queue. Raises StorageError as above."""
+    _become(home, _daemon_command())
+
+
+def _become(home: Path, command: list[str]) -> NoReturn:
+    os.execve(command[0], command, {**os.environ, **prepare_dagster_home(home)})
+
+
+def _web_command(host: str, port: int) -> list[str]:
+    return [_program("dagster-webserver"), "-m", CODE_LOCATION, "-h", host, "-p", str(port)]
+
+
+def _daemon_command() -> list[str]:
+    return [_program("dagster-daemon"), "run", "-m", CODE_LOCATION]
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def _require_free(port: int) -> None:
+    if port_answers(port):
+        raise DevError(f"Port {port} is in use. Choose another: --port {port + 1}")
+
+
+def _wait(processes: dict[str, subprocess.Popen[bytes]], port: int, on_ready: Callable[[str], None]) -> None:
+    ready = False
+    while True:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise DevError(f"{name} ended with code {process.returncode}; its messages are above.")
+        if not ready and port_answers(port):
+            ready = True
+            on_ready(f"http://{HOST}:{port}")
+        time.sleep(POLL_SECONDS)

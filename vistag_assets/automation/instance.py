@@ -1,0 +1,161 @@
+"""The Dagster instance of a home, and runs in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from resources.home.presence import dead_runs, forget_run
+from resources.lake.files import FULL, full_disk, locked, read_only_disk, replace_file
+from resources.yaml_file import read_yaml
+from vistag_assets.automation.storage import StorageError, causes, lost_database, storage_errors
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+# The second: the index of the write-ahead log cannot grow.
+_SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+# The second and third: the files of the write-ahead log cannot be made beside the database.
+_SQLITE_READ_ONLY = (
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_READONLY_CANTINIT,
+    sqlite3.SQLITE_READONLY_DIRECTORY,
+)
+TEMPLATE = Path(__file__).parent / "dagster.yaml"
+
+
+def prepare_dagster_home(home: Path) -> dict[str, str]:
+    """Make `<home>/dagster` with its settings and databases; returns the variables that name the home.
+
+    Raises StorageError where the storage that its dagster.yaml names cannot be used.
+    """
+    from dagster import DagsterInstance
+
+    dagster_home = home.resolve() / "dagster"
+    # Processes that make the databases at the same time leave them with two versions each.
+    with locked(dagster_home / ".lock"):
+        if not (dagster_home / "dagster.yaml").exists():
+            with replace_file(dagster_home / "dagster.yaml") as settings:
+                settings.write(TEMPLATE.read_bytes())
+        with (
+            storage_errors(dagster_home / "dagster.yaml"),
+            DagsterInstance.from_config(str(dagster_home)) as instance,
+        ):
+            _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+            _know_pools(instance)
+            _forget_finished_runs(instance)
+    return {"DAGSTER_HOME": str(dagster_home), "VISTAG_HOME": str(home.resolve())}
+
+
+def missing_settings(home: Path) -> list[str]:
+    """The settings of the template, as `a.b.c`, that the `dagster.yaml` of a home says nothing of: it is older, or edited.
+
+    Raises StorageError where that file is no YAML mapping.
+    """
+    path = home / "dagster" / "dagster.yaml"
+    if not path.exists():
+        return []
+    try:
+        own = read_yaml(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise StorageError(f"{path}: this is not YAML: {error}") from error
+    if not isinstance(own, dict):
+        raise StorageError(f"{path}: holds no settings. Remove it to have it written anew")
+    named = set(_names(own))
+    return [name for name in _names(read_yaml(TEMPLATE.read_text(encoding="utf-8"))) if name not in named]
+
+
+def _names(settings: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+def _know_pools(instance: DagsterInstance) -> None:
+    """Dagster makes a pool when it first meets it in the queue, and lets all runs of that moment pass."""
+    from resources.gpus import MODELS_POOL
+    from vistag_assets.partitions import EVALUATION_POOL
+
+    storage = instance.event_log_storage
+    for pool in {MODELS_POOL, EVALUATION_POOL} - {limit.name for limit in storage.get_pool_limits()}:
+        storage.initialize_concurrency_limit_to_default(pool)
+
+
+def _forget_finished_runs(instance: DagsterInstance) -> None:
+    """Remove the signs of dead runs that are known to have ended; the daemon asks for those of the others."""
+    dagster_home = Path(instance.root_directory)
+    for run_id in dead_runs(dagster_home):
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            forget_run(dagster_home, run_id)
+
+
+@contextmanager
+def home_instance(home: Path) -> Iterator[DagsterInstance]:
+    """The instance of a home, for runs in this process.
+
+    Raises OSError, which names the disk, where Dagster's databases find no room on it or may not write to it, and
+    StorageError where they cannot be used.
+    """
+    from dagster import DagsterInstance
+
+    environment = prepare_dagster_home(home)
+    os.environ.update(environment)
+    with DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        try:
+            yield instance
+        except OSError:
+            raise
+        except Exception as error:
+            if told := _of_the_disk(error, Path(environment["DAGSTER_HOME"])):
+                raise told from error
+            if why := lost_database(error):
+                raise StorageError(why) from error
+            raise
+
+
+def _of_the_disk(error: BaseException, dagster_home: Path) -> OSError | None:
+    """What to raise where an error, or what led to it, is that the disk is full or read-only."""
+    for cause in causes(error):
+        number = cause.errno if isinstance(cause, OSError) else None
+        code = getattr(cause, "sqlite_errorcode", None)
+        if number in FULL or code in _SQLITE_FULL:
+            return full_disk(dagster_home)
+        if number == errno.EROFS or code in _SQLITE_READ_ONLY:
+            return read_only_disk(dagster_home)
+    return None
+
+
+def contiguous_ranges(
+    ordered: Sequence[str],
+    wanted: Collection[str],
+    bridges: Collection[str] = (),
+    longest_bridge: int = 0,
+) -> list[tuple[str, str]]:
+    """The fewest (first, last) ranges of `ordered` that hold the keys of `wanted`, and between two of them at
+    most `longest_bridge` others in a row, all of `bridges`.
+
+    A Dagster run addresses a range of dynamic partitions in the order in which they were added.
+    Raises ValueError for a key that is not in `ordered`.
+    """
+    if unknown := set(wanted) - set(ordered):
+        raise ValueError(f"not among the partitions: {', '.join(sorted(unknown))}")
+    wanted, bridges = set(wanted), set(bridges)
+    places = [place for place, key in enumerate(ordered) if key in wanted]
+    ranges: list[tuple[int, int]] = []
+    for place in places:
+        between = ordered[ranges[-1][1] + 1 : place] if ranges else ()
+        if ranges and len(between) <= longest_bridge and bridges.issuperset(between):
+            ranges[-1] = (ranges[-1][0], place)
+        else:
+            ranges.append((place, place))
+    return [(ordered[first], ordered[last]) for first, last in ranges]

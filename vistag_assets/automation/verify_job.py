@@ -1,0 +1,49 @@
+"""`vistag verify` as a job: green where nothing is wrong, red with what was found."""
+
+from typing import Any
+
+import dagster as dg
+
+from resources.gpus import MODELS_POOL
+from resources.markdown import markdown_table, plain_text
+from resources.workspace import VistagResource
+from vistag_assets.automation.verify import verify_home
+
+VERIFY = "verify"
+SHOWN_FINDINGS = 100
+
+
+class VerifyConfig(dg.Config):
+    """`deep`: read every page of every file, and decode every proxy."""
+
+    deep: bool = False
+
+
+# In the pool of the tagging runs: rows that a run has yet to write would be missing.
+@dg.op(pool=MODELS_POOL, description="Looks for lost and doubled rows, damaged and half-written files.")
+def look_through_the_home(
+    context: dg.OpExecutionContext, config: VerifyConfig, vistag: VistagResource
+) -> None:
+    found = verify_home(vistag.resolve_home(), deep=config.deep)
+    rows = [(finding.kind, plain_text(finding.sentence)) for finding in found.findings[:SHOWN_FINDINGS]]
+    metadata: dict[str, Any] = {
+        "partitions": found.partitions,
+        "rows": found.rows,
+        "faults": len(found.faults),
+        "findings": dg.MetadataValue.md(markdown_table(["kind", "finding"], rows)),
+    }
+    context.add_output_metadata(metadata)
+    if found.faults:
+        raise dg.Failure(
+            f"{len(found.faults):,} faults, the first: {found.faults[0].sentence}",
+            metadata=metadata,
+            allow_retries=False,
+        )
+
+
+@dg.job(
+    name=VERIFY,
+    description="Looks through the home as vistag verify does, and fails where something is wrong.",
+)
+def verify() -> None:
+    look_through_the_home()

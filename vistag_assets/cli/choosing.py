@@ -1,0 +1,51 @@
+"""What a home works with: checked before any work, and remembered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vistag_assets.cli.common import UsageError
+
+if TYPE_CHECKING:
+    from resources.home import Home, Settings
+
+
+def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str | None = None) -> Settings:
+    """Check what was chosen before any work, and remember it in the home."""
+    from resources.home import read_settings, write_settings
+    from resources.models.encoders import load_encoder
+    from resources.models.tiers import load_tier
+    from resources.workspace import require_card
+
+    settings = read_settings(home)
+    changes: dict[str, Any] = {}
+    if tier:
+        changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
+    if taxonomy:
+        changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
+    if lake:
+        changes["lake"] = _empty_place(home, lake)
+    settings = settings.model_copy(update=changes)
+    if settings.taxonomy:
+        from taxonomy import load_taxonomy
+
+        load_taxonomy(Path(settings.taxonomy))
+    chosen = load_tier(settings.tier)
+    require_card(chosen)
+    load_encoder(chosen.encoder, chosen.device)
+    write_settings(home, settings)
+    return settings
+
+
+def _empty_place(home: Home, url: str) -> str:
+    """Where the lake is to be, if that is where it is or there is none yet."""
+    from resources.object_store import ObjectPath
+
+    chosen, before = ObjectPath.parse(url), home.lake.root
+    if before != chosen and before.is_dir():
+        raise UsageError(
+            f"This home has its lake in {before}. Give another home, or copy that lake to {chosen} and set "
+            f"lake in {home.root / 'settings.json'}"
+        )
+    return str(chosen)

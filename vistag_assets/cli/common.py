@@ -1,0 +1,96 @@
+"""What all commands share: the home, and errors told in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vistag_assets.cli import console
+
+if TYPE_CHECKING:
+    from resources.home import Home
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where vistag keeps everything; else $VISTAG_HOME, else ./.vistag."),
+]
+TierOption = Annotated[str | None, typer.Option(help="Which tier; else the one of the home.")]
+
+
+class UsageError(ValueError):
+    """Something that was given on the command line cannot be; the message says what to do."""
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End with a sentence and code 1 for what a user can do something about; bugs keep their traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.err.print("Stopped. What was finished is kept; the next run goes on from there.")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        console.err.print(
+            f"[bold red]Error:[/] {console.escape(_sentence(error))}", highlight=False, soft_wrap=True
+        )
+        raise typer.Exit(1) from error
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    from evaluation.from_lake import EvaluationError
+    from evaluation.history import HistoryError
+    from evaluation.readers.tables import UnusableFile
+    from resources.home import CorruptRegistration, KeyTaken, SettingsError, UnknownFolder
+    from resources.images import DecoderUnavailable
+    from resources.lake import LakeError
+    from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
+    from resources.models.tiers import TierError
+    from resources.models.vlms.server import NoServerError
+    from resources.object_store import StoreUrlError
+    from taxonomy import TaxonomyError
+    from vistag_assets.automation.dev import DevError
+    from vistag_assets.automation.storage import StorageError
+    from vistag_assets.cli.serve import ServeError
+    from vistag_assets.runs import NoImagesError
+
+    return (
+        UsageError,
+        TierError,
+        SettingsError,
+        NoImagesError,
+        TaxonomyError,
+        UnusableFile,
+        EvaluationError,
+        HistoryError,
+        DeviceUnavailableError,
+        ModelUnavailableError,
+        LakeError,
+        DecoderUnavailable,
+        StoreUrlError,
+        KeyTaken,
+        UnknownFolder,
+        CorruptRegistration,
+        DevError,
+        NoServerError,
+        ServeError,
+        StorageError,
+        OSError,
+    )
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def home_of(option: Path | None) -> Home:
+    from resources.home import Home
+
+    return Home.resolve(option)

@@ -1,0 +1,82 @@
+"""What `vistag evaluate` shows in a terminal."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from evaluation.evaluate import FileEvaluation
+from evaluation.figures_json import file_evaluation_json
+from evaluation.metrics.bootstrap import Interval
+from vistag_assets.cli import console
+
+SHOWN_LOST_TAGS = 5
+
+
+def grounding_table(figures: Mapping[str, Any]) -> Table:
+    """Micro recall@IoU by band, from the JSON of a report."""
+    columns = ("band", "@0.5", "@0.75", "@0.5:0.95", "95 %", "macro", "mAP", "support")
+    table = console.band_table("Recall@IoU of true boxes; interval and macro at 0.5", columns)
+    for bands in (console.BANDS, console.LVIS_BANDS):
+        for band in bands:
+            if by_iou := figures["grounding_recall"].get(band):
+                at = by_iou["0.5"]
+                table.add_row(
+                    band,
+                    *(f"{by_iou[iou]['micro']:.3f}" for iou in ("0.5", "0.75", "0.5:0.95")),
+                    console.shown_interval(at),
+                    f"{at['macro']:.3f}",
+                    f"{figures['grounding_map'][band]['0.5:0.95']:.3f}",
+                    f"{at['support']:,}",
+                    style="bold" if band == "tail" else "",
+                )
+        table.add_section()
+    return table
+
+
+def show_evaluation(found: FileEvaluation) -> None:
+    """What `vistag evaluate` prints: the tail first, then what has to be known to read the figures."""
+    figures = file_evaluation_json(found)
+    console.out.print(console.recall_table(figures))
+    console.out.print()
+    if found.grounding:
+        console.out.print(grounding_table(figures))
+        console.out.print()
+    for line in _remarks(found):
+        console.out.print(console.escape(line), highlight=False)
+
+
+def _remarks(found: FileEvaluation) -> Iterator[str]:
+    tags = found.tags
+    yield f"{tags.images:,} images, {tags.ranked_concepts:,} tags compete for the first k of an image."
+    if tags.gap:
+        yield f"Gap, recall@10 of all tags minus that of the tail: {_points(tags.gap.value, tags.gap.ci95)}"
+    if found.grounding and found.grounding.gap:
+        yield f"Gap, recall at IoU 0.5 of all boxes minus that of the tail: {_points(*found.grounding.gap)}"
+    lost = [row["concept_id"] for row in tags.tags.to_pylist() if row["band"] == "tail" and not row["found"]]
+    if lost:
+        shown = ", ".join(lost[:SHOWN_LOST_TAGS]) + (", ..." if len(lost) > SHOWN_LOST_TAGS else "")
+        yield f"Tail tags never among the first ten: {len(lost):,} of {tags.bands['tail'].tags:,} ({shown})"
+    cut = tags.f1_cut
+    taken = f"the first {cut.first}" if cut.first else f"those with a score of at least {cut.min_score:g}"
+    yield f"F1 (micro) takes of each image {taken} as predicted. mAP is the mean over tags."
+    if found.grounding:
+        yield "mAP of boxes is the mean over tags and IoU 0.5:0.95."
+    if tags.zero_support_tags:
+        yield f"Tags on no image: {len(tags.zero_support_tags):,}; no figure includes them."
+    if found.images_without_predictions:
+        yield f"Images without a prediction of these tags: {found.images_without_predictions:,}; all missed."
+    if found.unknown_concept_rows:
+        yield (
+            f"Predictions of tags outside the ground truth: {found.unknown_concept_rows:,}; "
+            "left out before ranking."
+        )
+    if found.other_image_rows:
+        yield f"Predictions about images outside the ground truth: {found.other_image_rows:,}; left out."
+    if found.federated:
+        yield "Federated ground truth (LVIS): mAP and F1 of tags take what was not looked for as absent."
+
+
+def _points(value: float, ci95: Interval | None) -> str:
+    interval = f" (95 %: {100 * ci95.low:+.1f} to {100 * ci95.high:+.1f})" if ci95 else ""
+    return f"{100 * value:+.1f} points{interval}"

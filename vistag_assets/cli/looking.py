@@ -1,0 +1,119 @@
+"""Looking at what is there: SQL over the lake, Dagster's UI, vocabularies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vistag_assets.cli import console
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+
+if TYPE_CHECKING:
+    from resources.home import Home
+
+SHOWN_ROWS = 200
+
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")]
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="DuckDB SQL; each table of the lake is a view.")],
+    home: HomeOption = None,
+) -> None:
+    """Ask the lake."""
+    with plain_errors():
+        import duckdb
+
+        base = home_of(home)
+        with base.lake.connect() as connection:
+            try:
+                result = connection.execute(query)
+            except duckdb.Error as error:
+                tables = ", ".join(base.lake.tables()) or "none yet"
+                raise UsageError(f"{error}\nTables of {base.root}: {tables}") from error
+            columns = [column[0] for column in result.description or []]
+            _show_rows(columns, result.fetchmany(SHOWN_ROWS + 1) if columns else [])
+
+
+def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
+    """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
+    with plain_errors():
+        from vistag_assets.automation.dev import serve
+
+        base = home_of(home)
+        _tell_missing_settings(base)
+        serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
+
+
+def web(
+    home: HomeOption = None,
+    port: PortOption = 3000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Dagster asks nobody for a password.")
+    ] = "127.0.0.1",
+) -> None:
+    """Be the web server of vistag dev, alone: for a service manager."""
+    with plain_errors():
+        from vistag_assets.automation.dev import become_web
+
+        base = home_of(home)
+        _tell_missing_settings(base)
+        become_web(base.root, host, port)
+
+
+def daemon(home: HomeOption = None) -> None:
+    """Be the daemon of vistag dev, alone: for a service manager. It runs the sensors and the queue."""
+    with plain_errors():
+        from vistag_assets.automation.dev import become_daemon
+
+        base = home_of(home)
+        _tell_missing_settings(base)
+        become_daemon(base.root)
+
+
+def _tell_missing_settings(home: Home) -> None:
+    from vistag_assets.automation.instance import TEMPLATE, missing_settings
+
+    if missing := missing_settings(home.root):
+        typer.echo(
+            f"{home.dagster_dir / 'dagster.yaml'} lacks settings that new homes have: {', '.join(missing)}. "
+            f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
+            err=True,
+        )
+
+
+def taxonomy_check(file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")]) -> None:
+    """Say whether a vocabulary is sound, and if not, what is wrong in which line."""
+    with plain_errors():
+        from taxonomy import check_report
+
+        typer.echo(check_report(file))
+
+
+def taxonomy_stats(
+    file: Annotated[Path | None, typer.Argument(help="Else the starter vocabulary.")] = None,
+) -> None:
+    """Count concepts, labels and definitions by facet."""
+    with plain_errors():
+        from rich.table import Table
+
+        from taxonomy import load_taxonomy, starter_taxonomy, stats
+
+        found = stats(load_taxonomy(file) if file else starter_taxonomy())
+        table = Table(*found.HEADER)
+        for row in found.rows():
+            table.add_row(*row)
+        console.out.print(table)
+
+
+def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows[:SHOWN_ROWS]:
+        table.add_row(*(console.escape("" if value is None else str(value)) for value in row))
+    console.out.print(table)
+    if len(rows) > SHOWN_ROWS:
+        console.err.print(f"The first {SHOWN_ROWS} rows; add a limit, or: copy (…) to 'file.csv'")

@@ -1,0 +1,115 @@
+"""The models: which there are, whether they run here, serving one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vistag_assets.cli import console
+from vistag_assets.cli.common import HomeOption, TierOption, UsageError, home_of, plain_errors
+
+SHOWN_LETTERS = 160
+
+
+def models(
+    role: Annotated[str | None, typer.Option(help="Only this role: encoder, detector, ...")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The rows as JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/models.md.")] = False,
+) -> None:
+    """List the models that a tier can name: licence, memory, what they need, what is not carried and why."""
+    with plain_errors():
+        from dataclasses import asdict
+
+        from resources.models.registry import ROLES, listing, registry
+        from vistag_assets.cli.model_tables import models_listing, models_on_this_machine
+
+        if role is not None and role not in ROLES:
+            raise UsageError(f"There is no role {role!r}. Roles: {', '.join(ROLES)}")
+        rows = listing.model_rows(registry(), role)
+        if as_json:
+            typer.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        elif as_markdown:
+            typer.echo(listing.as_markdown(rows), nl=False)
+        else:
+            for part in models_listing(rows, models_on_this_machine()):
+                console.out.print(part, highlight=False)
+
+
+def doctor(
+    tier: TierOption = None,
+    image: Annotated[Path | None, typer.Option(help="What to show the models; else a drawn vase.")] = None,
+    trace: Annotated[bool, typer.Option(help="Show the traceback of what failed.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Load each model of a tier, show it one image, and tell what it saw. Ends with 1 where one failed."""
+    with plain_errors():
+        from PIL import Image
+
+        from resources.home import read_settings
+        from resources.models.tiers import load_tier, model_specs
+        from resources.models.tiers.planner import plan
+        from resources.workspace import Workspace
+        from vistag_assets.cli.doctor import Findings, examine, sample_image
+        from vistag_assets.cli.model_tables import plan_table, show_examined
+
+        base = home_of(home)
+        settings = read_settings(base)
+        workspace = Workspace(base, settings, load_tier(tier or settings.tier))
+        if workspace.tier.vram_gib:
+            console.out.print(plan_table(plan(model_specs(workspace.tier), workspace.tier.vram_gib)))
+        picture = Image.open(image).convert("RGB") if image else sample_image()
+        findings = Findings(sorted(set(workspace.taxonomy.pref_labels.values())))
+        failed = 0
+        for found in examine(workspace, picture, findings):
+            show_examined(found)
+            failed += bool(found.error)
+            if trace and found.trace:
+                typer.echo(found.trace, err=True)
+        if findings.regions or findings.mask is not None:
+            drawn = base.root / "doctor" / f"{workspace.tier.name}.jpg"
+            drawn.parent.mkdir(parents=True, exist_ok=True)
+            findings.drawn(picture).save(drawn, quality=90)
+            typer.echo(f"What was found, drawn: {drawn}")
+        if failed:
+            raise UsageError(f"{failed} of the models of the tier {workspace.tier.name} did not run.")
+
+
+def serve(
+    tier: TierOption = None,
+    heavy: Annotated[bool, typer.Option("--heavy", help="The model of the heavy lane.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Start it, caption one picture, stop it.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
+    with plain_errors():
+        from resources.home import read_settings
+        from resources.models.tiers import load_tier
+        from resources.models.vlms import load_vlm
+        from vistag_assets.automation.processes import tell_ready
+        from vistag_assets.cli.doctor import caption, sample_image
+        from vistag_assets.cli.serve import serve as run_server
+        from vistag_assets.cli.serve import served_spec
+
+        base = home_of(home)
+        chosen = load_tier(tier or read_settings(base).tier)
+        spec = served_spec(chosen, heavy=heavy)
+        log = base.root / "logs" / f"serve-{spec.server.port}.log"
+        with console.err.status(f"Starting; messages go to {log}") as status:
+
+            def waiting(last_message: str) -> None:
+                status.update(
+                    console.escape(f"Starting; messages go to {log}\n{last_message[:SHOWN_LETTERS]}")
+                )
+
+            def ready() -> bool:
+                status.stop()
+                tell_ready()
+                typer.echo(f"{spec.name} answers at {spec.server.url}  (Ctrl-C stops it)")
+                if check:
+                    typer.echo(caption(load_vlm(spec, chosen.device), sample_image()))
+                return not check
+
+            run_server(spec, log, on_start=typer.echo, on_wait=waiting, on_ready=ready)

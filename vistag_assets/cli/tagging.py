@@ -1,0 +1,184 @@
+"""Tagging folders: the demo's, and a user's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vistag_assets.cli import console
+from vistag_assets.cli.choosing import choose
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.measuring import report_page, show_recall
+
+if TYPE_CHECKING:
+    from resources.home import FolderRef, Home, Settings
+    from resources.object_store import Location
+    from resources.workspace import Workspace
+    from vistag_assets.runs import TagOutcome
+
+SHOWN_IMAGES = 5
+SHOWN_TAGS = 5
+DEMO_LIBRARY = "demo"
+
+
+def demo(
+    home: HomeOption = None,
+    images: Annotated[
+        int, typer.Option(min=6, help="How many to draw; with fewer, figures of rare tags are less certain.")
+    ] = 600,
+) -> None:
+    """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
+    with plain_errors():
+        from demo.corpus import make_corpus
+
+        base = home_of(home)
+        corpus = base.root / "demo"
+        with console.progress_bars() as watcher:
+            make_corpus(
+                corpus, images, on_progress=lambda done, total: watcher("Drawing images", done, total)
+            )
+        choose(base, "demo", "starter")
+        _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
+        _tag(base, corpus / "library", DEMO_LIBRARY)
+        passed = _evaluate(base)
+        _say_where_the_gallery_is(base)
+        _end_with(passed)
+
+
+def run(
+    folder: Annotated[
+        str,
+        typer.Argument(help="A folder of images, or s3://bucket/prefix; the folders below belong to it."),
+    ],
+    tier: Annotated[
+        str | None,
+        typer.Option(
+            help="Which models: demo, cpu, gpu-16gb, gpu-24gb, gpu-96gb, gpu-96gb-full, or a .yaml file."
+        ),
+    ] = None,
+    home: HomeOption = None,
+    library: Annotated[
+        str | None, typer.Option(help="Name of the library; else the name of the folder.")
+    ] = None,
+    ground_truth: Annotated[
+        Path | None, typer.Option(help="LVIS-style annotations; file names relative to FOLDER.")
+    ] = None,
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
+    ] = None,
+    lake: Annotated[
+        str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
+    ] = None,
+) -> None:
+    """Tag the images of a folder. Only what is new or changed is computed."""
+    with plain_errors():
+        from resources.object_store import location
+
+        root = location(folder)
+        if not root.is_dir():
+            raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
+        base = home_of(home)
+        name = library or root.resolve().name or "root"
+        settings = choose(base, tier, taxonomy, lake)
+        if ground_truth:
+            _take_ground_truth(base, ground_truth, name)
+        outcome = _tag(base, root, name)
+        passed = not ground_truth or _evaluate(base)
+        _say_where_to_look(base, settings, outcome)
+        _end_with(passed)
+
+
+def _take_ground_truth(home: Home, file: Path, library: str) -> None:
+    from evaluation.ground_truth import read_ground_truth
+    from resources.home import read_settings, write_settings
+    from resources.lake.files import replace_file
+
+    read_ground_truth(file)
+    with replace_file(home.ground_truth_path) as copy:
+        copy.write(file.read_bytes())
+    write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
+
+
+def _tag(home: Home, folder: Location, library: str) -> TagOutcome:
+    from resources.workspace import open_workspace
+    from vistag_assets.runs import find_library, tag_folders
+
+    folders = find_library(folder, library, home)
+    if any(home.is_worked_on(folder.key) for folder in folders):
+        console.err.print("Another run is at work on these folders: this one goes on when that has ended.")
+    with console.progress_bars() as watcher:
+        outcome = tag_folders(home, folders, watcher)
+    console.out.print(console.folders_table(outcome))
+    console.out.print(console.summary(outcome), highlight=False)
+    for file in outcome.quarantined:
+        typer.echo(f"A damaged file of the lake was moved to {file}; its rows were computed again.")
+    examples = _examples(open_workspace(home), [folder.folder for folder in outcome.folders if folder.images])
+    if examples:
+        console.out.print(console.tags_table(examples))
+    return outcome
+
+
+def _examples(workspace: Workspace, folders: list[FolderRef]) -> dict[str, list[str]]:
+    """Best tags of a few images, one a folder as far as there are folders."""
+    from vistag_assets.whole_image.best_tags import best_tags
+
+    examples: dict[str, list[str]] = {}
+    a_folder = -(-SHOWN_IMAGES // len(folders)) if folders else 0
+    labels = workspace.taxonomy.pref_labels
+    for folder in folders[:SHOWN_IMAGES]:
+        images = workspace.lake.read("images", folder.key, ["id", "path"]).slice(0, a_folder).to_pylist()
+        table = "tags" if workspace.lake.exists("tags", folder.key) else "tag_scores"
+        tags = best_tags(workspace.lake, folder.key, [image["id"] for image in images], SHOWN_TAGS, table)
+        for image in images[: SHOWN_IMAGES - len(examples)]:
+            best = tags[image["id"]]
+            examples[image["path"]] = [f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best]
+    return examples
+
+
+def _evaluate(home: Home) -> bool:
+    """Measure, and say which checks failed; whether none failed that the tier calls an error."""
+    from vistag_assets.runs import evaluate
+
+    with console.err.status("Measuring"):
+        failed = evaluate(home)
+    page = report_page(home)
+    show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
+    for check in failed:
+        told = console.escape(check.description or check.check_name)
+        console.err.print(f"[bold red]Check failed:[/] {told}", highlight=False, soft_wrap=True)
+    return all(check.severity.value != "ERROR" for check in failed)
+
+
+def _end_with(passed: bool) -> None:
+    """Exit code 1 where a check failed, so that a script stops."""
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> None:
+    from resources.models.tiers import load_tier
+
+    if outcome.rejects:
+        typer.echo(
+            f"{outcome.rejects:,} of the files could not be used. Why: "
+            "vistag sql 'select path, reason from rejects'"
+        )
+    for asset, images in outcome.failed.items():
+        typer.echo(
+            f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
+            "The next run asks again."
+        )
+    if caveat := load_tier(settings.tier).caveat:
+        typer.echo(caveat)
+    _say_where_the_gallery_is(home)
+    typer.echo("Look further: vistag dev, or vistag sql 'from tags limit 20'")
+
+
+def _say_where_the_gallery_is(home: Home) -> None:
+    from vistag_assets.gallery.pages import gallery_page
+
+    typer.echo(f"Contact sheet: {gallery_page(home)}")

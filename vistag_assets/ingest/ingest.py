@@ -1,0 +1,137 @@
+"""From a folder of files to images, rejects and proxies, and the check that no file was overlooked."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from resources.checked import checked
+from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, open_proxy, scan_folder
+from resources.metadata import OWNERS, Preview, column_schema, moved_away, preview, row_count, thumbnail
+from resources.object_store import location
+from resources.workspace import VistagResource, Workspace, require_card
+from vistag_assets.lineage import column_by_id
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+from vistag_assets.whole_image import stages
+
+PREVIEWED_REJECTS = 20
+
+
+@dg.multi_asset(
+    name="ingest",
+    specs=[
+        dg.AssetSpec(
+            "images",
+            description="One row a picture: content hash, path, size, format, time, perceptual hash.",
+            metadata=column_schema(IMAGES_SCHEMA),
+            group_name="ingest",
+            kinds={"parquet", "image"},
+            owners=OWNERS,
+            code_version="1",
+        ),
+        dg.AssetSpec(
+            "rejects",
+            deps=["images"],  # of the same files: what is no row of images; draws it beside them
+            description="Files that cannot be used, each with the reason and what to do about it.",
+            metadata=column_schema(REJECTS_SCHEMA),
+            group_name="ingest",
+            kinds={"parquet"},
+            owners=OWNERS,
+            code_version="1",
+        ),
+        dg.AssetSpec(
+            "proxies",
+            deps=["images"],
+            description="Bounded working copies: upright, sRGB, 8 bit. Later stages read these only.",
+            metadata=column_schema(PROXIES_SCHEMA, path="of the copy, relative to the home"),
+            group_name="ingest",
+            kinds={"parquet", "jpeg"},
+            owners=OWNERS,
+            code_version="1",
+        ),
+    ],
+    **PER_FOLDER,
+)
+def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]:
+    workspace = vistag.open()
+    require_card(workspace.tier)  # a tier that cannot run here fails now, before hours of decoding
+    _ = workspace.encoder.fingerprint
+    meter = Meter("Reading images")
+    decoded, removed = 0, 0
+    for number, key in enumerate(context.partition_keys):
+        stats = stages.ingest(workspace, workspace.home.folder(key), meter)
+        decoded, removed = decoded + stats.decoded, removed + stats.removed
+        counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
+        gone = {"gone": stats.gone} if stats.gone else {}
+        rejects = {"rejects": stats.rejects}
+        for asset, rows, more, look in (
+            ("images", stats.images, counts | rejects, _images_preview),
+            ("rejects", stats.rejects, {}, _rejects_preview),
+            ("proxies", stats.images, counts, _proxies_preview),
+        ):
+            seen = look(workspace, key) if number < PREVIEWED_FOLDERS else {}
+            lost = moved_away(stats.quarantined.get(asset))
+            context.add_asset_metadata(
+                {**row_count(rows), **more, **seen, **lost, **gone}, asset_key=asset, partition_key=key
+            )
+    if removed:
+        stages.prune(workspace)
+    for asset in ("images", "rejects", "proxies"):
+        yield dg.MaterializeResult(asset, metadata=meter.speed(decoded, "cpu"))
+
+
+@dg.asset_check(
+    asset="images",
+    description="Every image file of a known folder is a row of images, another name of one, or a reject.",
+)
+def images_and_rejects_cover_the_folder(vistag: VistagResource) -> dg.AssetCheckResult:
+    workspace = vistag.open()
+    files, missing = 0, list[str]()
+    for key in workspace.lake.folders("images"):
+        folder = workspace.home.folder(key)
+        if not folder.directory.is_dir():
+            continue
+        images = workspace.lake.read("images", key, ["path", "also_at"]).to_pylist()
+        accounted = {row["path"] for row in images} | {name for row in images for name in row["also_at"]}
+        accounted |= set(workspace.lake.read("rejects", key, ["path"])["path"].to_pylist())
+        there = [entry.path for entry in scan_folder(folder.directory, location(folder.root))]
+        files += len(there)
+        missing += [path for path in there if path not in accounted]
+    return checked(
+        "image files",
+        files,
+        missing,
+        right="are images or rejects",
+        fault="are neither images nor rejects; run their folders again",
+        severity=dg.AssetCheckSeverity.WARN,
+    )
+
+
+def _images_preview(workspace: Workspace, key: str) -> Preview:
+    columns = ["id", "path", "width", "height", "format", "bytes"]
+    proxy_of = column_by_id(workspace.lake.read("proxies", key, ["id", "path"]), "path")
+    rows = [
+        (
+            thumbnail(open_proxy(workspace.home.root, proxy_of[image["id"]])),
+            image["path"],
+            f"{image['width']} x {image['height']}",
+            image["format"],
+            f"{image['bytes'] / 1000:,.0f} kB",
+        )
+        for image in workspace.lake.read("images", key, columns).slice(0, PREVIEWED_IMAGES).to_pylist()
+    ]
+    return preview(["image", "path", "pixels", "format", "size"], rows)
+
+
+def _rejects_preview(workspace: Workspace, key: str) -> Preview:
+    rejects = workspace.lake.read("rejects", key, ["path", "code", "reason"]).slice(0, PREVIEWED_REJECTS)
+    return preview(["file", "code", "reason"], [tuple(row.values()) for row in rejects.to_pylist()])
+
+
+def _proxies_preview(workspace: Workspace, key: str) -> Preview:
+    proxies = workspace.lake.read("proxies", key, ["path", "width", "height"]).slice(0, PREVIEWED_IMAGES)
+    rows = [
+        (thumbnail(open_proxy(workspace.home.root, proxy["path"])), f"{proxy['width']} x {proxy['height']}")
+        for proxy in proxies.to_pylist()
+    ]
+    return preview(["proxy", "pixels"], rows)

@@ -1,0 +1,1 @@
+"""What is said of regions and images: region captions, lanes, descriptions."""

@@ -1,0 +1,1 @@
+"""Where things are: candidates, grounded regions, their masks, embeddings and matches."""

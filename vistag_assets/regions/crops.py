@@ -1,0 +1,56 @@
+"""Pictures of regions for an encoder, and which boxes are the same picture: pure functions of pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from resources.models.segmenters.masks import Mask, grown
+
+CONTEXT = 0.05
+"""Surroundings of a crop on each side, as a share of the box: a detector's box may cut that much off."""
+GREY = (128, 128, 128)
+"""What is not to be seen; the mean of what encoders are normalised to."""
+SAME_BOX_IOU = 0.95
+"""Two boxes of an image that overlap as much show the same thing."""
+
+
+def square_crop(image: Image.Image, box_xywh: NDArray[np.floating]) -> Image.Image:
+    """The square around a relative box and its context, grey beyond the image.
+
+    Encoders squash what they get to a square. A box of any other shape would distort the thing: of 130 boxes of
+    the demo, the best object concept was right for 0.27 as they are, for 0.50 as squares.
+    """
+    x, y, w, h = grown(box_xywh, CONTEXT) * np.tile(image.size, 2)
+    side = max(1, round(max(w, h)))
+    corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
+    crop = Image.new("RGB", (side, side), GREY)
+    crop.paste(image, (-corner[0], -corner[1]))
+    return crop
+
+
+def without_background(image: Image.Image, mask: Mask) -> Image.Image:
+    """The image with everything outside a mask of its size in grey."""
+    grey = Image.new("RGB", image.size, GREY)
+    grey.paste(image, mask=Image.fromarray(mask.astype(np.uint8) * 255))
+    return grey
+
+
+def same_boxes(boxes_xywh: NDArray[np.floating]) -> NDArray[np.intp]:
+    """For each box [n, 4] the first one that is nearly the same; itself where none before it is."""
+    first = np.arange(len(boxes_xywh))
+    corners = np.asarray(boxes_xywh, dtype=np.float64).reshape(-1, 4)
+    corners = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
+    areas = np.prod(corners[:, 2:] - corners[:, :2], axis=1)
+    firsts: list[int] = []
+    for place, box in enumerate(corners):
+        others = corners[firsts]
+        sides = np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])
+        common = np.prod(np.clip(sides, 0, None), axis=1)
+        alike = common >= SAME_BOX_IOU * (areas[firsts] + areas[place] - common)
+        if alike.any():
+            first[place] = firsts[int(np.argmax(alike))]
+        else:
+            firsts.append(place)
+    return first

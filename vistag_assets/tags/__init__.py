@@ -1,0 +1,1 @@
+"""The final tags, fused from all that is known."""

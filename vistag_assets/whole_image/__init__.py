@@ -1,0 +1,1 @@
+"""What is known of a whole image: embeddings, tag scores, text, depth, captions."""

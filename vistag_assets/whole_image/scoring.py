@@ -1,0 +1,134 @@
+"""From embeddings to scored tags: pure functions of arrays and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from resources.lake import embedding_matrix
+from resources.models.encoders.heads import Calibration, ScoreHead
+
+TAG_SCORES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("concept_id", pa.string()),
+        ("rank", pa.int16()),
+        ("cosine", pa.float32()),
+        ("logit", pa.float32()),
+        ("score", pa.float32()),
+        ("probability", pa.float32()),
+        ("inherited_from", pa.string()),
+        ("fingerprint", pa.string()),
+    ]
+)
+_IMAGES_AT_A_TIME = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Everything besides the image that decides its tag scores."""
+
+    concept_ids: list[str]
+    """Sorted; one a row of `concepts`."""
+    concepts: NDArray[np.float32]
+    """Unit-length concept embeddings `[concepts, dim]`."""
+    head: ScoreHead
+    calibration: Calibration | None
+    lenders: dict[int, list[int]]
+    """Row of a broader concept -> rows of all its narrower ones; empty where nothing is lent."""
+    keep_top: int
+
+    def probabilities(
+        self, logits: NDArray[np.float32], concept_ids: list[str] | None = None
+    ) -> NDArray[np.float32]:
+        """0..1 of logits `[images, concepts]`: by the calibration, or by the head where there is none.
+
+        Columns are `concept_ids`, this scorer's own unless others are named.
+        """
+        if self.calibration is None:
+            return self.head.probabilities(logits)
+        return self.calibration.probabilities(logits, concept_ids or self.concept_ids)
+
+
+def pool_phrases(phrases: pa.Table) -> tuple[list[str], NDArray[np.float32]]:
+    """One vector a concept: the mean of its phrases' unit vectors, made unit length again.
+
+    `phrases` has the columns concept_id and embedding. Returns the sorted concept ids and `[concepts, dim]`.
+    """
+    vectors = embedding_matrix(phrases["embedding"])
+    concept_ids, owners = np.unique(phrases["concept_id"].to_numpy(zero_copy_only=False), return_inverse=True)
+    pooled = np.zeros((len(concept_ids), vectors.shape[1]), dtype=np.float32)
+    np.add.at(pooled, owners, vectors)
+    return [str(concept_id) for concept_id in concept_ids], unit_rows(pooled)
+
+
+def lenders_of(concept_ids: Sequence[str], broader_pairs: Sequence[tuple[str, str]]) -> dict[int, list[int]]:
+    """`(narrower, broader)` pairs at every distance, as rows: broader -> its narrower ones, sorted."""
+    row_of = {concept_id: row for row, concept_id in enumerate(concept_ids)}
+    lenders: dict[int, list[int]] = {}
+    for narrower, broader in sorted(broader_pairs):
+        lenders.setdefault(row_of[broader], []).append(row_of[narrower])
+    return lenders
+
+
+def score_images(
+    ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer, fingerprints: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Tables of `TAG_SCORES` for images `[n, dim]`, in batches that fit in memory."""
+    for start in range(0, len(ids), _IMAGES_AT_A_TIME):
+        batch = slice(start, start + _IMAGES_AT_A_TIME)
+        yield _score_batch(ids[batch], embeddings[batch], scorer, fingerprints[batch])
+
+
+def _score_batch(
+    ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer, fingerprints: Sequence[str]
+) -> pa.Table:
+    cosine = embeddings @ scorer.concepts.T
+    logit = scorer.head.logits(cosine)
+    score = scorer.head.scores(logit)
+    probability = scorer.probabilities(logit)
+
+    source = best_lender(probability, scorer.lenders)
+    rank_by = np.take_along_axis(probability, source, axis=1)
+    # stable and over sorted ids: equal probabilities are ranked by concept id
+    order = np.argsort(-rank_by, axis=1, kind="stable")[:, : scorer.keep_top]
+    image, place = (axis.reshape(-1) for axis in np.indices(order.shape))
+    concept = order.reshape(-1)
+    lender = source[image, concept]
+
+    names = np.array(scorer.concept_ids, dtype=object)
+    return pa.table(
+        [
+            np.array(ids, dtype=object)[image],
+            names[concept],
+            (place + 1).astype(np.int16),
+            cosine[image, lender],
+            logit[image, lender],
+            score[image, lender],
+            probability[image, lender],
+            pa.array(names[lender], mask=lender == concept),
+            np.array(fingerprints, dtype=object)[image],
+        ],
+        schema=TAG_SCORES,
+    )
+
+
+def best_lender(values: NDArray[np.float32], lenders: dict[int, list[int]]) -> NDArray[np.intp]:
+    """Column of the best value of each concept over itself and its narrower ones, `[images, concepts]`.
+
+    A concept keeps its own value in a tie; among equal lenders the first column (the lower id) wins.
+    """
+    source = np.tile(np.arange(values.shape[1]), (values.shape[0], 1))
+    for broader, narrower in lenders.items():
+        columns = np.array([broader, *narrower])
+        source[:, broader] = columns[np.argmax(values[:, columns], axis=1)]
+    return source
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows divided by their Euclidean length."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
