@@ -91,9 +91,10 @@ fuzz: $(VENV)/.installed-dev
 bench-storage: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.storage $(BENCH)
 
-# The page of models, from the registry.
+# The pages that are made from the code: models from the registry, tables from their definition.
 docs: $(VENV)/.installed
 	$(BIN)/vistag models --markdown > docs/models.md
+	$(BIN)/vistag tables --markdown > docs/tables.md
 
 # The environment; made again when what it holds is changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
