@@ -23,7 +23,8 @@ from demo.training.tokenizer import train_tokenizer
 from demo.training.train_encoder import IMAGE_PX, TEXT_TOKENS, Recipe, build_model
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split, drawable_concepts, tag_matrix
-from resources.models.encoders import Encoder, EncoderSpec, load_encoder
+from resources.models.checkpoints import make_model
+from resources.models.encoders import Encoder, EncoderSpec
 from taxonomy import starter_taxonomy
 from vistag_assets.whole_image.scoring import unit_rows
 
@@ -145,7 +146,7 @@ def main() -> None:
         batch_size=50,
         licence="Apache-2.0",
     )
-    logits, truth = logits_and_truth(load_encoder(spec, "cpu"), CALIBRATION_SCENES)
+    logits, truth = logits_and_truth(make_model(spec, "cpu"), CALIBRATION_SCENES)
     calibration = fit_calibration(logits, truth, drawable_concepts())
     (arguments.out / "calibration.json").write_text(
         json.dumps(calibration, indent=2) + "\n", encoding="utf-8"

@@ -31,7 +31,8 @@ from demo.training.pool import Pool, PoolRecipe, build_pool
 from demo.training.tokenizer import train_phrase_tokenizer
 from demo.training.train_encoder import BODY_SHARE, HEAD_SHARE, patch_owners
 from demo.world.scene import LIGHTINGS, SETTINGS, Split, drawable_concepts
-from resources.models.encoders import EncoderSpec, load_encoder
+from resources.models.checkpoints import make_model
+from resources.models.encoders import EncoderSpec
 from taxonomy import starter_taxonomy
 from vistag_assets.whole_image.scoring import unit_rows
 
@@ -150,7 +151,7 @@ def keep_first_norm_quiet(model: Owlv2ForObjectDetection, pixels: Tensor) -> Non
 def concept_targets(encoder_folder: Path, concepts: list[str]) -> NDArray[np.float32]:
     """float32 [concepts, width]: the unit vector that the encoder's text tower gives each concept."""
     taxonomy = starter_taxonomy()
-    encoder = load_encoder(
+    encoder = make_model(
         EncoderSpec(family="siglip", model=str(encoder_folder.resolve()), licence="Apache-2.0"), "cpu"
     )
     return unit_rows(

@@ -13,8 +13,7 @@ from PIL import Image
 
 from resources.images import open_proxy
 from resources.lake import UpdateStats, update_partition, with_empty_ids, with_failed_ids
-from resources.models.repair import TextModel
-from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec
+from resources.models.vlms import Answer, TextModel, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.description import description_schema
 from resources.workspace import Workspace
 from vistag_assets.language.describing import Form, describe, needs_rewriting
