@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from resources.models.detectors.boxes import suppress
+from resources.boxes import suppress
 from resources.models.detectors.detections import Detections
 
 BBOX = pa.list_(pa.float32(), 4)

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from resources.models.listing import as_markdown, model_rows
 
 from resources.models.encoders import EncoderSpec
+from resources.models.listing import as_markdown, model_rows
 from resources.models.registry import PERMISSIVE, Family, RegistryError, registry
 from resources.models.tiers import TierError, load_tier, model_specs, tier_names
 

@@ -14,9 +14,9 @@ from PIL import Image
 from tiny_closed_sets import CLASS_NAMES
 from tiny_detectors import noise
 
+from resources.boxes import clip, from_corners
 from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError, make_model
 from resources.models.detectors import DetectorSpec
-from resources.models.detectors.boxes import clip, from_corners
 from resources.models.detectors.yolo import Letterbox, YoloDetector
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (200, 27), (45, 46))
