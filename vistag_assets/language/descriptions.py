@@ -8,8 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from resources.checked import checked
-from resources.models.repair import TextModel
-from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec
+from resources.models.vlms import Answer, TextModel, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.description import description_schema, parse_description
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Batch, Folder, Proxies, Row, Rows, folder_asset, in_batches_of_images

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resources.models.detectors.boxes import suppress
+from resources.boxes import suppress
 from resources.models.detectors.detections import Detections
 
 Asked = Mapping[str, tuple[str | None, ...]]

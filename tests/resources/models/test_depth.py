@@ -18,8 +18,8 @@ from PIL import Image
 from tiny_depth import save_tiny_depth_anything, save_tiny_zoedepth
 
 from resources.home import FolderRef, Home, Settings, write_settings
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.depth import DepthEstimator, DepthSpec, load_depth
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.depth import DepthEstimator, DepthSpec
 from resources.models.depth.maps import StoredDepth, bounded, decode_depth, depth_picture, encode_depth
 from resources.models.depth.pretrained import PretrainedDepth
 from resources.models.tiers import TierError, load_tier
@@ -55,7 +55,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def estimator(kind: str, checkpoint: Path, **changes: object) -> DepthEstimator:
     family = "zoedepth" if kind.startswith("zoedepth") else "depth-anything"
     fields = {"family": family, "model": str(checkpoint), "batch_size": 3, "licence": "own"}
-    return load_depth(DepthSpec.model_validate(fields | changes), "cpu")
+    return make_model(DepthSpec.model_validate(fields | changes), "cpu")
 
 
 def pictures() -> list[Image.Image]:

@@ -21,8 +21,9 @@ from pydantic import ValidationError
 
 from resources.home import Home, Settings, write_settings
 from resources.lake import UpdateStats, failed_ids
+from resources.models.checkpoints import make_model
 from resources.models.tiers import TierError, load_tier
-from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec, load_vlm
+from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.completions import split_by_tokens
 from resources.models.vlms.openai_client import API_KEY, OpenAiVlm, ServerUnavailableError
 from resources.models.vlms.prompts import CAPTION
@@ -39,7 +40,7 @@ PLAIN_PROMPT = "?"
 
 
 def vlm_of(server: FaultyServer, **changes: object) -> Vlm:
-    return load_vlm(spec_of(base_url=server.url, **changes), "cpu")
+    return make_model(spec_of(base_url=server.url, **changes), "cpu")
 
 
 def spec_of(**server: object) -> VlmSpec:
@@ -118,7 +119,7 @@ def test_a_request_is_greedy_lossless_and_held_to_its_schema(monkeypatch: pytest
 def test_a_family_is_told_what_it_is_as_in_this_process() -> None:
     with faulty_server(lambda asked: said("A bowl")) as server:
         spec = spec_of(base_url=server.url).model_copy(update={"family": "joycaption"})
-        ask(load_vlm(spec, "cpu"), "x")
+        ask(make_model(spec, "cpu"), "x")
     [asked] = server.asked
     assert asked.body["messages"][0] == {"role": "system", "content": "You are a helpful image captioner."}
 
@@ -131,7 +132,7 @@ def test_an_answer_that_was_cut_is_not_finished() -> None:
 
 
 def test_nothing_is_asked_and_nothing_answered() -> None:
-    assert list(load_vlm(spec_of(port=1), "cpu").answer([], [], max_tokens=3)) == []
+    assert list(make_model(spec_of(port=1), "cpu").answer([], [], max_tokens=3)) == []
 
 
 @pytest.mark.parametrize(
@@ -256,9 +257,9 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         port = taken.getsockname()[1]
         with pytest.raises(ServerUnavailableError) as own:
-            ask(load_vlm(spec_of(port=port, retries=0), "cpu"), "x", "y")
+            ask(make_model(spec_of(port=port, retries=0), "cpu"), "x", "y")
         with pytest.raises(ServerUnavailableError) as others:
-            load_vlm(spec_of(base_url=f"http://127.0.0.1:{port}/v1/", retries=0), "cpu").load()
+            make_model(spec_of(base_url=f"http://127.0.0.1:{port}/v1/", retries=0), "cpu").load()
     assert f"some/model at http://127.0.0.1:{port}/v1 does not answer" in str(own.value)
     assert "vistag serve --tier" in str(own.value)
     assert "what was finished is kept" in str(own.value).lower()
@@ -309,8 +310,8 @@ def test_the_fingerprint_is_of_the_model_and_needs_neither_server_nor_torch(tmp_
     (tmp_path / "config.json").write_text('{"other": "weights"}')
     assert fingerprint(model=str(tmp_path)) != told[-1]
     code = (
-        "import sys; from resources.models.vlms import VlmSpec, load_vlm; "
-        "load_vlm(VlmSpec(model='m', licence='own', engine='openai'), 'cpu').fingerprint; "
+        "import sys; from resources.models.checkpoints import make_model; from resources.models.vlms import VlmSpec; "
+        "make_model(VlmSpec(model='m', licence='own', engine='openai'), 'cpu').fingerprint; "
         "sys.exit('torch' in sys.modules or 'openai' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

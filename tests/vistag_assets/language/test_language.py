@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_vlm import save_tiny_llava
 
+from resources.boxes import iou
 from resources.home import Home, Settings, write_settings
 from resources.lake import with_empty_ids
 from resources.models.tiers import load_tier
@@ -34,7 +35,7 @@ from vistag_assets.language.descriptions import (
 from vistag_assets.language.region_captions import MIN_CROP_PX, crop, region_captions
 from vistag_assets.language.repair import adds_no_fact, salvaged, tidied
 from vistag_assets.progress import Meter
-from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes, iou
+from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes
 from vistag_assets.runs import find_library
 from vistag_assets.whole_image.captions import captions as captions_asset
 from vistag_assets.whole_image.captions import captions_are_one_sentence, parsed_keywords
@@ -181,8 +182,8 @@ boxes = st.tuples(*[st.floats(0, 1) for _ in range(4)])
 @settings(deadline=None)
 @given(boxes, boxes)
 def test_iou_is_symmetric_and_bounded(first: tuple[float, ...], second: tuple[float, ...]) -> None:
-    assert iou(first, second) == pytest.approx(iou(second, first))
-    assert 0 <= iou(first, second) <= 1 + 1e-9
+    assert iou([first], [second]) == pytest.approx(iou([second], [first]).T)
+    assert 0 <= iou([first], [second])[0, 0] <= 1 + 1e-9
 
 
 @settings(deadline=None)

@@ -13,7 +13,8 @@ from pycocotools import mask as coco
 
 from resources.home import Home, Settings, write_settings
 from resources.lake import MissingPartition, UpdateStats, embedding_matrix, empty_ids, with_empty_ids
-from resources.models.encoders import Calibration, Encoder, Platt, ScoreHead, load_encoder
+from resources.models.checkpoints import make_model
+from resources.models.encoders import Calibration, Encoder, Platt, ScoreHead
 from resources.models.segmenters.grabcut import GrabCut
 from resources.models.segmenters.masks import decode_rle
 from resources.tables import GROUNDED_REGIONS
@@ -156,7 +157,7 @@ def test_embeddings_are_those_of_square_crops(home: Home) -> None:
     table = home.lake.read("region_embeddings", FOLDER)
     assert table["region_id"].to_pylist() == ["a-r1", "a-r2", "a-r3", "b-r1"]
     assert table["masked_embedding"].is_valid().to_pylist() == [True, False, True, False]
-    encoder = load_encoder(open_workspace(home).tier.encoder, "cpu")
+    encoder = make_model(open_workspace(home).tier.encoder, "cpu")
     image = Image.open(home.root / "proxies" / "0.png").convert("RGB")
     [mask, _] = read(home, "region_masks")
     cut_out = without_background(image, decode_rle(mask["counts"], mask["height"], mask["width"]))

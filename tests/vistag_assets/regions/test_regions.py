@@ -16,9 +16,9 @@ from PIL import Image
 from tiny_checkpoint import save_tiny_siglip
 from tiny_detectors import save_tiny_owlv2
 
+from resources.boxes import clip, from_centres, from_corners, iou, suppress
 from resources.home import Home, Settings, write_settings
 from resources.images import open_proxy
-from resources.models.detectors.boxes import clip, from_centres, from_corners, iou, suppress
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.owlv2 import Owlv2Detector
 from resources.workspace import open_workspace
@@ -80,6 +80,13 @@ def test_overlap_is_the_plain_one(a: list[list[float]], b: list[list[float]]) ->
     expected = np.array([[plain_iou(x, y) for y in b] for x in a]).reshape(len(a), len(b))
     found = iou(np.array(a).reshape(-1, 4), np.array(b).reshape(-1, 4))
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_two_boxes_without_area_overlap_as_the_caller_says() -> None:
+    empty, full = [0.1, 0.2, 0.0, 0.5], [0.1, 0.2, 0.3, 0.5]
+    assert iou([empty, full], [empty, full]).tolist() == [[0, 0], [0, pytest.approx(1)]]
+    assert iou([empty, full], [empty, full], of_empty=1).tolist() == [[1, 0], [0, pytest.approx(1)]]
+    assert iou([], [full]).shape == (0, 1)
 
 
 def test_boxes_are_converted_and_cut_at_the_edges() -> None:

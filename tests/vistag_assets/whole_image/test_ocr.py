@@ -17,7 +17,8 @@ from evaluation.metrics.ocr import normalised, read_signs, sign_recall
 from evaluation.readers.tables import UnusableFile
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import empty_ids
-from resources.models.ocr import OcrSpec, load_ocr, reading_order
+from resources.models.checkpoints import make_model
+from resources.models.ocr import OcrSpec, reading_order
 from resources.models.ocr.rapid import RapidOcrEngine
 from resources.tables import OCR_TEXT
 from resources.workspace import VistagResource, Workspace, open_workspace
@@ -100,7 +101,7 @@ def test_fingerprints_tell_settings_apart_and_engines_are_shared() -> None:
         for change in ({}, {"min_confidence": 0.9}, {"min_characters": 1}, {"max_side_px": 960})
     }
     assert len(fingerprints) == 4
-    assert load_ocr(OcrSpec()) is load_ocr(OcrSpec())
+    assert make_model(OcrSpec()) is make_model(OcrSpec())
 
 
 def test_reading_order_takes_rows_from_the_top_and_each_from_the_left() -> None:
