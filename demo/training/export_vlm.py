@@ -17,7 +17,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, SiglipConfi
 
 from demo.training.chat import chat_processor, train_chat_tokenizer
 from demo.training.export_encoder import CHECKPOINT as ENCODER
-from demo.training.language import Region, description_problem, label_text, mentions
+from demo.training.language import Region, description_problem, label_text
 from demo.training.train_encoder import IMAGE_PX
 from demo.training.train_vlm import ANSWER_TOKENS, Recipe, build_model, named_objects
 from demo.world.render import Picture, render
@@ -150,7 +150,7 @@ def measure(checkpoint: Path, count: int) -> dict[str, float]:
         for answer, good in zip(parsed, valid, strict=True)
         if good
     ] or [0]
-    said_tags = [mentions(line, taxonomy) for line in tags]
+    said_tags = [taxonomy.labels.concepts_in(line) for line in tags]
     kinds = frozenset(OBJECTS)
     figures = {
         f"caption_{name}": figure for name, figure in named_objects(captions, scenes, taxonomy).items()
@@ -167,11 +167,14 @@ def measure(checkpoint: Path, count: int) -> dict[str, float]:
         "claims_cite_rightly": cited_rightly(parsed, regions, taxonomy),
         "crop_object_right": float(
             np.mean(
-                [bool(mentions(p, taxonomy) & t & kinds) for p, t in zip(phrases, crop_truths, strict=True)]
+                [
+                    bool(taxonomy.labels.concepts_in(p) & t & kinds)
+                    for p, t in zip(phrases, crop_truths, strict=True)
+                ]
             )
         ),
         "crop_tag_recall": sum(
-            len(mentions(p, taxonomy) & t) for p, t in zip(phrases, crop_truths, strict=True)
+            len(taxonomy.labels.concepts_in(p) & t) for p, t in zip(phrases, crop_truths, strict=True)
         )
         / sum(map(len, crop_truths)),
     }
@@ -186,7 +189,7 @@ def cited_rightly(answers: list[dict[str, Any]], regions: list[list[Region]], ta
     for answer, found in zip(answers, regions, strict=True):
         labels = dict(found)
         for claim in answer["claims"]:
-            named = {taxonomy.by_id[c].pref_label for c in mentions(claim["text"], taxonomy)}
+            named = {taxonomy.by_id[c].pref_label for c in taxonomy.labels.concepts_in(claim["text"])}
             right += [labels.get(short) in named for short in claim["regions"]]
     return float(np.mean(right)) if right else 0.0
 

@@ -17,6 +17,7 @@ from resources.models.repair import TextModel
 from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.description import description_schema
 from resources.workspace import Workspace
+from taxonomy import Labels, Taxonomy
 from vistag_assets.language.describing import Form, describe, needs_rewriting
 from vistag_assets.language.image_context import (
     Evidence,
@@ -29,13 +30,13 @@ from vistag_assets.language.tables import CAPTIONS, DESCRIPTIONS, REGION_CAPTION
 from vistag_assets.lineage import answered, column_by_id, derived, joined
 from vistag_assets.progress import Meter
 from vistag_assets.regions.boxes import Box, distinct_boxes
-from vistag_assets.whole_image.phrases import Labels, caption_problems, keywords
+from vistag_assets.whole_image.caption_form import caption_problems, keywords
 from vistag_assets.whole_image.quotes import requoted
 
 # To be raised when a stage would compute other rows from the same inputs.
-CAPTION_VERSION = 1
+CAPTION_VERSION = 2
 REGION_CAPTION_VERSION = 1
-DESCRIPTION_VERSION = 2
+DESCRIPTION_VERSION = 3
 
 IMAGES_AT_ONCE = 64
 MIN_CROP_PX = 16
@@ -47,7 +48,7 @@ Failed = dict[str, str]
 
 def caption_images(workspace: Workspace, key: str, meter: Meter) -> UpdateStats:
     """Bring `captions` of a folder up to date with its proxies and the text read in them."""
-    vlm, labels, most = workspace.vlm, Labels(workspace.taxonomy), workspace.vlm.spec.caption_tokens
+    vlm, most = workspace.vlm, workspace.vlm.spec.caption_tokens
     question, listing = vlm.spec.caption_question, vlm.spec.question("tags")
     proxies = workspace.lake.read("proxies", key, ["id", "path", "fingerprint"])
     text = text_lines(workspace.lake.read_or_none("ocr_text", key))
@@ -72,7 +73,7 @@ def caption_images(workspace: Workspace, key: str, meter: Meter) -> UpdateStats:
             {
                 "id": id_,
                 **_told_caption(caption, text.get(id_, ())),
-                "keywords": told_keywords(told, labels) if told else [],
+                "keywords": told_keywords(told, workspace.taxonomy.labels) if told else [],
                 "prompt": prompts[id_],
             }
             for id_, caption, told in zip(ids, captions, tags, strict=True)
@@ -131,7 +132,6 @@ def describe_images(workspace: Workspace, key: str, meter: Meter) -> UpdateStats
     captions = workspace.lake.read("captions", key, ["id", "fingerprint"])
     grounded = read_regions(workspace.lake, key, required=workspace.tier.detector is not None)
     evidence = read_evidence(workspace.lake, key, workspace.taxonomy, grounded)
-    labels = Labels(workspace.taxonomy)
 
     def vlm_of(id_: str) -> Vlm:
         return workspace.heavy_vlm if evidence.lane(id_) == "heavy" else workspace.vlm
@@ -159,7 +159,7 @@ def describe_images(workspace: Workspace, key: str, meter: Meter) -> UpdateStats
         for lane in sorted(set(map(evidence.lane, ids))):
             own = {id_: open_image(id_) for id_ in ids if evidence.lane(id_) == lane}
             described, unanswered = _described(
-                vlm_of(next(iter(own))), workspace.repair, own, evidence, labels
+                vlm_of(next(iter(own))), workspace.repair, own, evidence, workspace.taxonomy
             )
             rows += described
             failed |= unanswered
@@ -212,7 +212,7 @@ def _described(
     repair: TextModel | None,
     images: Mapping[str, Image.Image],
     evidence: Evidence,
-    labels: Labels,
+    taxonomy: Taxonomy,
 ) -> tuple[Rows, Failed]:
     """Rows of images (by id) of one lane."""
     ids = list(images)
@@ -250,7 +250,7 @@ def _described(
                     rewritten=rewritten.get(id_),
                     finished=answer is None or answer.finished,
                     known=evidence.known(id_, caption),
-                    labels=labels,
+                    taxonomy=taxonomy,
                     words=vlm.spec.description_words,
                 )
             ),

@@ -14,15 +14,15 @@ from resources.lake import CorruptPartition, LakeError, UpdateStats, update_part
 from resources.lake.rows_by_id import RowsById
 from resources.models.tiers import Option, TagSettings, Tier
 from resources.workspace import Workspace
+from taxonomy import Taxonomy
 from vistag_assets.lineage import answered, column_by_id, gathered, of_ids
 from vistag_assets.progress import Meter
 from vistag_assets.tags.evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.tags.fusion import Fusion, fuse, load_fusion
-from vistag_assets.tags.mentions import LabelIndex
 from vistag_assets.whole_image.scoring import Scorer
 from vistag_assets.whole_image.stages import make_scorer
 
-FUSED_TAGS_VERSION = 2
+FUSED_TAGS_VERSION = 3
 """To be raised when other tags would be made of the same evidence."""
 IMAGES_AT_A_TIME = 256
 MACHINE, DECIDED = "machine", ("human", "rejected")
@@ -140,13 +140,13 @@ def fuse_tags(workspace: Workspace, tagger: Tagger, key: str, meter: Meter) -> U
     def compute(ids: list[str]) -> Iterator[pa.Table]:
         fingerprint_of = column_by_id(wanted, "fingerprint")
         decided = _decisions_in(workspace, key)  # again: nobody else writes from here on
-        labels, scorer, facet_of = LabelIndex(workspace.taxonomy), make_scorer(workspace), _facets(workspace)
+        scorer = make_scorer(workspace)
         rows_of = {name: RowsById(rows) for name, rows in tables.items()}
         for start in range(0, len(ids), IMAGES_AT_A_TIME):
             with meter.timed():
                 batch = ids[start : start + IMAGES_AT_A_TIME]
                 own = {name: rows.of(batch) for name, rows in rows_of.items()}
-                tags = tag_images(own, of_ids(decided, batch), tagger, labels, scorer, facet_of)
+                tags = tag_images(own, of_ids(decided, batch), tagger, workspace.taxonomy, scorer)
                 yield _with_fingerprints(tags, batch, fingerprint_of)
 
     return update_partition(lake, "tags", key, wanted, TAGS, compute, on_progress=meter.folder())
@@ -161,7 +161,7 @@ def fused_as(workspace: Workspace, option: Option) -> pa.Table:
     sources = sources_of(workspace.tier, option)
     names = [name for source in sorted(sources) for name in TABLES_OF[source]]
     tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
-    evidence = gather(tables, LabelIndex(workspace.taxonomy), make_scorer(workspace), _facets(workspace))
+    evidence = gather(tables, workspace.taxonomy, make_scorer(workspace))
     return fuse(evidence, load_fusion(workspace.tier.fusion), sources)
 
 
@@ -169,13 +169,12 @@ def tag_images(
     tables: Mapping[str, pa.Table],
     decided: pa.Table,
     tagger: Tagger,
-    labels: LabelIndex,
+    taxonomy: Taxonomy,
     scorer: Scorer,
-    facet_of: Mapping[str, str],
 ) -> pa.Table:
     """`TAGS` of some images (fingerprint null) from the tables of the lake and what people decided."""
     own = EvidenceTables.of(tables)
-    evidence = gather(own, labels, scorer, facet_of)
+    evidence = gather(own, taxonomy, scorer)
     fused = fuse(evidence, tagger.fusion, tagger.sources)
     words = fuse(_own_words(own.captions), tagger.fusion, tagger.sources & {"vlm"})
     with duckdb.connect() as sql:
@@ -269,10 +268,6 @@ select * replace (
 from (select * from decided union all by name select * from undecided)
 order by id, rank
 """
-
-
-def _facets(workspace: Workspace) -> dict[str, str]:
-    return {concept.id: concept.facet for concept in workspace.taxonomy.concepts}
 
 
 def _own_words(captions: pa.Table) -> pa.Table:
