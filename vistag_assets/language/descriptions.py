@@ -11,6 +11,7 @@ from resources.checked import checked
 from resources.models.vlms import Answer, TextModel, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.description import description_schema, parse_description
 from resources.workspace import VistagResource
+from taxonomy import Taxonomy
 from vistag_assets.folder_asset import Batch, Folder, Proxies, Row, Rows, folder_asset, in_batches_of_images
 from vistag_assets.language.describing import Form, describe, needs_rewriting
 from vistag_assets.language.image_context import ImageContext, gather_context
@@ -23,7 +24,6 @@ from vistag_assets.whole_image.asking import (
     preview_texts,
     rows_of_all,
 )
-from vistag_assets.whole_image.phrases import Labels
 from vistag_assets.whole_image.quotes import requoted
 
 MIN_VALID_SHARE = 0.99
@@ -33,7 +33,7 @@ _shown = preview_texts("descriptions", "title", "description", "lane")
 
 
 @folder_asset(
-    "Describing images", "described", role="vlm", version=2, preview=_shown, about=about_vlm("description")
+    "Describing images", "described", role="vlm", version=3, preview=_shown, about=about_vlm("description")
 )
 def descriptions(
     folder: Folder,
@@ -46,7 +46,6 @@ def descriptions(
 ) -> Rows:
     """Images that `routing` sends to the heavy lane get its model."""
     workspace = folder.workspace
-    labels = folder.once(Labels, workspace.taxonomy)
     context = gather_context(captions, ocr_text, grounded_regions, tag_scores, routing, workspace.taxonomy)
 
     def vlm_of(id_: str) -> Vlm:
@@ -75,7 +74,7 @@ def descriptions(
         for lane in sorted(set(map(context.lane, ids))):
             own = {id_: image for id_, image in zip(ids, images, strict=True) if context.lane(id_) == lane}
             described, unanswered = _described(
-                vlm_of(next(iter(own))), workspace.repair, own, context, labels
+                vlm_of(next(iter(own))), workspace.repair, own, context, workspace.taxonomy
             )
             rows += described
             failed |= unanswered
@@ -89,7 +88,7 @@ def _described(
     repair: TextModel | None,
     images: Mapping[str, Image.Image],
     context: ImageContext,
-    labels: Labels,
+    taxonomy: Taxonomy,
 ) -> tuple[list[Row], Failed]:
     """Rows of images (by id) of one lane."""
     ids = list(images)
@@ -127,7 +126,7 @@ def _described(
                     rewritten=rewritten.get(id_),
                     finished=answer is None or answer.finished,
                     known=context.known(id_, caption),
-                    labels=labels,
+                    taxonomy=taxonomy,
                     words=vlm.spec.description_words,
                 )
             ),

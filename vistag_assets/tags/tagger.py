@@ -18,7 +18,6 @@ from taxonomy import Taxonomy
 from vistag_assets.lineage import by_id
 from vistag_assets.tags.evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.tags.fusion import Fusion, fuse, load_fusion
-from vistag_assets.tags.mentions import LabelIndex
 from vistag_assets.whole_image.scoring import Scorer, make_scorer
 
 MACHINE, DECIDED = "machine", ("human", "rejected")
@@ -61,10 +60,6 @@ def sources_of(tier: Tier, option: Option | None = None) -> frozenset[Source]:
     )
 
 
-def facets_of(taxonomy: Taxonomy) -> dict[str, str]:
-    return {concept.id: concept.facet for concept in taxonomy.concepts}
-
-
 class DamagedDecisions(LakeError):
     """A damaged file of tags, which holds what no model can compute; the message says what to do."""
 
@@ -100,12 +95,8 @@ def fused_as(workspace: Workspace, option: Option) -> pa.Table:
     sources = sources_of(workspace.tier, option)
     names = [name for source in sorted(sources) for name in TABLES_OF[source]]
     tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
-    evidence = gather(
-        tables,
-        LabelIndex(workspace.taxonomy),
-        make_scorer(workspace, workspace.lake.read("concept_embeddings")),
-        facets_of(workspace.taxonomy),
-    )
+    scorer = make_scorer(workspace, workspace.lake.read("concept_embeddings"))
+    evidence = gather(tables, workspace.taxonomy, scorer)
     return fuse(evidence, load_fusion(workspace.tier.fusion), sources)
 
 
@@ -113,13 +104,12 @@ def tag_images(
     tables: Mapping[str, pa.Table],
     decided: pa.Table,
     tagger: Tagger,
-    labels: LabelIndex,
-    scorer: Scorer,
     taxonomy: Taxonomy,
+    scorer: Scorer,
 ) -> pa.Table:
     """The columns of `tags` but the fingerprint, of some images, from the tables of the lake and what people decided."""
     own = EvidenceTables.of(tables)
-    evidence = gather(own, labels, scorer, facets_of(taxonomy))
+    evidence = gather(own, taxonomy, scorer)
     fused = fuse(evidence, tagger.fusion, tagger.sources)
     words = fuse(_own_words(own.captions), tagger.fusion, tagger.sources & {"vlm"})
     with duckdb.connect() as sql:

@@ -14,7 +14,6 @@ from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, gathered, of_ids
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF
-from vistag_assets.tags.mentions import LabelIndex
 from vistag_assets.tags.tagger import decision_fingerprints, decisions_in, make_tagger, tag_images
 from vistag_assets.whole_image.scoring import make_scorer
 
@@ -51,7 +50,7 @@ def _about(folder: Folder) -> dict[str, Any]:
     }
 
 
-@folder_asset("Fusing tags", kinds={"duckdb", "scikitlearn"}, version=2, preview=_evidence, about=_about)
+@folder_asset("Fusing tags", kinds={"duckdb", "scikitlearn"}, version=3, preview=_evidence, about=_about)
 def tags(
     folder: Folder,
     proxies: Annotated[pa.Table, "id"],
@@ -97,12 +96,11 @@ def tags(
     rows_of = {name: RowsById(rows) for name, rows in tables.items()}
 
     def fuse(ids: list[str]) -> pa.Table:
-        labels = folder.once(LabelIndex, workspace.taxonomy)
         scorer = folder.once(make_scorer, workspace, concept_embeddings)
         own = {name: rows.of(ids) for name, rows in rows_of.items()}
         # decisions again: nobody else writes from here on
         decided = of_ids(decisions_in(workspace.lake, folder.key), ids)
-        return tag_images(own, decided, tagger, labels, scorer, workspace.taxonomy)
+        return tag_images(own, decided, tagger, workspace.taxonomy, scorer)
 
     return Rows(wanted, in_batches(_IMAGES_AT_A_TIME, fuse))
 

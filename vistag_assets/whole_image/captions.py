@@ -11,6 +11,7 @@ from PIL import Image
 from resources.checked import checked
 from resources.models.vlms import Answer, Unanswered
 from resources.workspace import VistagResource
+from taxonomy import Labels
 from vistag_assets.folder_asset import Batch, Folder, Proxies, Row, Rows, folder_asset, in_batches_of_images
 from vistag_assets.lineage import by_id, derived, joined
 from vistag_assets.whole_image.asking import (
@@ -22,8 +23,8 @@ from vistag_assets.whole_image.asking import (
     preview_texts,
     rows_of_all,
 )
+from vistag_assets.whole_image.caption_form import caption_problems, keywords
 from vistag_assets.whole_image.ocr_text import text_lines
-from vistag_assets.whole_image.phrases import Labels, caption_problems, keywords
 from vistag_assets.whole_image.quotes import requoted
 
 MAX_PROBLEM_SHARE = 0.05
@@ -33,12 +34,12 @@ _shown = preview_texts("captions", "caption")
 
 
 @folder_asset(
-    "Captioning images", "captioned", role="vlm", version=1, preview=_shown, about=about_vlm("tags")
+    "Captioning images", "captioned", role="vlm", version=2, preview=_shown, about=about_vlm("tags")
 )
 def captions(folder: Folder, proxies: Proxies, ocr_text: pa.Table | None) -> Rows:
     workspace, vlm = folder.workspace, folder.workspace.vlm
     most, question, listing = vlm.spec.caption_tokens, vlm.spec.caption_question, vlm.spec.question("tags")
-    labels, text = folder.once(Labels, workspace.taxonomy), text_lines(ocr_text)
+    labels, text = workspace.taxonomy.labels, text_lines(ocr_text)
     prompts = {id_: question.about(text.get(id_, ())) for id_ in proxies["id"].to_pylist()}
     wanted = derived(
         joined(proxies, by_id(prompts)),

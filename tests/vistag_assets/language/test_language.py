@@ -23,7 +23,7 @@ from resources.models.vlms.description import SCHEMA_FILE, Description, descript
 from resources.models.vlms.prompts import CAPTION, with_text
 from resources.tables import CAPTIONS, DESCRIPTIONS
 from resources.workspace import Workspace, open_workspace
-from taxonomy import Concept, Taxonomy, starter_taxonomy
+from taxonomy import starter_taxonomy
 from vistag_assets.folder_asset import update_table
 from vistag_assets.ingest.files import ingest_files
 from vistag_assets.language.describing import CheckedClaim, Known, describe
@@ -37,67 +37,16 @@ from vistag_assets.language.repair import adds_no_fact, salvaged, tidied
 from vistag_assets.progress import Meter
 from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes
 from vistag_assets.runs import find_library
+from vistag_assets.whole_image.caption_form import caption_problems, keywords, sentences, without_opener
 from vistag_assets.whole_image.captions import captions as captions_asset
 from vistag_assets.whole_image.captions import captions_are_one_sentence, parsed_keywords
-from vistag_assets.whole_image.phrases import Labels, caption_problems, keywords, sentences, without_opener
 from vistag_assets.whole_image.quotes import requoted
 
-LABELS = Labels(starter_taxonomy())
+TAXONOMY = starter_taxonomy()
+LABELS = TAXONOMY.labels
 
 
 # ---- phrases and concepts
-
-
-@pytest.mark.parametrize(
-    ("phrase", "concept"),
-    [
-        ("bowl", "bowl"),
-        ("Bowls", "bowl"),
-        ("a bowl", "bowl"),
-        ("basins", "bowl"),
-        ("Counting-Frames", "abacus"),
-        ("axes", "axe"),
-        ("axe", "axe"),
-        ("scissor", "scissors"),
-        ("top-hat", "top-hat"),
-        ("glass", "glass"),
-        ("terracotta bowl", None),
-        ("gla", None),
-        ("bowling", None),
-        ("", None),
-        ("the", None),
-    ],
-)
-def test_a_phrase_is_a_concept_where_it_is_a_label_of_it(phrase: str, concept: str | None) -> None:
-    assert LABELS.concept_of(phrase) == concept
-
-
-def test_every_label_of_the_starter_vocabulary_finds_its_concept() -> None:
-    for concept in LABELS.taxonomy.concepts:
-        for label in concept.labels:
-            [named] = LABELS.named_in(label.upper())
-            assert concept.id in named.concept_ids
-        assert (
-            LABELS.taxonomy.by_id[LABELS.concept_of(concept.pref_label) or ""].pref_label
-            == concept.pref_label
-        )
-
-
-def test_the_longest_label_is_named_and_none_reaches_over_punctuation() -> None:
-    taxonomy = Taxonomy(
-        (
-            Concept("shelf", "shelf"),
-            Concept("wood", "wood"),
-            Concept("wood-shelf", "wood shelf"),
-            Concept("bust", "bust"),
-        ),
-        {"object": ("{label}",)},
-    )
-    labels = Labels(taxonomy)
-    assert labels.concepts_in("Two busts on a wood shelf") == {"bust", "wood-shelf"}
-    assert labels.concepts_in("Of wood, shelf and BUST.") == {"wood", "shelf", "bust"}
-    assert labels.concepts_in('{"tags":["wood","shelf"]}') == {"wood", "shelf"}
-    assert [named.phrase for named in labels.named_in("shelves; busts")] == ["shelves", "busts"]
 
 
 def test_keywords_are_split_stripped_and_told_once() -> None:
@@ -165,13 +114,13 @@ def test_regions_of_one_place_are_one_and_it_is_called_by_its_object() -> None:
         region(3, "chair", (0.1, 0.1, 0.2, 0.4), 0.7),
     ]
     assert [[r.region_id[-2:] for r in group] for group in distinct_boxes(regions)] == [["r1", "r2"], ["r3"]]
-    cited = cited_regions(regions, LABELS.taxonomy)
+    cited = cited_regions(regions, TAXONOMY)
     assert {short: r.phrase for short, r in cited.items()} == {"r1": "chair", "r2": "bowl"}
 
 
 def test_at_most_eight_places_are_cited_and_the_best() -> None:
     regions = [region(n, "bowl", (n / 20, 0.0, 0.04, 0.04), 1 - n / 20) for n in range(1, 13)]
-    assert {r.region_id[12:] for r in cited_regions(regions, LABELS.taxonomy).values()} == {
+    assert {r.region_id[12:] for r in cited_regions(regions, TAXONOMY).values()} == {
         f"-r{n}" for n in range(1, 9)
     }
 
@@ -232,7 +181,7 @@ def test_the_schema_file_is_the_schema_of_what_is_checked() -> None:
 
 
 def test_a_valid_answer_is_kept_and_its_claims_are_checked() -> None:
-    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert (told.valid, told.problems) == (True, ())
     assert [claim.region_ids for claim in told.claims] == [(BOWL.region_id,), (), (), ()]
     assert [claim.flags for claim in told.claims] == [
@@ -273,7 +222,7 @@ def test_an_answer_of_another_form_is_not_valid(change: dict[str, object]) -> No
     ],
 )
 def test_form_is_mended_and_all_is_kept(answer: str) -> None:
-    told = describe(answer, finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(answer, finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert (told.valid, told.problems) == (False, ("repaired",))
     assert told.title == ANSWER["title"]
     assert len(told.claims) == 4
@@ -283,16 +232,16 @@ def test_form_is_mended_and_all_is_kept(answer: str) -> None:
 def test_cut_json_keeps_its_whole_claims() -> None:
     whole = json.dumps(ANSWER)
     cut = whole[: whole.index("falls evenly")]
-    told = describe(cut, finished=False, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(cut, finished=False, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert (told.valid, told.problems) == (False, ("cut", "repaired"))
     assert [claim.text for claim in told.claims] == [c["text"] for c in ANSWER["claims"][:2]]  # type: ignore[index]
 
 
 def test_a_long_description_loses_whole_claims_and_keeps_each_aspect_as_long_as_it_can() -> None:
-    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, labels=LABELS, words=(5, 16))
+    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=(5, 16))
     assert [claim.aspect for claim in told.claims] == ["subject", "lighting", "composition"]
     assert told.problems == ("repaired",)
-    short = describe(json.dumps(ANSWER), finished=True, known=KNOWN, labels=LABELS, words=(60, 120))
+    short = describe(json.dumps(ANSWER), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=(60, 120))
     assert short.problems == ("words",)
 
 
@@ -302,7 +251,7 @@ def test_openers_are_trimmed() -> None:
         "claims": [ANSWER["claims"][0] | {"text": "This image shows a bowl."}],
     }  # type: ignore[index]
     told = describe(
-        json.dumps(answer | {"tags": []}), finished=True, known=KNOWN, labels=LABELS, words=(1, 9)
+        json.dumps(answer | {"tags": []}), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=(1, 9)
     )
     assert (told.title, told.description) == ("A bowl", "A bowl.")
     assert (told.valid, told.problems) == (True, ("repaired",))
@@ -310,11 +259,13 @@ def test_openers_are_trimmed() -> None:
 
 @pytest.mark.parametrize("answer", ["", "a bowl", "{", "[1, 2]", '{"title": "Bowl"}', '{"claims": 3}'])
 def test_what_cannot_be_mended_is_told_by_the_caption_alone(answer: str) -> None:
-    told = describe(answer, finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(answer, finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert told.description == KNOWN.caption
     assert told.problems == ("from_caption",)
     assert (told.claims[0].flags, told.claims[0].region_ids) == ((), (BOWL.region_id,))
-    silent = describe(answer, finished=True, known=Known({}, "", (), frozenset()), labels=LABELS, words=WORDS)
+    silent = describe(
+        answer, finished=True, known=Known({}, "", (), frozenset()), taxonomy=TAXONOMY, words=WORDS
+    )
     assert (silent.description, silent.claims, silent.json) == ("", (), None)
     assert silent.problems == ("from_caption", "words", "empty")
 
@@ -365,7 +316,7 @@ def damaged(draw: st.DrawFn) -> str:
 @given(damaged(), st.integers(1, 30))
 def test_no_repair_adds_an_entity(answer: str, most: int) -> None:
     known = Known({}, "", (), frozenset())
-    told = describe(answer, finished=True, known=known, labels=LABELS, words=(0, most))
+    told = describe(answer, finished=True, known=known, taxonomy=TAXONOMY, words=(0, most))
     entities = LABELS.concepts_in(told.title, told.description, *told.tags)
     assert entities <= LABELS.concepts_in(
         answer.replace("\\u00e9", "é").replace("\\n", "\n").replace("\\", "")
@@ -395,7 +346,7 @@ def test_tidying_only_leaves_out(answer: dict[str, object], most: int) -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_described_somehow(answer: str) -> None:
-    told = describe(answer, finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(answer, finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert told.description == KNOWN.caption
 
 
@@ -545,7 +496,7 @@ def told(claim: str, *regions: str) -> CheckedClaim:
         }
     )
     known = Known({"r1": BOWL, "r2": CHAIR}, "A bowl and a chair.", ("ANNO 1677",), frozenset())
-    return describe(answer, finished=True, known=known, labels=LABELS, words=WORDS).claims[0]
+    return describe(answer, finished=True, known=known, taxonomy=TAXONOMY, words=WORDS).claims[0]
 
 
 def test_a_claim_is_cited_by_the_regions_that_it_names() -> None:
