@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vistag_assets.whole_image.scoring import Scorer, best_lender
+from vistag_assets.whole_image.scoring import Scorer, propagate_to_ancestors
 
 CONFIRMED_FROM = 0.5
 """More likely than not, by the calibration of the encoder."""
@@ -51,7 +51,7 @@ def match_crops(
     cosine = crops @ scorer.concepts.T
     logit = scorer.head.logits(cosine)
     probability = scorer.probabilities(logit)
-    lender = best_lender(probability, scorer.lenders)
+    lender = propagate_to_ancestors(probability, scorer.descendants)
     shared = np.take_along_axis(probability, lender, axis=1)
 
     regions = np.arange(len(crops))

@@ -25,7 +25,7 @@ class Scorer:
     """Unit-length concept embeddings `[concepts, dim]`."""
     head: ScoreHead
     calibration: Calibration | None
-    lenders: dict[int, list[int]]
+    descendants: dict[int, list[int]]
     """Row of a broader concept -> rows of all its narrower ones; empty where nothing is lent."""
     keep_top: int
 
@@ -53,13 +53,15 @@ def pool_phrases(phrases: pa.Table) -> tuple[list[str], NDArray[np.float32]]:
     return [str(concept_id) for concept_id in concept_ids], unit_rows(pooled)
 
 
-def lenders_of(concept_ids: Sequence[str], broader_pairs: Sequence[tuple[str, str]]) -> dict[int, list[int]]:
+def descendant_rows(
+    concept_ids: Sequence[str], broader_pairs: Sequence[tuple[str, str]]
+) -> dict[int, list[int]]:
     """`(narrower, broader)` pairs at every distance, as rows: broader -> its narrower ones, sorted."""
     row_of = {concept_id: row for row, concept_id in enumerate(concept_ids)}
-    lenders: dict[int, list[int]] = {}
+    descendants: dict[int, list[int]] = {}
     for narrower, broader in sorted(broader_pairs):
-        lenders.setdefault(row_of[broader], []).append(row_of[narrower])
-    return lenders
+        descendants.setdefault(row_of[broader], []).append(row_of[narrower])
+    return descendants
 
 
 def make_scorer(workspace: Workspace, concept_embeddings: pa.Table) -> Scorer:
@@ -72,7 +74,7 @@ def make_scorer(workspace: Workspace, concept_embeddings: pa.Table) -> Scorer:
         concepts,
         encoder.score_head,
         encoder.calibration,
-        lenders_of(concept_ids, pairs),
+        descendant_rows(concept_ids, pairs),
         tier.keep_top,
     )
 
@@ -84,7 +86,7 @@ def score_images(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Sc
     score = scorer.head.scores(logit)
     probability = scorer.probabilities(logit)
 
-    source = best_lender(probability, scorer.lenders)
+    source = propagate_to_ancestors(probability, scorer.descendants)
     rank_by = np.take_along_axis(probability, source, axis=1)
     # stable and over sorted ids: equal probabilities are ranked by concept id
     order = np.argsort(-rank_by, axis=1, kind="stable")[:, : scorer.keep_top]
@@ -108,13 +110,15 @@ def score_images(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Sc
     )
 
 
-def best_lender(values: NDArray[np.float32], lenders: dict[int, list[int]]) -> NDArray[np.intp]:
+def propagate_to_ancestors(
+    values: NDArray[np.float32], descendants: dict[int, list[int]]
+) -> NDArray[np.intp]:
     """Column of the best value of each concept over itself and its narrower ones, `[images, concepts]`.
 
-    A concept keeps its own value in a tie; among equal lenders the first column (the lower id) wins.
+    A concept keeps its own value in a tie; among equal descendants the first column (the lower id) wins.
     """
     source = np.tile(np.arange(values.shape[1]), (values.shape[0], 1))
-    for broader, narrower in lenders.items():
+    for broader, narrower in descendants.items():
         columns = np.array([broader, *narrower])
         source[:, broader] = columns[np.argmax(values[:, columns], axis=1)]
     return source

@@ -258,9 +258,11 @@ def test_without_grounded_regions_there_is_nothing_to_do(home: Home, table: str)
     assert not home.lake.exists(table, FOLDER)
 
 
-def scorer_of(concepts: np.ndarray, calibration: Calibration | None = None, **lenders: list[int]) -> Scorer:
+def scorer_of(
+    concepts: np.ndarray, calibration: Calibration | None = None, **descendants: list[int]
+) -> Scorer:
     names = [f"c{place}" for place in range(len(concepts))]
-    by_row = {int(broader[1:]): narrower for broader, narrower in lenders.items()}
+    by_row = {int(broader[1:]): narrower for broader, narrower in descendants.items()}
     return Scorer(names, concepts, ScoreHead("sigmoid", 10.0, -2.0), calibration, by_row, 10)
 
 
