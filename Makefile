@@ -91,9 +91,10 @@ fuzz: $(VENV)/.installed-dev
 bench-storage: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.storage $(BENCH)
 
-# The page of models, from the registry.
+# The pages that are made from the code: models from the registry, tables from their definition.
 docs: $(VENV)/.installed
 	$(BIN)/vistag models --markdown > docs/models.md
+	$(BIN)/vistag tables --markdown > docs/tables.md
 
 # These pages and the docstrings as a site in site/; python3 -m http.server --directory site shows it.
 site: $(VENV)-docs/.installed

@@ -13,7 +13,7 @@ from evaluation import from_lake
 from evaluation.figures import HEADLINE_K, Figures, LaneFigures, Share, Throughput
 from evaluation.metrics.ablation import Rung, ladder
 from evaluation.metrics.bootstrap import interval95, resampled_sums
-from evaluation.metrics.captions import LabelMatcher, NamedObjects, named_objects
+from evaluation.metrics.captions import NamedObjects, named_objects
 from evaluation.metrics.grounding import GroundingEvaluation, Matching, grounding_recall, match_regions
 from evaluation.metrics.masks import MaskFigures, mask_figures
 from evaluation.metrics.ocr import read_signs, sign_recall
@@ -139,7 +139,6 @@ class _Texts:
             and concept.id in evaluated
             and AIDS not in workspace.taxonomy.ancestors(concept.id)
         )
-        self._matcher = LabelMatcher(workspace.taxonomy)
         self._present: dict[str, set[str]] = {}
         for row in workspace.lake.read("ground_truth").to_pylist():
             self._present.setdefault(row["id"], set()).add(row["concept_id"])
@@ -149,7 +148,7 @@ class _Texts:
         texts = {row["id"]: row[column] or "" for row in rows.to_pylist() if ids is None or row["id"] in ids}
         if not texts or not self._objects:
             return None
-        return named_objects(texts, self._present, self._objects, self._matcher, self._taxonomy)
+        return named_objects(texts, self._present, self._objects, self._taxonomy)
 
 
 def _regions_to_compare(lake: Lake) -> tuple[pa.Table, pa.Table] | None:

@@ -25,7 +25,7 @@ from resources.lake import Lake
 from resources.workspace import open_workspace
 from vistag_assets.cli import app
 from vistag_assets.runs import evaluate
-from vistag_assets.whole_image.stages import embed_concepts
+from vistag_assets.whole_image.concept_embeddings import embed_concepts
 
 FOLDER = "lib--a"
 IMAGES = [f"{n:032x}" for n in range(30)]

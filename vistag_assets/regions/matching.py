@@ -5,24 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from vistag_assets.whole_image.scoring import Scorer, best_lender
-
-REGION_MATCHES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("region_id", pa.string()),
-        ("concept_id", pa.string()),
-        ("cosine", pa.float32()),
-        ("logit", pa.float32()),
-        ("probability", pa.float32()),
-        ("rank", pa.int32()),
-        ("verdict", pa.string()),
-        ("fingerprint", pa.string()),
-    ]
-)
 
 CONFIRMED_FROM = 0.5
 """More likely than not, by the calibration of the encoder."""

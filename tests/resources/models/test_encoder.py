@@ -17,6 +17,7 @@ from tiny_checkpoint import TEXT_LENGTH, save_tiny_siglip
 from transformers import AutoModel, AutoProcessor, pipeline
 
 from resources.lake import embedding_column
+from resources.models.checkpoints import make_model
 from resources.models.encoders import (
     Calibration,
     DeviceUnavailableError,
@@ -26,7 +27,6 @@ from resources.models.encoders import (
     Platt,
     ScoreHead,
     embed_in_batches,
-    load_encoder,
     prefetch,
 )
 from resources.models.tiers import TierError, load_tier, tier_names
@@ -171,12 +171,12 @@ def test_fingerprint_follows_weights_preprocessing_and_dtype_but_not_the_place(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_tier_without_a_gpu_is_refused(checkpoint: Path) -> None:
     with pytest.raises(DeviceUnavailableError, match="--tier cpu"):
-        load_encoder(spec_of(checkpoint), "cuda")
+        make_model(spec_of(checkpoint), "cuda")
 
 
 def test_a_directory_without_a_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError, match=str(tmp_path)):
-        load_encoder(spec_of(tmp_path), "cpu")
+        make_model(spec_of(tmp_path), "cpu")
 
 
 def test_prefetch_keeps_order_and_never_runs_further_ahead_than_its_depth() -> None:
@@ -341,8 +341,8 @@ def test_a_bad_calibration_names_its_file(tmp_path: Path) -> None:
 
 def test_scoring_and_fingerprints_need_no_torch(checkpoint: Path) -> None:
     code = (
-        "import sys; from resources.models.encoders import EncoderSpec, load_encoder\n"
-        f"e = load_encoder(EncoderSpec(family='siglip', model={str(checkpoint)!r}, licence='own'), 'cpu')\n"
+        "import sys; from resources.models.checkpoints import make_model; from resources.models.encoders import EncoderSpec\n"
+        f"e = make_model(EncoderSpec(family='siglip', model={str(checkpoint)!r}, licence='own'), 'cpu')\n"
         "e.fingerprint, e.dimension, e.score_head, e.calibration\n"
         "import vistag_assets.whole_image.scoring; sys.exit('torch' in sys.modules)"
     )
