@@ -29,6 +29,7 @@ from PIL.ExifTags import IFD, Base
 
 from resources.images.budget import Budget, PixelBudget
 from resources.images.phash import perceptual_hash
+from resources.images.pixel_hash import pixel_hash
 from resources.images.rejects import Reject, unreadable
 
 pillow_heif.register_heif_opener()
@@ -48,6 +49,7 @@ TRANSPOSITIONS = {  # EXIF orientation -> what brings the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = frozenset([TRANSPOSITIONS[orientation] for orientation in (5, 6, 7, 8)])
 PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC colour space -> Pillow mode
 Box = tuple[float, float, float, float]  # left, upper, right, lower in pixels
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
@@ -96,7 +98,9 @@ class Decoded:
 
     The source's sides are in pixels with the orientation applied; the decoded ones are what the decoder put
     out, before orientation: smaller than the source where a JPEG was decoded at a reduced scale. `mode` is
-    Pillow's name of the file's pixel layout, `taken_at` the camera's clock (no time zone), `phash` 64 bits.
+    Pillow's name of the file's pixel layout, `taken_at` the camera's clock (no time zone), `phash` 64 bits,
+    `pixel_hash` that of `pixel_hash.pixel_hash`. `colour` says where the meaning of the colours came from, `notes` what
+    had to be passed over or assumed for the picture to come in (docs/ingest.md lists the words of both).
     """
 
     image: Image.Image
@@ -109,6 +113,9 @@ class Decoded:
     frames: int
     taken_at: datetime | None
     phash: int
+    pixel_hash: str
+    colour: str
+    notes: tuple[str, ...] = ()
 
 
 def decode_to_proxy(source: BinaryIO, limits: Limits, budget: Budget | None = None) -> Decoded:
@@ -136,13 +143,13 @@ def _decode(
         image.load()
         if box is None:  # some decoders know the true size only now, and TIFF turns itself upright
             size_px = image.size
-        small = _bounded(_plain(image), size_px, box, max_side_px)
+        plain = _plain(image)
         exif = _exif(image)
-        orientation = exif.get(Base.Orientation, 1)
-        if orientation in TRANSPOSITIONS:
-            small = small.transpose(TRANSPOSITIONS[orientation])
-        width, height = reversed(size_px) if orientation in (5, 6, 7, 8) else size_px
-        small = _to_srgb(small, image.info.get("icc_profile"))
+        turn = TRANSPOSITIONS.get(exif.get(Base.Orientation, 1))
+        width, height = reversed(size_px) if turn in SIDEWAYS else size_px
+        profile: bytes = image.info.get("icc_profile") or b""
+        hashed = pixel_hash(_turned(plain, turn), width, height, profile)
+        small = _to_srgb(_turned(_bounded(plain, size_px, box, max_side_px), turn), profile)
         return Decoded(
             image=small,
             source_width_px=width,
@@ -154,6 +161,8 @@ def _decode(
             frames=_frames(image),
             taken_at=_taken_at(exif),
             phash=perceptual_hash(small),
+            pixel_hash=hashed,
+            colour="icc" if profile else "assumed_srgb",
         )
 
 
@@ -280,6 +289,10 @@ def _bounded(
 def _bounded_size(width: int, height: int, max_side_px: int) -> tuple[int, int]:
     scale = min(1.0, max_side_px / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
