@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -117,6 +118,15 @@ class DecisionLog:
             for some in _parts(seqs):
                 sql.execute(sa.delete(TABLE).where(TABLE.c.seq.in_(some)))
         return len(seqs)
+
+    def as_table(self) -> pa.Table:
+        """All lines as a table, for SQL."""
+        names = TABLE.columns.keys()
+        rows = [{name: getattr(event, name) for name in names} for event in self.since()]
+        types = {"seq": pa.int64(), "undoes": pa.int64(), "box": pa.list_(pa.float64())}
+        types |= {"time": pa.timestamp("us", "UTC")}
+        schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
+        return pa.Table.from_pylist(rows, schema)
 
     @property
     def _is_missing(self) -> bool:

@@ -46,6 +46,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
     from evaluation.history import HistoryError
     from evaluation.readers.tables import UnusableFile
+    from resources.decisions import LogUnavailable
     from resources.home import CorruptRegistration, KeyTaken, SettingsError, UnknownFolder
     from resources.images import DecoderUnavailable
     from resources.lake import LakeError
@@ -58,12 +59,15 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.automation.storage import StorageError
     from vistag_assets.cli.serve import ServeError
     from vistag_assets.runs import NoImagesError
+    from vistag_assets.tags.decide import UnknownSubject
 
     return (
         UsageError,
         TierError,
         SettingsError,
         NoImagesError,
+        LogUnavailable,
+        UnknownSubject,
         TaxonomyError,
         UnusableFile,
         EvaluationError,

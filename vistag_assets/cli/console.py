@@ -52,7 +52,7 @@ def folders_table(outcome: TagOutcome) -> Table:
         column.justify = "right"
     for folder in outcome.folders[:SHOWN_FOLDERS]:
         counts = (folder.images, folder.rejects, folder.embedded)
-        table.add_row(escape(_printable(folder.folder.relative)), *(f"{count:,}" for count in counts))
+        table.add_row(escape(printable(folder.folder.relative)), *(f"{count:,}" for count in counts))
     hidden = len(outcome.folders) - SHOWN_FOLDERS
     if hidden > 0:
         table.add_row(f"and {hidden:,} more", "", "", "")
@@ -84,11 +84,34 @@ def summary(outcome: TagOutcome) -> str:
     return f"{first}\nImages {', '.join(others)}." if others else first
 
 
+def gone_lines(outcome: TagOutcome) -> list[str]:
+    """What is not there any more, what moved, and what came along."""
+    told = []
+    if outcome.carried:
+        told.append(
+            f"{outcome.carried:,} new files show pictures that were known: what is known of them was kept."
+        )
+    for gone in outcome.gone[:SHOWN_FOLDERS]:
+        name = printable(gone.folder.relative)
+        places = ", ".join(f"{images:,} in {printable(place)}" for place, images in gone.now_in.items())
+        left = gone.images - sum(gone.now_in.values())
+        if gone.has_moved:
+            told.append(f"{name} is not there any more; all of its images are elsewhere: {places}.")
+        else:
+            told.append(
+                f"{name} is not there any more: gone since {gone.folder.gone_since}."
+                + (f" Of its images {places};" if places else "")
+                + f" what is known of {left:,} is kept until vistag forget --yes."
+            )
+    hidden = len(outcome.gone) - SHOWN_FOLDERS
+    return [*told, f"and {hidden:,} more folders: vistag forget lists them."] if hidden > 0 else told
+
+
 def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:
     """Best tags by image path."""
     table = Table("image", "best tags")
     for path, best in tags.items():
-        table.add_row(escape(_printable(path)), ", ".join(best))
+        table.add_row(escape(printable(path)), ", ".join(best))
     return table
 
 
@@ -170,7 +193,7 @@ def shown_interval(figure: Mapping[str, Any]) -> str:
     return "{:.2f}–{:.2f}".format(*figure["ci95"]) if "ci95" in figure else ""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """File names may hold line breaks, control characters and bytes that are no UTF-8."""
     shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

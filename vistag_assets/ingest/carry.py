@@ -17,7 +17,7 @@ from resources.lake import Lake
 from resources.lake.carry import Pairs, carry_rows
 from resources.tables import PER_FOLDER_TABLES, PROXIES
 from resources.workspace import Workspace
-from vistag_assets.lineage import of_ids
+from vistag_assets.lineage import of_ids, pixel_hashes
 
 INGESTED = ("proxies", "rejects", "images")
 CARRIED = tuple(table for table in PER_FOLDER_TABLES if table not in INGESTED)
@@ -26,9 +26,10 @@ _WHERE = pa.schema([("folder", pa.string()), ("id", pa.string()), ("pixel_hash",
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Which pictures the lake held when a run began, and in which folders."""
+    """Which pictures the lake held when a run began, and in which folders, but for those `without`."""
 
     lake: Lake
+    without: frozenset[str] = frozenset()
 
     @cached_property
     def pictures(self) -> pa.Table:
@@ -41,27 +42,31 @@ class Elsewhere:
             columns = {name for name, *_ in sql.execute("describe images").fetchall()}
             pixels = "pixel_hash" if "pixel_hash" in columns else "null"
             rows = sql.sql(f"select folder, id, {pixels} as pixel_hash from images order by all")
-            return rows.to_arrow_table().cast(_WHERE)
+            known = rows.to_arrow_table().cast(_WHERE)
+        return known.filter(pc.invert(pc.is_in(known["folder"], pa.array(self.without, pa.string()))))
 
-    def donors(self, key: str, images: pa.Table) -> dict[str, Pairs]:
-        """Folder -> (id there, id here) for those of `images` (id, pixel_hash), of the folder `key`, that are known:
-        the same content in another folder, or the same pixels anywhere.
+    def donors(self, key: str, pictures: Mapping[str, str | None]) -> dict[str, Pairs]:
+        """Folder -> (id there, id here) for those of `pictures` (id -> pixel hash), of the folder `key`, that are
+        known: the same content in another folder, or the same pixels anywhere.
         """
         known = self.pictures
+        pixels = [hash_ for hash_ in pictures.values() if hash_]
         same = pc.or_(
-            pc.and_(pc.is_in(known["id"], images["id"].combine_chunks()), pc.not_equal(known["folder"], key)),
-            pc.is_in(known["pixel_hash"], images["pixel_hash"].combine_chunks().drop_null()),
+            pc.and_(
+                pc.is_in(known["id"], pa.array(pictures.keys(), pa.string())),
+                pc.not_equal(known["folder"], key),
+            ),
+            pc.is_in(known["pixel_hash"], pa.array(pixels, pa.string())),
         )
-        of_id: dict[str, tuple[str, str]] = {}
-        of_pixels: dict[str, tuple[str, str]] = {}
+        of: dict[str | None, tuple[str, str]] = {}
         for row in known.filter(same).to_pylist():
-            of_id.setdefault(row["id"], (row["folder"], row["id"]))
-            if row["pixel_hash"]:
-                of_pixels.setdefault(row["pixel_hash"], (row["folder"], row["id"]))
+            # an id is no pixel hash: both are hashes of other things
+            for name in (row["id"], row["pixel_hash"]):
+                of.setdefault(name, (row["folder"], row["id"]))
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for row in images.select(["id", "pixel_hash"]).to_pylist():
-            if there := of_id.get(row["id"]) or of_pixels.get(row["pixel_hash"]):
-                found[there[0]].append((there[1], row["id"]))
+        for id_, hash_ in pictures.items():
+            if there := of.get(id_) or (of.get(hash_) if hash_ else None):
+                found[there[0]].append((there[1], id_))
         return dict(found)
 
 
@@ -78,7 +83,7 @@ def carry(
     new = [id_ for id_ in ids if id_ not in before]
     if new or len(before) > len(ids) - len(new):
         _ = elsewhere.pictures  # now: the folder is about to lose some
-    donors = elsewhere.donors(key, of_ids(found.images, new)) if new else {}
+    donors = elsewhere.donors(key, pixel_hashes(of_ids(found.images, new))) if new else {}
     for table in CARRIED if donors else ():
         carry_rows(workspace.lake, table, key, donors)
     count = sum(map(len, donors.values()))

@@ -42,7 +42,12 @@ class IngestStats:
 
 
 def ingest_files(
-    workspace: Workspace, folder: FolderRef, meter: Meter, elsewhere: Elsewhere | None = None
+    workspace: Workspace,
+    folder: FolderRef,
+    meter: Meter,
+    elsewhere: Elsewhere | None = None,
+    *,
+    read_again: bool = False,
 ) -> IngestStats:
     """Bring `images`, `rejects` and `proxies` of a folder up to date with its files, and take along what is known of
     those that came from `elsewhere`, which is the same for all folders of a run.
@@ -51,7 +56,7 @@ def ingest_files(
     A folder that is marked as gone, or that vanishes, keeps its rows: its disk may come back. Raises CorruptPartition
     where those are damaged: there are no files to make them of; FileNotFoundError where all of the library vanished.
     """
-    import_states(workspace, folder.key)
+    import_states(workspace.home, folder.key)
     if folder.gone_since:
         return _keep(workspace, folder.key, f"gone since {folder.gone_since}")
     known: dict[str, pa.Table | None] = {}
@@ -73,6 +78,7 @@ def ingest_files(
                 known["rejects"],
                 known["proxies"],
                 on_progress=meter.folder(),
+                read_again=read_again,
             )
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.filename != str(folder.directory) or not holds_anything(location(folder.root)):

@@ -13,7 +13,7 @@ from resources.workspace import VistagResource, Workspace, require_card
 from vistag_assets.ingest.carry import Elsewhere
 from vistag_assets.ingest.files import ingest_files, prune
 from vistag_assets.lineage import column_by_id
-from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES, READ_AGAIN
 from vistag_assets.progress import Meter
 
 PREVIEWED_REJECTS = 20
@@ -46,9 +46,10 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
     require_card(workspace.tier)  # a tier that cannot run here fails now, before hours of decoding
     _ = workspace.encoder.fingerprint
     meter, elsewhere = Meter("Reading images"), Elsewhere(workspace.lake)
+    read_again = READ_AGAIN in context.run.tags
     decoded, removed = 0, 0
     for number, key in enumerate(context.partition_keys):
-        stats = ingest_files(workspace, workspace.home.folder(key), meter, elsewhere)
+        stats = ingest_files(workspace, workspace.home.folder(key), meter, elsewhere, read_again=read_again)
         decoded, removed = decoded + stats.decoded, removed + stats.removed
         counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
         carried = {"carried": stats.carried}

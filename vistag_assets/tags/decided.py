@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from resources.decisions import DecisionLog, Event, fold
 from resources.fingerprint import fingerprint
+from resources.home import Home
 from resources.lake import CorruptPartition, Lake
-from resources.workspace import Workspace
-from vistag_assets.lineage import by_id, column_by_id
+from vistag_assets.lineage import by_id, column_by_id, pixel_hashes
 
 _log = logging.getLogger(__name__)
 MACHINE, ACCEPTED, REJECTED = "machine", "human", "rejected"
@@ -35,7 +35,7 @@ def decided_in(log: DecisionLog, images: pa.Table) -> pa.Table:
 
     Raises LogUnavailable.
     """
-    pictures = _pixel_hashes(images)
+    pictures = pixel_hashes(images)
     events = log.about(pictures.keys(), {pixels for pixels in pictures.values() if pixels})
     rows = [
         {
@@ -59,19 +59,19 @@ def decision_fingerprints(decided: pa.Table) -> pa.Table:
     return by_id({id_: fingerprint(decisions=sorted(of, key=str)) for id_, of in said.items()})
 
 
-def import_states(workspace: Workspace, key: str) -> int:
+def import_states(home: Home, key: str) -> int:
     """Put into the log what the rows of a folder's `tags` say that people decided and the log does not know.
 
     That is so in homes of before the log, and where another program wrote into the table. Each row is imported once,
     whatever is said afterwards; returns how many were found. Raises LogUnavailable.
     """
-    rows = _undocumented(workspace.lake, key)
+    rows = _undocumented(home.lake, key)
     if rows is None or rows.num_rows == 0:
         return 0
-    images = workspace.lake.read_or_none("images", key)
-    pixels = {} if images is None else _pixel_hashes(images)
+    images = _images(home.lake, key)
+    pixels = {} if images is None else pixel_hashes(images)
     paths = {} if images is None or "path" not in images.column_names else column_by_id(images, "path")
-    workspace.decisions.append(
+    home.decisions.append(
         [
             Event(
                 who=_UNKNOWN,
@@ -105,6 +105,13 @@ def _undocumented(lake: Lake, key: str) -> pa.Table | None:
     return rows.filter(pc.is_null(rows["decision"])) if "decision" in rows.column_names else rows
 
 
+def _images(lake: Lake, key: str) -> pa.Table | None:
+    try:
+        return lake.read_or_none("images", key)
+    except CorruptPartition:
+        return None
+
+
 def _of_people(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.is_in(rows["state"], pa.array(list(_VERDICTS))))
 
@@ -112,10 +119,3 @@ def _of_people(rows: pa.Table) -> pa.Table:
 def _client(row: dict[str, str | None]) -> str:
     said = [row[name] for name in ("id", "concept_id", "phrase", "state", "fingerprint")]
     return "tags-" + hashlib.sha256(repr(said).encode()).hexdigest()[:32]
-
-
-def _pixel_hashes(images: pa.Table) -> dict[str, str | None]:
-    """Content id -> pixel hash, of rows of `images`; those of an older home have none."""
-    if "pixel_hash" not in images.column_names:
-        return dict.fromkeys(images["id"].to_pylist())
-    return column_by_id(images, "pixel_hash")

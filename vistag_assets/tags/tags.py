@@ -83,7 +83,7 @@ def tags(
     tables = {
         name: _made(name, made[name]) for source in sorted(tagger.sources) for name in TABLES_OF[source]
     }
-    import_states(workspace, folder.key)
+    import_states(workspace.home, folder.key)
     decided = decided_in(workspace.decisions, images)
     wanted = gathered(
         proxies,
