@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from resources.fingerprint import fingerprint
-from resources.images.decode import Limits
+from resources.images.picture import Limits
 from resources.images.reading import (
     Content,
     Read,

@@ -17,8 +17,8 @@ from typing import IO
 
 from resources.fingerprint import fingerprint
 from resources.images.budget import PixelBudget
-from resources.images.decode import Decoded, Limits
 from resources.images.isolated import decode_isolated
+from resources.images.picture import Decoded, Limits
 from resources.images.proxies import JPEG_QUALITY, encode_proxy, proxy_is, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
 from resources.images.scan import Found, Rejected, microseconds, require_inside
@@ -78,6 +78,7 @@ def ingest_fingerprint(limits: Limits, version: int | None = None) -> str:
         version=version or VERSION,
         proxy_max_side_px=limits.proxy_max_side_px,
         jpeg_quality=JPEG_QUALITY,
+        **({} if limits.raw == "preview" else {"raw": limits.raw}),
     )
 
 
