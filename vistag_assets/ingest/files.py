@@ -64,6 +64,7 @@ def ingest_files(workspace: Workspace, folder: FolderRef, meter: Meter) -> Inges
                 known["rejects"],
                 known["proxies"],
                 on_progress=meter.folder(),
+                exclude=workspace.settings.excluded.get(folder.library, ()),
             )
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.filename != str(folder.directory) or not _holds_anything(location(folder.root)):
