@@ -1,9 +1,10 @@
 """From a folder of image files to rows and to bounded working copies (proxies), without Dagster or torch."""
 
-from resources.images.decode import Decoded, Limits, decode_to_proxy
+from resources.images.decode import decode_to_proxy
 from resources.images.ingest import Ingested, ingest_folder
 from resources.images.isolated import DecoderUnavailable, decode_isolated
 from resources.images.phash import perceptual_hash
+from resources.images.picture import Decoded, Limits
 from resources.images.proxies import open_proxy, prune_proxies
 from resources.images.reading import ingest_fingerprint
 from resources.images.rejects import Reject
@@ -11,9 +12,11 @@ from resources.images.scan import (
     Found,
     Listing,
     Rejected,
+    Survey,
     find_folders,
     folder_order,
     scan_folder,
+    survey_library,
     walk_folders,
 )
 
@@ -26,6 +29,7 @@ __all__ = [
     "Listing",
     "Reject",
     "Rejected",
+    "Survey",
     "decode_isolated",
     "decode_to_proxy",
     "find_folders",
@@ -36,5 +40,6 @@ __all__ = [
     "perceptual_hash",
     "prune_proxies",
     "scan_folder",
+    "survey_library",
     "walk_folders",
 ]

@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 import pillow_heif
 from PIL import AvifImagePlugin, Image
 
-from resources.images.decode import Decoded, Limits, decode_to_proxy
+from resources.images.decode import decode_to_proxy
+from resources.images.picture import Decoded, Limits
 from resources.images.rejects import Reject
 
 IDLE_S = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,13 @@ if TYPE_CHECKING:
     from resources.home import Home, Settings
 
 
-def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str | None = None) -> Settings:
+def choose(
+    home: Home,
+    tier: str | None,
+    taxonomy: str | None = None,
+    lake: str | None = None,
+    excluded: Mapping[str, Sequence[str]] | None = None,
+) -> Settings:
     """Check what was chosen before any work, and remember it in the home."""
     from resources.home import read_settings, write_settings
     from resources.models.checkpoints import make_model
@@ -26,6 +33,8 @@ def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str 
         changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
     if lake:
         changes["lake"] = _empty_place(home, lake)
+    if excluded:
+        changes["excluded"] = {**settings.excluded, **{name: tuple(said) for name, said in excluded.items()}}
     settings = settings.model_copy(update=changes)
     if settings.taxonomy:
         from taxonomy import load_taxonomy
