@@ -30,9 +30,6 @@ join (select id, min(file_name) as file_name from names semi join signs using (f
 using (file_name)
 order by all
 """
-OBJECT_FACET = "object"
-AIDS = "cataloguing-aid"
-"""What is narrower than this (scale bars, colour charts, labels) lies beside the subject: captions leave it out."""
 
 
 def evaluate(workspace: Workspace, throughput: Mapping[str, Throughput]) -> Figures:
@@ -131,14 +128,8 @@ class _Texts:
 
     def __init__(self, workspace: Workspace) -> None:
         self._lake, self._taxonomy = workspace.lake, workspace.taxonomy
-        evaluated = set(workspace.lake.read("ground_truth_concepts")["concept_id"].to_pylist())
-        self._objects = frozenset(
-            concept.id
-            for concept in workspace.taxonomy.concepts
-            if concept.facet == OBJECT_FACET
-            and concept.id in evaluated
-            and AIDS not in workspace.taxonomy.ancestors(concept.id)
-        )
+        evaluated = workspace.lake.read("ground_truth_concepts")["concept_id"].to_pylist()
+        self._objects = self._taxonomy.things.intersection(evaluated)
         self._present: dict[str, set[str]] = {}
         for row in workspace.lake.read("ground_truth").to_pylist():
             self._present.setdefault(row["id"], set()).add(row["concept_id"])

@@ -72,7 +72,7 @@ def mask_regions(workspace: Workspace, key: str, meter: Meter) -> UpdateStats | 
         return None
     spec = workspace.tier.segmenter
     segmenter = workspace.segmenter if spec else None
-    facets = set(spec.facets) if spec else set()
+    facets = masked_facets(workspace) if spec else []
     concepts = {concept.id for concept in workspace.taxonomy.concepts if concept.facet in facets}
     proxies = workspace.lake.read("proxies", key, ["id", "path", "fingerprint"])
     path_of = column_by_id(proxies, "path")
@@ -110,6 +110,14 @@ def mask_regions(workspace: Workspace, key: str, meter: Meter) -> UpdateStats | 
     return update_partition(
         workspace.lake, "region_masks", key, wanted, REGION_MASKS, compute, on_progress=meter.folder()
     )
+
+
+def masked_facets(workspace: Workspace) -> list[str]:
+    """The facets whose regions get a mask: those that the tier's segmenter names, else those that the vocabulary does."""
+    spec = workspace.tier.segmenter
+    if spec and spec.facets is not None:
+        return list(spec.facets)
+    return [facet.name for facet in workspace.taxonomy.facets.values() if facet.mask]
 
 
 def mask_rows(image: Image.Image, regions: list[Row], segmenter: Segmenter) -> list[Row]:

@@ -69,7 +69,7 @@ def region_masks(context: dg.AssetExecutionContext, vistag: VistagResource) -> d
             "tier": workspace.tier.name,
             "model": f"{spec.family} ({spec.name})",
             "segmenter": workspace.segmenter.fingerprint,
-            "facets": ", ".join(spec.facets),
+            "facets": ", ".join(stages.masked_facets(workspace)),
             "licence": spec.licence,
         }
     )

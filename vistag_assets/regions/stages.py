@@ -17,7 +17,7 @@ from resources.workspace import Workspace
 from vistag_assets.lineage import answered, column_by_id, derived, of_ids
 from vistag_assets.progress import Meter
 from vistag_assets.regions.grounding import GROUNDED_REGIONS, Asked, asked_of, in_chunks, to_regions
-from vistag_assets.regions.overlay import Marked, draw_regions
+from vistag_assets.regions.overlay import OTHER_COLOUR, Marked, draw_regions
 from vistag_assets.regions.regions_json import update_regions_json
 from vistag_assets.regions.short_list import CANDIDATES, Bars, short_lists
 
@@ -115,15 +115,14 @@ def ground_regions(workspace: Workspace, key: str, meter: Meter) -> UpdateStats:
 
 def overlays(workspace: Workspace, key: str, ids: Sequence[str], count: int) -> dict[str, Image.Image]:
     """The proxies of some images of a folder with their `count` best regions drawn in, in the order of `ids`."""
-    concepts = workspace.taxonomy.by_id
+    taxonomy = workspace.taxonomy
     path_of = column_by_id(workspace.lake.read("proxies", key, ["id", "path"]), "path")
     rows = workspace.lake.read("grounded_regions", key, ["id", "concept_id", "phrase", "bbox", "score"])
     marked: dict[str, list[Marked]] = {id_: [] for id_ in ids}
     for row in of_ids(rows, ids).to_pylist():
-        concept = concepts.get(row["concept_id"] or "")
-        marked[row["id"]].append(
-            Marked(row["bbox"], row["phrase"], concept.facet if concept else None, row["score"])
-        )
+        concept = row["concept_id"]
+        colour = taxonomy.facet_of(concept).colour if concept in taxonomy.by_id else OTHER_COLOUR
+        marked[row["id"]].append(Marked(row["bbox"], row["phrase"], row["score"], colour))
     return {
         id_: draw_regions(open_proxy(workspace.home.root, path_of[id_]), marked[id_][:count]) for id_ in ids
     }

@@ -17,7 +17,7 @@ from resources.workspace import Workspace
 from taxonomy import Taxonomy
 from vistag_assets.lineage import answered, column_by_id, gathered, of_ids
 from vistag_assets.progress import Meter
-from vistag_assets.tags.evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
+from vistag_assets.tags.evidence import EVIDENCE, TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.tags.fusion import Fusion, fuse, load_fusion
 from vistag_assets.whole_image.scoring import Scorer
 from vistag_assets.whole_image.stages import make_scorer
@@ -107,7 +107,7 @@ def make_tagger(workspace: Workspace) -> Tagger:
             {
                 "concept_id": [concept.id for concept in concepts],
                 "phrase": [concept.pref_label for concept in concepts],
-                "located": [concept.facet in LOCATED_FACETS for concept in concepts],
+                "located": [workspace.taxonomy.facets[concept.facet].in_crop for concept in concepts],
             }
         ),
     )

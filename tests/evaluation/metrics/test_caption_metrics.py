@@ -19,7 +19,7 @@ CONCEPTS = (
     Concept("tumbler", "tumbler", ("glass",)),
     Concept("anchor", "anchor", ("ship's anchor",)),
 )
-TAXONOMY = Taxonomy(CONCEPTS, {"object": ("{label}",), "material": ("{label}",)})
+TAXONOMY = Taxonomy(CONCEPTS)
 OBJECTS = frozenset(concept.id for concept in CONCEPTS if concept.facet == "object")
 
 
