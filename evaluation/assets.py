@@ -12,17 +12,17 @@ from evaluation import from_lake, held_out, history
 from evaluation.figures import HEADLINE_K, Throughput
 from evaluation.figures_json import figures_json
 from evaluation.ground_truth import read_ground_truth
-from evaluation.metrics.ablation import LADDER_SCHEMA, ladder_table
-from evaluation.metrics.bands import BANDS, FREQUENCY_BANDS_SCHEMA
+from evaluation.metrics.ablation import ladder_table
+from evaluation.metrics.bands import BANDS
 from evaluation.metrics.bands import frequency_bands as cut_into_bands
 from evaluation.metrics.grounding import GROUNDING_RECALL_SCHEMA
-from evaluation.metrics.phrase_grounding import PHRASE_GROUNDING_SCHEMA, phrase_grounding_rows
-from evaluation.metrics.recall_at_k import TAG_RECALL_SCHEMA
+from evaluation.metrics.phrase_grounding import phrase_grounding_rows
 from evaluation.record import against_baseline, record_run
 from evaluation.report import LongTailReport, render_html, render_markdown
 from evaluation.report.files import write_report
 from evaluation.report.view import headline
 from evaluation.state import EVALUATED_STATE, evaluated_files
+from resources import tables
 from resources.images import open_proxy
 from resources.lake.versions import state
 from resources.metadata import OWNERS, column_schema, thumbnail_uri
@@ -61,7 +61,7 @@ def _spec(name: str, schema: pa.Schema, description: str) -> dg.AssetSpec:
         name,
         deps=["images"],
         description=description,
-        metadata=column_schema(schema),
+        metadata=column_schema(tables.TABLES[name]),
         group_name="evaluation",
         kinds={"parquet"},
         owners=OWNERS,
@@ -116,9 +116,7 @@ def ground_truth(vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]
 @dg.asset(
     deps=["ground_truth", "ground_truth_concepts"],
     description="Tags by how many images carry them: head, body, tail, and those without support.",
-    metadata=column_schema(
-        FREQUENCY_BANDS_SCHEMA, images="that carry the tag", rank="1 = on the most images, ties by concept_id"
-    ),
+    metadata=column_schema(tables.FREQUENCY_BANDS),
     group_name="evaluation",
     kinds={"parquet", "duckdb"},
     owners=OWNERS,
@@ -141,7 +139,7 @@ def frequency_bands(vistag: VistagResource) -> dg.MaterializeResult[None]:
     deps=["tags", "tag_scores", "ground_truth", "ground_truth_images", "frequency_bands"],
     description="Recall@1/5/10/20 of head, body, tail and overall, with supports, ceilings and intervals: "
     "of the final tags, or of the embeddings alone where there are none.",
-    metadata=column_schema(TAG_RECALL_SCHEMA, tags=_TAGS),
+    metadata=column_schema(tables.TAG_RECALL),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
@@ -179,9 +177,7 @@ def tag_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
         "frequency_bands",
     ],
     description="Recall and precision of the true regions at IoU 0.5, 0.75 and 0.5:0.95, by band, as LVIS counts.",
-    metadata=column_schema(
-        GROUNDING_RECALL_SCHEMA, micro="recall over all true regions", support="true regions", tags=_TAGS
-    ),
+    metadata=column_schema(tables.GROUNDING_RECALL),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
@@ -208,13 +204,7 @@ def grounding_recall(vistag: VistagResource) -> dg.MaterializeResult[None]:
 @dg.asset(
     deps=["grounded_regions", "ground_truth_regions", "ground_truth_images", "frequency_bands"],
     description="Of the concepts that have true regions in an image, those whose best region is on one, by band.",
-    metadata=column_schema(
-        PHRASE_GROUNDING_SCHEMA,
-        micro="share of the phrases whose best region is on a true one",
-        macro="mean of that over tags",
-        support="phrases: an image and a concept that has true regions in it",
-        tags=_TAGS,
-    ),
+    metadata=column_schema(tables.PHRASE_GROUNDING),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,
@@ -238,7 +228,7 @@ def phrase_grounding(vistag: VistagResource) -> dg.MaterializeResult[None]:
     deps=["tag_recall", "grounding_recall"],
     description="One row an evaluation, with its figures and the rank of every true tag: what later runs are held "
     "against. Each materialisation adds one.",
-    metadata=column_schema(history.HISTORY_SCHEMA, images="that were evaluated"),
+    metadata=column_schema(tables.EVALUATION_HISTORY),
     group_name="evaluation",
     kinds={"parquet"},
     owners=OWNERS,
@@ -266,7 +256,7 @@ def evaluation_history(
     deps=["captions", "tags", "tag_scores", "grounded_regions", "ground_truth_regions", "frequency_bands"],
     description="The same images by each option, from captions alone to the full graph: tag recall@10, recall "
     "of regions, seconds an image.",
-    metadata=column_schema(LADDER_SCHEMA),
+    metadata=column_schema(tables.LADDER),
     group_name="evaluation",
     kinds={"parquet", "numpy"},
     owners=OWNERS,

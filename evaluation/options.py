@@ -16,7 +16,7 @@ from resources.lake import Lake
 from resources.models.tiers import Option
 from resources.workspace import Workspace
 from vistag_assets.tags.evidence import TABLES_OF, Source
-from vistag_assets.tags.stages import SOURCES_OF_OPTION, fused_as, sources_of
+from vistag_assets.tags.tagger import SOURCES_OF_OPTION, fused_as, sources_of
 
 _REGIONS = """
 select distinct on (id, region_id) id, region_id, concept_id, bbox, score

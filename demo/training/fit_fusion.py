@@ -31,8 +31,8 @@ from vistag_assets.runs import find_library, tag_folders
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF, EvidenceTables, Source, gather, only
 from vistag_assets.tags.fusion import FittedFusion, fusion_json
 from vistag_assets.tags.fusion_fit import BALANCE, cross_fused, fit_fusion, judged, source_sets, truth_of
-from vistag_assets.tags.stages import sources_of
-from vistag_assets.whole_image.stages import make_scorer
+from vistag_assets.tags.tagger import sources_of
+from vistag_assets.whole_image.scoring import make_scorer
 
 OUT = Path(__file__).parents[1] / "checkpoints" / "fusion" / "fusion.json"
 IMAGES = 500
@@ -108,7 +108,8 @@ def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
     """EVIDENCE of every image in the lake."""
     names = [name for source in SOURCES if source in sources for name in TABLES_OF[source]]
     tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
-    return gather(tables, workspace.taxonomy, make_scorer(workspace))
+    scorer = make_scorer(workspace, workspace.lake.read("concept_embeddings"))
+    return gather(tables, workspace.taxonomy, scorer)
 
 
 def recall(fused: pa.Table, truth: pa.Table, column: str) -> dict[str, float]:

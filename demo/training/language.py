@@ -13,7 +13,6 @@ from demo.world.captions import PLACES, PLURALS
 from demo.world.scene import ObjectSpec, SceneSpec
 from taxonomy import Taxonomy
 
-ASPECTS = ("subject", "lighting", "colour", "composition")
 LIGHTS = {
     "soft-light": "in soft light",
     "raking-light": "in raking light",
@@ -209,27 +208,3 @@ class Speaker:
 
 def _claim(aspect: str, text: str, regions: Sequence[str] = ()) -> dict[str, Any]:
     return {"aspect": aspect, "text": text, "regions": list(regions)}
-
-
-def description_problem(text: str) -> str | None:
-    """Why `text` is no description of the agreed form, or None."""
-    try:
-        answer = json.loads(text)
-    except json.JSONDecodeError as error:
-        return f"not JSON: {error}"
-    if not isinstance(answer, dict) or set(answer) != {"title", "claims", "tags"}:
-        return "an object with title, claims and tags is wanted"
-    if not (isinstance(answer["title"], str) and answer["title"]):
-        return "title: a text is wanted"
-    if not (isinstance(answer["tags"], list) and all(isinstance(t, str) and t for t in answer["tags"])):
-        return "tags: a list of texts is wanted"
-    if not (isinstance(answer["claims"], list) and answer["claims"]):
-        return "claims: a list is wanted"
-    for claim in answer["claims"]:
-        if not isinstance(claim, dict) or set(claim) != {"aspect", "text", "regions"}:
-            return "a claim has aspect, text and regions"
-        if claim["aspect"] not in ASPECTS or not (isinstance(claim["text"], str) and claim["text"]):
-            return "a claim has one of the four aspects and a text"
-        if not (isinstance(claim["regions"], list) and all(isinstance(r, str) for r in claim["regions"])):
-            return "regions: a list of ids is wanted"
-    return None

@@ -15,7 +15,7 @@ from evaluation.metrics.band_rates import band_rates
 from evaluation.metrics.bootstrap import RESAMPLES, Interval, bounds
 from evaluation.metrics.recall_at_k import band_groups
 from evaluation.metrics.region_tables import best_first, boxes, equal_keys, in_order, positions, scores
-from resources.models.detectors.boxes import paired_iou
+from resources.boxes import paired_iou
 
 PHRASE_IOU = 0.5
 

@@ -16,7 +16,7 @@ from evaluation.ground_truth import read_ground_truth
 from evaluation.metrics.ablation import LADDER_SCHEMA, ladder_table
 from evaluation.metrics.bands import frequency_bands
 from resources.workspace import VistagResource, Workspace, open_workspace
-from vistag_assets.whole_image.stages import embed_concepts
+from vistag_assets.whole_image.concept_embeddings import embed_concepts
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def choose(
 ) -> Settings:
     """Check what was chosen before any work, and remember it in the home. Another vocabulary forgets the facets."""
     from resources.home import read_settings, write_settings
-    from resources.models.encoders import load_encoder
+    from resources.models.checkpoints import make_model
     from resources.models.tiers import load_tier
     from resources.workspace import Workspace, require_card
 
@@ -39,7 +39,7 @@ def choose(
     chosen = load_tier(settings.tier)
     require_card(chosen)
     _ = Workspace(home, settings, chosen).taxonomy
-    load_encoder(chosen.encoder, chosen.device)
+    make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings
 

@@ -13,6 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.lake import embedding_matrix
+from resources.tables import (
+    CAPTIONS,
+    GROUNDED_REGIONS,
+    OCR_TEXT,
+    REGION_CAPTIONS,
+    REGION_MATCHES,
+    TAG_SCORES,
+)
 from taxonomy import Labels, Taxonomy
 from vistag_assets.whole_image.scoring import Scorer
 
@@ -101,52 +109,15 @@ order by id, concept_id
 """
 
 _NEEDED: Mapping[str, pa.Schema] = {
-    "tag_scores": pa.schema(
-        [
-            ("id", pa.string()),
-            ("concept_id", pa.string()),
-            ("logit", pa.float32()),
-            ("probability", pa.float32()),
-            ("inherited_from", pa.string()),
-        ]
-    ),
-    "grounded_regions": pa.schema(
-        [
-            ("id", pa.string()),
-            ("region_id", pa.string()),
-            ("concept_id", pa.string()),
-            ("phrase", pa.string()),
-            ("score", pa.float32()),
-        ]
-    ),
-    "region_matches": pa.schema(
-        [
-            ("id", pa.string()),
-            ("region_id", pa.string()),
-            ("concept_id", pa.string()),
-            ("logit", pa.float32()),
-            ("probability", pa.float32()),
-            ("verdict", pa.string()),
-        ]
-    ),
-    "captions": pa.schema(
-        [
-            ("id", pa.string()),
-            ("caption", pa.string()),
-            (
-                "keywords",
-                pa.list_(
-                    pa.struct(
-                        [("phrase", pa.string()), ("concept_id", pa.string()), ("logprob", pa.float32())]
-                    )
-                ),
-            ),
-        ]
-    ),
-    "region_captions": pa.schema(
-        [("id", pa.string()), ("caption", pa.string()), ("mean_logprob", pa.float32())]
-    ),
-    "ocr_text": pa.schema([("id", pa.string()), ("text", pa.string()), ("confidence", pa.float32())]),
+    table.name: table.select(*columns)
+    for table, columns in (
+        (TAG_SCORES, ("id", "concept_id", "logit", "probability", "inherited_from")),
+        (GROUNDED_REGIONS, ("id", "region_id", "concept_id", "phrase", "score")),
+        (REGION_MATCHES, ("id", "region_id", "concept_id", "logit", "probability", "verdict")),
+        (CAPTIONS, ("id", "caption", "keywords")),
+        (REGION_CAPTIONS, ("id", "caption", "mean_logprob")),
+        (OCR_TEXT, ("id", "text", "confidence")),
+    )
 }
 
 

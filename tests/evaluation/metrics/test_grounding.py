@@ -24,7 +24,7 @@ from evaluation.metrics.phrase_grounding import (
     phrase_grounding,
     phrase_grounding_rows,
 )
-from resources.models.detectors.boxes import iou
+from resources.boxes import iou
 
 
 def evaluate(truth: Sequence[TrueRegion], regions: Sequence[Region]) -> GroundingEvaluation:

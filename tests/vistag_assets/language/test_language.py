@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_vlm import save_tiny_llava
 
+from resources.boxes import iou
 from resources.home import Home, Settings, write_settings
 from resources.lake import with_empty_ids
 from resources.models.tiers import load_tier
@@ -20,17 +21,26 @@ from resources.models.vlms import Answer
 from resources.models.vlms.chat import ChatVlm
 from resources.models.vlms.description import SCHEMA_FILE, Description, description_schema, parse_description
 from resources.models.vlms.prompts import CAPTION, with_text
+from resources.tables import CAPTIONS, DESCRIPTIONS
 from resources.workspace import Workspace, open_workspace
 from taxonomy import starter_taxonomy
-from vistag_assets.language import stages
+from vistag_assets.folder_asset import update_table
+from vistag_assets.ingest.files import ingest_files
 from vistag_assets.language.describing import CheckedClaim, Known, describe
+from vistag_assets.language.descriptions import (
+    descriptions,
+    descriptions_cite_their_own_regions,
+    descriptions_fit_the_schema,
+)
+from vistag_assets.language.region_captions import MIN_CROP_PX, crop, region_captions
 from vistag_assets.language.repair import adds_no_fact, salvaged, tidied
 from vistag_assets.progress import Meter
-from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes, iou
+from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes
 from vistag_assets.runs import find_library
 from vistag_assets.whole_image.caption_form import caption_problems, keywords, sentences, without_opener
+from vistag_assets.whole_image.captions import captions as captions_asset
+from vistag_assets.whole_image.captions import captions_are_one_sentence, parsed_keywords
 from vistag_assets.whole_image.quotes import requoted
-from vistag_assets.whole_image.stages import ingest
 
 TAXONOMY = starter_taxonomy()
 LABELS = TAXONOMY.labels
@@ -54,7 +64,7 @@ def test_a_keyword_is_as_probable_as_its_own_tokens() -> None:
         np.ones(6, np.float32),
         finished=False,
     )
-    assert stages.told_keywords(answer, LABELS) == [
+    assert parsed_keywords(answer, LABELS) == [
         {"phrase": "bowls", "concept_id": "bowl", "logprob": -2.0},
         {"phrase": "oak chest", "concept_id": None, "logprob": -3.0},
     ]
@@ -121,8 +131,8 @@ boxes = st.tuples(*[st.floats(0, 1) for _ in range(4)])
 @settings(deadline=None)
 @given(boxes, boxes)
 def test_iou_is_symmetric_and_bounded(first: tuple[float, ...], second: tuple[float, ...]) -> None:
-    assert iou(first, second) == pytest.approx(iou(second, first))
-    assert 0 <= iou(first, second) <= 1 + 1e-9
+    assert iou([first], [second]) == pytest.approx(iou([second], [first]).T)
+    assert 0 <= iou([first], [second])[0, 0] <= 1 + 1e-9
 
 
 @settings(deadline=None)
@@ -131,16 +141,16 @@ def test_a_crop_lies_in_the_image_and_is_no_smaller_than_it_has_to_be(
     box: tuple[float, float, float, float], width: int, height: int
 ) -> None:
     pixels = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    cropped = stages.crop(Image.fromarray(pixels), box)
-    assert cropped.width >= min(width, stages.MIN_CROP_PX)
-    assert cropped.height >= min(height, stages.MIN_CROP_PX)
+    cropped = crop(Image.fromarray(pixels), box)
+    assert cropped.width >= min(width, MIN_CROP_PX)
+    assert cropped.height >= min(height, MIN_CROP_PX)
     assert np.isin(np.asarray(cropped)[1:], pixels[1:]).all()  # nothing of what is outside, which is 0
 
 
 def test_a_crop_shows_its_box() -> None:
     image = Image.new("RGB", (200, 100))
     image.paste((255, 0, 0), (50, 20, 150, 80))
-    red = stages.crop(image, (0.25, 0.2, 0.5, 0.6))
+    red = crop(image, (0.25, 0.2, 0.5, 0.6))
     assert red.size == (100, 60)
     assert red.getextrema() == ((255, 255), (0, 0), (0, 0))
 
@@ -373,8 +383,8 @@ def bench_with(tmp_path: Path, **vlm: object) -> Workspace:
     """A folder of drawn pictures, ingested, with regions in all of them but the last."""
     vlm = {"batch_size": 4, "caption_tokens": 6, "description_tokens": 12} | vlm
     demo = load_tier("demo")
-    encoder = demo.encoder.model_dump()
-    tier = {"description": "tiny", "device": "cpu", "encoder": encoder, "vlm": vlm | {"licence": "own"}}
+    models = {role: getattr(demo, role).model_dump() for role in ("encoder", "detector")}
+    tier = {"description": "tiny", "device": "cpu", **models, "vlm": vlm | {"licence": "own"}}
     (tmp_path / "tiny.yaml").write_text(json.dumps(tier))
     home = Home(tmp_path / "home")
     write_settings(home, Settings(tier=str(tmp_path / "tiny.yaml")))
@@ -384,7 +394,7 @@ def bench_with(tmp_path: Path, **vlm: object) -> Workspace:
         Image.fromarray(pixels).save(tmp_path / "library" / f"{number}.png")
     workspace = open_workspace(home)
     [folder] = find_library(tmp_path / "library", "lib", home)
-    ingest(workspace, folder, Meter("Reading"))
+    ingest_files(workspace, folder, Meter("Reading"))
     ids = workspace.lake.read("proxies", KEY)["id"].to_pylist()
     regions = [
         {
@@ -425,8 +435,8 @@ def write_ocr(workspace: Workspace, *lines: str) -> None:
 
 def run(workspace: Workspace) -> list[int]:
     """All three stages; how many images each computed."""
-    ways = (stages.caption_images, stages.caption_regions, stages.describe_images)
-    return [way(workspace, KEY, Meter("x")).computed for way in ways]
+    tables = ("captions", "region_captions", "descriptions")
+    return [update_table(table, workspace, KEY).computed for table in tables]
 
 
 def test_a_second_run_asks_nothing(workspace: Workspace, asked: list[str]) -> None:
@@ -441,7 +451,7 @@ def test_a_second_run_asks_nothing(workspace: Workspace, asked: list[str]) -> No
 def test_rows_are_as_the_tables_say(workspace: Workspace) -> None:
     run(workspace)
     captions = workspace.lake.read("captions", KEY)
-    assert captions.schema.names == stages.CAPTIONS.names
+    assert captions.schema.names == CAPTIONS.schema.names
     for row in captions.to_pylist():
         assert row["tokens"] == 6
         assert row["mean_logprob"] < 0 < row["entropy"]
@@ -453,7 +463,7 @@ def test_rows_are_as_the_tables_say(workspace: Workspace) -> None:
     first = ids_of(workspace)[0][:12]
     assert by_region[f"{first}-r1"] == by_region[f"{first}-r2"] != by_region[f"{first}-r3"]
     descriptions = workspace.lake.read("descriptions", KEY)
-    assert descriptions.schema.names == stages.DESCRIPTIONS.names
+    assert descriptions.schema.names == DESCRIPTIONS.schema.names
     caption_of = {row["id"]: row["caption"] for row in captions.to_pylist()}
     for row in descriptions.to_pylist():
         assert (row["lane"], row["valid"], row["caption"]) == ("fast", False, caption_of[row["id"]])
@@ -523,10 +533,13 @@ def test_the_heavy_lane_describes_what_routing_sends_there(workspace: Workspace,
 
 
 def test_without_a_detector_images_are_described_without_regions(
-    workspace: Workspace, asked: list[str]
+    tmp_path: Path, workspace: Workspace, asked: list[str]
 ) -> None:
     workspace.lake.delete("grounded_regions", KEY)
-    assert run(workspace) == [PICTURES, 0, PICTURES]
+    tier = json.loads((tmp_path / "tiny.yaml").read_text())
+    del tier["detector"]
+    (tmp_path / "tiny.yaml").write_text(json.dumps(tier))
+    assert run(open_workspace(workspace.home)) == [PICTURES, 0, PICTURES]
     assert not any("Regions:" in prompt for prompt in asked)
 
 
@@ -534,7 +547,6 @@ def test_a_tier_without_a_vlm_skips_the_assets_and_says_so(tmp_path: Path, works
     import dagster as dg
 
     from resources.workspace import VistagResource
-    from vistag_assets.language import language
     from vistag_assets.partitions import FOLDERS
 
     tier = json.loads((tmp_path / "tiny.yaml").read_text())
@@ -543,7 +555,7 @@ def test_a_tier_without_a_vlm_skips_the_assets_and_says_so(tmp_path: Path, works
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(FOLDERS, [KEY])
         result = dg.materialize(
-            [language.captions, language.region_captions, language.descriptions],
+            [captions_asset, region_captions, descriptions],
             partition_key=KEY,
             instance=instance,
             resources={"vistag": VistagResource(home=str(workspace.home.root))},
@@ -558,19 +570,18 @@ def test_the_assets_run_with_previews_and_their_checks_pass(workspace: Workspace
     import dagster as dg
 
     from resources.workspace import VistagResource
-    from vistag_assets.language import language
     from vistag_assets.partitions import FOLDERS
 
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(FOLDERS, [KEY])
         result = dg.materialize(
             [
-                language.captions,
-                language.region_captions,
-                language.descriptions,
-                language.captions_are_one_sentence,
-                language.descriptions_fit_the_schema,
-                language.descriptions_cite_their_own_regions,
+                captions_asset,
+                region_captions,
+                descriptions,
+                captions_are_one_sentence,
+                descriptions_fit_the_schema,
+                descriptions_cite_their_own_regions,
             ],
             partition_key=KEY,
             instance=instance,
