@@ -1,4 +1,4 @@
-"""A checkpoint that writes: decoding and what it tells, the same for every architecture of transformers."""
+"""Text generation: decoding, with the figures of each token, the same for every architecture of transformers."""
 
 from __future__ import annotations
 
