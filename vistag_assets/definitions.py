@@ -3,7 +3,6 @@
 import dagster as dg
 
 from evaluation import assets as evaluation_assets
-from evaluation import checks as evaluation_checks
 from resources.workspace import VistagResource
 from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
@@ -39,8 +38,11 @@ _tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([*_GRAPH, evaluation_assets]),
-    asset_checks=dg.load_asset_checks_from_modules([*_GRAPH, evaluation_checks]),
+    assets=[*dg.load_assets_from_modules(_GRAPH), *dg.load_assets_from_package_module(evaluation_assets)],
+    asset_checks=[
+        *dg.load_asset_checks_from_modules(_GRAPH),
+        *dg.load_asset_checks_from_package_module(evaluation_assets),
+    ],
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,

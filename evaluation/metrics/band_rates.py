@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import Interval, interval95, ratios, resampled_sums
 from evaluation.metrics.region_tables import Rows
 
 
@@ -68,7 +68,7 @@ def band_rates(
             macro=(by_concept[mask] / support[mask, None]).mean(axis=0),
             support=things,
             tags=int(mask.sum()),
-            samples=_ratio(drawn[:, 1:], drawn[:, :1]),
+            samples=ratios(drawn[:, 1:], drawn[:, :1]),
             on_images=int(np.count_nonzero(counts[:, 0])),
         )
     return rates
@@ -77,7 +77,3 @@ def band_rates(
 def _sums(group: Rows, values: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
     """Sum of the rows of `values` [rows, columns] of each group: [groups, columns]."""
     return np.stack([np.bincount(group, column, minlength=groups) for column in values.T], axis=1)
-
-
-def _ratio(hits: NDArray[np.float64], things: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(hits, things, out=np.full_like(hits, np.nan), where=things > 0)

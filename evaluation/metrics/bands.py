@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 BANDS = ("head", "body", "tail")
 LVIS_BANDS = ("rare", "common", "frequent")
+RARE_BAND = BANDS[-1]
+"""The band that this project is about."""
 ZERO = "zero"
 
 # Upper edges (images that carry the tag) of LVIS: Gupta, Dollar, Girshick, "LVIS: A Dataset for Large

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, ratios, resampled_sums
 
 BINS = 10
 
@@ -63,16 +63,15 @@ def reliability(
     outside = np.flatnonzero(~((probability >= 0) & (probability <= 1)))
     if outside.size:
         raise ValueError(f"the probability of row {outside[0]} is {probability[outside[0]]}, not within 0..1")
-    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    bin_of = np.minimum((probability * bins).astype(np.int64), bins - 1)
     images, row = np.unique(image, return_inverse=True)
-    cell, cells = row * bins + place, len(images) * bins
+    cell, cells = row * bins + bin_of, len(images) * bins
     pairs = np.bincount(cell, minlength=cells).reshape(-1, bins)
     true = np.bincount(cell, is_true, minlength=cells).reshape(-1, bins)
-    total, mean = pairs.sum(axis=0), np.bincount(place, probability, minlength=bins)
+    total, mean = pairs.sum(axis=0), np.bincount(bin_of, probability, minlength=bins)
     filled = np.flatnonzero(total)
     sums = resampled_sums(np.concatenate([pairs[:, filled], true[:, filled]], axis=1), resamples, seed)
-    with np.errstate(invalid="ignore"):
-        shares = sums[:, len(filled) :] / sums[:, : len(filled)]
+    shares = ratios(sums[:, len(filled) :], sums[:, : len(filled)])
     found = tuple(
         ReliabilityBin(
             low=float(number / bins),

@@ -8,6 +8,7 @@ percentages", Psychometrika 12, 1947), as a tag stands on too few images for a b
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import duckdb
 import numpy as np
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
-from evaluation.metrics.recall_at_k import OVERALL
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, ratios, resampled_sums
+from evaluation.metrics.recall_at_k import OVERALL, UNRANKED, TagPairs, true_ranks
+from evaluation.metrics.rows import ArrowRows
 
 RANKS_SCHEMA = pa.schema(
     [
@@ -87,10 +89,34 @@ class Comparison:
     k: int
     images: int  # with a true tag, in both runs
     bands: tuple[BandChange, ...]  # tail, body, head, overall; those without support are absent
-    tags: pa.Table  # TAG_CHANGES_SCHEMA: by band, tail first, then by images lost, the most first
+    tags: Annotated[
+        pa.Table, ArrowRows(TAG_CHANGES_SCHEMA)
+    ]  # by band, tail first, then by images lost, the most first
 
     def band(self, name: str) -> BandChange | None:
         return next((change for change in self.bands if change.band == name), None)
+
+    @property
+    def changed_tags(self) -> pa.Table:
+        """The rows of `tags` that changed on any image."""
+        return self.tags.filter(pc.greater(pc.add(self.tags["lost"], self.tags["gained"]), 0))
+
+
+def rank_table(pairs: TagPairs, bands: pa.Table) -> pa.Table:
+    """RANKS_SCHEMA: the rank of every true tag among the ranked concepts on its image.
+
+    Args:
+        bands: of `bands.frequency_bands`, of at least the true concepts.
+    """
+    ranks, concept_id = true_ranks(pairs), pairs.concepts.take(pa.array(pairs.true_tag))
+    row = pc.index_in(concept_id, value_set=bands["concept_id"].combine_chunks())
+    columns = [
+        pairs.images.take(pa.array(pairs.true_image)),
+        concept_id,
+        bands["band"].combine_chunks().take(row),
+        pa.array(ranks, mask=ranks == UNRANKED),
+    ]
+    return pa.table(columns, schema=RANKS_SCHEMA)
 
 
 def compare_ranks(
@@ -140,8 +166,7 @@ def _changes(
         axis=1,
     )
     sums = resampled_sums(counts.reshape(len(images), -1), resamples, seed).reshape(resamples, -1, 3)
-    with np.errstate(invalid="ignore"):
-        differences = (sums[..., 2] - sums[..., 1]) / sums[..., 0]
+    differences = ratios(sums[..., 2] - sums[..., 1], sums[..., 0])
     changes = []
     for number, name in enumerate(members):
         support, found_before, found_after = counts[:, number].sum(axis=0)

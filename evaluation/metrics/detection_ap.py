@@ -21,13 +21,13 @@ def average_precision(matching: Matching) -> NDArray[np.float64]:
     order = by_group_and_score(matching.counted_concept, matching.score)
     concept, forgiven = matching.counted_concept[order], matching.forgiven[order]
     start = np.searchsorted(concept, np.arange(len(support)))
-    place = np.zeros(matching.counted.max(initial=-1) + 1, np.int64)
-    place[matching.counted[order]] = np.arange(len(order))
+    index = np.zeros(matching.counted.max(initial=-1) + 1, np.int64)
+    index[matching.counted[order]] = np.arange(len(order))
     needed = _needed(support)
 
     precision = np.full((len(IOU_THRESHOLDS), len(support)), np.nan)
     for t, takers in enumerate(matching.region):
-        hits = np.sort(place[takers[takers >= 0]])
+        hits = np.sort(index[takers[takers >= 0]])
         of = concept[hits]
         found = np.bincount(of, minlength=len(support))
         first_hit = np.cumsum(found) - found

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.metrics.band_rates import BandRates, band_rates
-from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, bounds, interval95
+from evaluation.metrics.bands import RARE_BAND
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.detection_ap import average_precision
 from evaluation.metrics.matching import COCO_CAP, IOU_THRESHOLDS, LVIS_CAP, Cap, Matching, match_regions
 from evaluation.metrics.recall_at_k import OVERALL, band_groups
@@ -90,18 +90,6 @@ class GroundingEvaluation:
     def figure(self, band: str, iou: str = HEADLINE_IOU) -> GroundingFigure | None:
         return next((figure for figure in self.recall if (figure.band, figure.iou) == (band, iou)), None)
 
-    def rows(self) -> pa.Table:
-        """The figures as rows of `GROUNDING_RECALL_SCHEMA`, for the lake."""
-        names = ("band", "iou", "micro", "macro", "mean_average_precision", "support", "tags")
-        rows = [
-            {
-                **{name: getattr(f, name) for name in names},
-                **bounds(f.ci95),
-            }
-            for f in self.recall
-        ]
-        return pa.Table.from_pylist(rows, schema=GROUNDING_RECALL_SCHEMA)
-
 
 def grounding_recall(
     matching: Matching, bands: pa.Table, resamples: int = RESAMPLES, seed: int = 0
@@ -164,7 +152,7 @@ def _precision(matching: Matching) -> NDArray[np.float64]:
 
 
 def _gap(rates: Mapping[str, BandRates]) -> tuple[float, Interval | None] | None:
-    overall, tail = rates.get(OVERALL), rates.get(BANDS[-1])
+    overall, tail = rates.get(OVERALL), rates.get(RARE_BAND)
     if overall is None or tail is None:
         return None
     j = list(IOU_NAMES).index(HEADLINE_IOU)

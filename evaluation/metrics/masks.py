@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, ratio_interval
 from evaluation.metrics.grounding import Matching
 
 
@@ -62,12 +62,7 @@ def mask_figures(
     )
     by_image = np.zeros((len(matching.images), 2))
     np.add.at(by_image, matching.image[true_row], np.stack([ious, np.ones(len(ious))], axis=1))
-    by_image = by_image[by_image[:, 1] > 0]
-    interval = None
-    if len(by_image) > 1:
-        sums = resampled_sums(by_image, resamples, seed)
-        interval = interval95(sums[:, 0] / sums[:, 1])
-    return MaskFigures(float(ious.mean()), len(ious), interval)
+    return MaskFigures(float(ious.mean()), len(ious), ratio_interval(by_image, resamples, seed))
 
 
 def mask_iou(true: dict[str, Any], predicted: dict[str, Any]) -> float:

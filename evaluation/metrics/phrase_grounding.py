@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.metrics.band_rates import band_rates
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, bounds
+from evaluation.metrics.bootstrap import RESAMPLES, Interval
 from evaluation.metrics.recall_at_k import band_groups
 from evaluation.metrics.region_tables import best_first, boxes, equal_keys, in_order, positions, scores
 from resources.models.detectors.boxes import paired_iou
@@ -102,16 +102,3 @@ def phrase_grounding(
         PhraseFigure(band, float(of.micro[0]), float(of.macro[0]), of.support, of.tags, of.ci95(0))
         for band, of in rates.items()
     )
-
-
-def phrase_grounding_rows(figures: tuple[PhraseFigure, ...]) -> pa.Table:
-    """The figures as rows of PHRASE_GROUNDING_SCHEMA, for the lake."""
-    names = ("band", "micro", "macro", "support", "tags")
-    rows = [
-        {
-            **{name: getattr(f, name) for name in names},
-            **bounds(f.ci95),
-        }
-        for f in figures
-    ]
-    return pa.Table.from_pylist(rows, schema=PHRASE_GROUNDING_SCHEMA)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.metrics.bands import BANDS, LVIS_BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, ratios, resampled_sums
 from evaluation.metrics.region_tables import positions, scores
 
 KS = (1, 5, 10, 20)
+HEADLINE_K = 10
 OVERALL = "overall"
 UNRANKED = np.iinfo(np.int32).max
 
@@ -213,7 +214,7 @@ def recall_at_k(
     sums = resampled_sums(np.concatenate([positives, hits.reshape(len(hits), -1)], axis=1), resamples, seed)
     positive_sums = sums[:, : len(supported), None]
     hit_sums = sums[:, len(supported) :].reshape(resamples, len(supported), len(ks))
-    rates = np.divide(hit_sums, positive_sums, out=np.full_like(hit_sums, np.nan), where=positive_sums > 0)
+    rates = ratios(hit_sums, positive_sums)
 
     figures, samples = [], {}
     for g, (name, mask) in enumerate(supported.items()):

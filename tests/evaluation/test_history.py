@@ -145,7 +145,7 @@ def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home
 
     [again] = evaluate(home)  # what was not accepted is no yardstick
     assert again.metadata["baseline"].value == first.run
-    assert "is the run that later ones are held against" in vistag(home, "accept")
+    assert "is the baseline of later ones" in vistag(home, "accept")
     assert evaluate(home) == []
     assert [run.accepted_by for run in history.runs(home.lake)] == ["check", None, "person", "check"]
 

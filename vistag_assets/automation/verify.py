@@ -42,8 +42,12 @@ WHOLE: Mapping[str, Rule] = {
     "ground_truth_concepts": Rule(("concept_id",)),
     "frequency_bands": Rule(("concept_id",)),
     "tag_recall": Rule(("band", "k")),
+    "tag_figures": Rule(("concept_id",)),
+    "tag_ranks": Rule(("id", "concept_id")),
+    "tag_confusions": Rule(("concept_id", "instead")),
     "grounding_recall": Rule(("band", "iou")),
     "phrase_grounding": Rule(("band",)),
+    "text_figures": Rule(("figure", "lane")),
     "ladder": Rule(("option",)),
     "evaluation_history": Rule(("run",)),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -152,17 +152,15 @@ def fuse_tags(workspace: Workspace, tagger: Tagger, key: str, meter: Meter) -> U
     return update_partition(lake, "tags", key, wanted, TAGS, compute, on_progress=meter.folder())
 
 
-def fused_as(workspace: Workspace, option: Option) -> pa.Table:
-    """EVIDENCE and `probability` of every pair in the lake as the tags of an option would have them.
+def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
+    """EVIDENCE of every pair in the lake that one of the sources speaks of.
 
-    Nothing is cut, lent or decided. For the ladder: the lake holds what every stage found, an option hears
-    some of it. Raises MissingPartition where a table of a source is not there at all, FusionError.
+    Fused by some of them it is the tags that a lesser option would have made, but for what is cut, lent or decided.
+    Raises MissingPartition where a table of a source is not there at all.
     """
-    sources = sources_of(workspace.tier, option)
     names = [name for source in sorted(sources) for name in TABLES_OF[source]]
     tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
-    evidence = gather(tables, LabelIndex(workspace.taxonomy), make_scorer(workspace), _facets(workspace))
-    return fuse(evidence, load_fusion(workspace.tier.fusion), sources)
+    return gather(tables, LabelIndex(workspace.taxonomy), make_scorer(workspace), _facets(workspace))
 
 
 def tag_images(

@@ -22,8 +22,8 @@ from evaluation.metrics.phrase_grounding import (
     PHRASE_GROUNDING_SCHEMA,
     grounded_phrases,
     phrase_grounding,
-    phrase_grounding_rows,
 )
+from evaluation.metrics.rows import figure_table
 from resources.models.detectors.boxes import iou
 
 
@@ -61,7 +61,7 @@ def test_a_worked_example() -> None:
     assert by_band["tail", "0.5"].ci95 is None  # stands on one image
     assert evaluation.gap is not None
     assert evaluation.gap == (pytest.approx(3 / 7), None)
-    rows = evaluation.rows()
+    rows = figure_table(evaluation.recall, GROUNDING_RECALL_SCHEMA)
     assert rows.schema.equals(GROUNDING_RECALL_SCHEMA)
     assert rows.num_rows == 15  # five bands, rare among them
 
@@ -159,7 +159,7 @@ def test_a_phrase_is_grounded_where_its_best_region_is_on_a_true_box() -> None:
     assert figures["overall"].macro == pytest.approx(1 / 4)
     assert [figures[band].support for band in ("overall", "head", "body", "rare")] == [3, 2, 1, 3]
     assert figures["body"].ci95 is None  # stands on one image
-    assert phrase_grounding_rows(tuple(figures.values())).schema.equals(PHRASE_GROUNDING_SCHEMA)
+    assert figure_table(figures.values(), PHRASE_GROUNDING_SCHEMA).schema.equals(PHRASE_GROUNDING_SCHEMA)
     strict = grounded_phrases(truth, region_table(regions), min_iou=0.81)
     assert not any(strict["grounded"].to_pylist())
 
