@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from evaluation.metrics.band_rates import band_rates
 from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, ratios, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.recall_at_k import OVERALL, UNRANKED, TagPairs, true_ranks
 from evaluation.metrics.rows import ArrowRows
 
@@ -129,59 +130,42 @@ def compare_ranks(
         k: the cut-off, >= 1.
         resamples, seed: of the bootstrap.
     """
-    bands = [*reversed(BANDS)]
     with duckdb.connect() as sql:
         sql.register("before", before)
         sql.register("after", after)
         pairs = sql.sql(_BOTH, params={"k": k}).to_arrow_table()
         sql.register("pairs", pairs)
-        tags = sql.sql(_BY_TAG, params={"bands": bands}).to_arrow_table()
+        tags = sql.sql(_BY_TAG, params={"bands": [*reversed(BANDS)]}).to_arrow_table()
     lost, gained = (tags[name].to_numpy() for name in ("lost", "gained"))
     p_value = pa.array(_mcnemar(lost, gained), mask=lost + gained == 0)
     images = pc.unique(pairs["id"])
     return Comparison(
         k=k,
         images=len(images),
-        bands=_changes(pairs, images, [*bands, OVERALL], resamples, seed) if len(images) else (),
+        bands=_changes(pairs, images, resamples, seed) if len(images) else (),
         tags=tags.append_column("p_value", p_value).cast(TAG_CHANGES_SCHEMA),
     )
 
 
-def _changes(
-    pairs: pa.Table, images: pa.Array, bands: list[str], resamples: int, seed: int
-) -> tuple[BandChange, ...]:
+def _changes(pairs: pa.Table, images: pa.Array, resamples: int, seed: int) -> tuple[BandChange, ...]:
     image = pc.index_in(pairs["id"], value_set=images).to_numpy()
-    band = pairs["band"].to_numpy(zero_copy_only=False)
-    hits = [pairs[name].to_numpy(zero_copy_only=False).astype(float) for name in ("before", "after")]
-    members = {name: np.ones(len(band), bool) if name == OVERALL else band == name for name in bands}
-    members = {name: member for name, member in members.items() if member.any()}
-    # float64 [images, bands, (support, before, after)]
-    counts = np.stack(
-        [
-            np.stack(
-                [np.bincount(image, member * hit, minlength=len(images)) for hit in (1.0, *hits)], axis=1
-            )
-            for member in members.values()
-        ],
-        axis=1,
-    )
-    sums = resampled_sums(counts.reshape(len(images), -1), resamples, seed).reshape(resamples, -1, 3)
-    differences = ratios(sums[..., 2] - sums[..., 1], sums[..., 0])
-    changes = []
-    for number, name in enumerate(members):
-        support, found_before, found_after = counts[:, number].sum(axis=0)
-        has_interval = np.count_nonzero(counts[:, number, 0]) > 1
-        changes.append(
-            BandChange(
-                name,
-                float(found_before / support),
-                float(found_after / support),
-                int(support),
-                bool((members[name] & (hits[0] != hits[1])).any()),
-                interval95(differences[:, number]) if has_interval else None,
-            )
+    band = pc.index_in(pairs["band"], value_set=pa.array(BANDS)).to_numpy()
+    hits = np.stack([pairs[name].to_numpy(zero_copy_only=False) for name in ("before", "after")], axis=1)
+    members = {name: np.arange(len(BANDS)) == BANDS.index(name) for name in reversed(BANDS)}
+    members[OVERALL] = np.ones(len(BANDS), bool)
+    rates = band_rates(image, band, hits.astype(np.float64), members, resamples, seed)
+    changed = hits[:, 0] != hits[:, 1]
+    return tuple(
+        BandChange(
+            name,
+            before=float(of.micro[0]),
+            after=float(of.micro[1]),
+            support=of.support,
+            has_changed=bool((members[name][band] & changed).any()),
+            ci95=interval95(of.samples[:, 1] - of.samples[:, 0]) if of.on_images > 1 else None,
         )
-    return tuple(changes)
+        for name, of in rates.items()
+    )
 
 
 def _mcnemar(lost: NDArray[np.int32], gained: NDArray[np.int32]) -> NDArray[np.float64]:
