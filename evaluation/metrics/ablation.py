@@ -70,7 +70,8 @@ def ladder(
         bands: of `bands.frequency_bands`.
         resamples, seed: of the bootstrap over images (Efron and Tibshirani, 1993, chapter 13).
 
-    Returns one row an option, in their order.
+    Returns:
+        A row an option, in their order.
 
     Raises:
         ValueError: as `recall_at_k.pair_up` does.

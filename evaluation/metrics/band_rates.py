@@ -34,13 +34,16 @@ def band_rates(
     resamples: int,
     seed: int = 0,
 ) -> dict[str, BandRates]:
-    """Micro: hits / things. Macro: the mean over concepts of hits / things. Of each band that has things.
+    """Micro: hits / things. Macro: the mean over concepts of hits / things.
 
     Args:
-        image, concept: of each thing, as numbers from 0.
-        hits: [things, columns], 0..1 each: several ways to count.
-        groups: name -> mask over the concepts.
+        image, concept: int64 [things], >= 0; images may be numbered in any way.
+        hits: float64 [things, columns], 0..1: whether each thing was hit, counted in several ways.
+        groups: band -> bool [concepts]; a concept may be in several.
         resamples, seed: of the bootstrap over the images that have a thing.
+
+    Returns:
+        Band -> its rates, in the order of `groups`, without the bands that have no thing.
     """
     concepts = max((len(mask) for mask in groups.values()), default=0)
     support = np.bincount(concept, minlength=concepts)

@@ -78,7 +78,8 @@ def ratio_interval(counts: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
         counts: float or int [images, 2]: part and whole of each image; images whose whole is 0 are not drawn.
         resamples, seed: as `resampled_sums` takes them.
 
-    Returns None for fewer than two images: one always resamples to itself.
+    Returns:
+        None for fewer than two such images: one always resamples to itself.
     """
     counted = counts[counts[:, 1] > 0]
     if len(counted) < 2:
@@ -88,9 +89,13 @@ def ratio_interval(counts: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 
 
 def interval95(samples: np.ndarray) -> Interval | None:
-    """The 2.5 % and 97.5 % percentiles of float [resamples]; NaN (no support in that resample) is left out.
+    """The 2.5 % and 97.5 % percentiles.
 
-    None if no resample had support.
+    Args:
+        samples: float [resamples]; NaN, where a resample had no support, is left out.
+
+    Returns:
+        None if no resample had support.
     """
     known = samples[~np.isnan(samples)]
     if known.size == 0:

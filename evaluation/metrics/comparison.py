@@ -129,6 +129,9 @@ def compare_ranks(
         before, after: RANKS_SCHEMA, one row a true pair. Where they disagree on a band, that of `after` counts.
         k: the cut-off, >= 1.
         resamples, seed: of the bootstrap.
+
+    Returns:
+        What changed by band, and by tag; no band where no image is in both runs.
     """
     with duckdb.connect() as sql:
         sql.register("before", before)

@@ -10,12 +10,14 @@ RECALL_POINTS = np.linspace(0, 1, 101)
 
 
 def average_precision(matching: Matching) -> NDArray[np.float64]:
-    """Average precision of each concept at each threshold: float64 [thresholds, concepts], 0..1.
+    """Average precision of each concept at each threshold.
 
     All regions of a concept are ranked by score, equal ones by image and then as within the image. Precision at a
     recall is the best one at that recall or a higher one, read at the 101 points of `RECALL_POINTS`, 0 where
     the recall is not reached (`accumulate` of both evaluations). The mean over concepts and thresholds is their AP.
-    NaN for a concept that has no region to be found.
+
+    Returns:
+        float64 [thresholds, concepts], 0..1; NaN for a concept that has no region to be found.
     """
     support = matching.support
     order = by_group_and_score(matching.counted_concept, matching.score)

@@ -35,10 +35,14 @@ def f1_scores(
     group. Macro: the mean over the tags of the group that have support.
 
     Args:
+        pairs: of `recall_at_k.pair_up`.
         chosen: bool [predicted pairs]: a score alone predicts nothing, so something must cut, such as
             `pairs.rank <= 10` or `pairs.score >= 0.5`.
         groups: name -> bool [tags]; a group without support is left out of the result.
         resamples, seed: of the bootstrap, over all evaluated images: also one without true tags can be wrong.
+
+    Returns:
+        A figure a group, in the order of `groups`.
     """
     support = pairs.tag_support
     hit = chosen & (pairs.true_pair >= 0)

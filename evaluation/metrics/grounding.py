@@ -102,7 +102,12 @@ def grounding_recall(
     that have a true region.
 
     Args:
+        matching: of `match_regions`.
         bands: of `bands.frequency_bands`; concepts without true regions count for nothing.
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        A figure a band and IoU, and the gap between all regions and those of the tail.
     """
     truth = ~matching.crowd
     image, hits = matching.image[truth], _hits(matching)[truth]

@@ -39,8 +39,10 @@ def mask_figures(
         truth: also `height`, `width` (pixels), `counts` (COCO compressed RLE), null where there is no mask.
         regions: `id`, `region_id`.
         masks: `region_id`, `height`, `width`, `counts`; not every region has one.
+        resamples, seed: of the bootstrap over the images that have such a region.
 
-    Returns None where no matched region has both masks.
+    Returns:
+        None where no matched region has both masks.
     """
     true_row = np.flatnonzero(matching.region[0] >= 0)
     predicted = regions["region_id"].take(pa.array(matching.region[0, true_row]))

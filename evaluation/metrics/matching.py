@@ -98,6 +98,9 @@ def match_regions(
         images: all evaluated images, by default those of `truth` and `negatives`. Regions of others are left out.
         cap: regions beyond it are left out, whatever they say, before all else.
 
+    Returns:
+        Row numbers of the two tables, for every threshold.
+
     Raises:
         ValueError: there is no true region or one of an image that is not evaluated, a box is not four finite
             numbers, or a score is none.

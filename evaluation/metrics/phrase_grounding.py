@@ -92,6 +92,10 @@ def phrase_grounding(
     Args:
         phrases: of `grounded_phrases`.
         bands: of `bands.frequency_bands`.
+        resamples, seed: of the bootstrap over the images that have a phrase.
+
+    Returns:
+        A figure a band that has phrases, `overall` first.
     """
     concepts = in_order(phrases["concept_id"])
     groups = band_groups(bands.filter(pc.is_in(bands["concept_id"], value_set=concepts)), concepts)

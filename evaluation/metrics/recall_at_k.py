@@ -103,6 +103,9 @@ def pair_up(
         images: the evaluated images, a superset of those in the truth; by default exactly those. More images
             change average precision (they are negatives) and never recall.
 
+    Returns:
+        The pairs as positions in the images, in order of appearance, and in the tags, ascending.
+
     Raises:
         ValueError: a column is missing or holds nulls, a score is NaN, a pair is predicted twice, there is no
             truth, or the truth names an image or a concept that is not evaluated.
@@ -199,10 +202,14 @@ def recall_at_k(
     group. Ceiling: `sum over images of min(true tags of the group, k)` / true tags of the group.
 
     Args:
+        pairs: of `pair_up`.
         ranks: int32 [true pairs], of `true_ranks`.
         groups: name -> bool [tags]; a group without support is left out of the result.
         ks: cut-offs, each >= 1.
         resamples, seed: of the bootstrap, over the images that carry at least one true tag.
+
+    Returns:
+        A figure a group and cut-off, and the bootstrap samples of its micro recall.
 
     Raises:
         ValueError: a k is below 1.
@@ -233,10 +240,16 @@ def recall_at_k(
 
 
 def average_precision(pairs: TagPairs) -> np.ndarray:
-    """Average precision of each tag over the evaluated images: float64 [tags], 0..1, NaN without support.
+    """Average precision of each tag over the evaluated images.
 
     scikit-learn's definition (`average_precision_score`): the sum of (R_n - R_(n-1)) P_n over the distinct
     scores, no interpolation. Pairs that were not predicted tie below every predicted one.
+
+    Args:
+        pairs: of `pair_up`.
+
+    Returns:
+        float64 [tags], 0..1; NaN without support.
     """
     order = np.argsort(_joint(pairs.tag, pairs.level))
     tag, level, is_true = pairs.tag[order], pairs.level[order], pairs.true_pair[order] >= 0
