@@ -21,7 +21,7 @@ import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from resources.models.registry import Role, registry
+from resources.models.registry import registry
 
 FEW_LAYERS = 4
 PROMPT_TOKENS = 768
@@ -35,7 +35,7 @@ DETECTOR_TOKENS = 160
 class Architecture:
     """The published configuration of a checkpoint, and how its stage runs it."""
 
-    role: Role
+    role: str
     model: str
     classes: tuple[str, str]
     """config and model in transformers"""

@@ -24,7 +24,7 @@ from evaluation.figures import (
 from evaluation.from_lake import StoredTruth
 from evaluation.metrics.ablation import AblationRow, ladder
 from evaluation.metrics.bootstrap import Share, ratio_interval
-from evaluation.metrics.captions import LabelMatcher, NamedObjects, named_objects
+from evaluation.metrics.captions import NamedObjects, named_objects
 from evaluation.metrics.comparison import rank_table
 from evaluation.metrics.grounding import Matching, grounding_recall, match_regions
 from evaluation.metrics.masks import MaskFigures, mask_figures
@@ -57,8 +57,8 @@ class MeasuredTags:
     """The figures of tags, and what they are made of pair by pair."""
 
     figures: TagFigures
-    ranks: pa.Table  # RANKS_SCHEMA
-    confusions: pa.Table  # CONFUSIONS_SCHEMA
+    ranks: pa.Table  # `tag_ranks`
+    confusions: pa.Table  # `tag_confusions`
 
 
 def tags(workspace: Workspace) -> MeasuredTags:
@@ -154,7 +154,6 @@ class _Texts:
             and concept.id in evaluated
             and AIDS not in workspace.taxonomy.ancestors(concept.id)
         )
-        self._matcher = LabelMatcher(workspace.taxonomy)
         self._present: dict[str, set[str]] = {}
         for row in workspace.lake.read("ground_truth").to_pylist():
             self._present.setdefault(row["id"], set()).add(row["concept_id"])
@@ -164,7 +163,7 @@ class _Texts:
         texts = {row["id"]: row[column] or "" for row in rows.to_pylist() if ids is None or row["id"] in ids}
         if not texts or not self._objects:
             return None
-        return named_objects(texts, self._present, self._objects, self._matcher, self._taxonomy)
+        return named_objects(texts, self._present, self._objects, self._taxonomy)
 
 
 def _regions_to_compare(lake: Lake) -> tuple[pa.Table, pa.Table] | None:

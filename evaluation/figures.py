@@ -22,7 +22,6 @@ from evaluation.metrics.recall_at_k import (
     HEADLINE_K,
     KS,
     OVERALL,
-    TAG_RECALL_SCHEMA,
     UNRANKED,
     Recall,
     RecallFigure,
@@ -35,33 +34,7 @@ from evaluation.metrics.recall_at_k import (
     true_ranks,
 )
 from evaluation.metrics.rows import ArrowRows, as_row
-
-TAG_FIGURES_SCHEMA = pa.schema(
-    [
-        ("concept_id", pa.string()),
-        ("band", pa.string()),
-        ("lvis_band", pa.string()),
-        ("images", pa.int32()),  # that carry the tag
-        ("rank", pa.int32()),  # by images, 1 = the most frequent
-        ("found", pa.int32()),  # images that carry it and have it among their first HEADLINE_K tags
-        ("recall", pa.float64()),  # found / images; null without support
-        ("best_rank", pa.int32()),  # on the images that carry it; null if it was never predicted there
-        ("average_precision", pa.float64()),  # null without support
-    ]
-)
-TEXT_FIGURES_SCHEMA = pa.schema(
-    [
-        (
-            "figure",
-            pa.string(),
-        ),  # sign_recall, schema_valid, caption_object_recall, description_object_recall, ...
-        ("lane", pa.string()),  # of the images; null: all
-        ("value", pa.float64()),  # 0..1
-        ("ci95_low", pa.float64()),  # null where there is no interval
-        ("ci95_high", pa.float64()),
-        ("support", pa.int64()),  # things that the share is of
-    ]
-)
+from resources.tables import TAG_FIGURES, TAG_RECALL, TEXT_FIGURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +84,7 @@ class TagEvaluation:
     f1: tuple[F1Figure, ...]
     f1_cut: Cut
     gap: Gap | None
-    tags: Annotated[pa.Table, ArrowRows(TAG_FIGURES_SCHEMA)]  # a row a concept of the vocabulary, by rank
+    tags: Annotated[pa.Table, ArrowRows(TAG_FIGURES.schema)]  # a row a concept of the vocabulary, by rank
     resamples: int  # of the bootstrap
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
@@ -123,7 +96,7 @@ class TagEvaluation:
         return next((figure for figure in self.f1 if figure.band == band), None)
 
     def recall_rows(self) -> pa.Table:
-        """The figures as rows of TAG_RECALL_SCHEMA, for the lake."""
+        """The figures as rows of `tag_recall`, for the lake."""
         of_band = {
             f1.band: {
                 "mean_average_precision": self.mean_average_precision[f1.band],
@@ -133,7 +106,7 @@ class TagEvaluation:
             for f1 in self.f1
         }
         rows = [as_row(figure) | of_band[figure.band] for figure in self.recall]
-        return pa.Table.from_pylist(rows, schema=TAG_RECALL_SCHEMA)
+        return pa.Table.from_pylist(rows, schema=TAG_RECALL.schema)
 
     @property
     def zero_support_tags(self) -> list[str]:
@@ -200,7 +173,7 @@ class TextFigures:
     lanes: Mapping[str, LaneFigures] = field(default_factory=lambda: MappingProxyType({}))
 
     def rows(self) -> pa.Table:
-        """The shares as rows of TEXT_FIGURES_SCHEMA, for the lake."""
+        """The shares as rows of `text_figures`, for the lake."""
         named: list[tuple[str, str | None, NamedObjects | None]] = [("caption", None, self.captions)]
         for lane, found in self.lanes.items():
             named += [("caption", lane, found.captions), ("description", lane, found.descriptions)]
@@ -215,7 +188,7 @@ class TextFigures:
             ),
         ]
         rows = [{"figure": figure, "lane": lane} | as_row(share) for figure, lane, share in shares if share]
-        return pa.Table.from_pylist(rows, schema=TEXT_FIGURES_SCHEMA)
+        return pa.Table.from_pylist(rows, schema=TEXT_FIGURES.schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,4 +313,4 @@ def _tag_table(bands: pa.Table, concepts: pa.Array, by_concept: Mapping[str, np.
         "best_rank": pa.array(best_rank, mask=best_rank == UNRANKED),
         "average_precision": pa.array(precision, mask=images == 0),
     }
-    return pa.table(columns, schema=TAG_FIGURES_SCHEMA)
+    return pa.table(columns, schema=TAG_FIGURES.schema)

@@ -16,6 +16,7 @@ from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, TagPairs, pair_u
 from evaluation.readers.ground_truth import GroundTruth
 from resources.home import Home
 from resources.lake import Lake, empty_ids
+from resources.tables import GROUND_TRUTH_REGIONS
 from taxonomy import Taxonomy
 from vistag_assets.tags.fusion_fit import judged, truth_of
 
@@ -39,18 +40,6 @@ select id, concept_id, instance_id,
 from found semi join first_names using (id, file_name)
 order by id, concept_id, instance_id, bbox
 """
-GROUND_TRUTH_REGIONS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("concept_id", pa.string()),
-        ("instance_id", pa.string()),
-        ("bbox", pa.list_(pa.float32(), 4)),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("counts", pa.string()),
-    ]
-)
-
 
 TRUTH_TABLES = ("ground_truth", "ground_truth_images", "ground_truth_concepts", "frequency_bands")
 """What `StoredTruth.read` reads."""
@@ -67,7 +56,7 @@ class StoredTruth:
     tags: pa.Table  # id, concept_id: one row a true tag
     images: list[str]  # that are evaluated
     concepts: list[str]  # the evaluated vocabulary
-    bands: pa.Table  # FREQUENCY_BANDS_SCHEMA
+    bands: pa.Table  # `frequency_bands`
 
     @classmethod
     def read(cls, lake: Lake) -> StoredTruth:
@@ -107,7 +96,7 @@ def match_ground_truth(truth: GroundTruth, names: pa.Table) -> MatchedTruth:
         sql.register("true_tags", truth.truth)
         sql.register("names", names)
         sql.register("regions", truth.regions)
-        regions = sql.sql(_REGIONS).to_arrow_table().cast(GROUND_TRUTH_REGIONS)
+        regions = sql.sql(_REGIONS).to_arrow_table().cast(GROUND_TRUTH_REGIONS.schema)
         images = sql.sql("select distinct id from annotated join names using (file_name) order by id")
         tags = sql.sql(
             "select distinct id, concept_id from true_tags join names using (file_name) order by all"
@@ -164,7 +153,7 @@ def require_answers(lake: Lake, table: str, what: str) -> None:
 
 
 def tail_confusions(taxonomy: Taxonomy, truth: StoredTruth, scored: pa.Table) -> pa.Table:
-    """CONFUSIONS_SCHEMA of the tail tags, among the evaluated concepts."""
+    """`tag_confusions` of the tail tags, among the evaluated concepts."""
     facets = {
         "concept_id": [concept.id for concept in taxonomy.concepts],
         "facet": [concept.facet for concept in taxonomy.concepts],

@@ -16,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.metrics.comparison import RANKS_SCHEMA, Comparison, compare_ranks
-from evaluation.metrics.grounding import GROUNDING_RECALL_SCHEMA
-from evaluation.metrics.recall_at_k import HEADLINE_K, TAG_RECALL_SCHEMA
+from evaluation.metrics.comparison import Comparison, compare_ranks
+from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.stored import figures_of, with_figures
 from resources.fingerprint import fingerprint
 from resources.lake import Lake
+from resources.tables import EVALUATION_HISTORY, TAG_RANKS
 
 HISTORY = "evaluation_history"
 BY_CHECK, BY_PERSON = "check", "person"
@@ -32,27 +32,7 @@ def _rows_of(schema: pa.Schema) -> pa.DataType:
     return pa.list_(pa.struct([*schema]))
 
 
-HISTORY_SCHEMA = pa.schema(
-    [
-        ("run", pa.string()),  # key of the partition: time and the first digits of the id of Dagster's run
-        ("created_at", pa.timestamp("us", "UTC")),
-        ("tier", pa.string()),
-        ("option", pa.string()),
-        (
-            "models",
-            _rows_of(pa.schema([("role", pa.string()), ("name", pa.string()), ("fingerprint", pa.string())])),
-        ),
-        ("taxonomy", pa.string()),  # fingerprint
-        ("corpus", pa.string()),  # fingerprint of images, true tags and evaluated vocabulary
-        ("images", pa.int64()),
-        ("baseline", pa.string()),  # the run that it was compared with; null: there was none
-        ("accepted_by", pa.string()),  # check, person; null: rare tags were lost
-        ("tag_recall", _rows_of(TAG_RECALL_SCHEMA)),
-        ("grounding_recall", _rows_of(GROUNDING_RECALL_SCHEMA)),
-        ("ranks", _rows_of(RANKS_SCHEMA)),
-    ]
-)
-_SHORT = [name for name in HISTORY_SCHEMA.names if name != "ranks"]
+_SHORT = [name for name in EVALUATION_HISTORY.schema.names if name != "ranks"]
 
 
 class HistoryError(ValueError):
@@ -83,9 +63,9 @@ class Run:
     baseline: str | None
     accepted_by: str | None
     tag_recall: tuple[Mapping[str, Any], ...]
-    """rows of TAG_RECALL_SCHEMA"""
+    """rows of `tag_recall`"""
     grounding_recall: tuple[Mapping[str, Any], ...]
-    """rows of GROUNDING_RECALL_SCHEMA"""
+    """rows of `grounding_recall`"""
 
     def recall(self, band: str, k: int) -> Mapping[str, Any] | None:
         """The row of a band at a cut-off."""
@@ -126,17 +106,17 @@ def append(lake: Lake, run: Run, ranks: pa.Table, comparison: Comparison | None 
     """Add a run.
 
     Args:
-        ranks: RANKS_SCHEMA, one row a true pair.
+        ranks: `tag_ranks`, one row a true pair.
         comparison: of its baseline with it. Of the tags only those that changed are kept.
     """
     row = {
         **{name: getattr(run, name) for name in _SHORT},
         "models": [asdict(model) for model in run.models],
     }
-    short = pa.Table.from_pylist([row], schema=pa.schema([HISTORY_SCHEMA.field(name) for name in _SHORT]))
-    pairs = ranks.select(RANKS_SCHEMA.names).combine_chunks().to_struct_array()
+    short = pa.Table.from_pylist([row], schema=EVALUATION_HISTORY.select(*_SHORT))
+    pairs = ranks.select(TAG_RANKS.schema.names).combine_chunks().to_struct_array()
     nested = pa.ListArray.from_arrays([0, ranks.num_rows], pa.concat_arrays(pairs.chunks))
-    rows = short.append_column("ranks", nested).cast(HISTORY_SCHEMA)
+    rows = short.append_column("ranks", nested).cast(EVALUATION_HISTORY.schema)
     if comparison:
         rows = with_figures(rows, Comparison, replace(comparison, tags=comparison.changed_tags))
     lake.write(HISTORY, rows, run.run)
@@ -165,9 +145,9 @@ def runs(lake: Lake) -> list[Run]:
 
 
 def ranks_of(lake: Lake, run: str) -> pa.Table:
-    """RANKS_SCHEMA of one run. Raises MissingPartition."""
+    """`tag_ranks` of one run. Raises MissingPartition."""
     nested = lake.read(HISTORY, run, ["ranks"])["ranks"]
-    return pa.Table.from_struct_array(pc.list_flatten(nested)).cast(RANKS_SCHEMA)
+    return pa.Table.from_struct_array(pc.list_flatten(nested)).cast(TAG_RANKS.schema)
 
 
 def since_baseline(lake: Lake, run: Run) -> Comparison | None:

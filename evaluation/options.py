@@ -20,7 +20,7 @@ from resources.models.tiers import Option
 from resources.workspace import Workspace
 from vistag_assets.tags.evidence import TABLES_OF, Source
 from vistag_assets.tags.fusion import fuse, load_fusion
-from vistag_assets.tags.stages import SOURCES_OF_OPTION, evidence_in, sources_of
+from vistag_assets.tags.tagger import SOURCES_OF_OPTION, evidence_in, sources_of
 
 _FUSED = """
 select id, concept_id, max(probability)::double as score

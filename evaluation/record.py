@@ -11,7 +11,7 @@ from evaluation.metrics.comparison import compare_ranks
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.verdict import is_kept
 from resources.lake import Lake
-from resources.models.checkpoints import ModelSpec
+from resources.models.tiers import role_specs
 from resources.workspace import Workspace
 
 
@@ -66,14 +66,12 @@ def compare_runs(
 
 
 def models_of(workspace: Workspace) -> tuple[Model, ...]:
-    """The models that the tier names, each with the fingerprint that its rows in the lake depend on."""
-    roles = ("encoder", "detector", "segmenter", "vlm", "heavy_vlm", "ocr", "repair")
-    specs = {role: spec for role in roles if (spec := getattr(workspace.tier, role)) is not None}
+    """The models that the tier names, each with the fingerprint that its rows in the lake depend on.
+
+    But for depth, which no figure depends on.
+    """
     return tuple(
-        Model(
-            role,
-            spec.name if isinstance(spec, ModelSpec) else spec.family,
-            getattr(workspace, role).fingerprint,
-        )
-        for role, spec in specs.items()
+        Model(field, spec.name, getattr(workspace, field).fingerprint)
+        for field, spec in role_specs(workspace.tier).items()
+        if field != "depth"
     )

@@ -3,24 +3,8 @@
 import dagster as dg
 
 from evaluation.figures import Throughput
+from resources.tables import PER_FOLDER_TABLES, REJECTS
 
-MEASURED_ASSETS = (
-    "images",
-    "proxies",
-    "global_embeddings",
-    "tag_scores",
-    "ocr_text",
-    "captions",
-    "candidates",
-    "grounded_regions",
-    "region_masks",
-    "region_embeddings",
-    "region_matches",
-    "region_captions",
-    "routing",
-    "descriptions",
-    "tags",
-)
 # Materialisations looked back through for the last that had something to do.
 _LOOK_BACK = 200
 
@@ -28,7 +12,9 @@ _LOOK_BACK = 200
 def measured_throughput(instance: dg.DagsterInstance) -> dict[str, Throughput]:
     """Of each asset, the speed of the last run that had something to do."""
     speeds: dict[str, Throughput] = {}
-    for asset in MEASURED_ASSETS:
+    for asset in PER_FOLDER_TABLES:
+        if asset == REJECTS.name:  # made with `images`
+            continue
         records = instance.fetch_materializations(dg.AssetKey(asset), limit=_LOOK_BACK).records
         for record in records:
             metadata = record.asset_materialization.metadata if record.asset_materialization else {}

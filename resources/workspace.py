@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -18,20 +18,40 @@ from resources.home.presence import shown_as_running
 from resources.home.run_folders import folders_of
 from resources.images import Limits
 from resources.lake import Lake
-from resources.models.checkpoints import require_device, require_memory
-from resources.models.depth import DepthEstimator, load_depth
-from resources.models.detectors import Detector, load_detector
-from resources.models.encoders import Encoder, load_encoder
-from resources.models.ocr import OcrEngine, load_ocr
-from resources.models.repair import TextModel, load_text_model
-from resources.models.segmenters import Segmenter, load_segmenter
+from resources.models.checkpoints import Model, RoleSpec, make_model, require_memory
+from resources.models.depth import DepthSpec
+from resources.models.detectors import DetectorSpec
+from resources.models.encoders import EncoderSpec
+from resources.models.ocr import OcrSpec
+from resources.models.segmenters import SegmenterSpec
 from resources.models.tiers import Tier, TierError, load_tier
-from resources.models.vlms import Vlm, VlmSpec, load_vlm
+from resources.models.vlms import TextModel, Vlm, VlmSpec
 from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
 
 HEAVY_EXTRA_BEAMS = 3
 
-Spec = TypeVar("Spec")
+
+class _ModelOf(Generic[Model]):
+    """The model that the tier names in the field of the same name: made when first asked for, and once.
+
+    Raises TierError where the tier names none, DeviceUnavailableError or ModelUnavailableError.
+    """
+
+    def __init__(self, spec: type[RoleSpec[Model]]) -> None:
+        """`spec`: what that field of a tier is."""
+
+    def __set_name__(self, owner: type, field: str) -> None:
+        self._field = field
+
+    def __get__(self, workspace: Workspace, owner: type) -> Model:
+        tier = workspace.tier
+        spec: RoleSpec[Model] | None = getattr(tier, self._field)
+        if spec is None:
+            raise TierError(
+                f"The tier {tier.name} names no {self._field}: add `{self._field}:` to its YAML file"
+            )
+        vars(workspace)[self._field] = model = make_model(spec, tier.device)
+        return model
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,22 @@ class Workspace:
     home: Home
     settings: Settings
     tier: Tier
+
+    encoder = _ModelOf(EncoderSpec)
+    detector = _ModelOf(DetectorSpec)
+    segmenter = _ModelOf(SegmenterSpec)
+    vlm = _ModelOf(VlmSpec)
+    ocr = _ModelOf(OcrSpec)
+    depth = _ModelOf(DepthSpec)
+
+    @cached_property
+    def heavy_vlm(self) -> Vlm:
+        return make_model(self.tier.heavy_vlm or _with_more_beams(self.vlm.spec), self.tier.device)
+
+    @cached_property
+    def repair(self) -> TextModel | None:
+        """None where the tier names none: descriptions do without."""
+        return make_model(self.tier.repair, self.tier.device) if self.tier.repair else None
 
     @cached_property
     def lake(self) -> Lake:
@@ -55,49 +91,10 @@ class Workspace:
         name = self.settings.taxonomy or self.tier.taxonomy
         return starter_taxonomy() if name == "starter" else load_taxonomy(Path(name))
 
-    @cached_property
-    def encoder(self) -> Encoder:
-        return load_encoder(self.tier.encoder, self.tier.device)
-
-    @cached_property
-    def detector(self) -> Detector:
-        return load_detector(self._required(self.tier.detector, "detector"), self.tier.device)
-
-    @cached_property
-    def segmenter(self) -> Segmenter:
-        return load_segmenter(self._required(self.tier.segmenter, "segmenter"), self.tier.device)
-
-    @cached_property
-    def vlm(self) -> Vlm:
-        return load_vlm(self._required(self.tier.vlm, "vlm"), self.tier.device)
-
-    @cached_property
-    def heavy_vlm(self) -> Vlm:
-        fast = self._required(self.tier.vlm, "vlm")
-        return load_vlm(self.tier.heavy_vlm or _with_more_beams(fast), self.tier.device)
-
-    @cached_property
-    def ocr(self) -> OcrEngine:
-        return load_ocr(self._required(self.tier.ocr, "ocr"))
-
-    @cached_property
-    def depth(self) -> DepthEstimator:
-        return load_depth(self._required(self.tier.depth, "depth"), self.tier.device)
-
-    @cached_property
-    def repair(self) -> TextModel | None:
-        """None where the tier names none: descriptions do without."""
-        return load_text_model(self.tier.repair, self.tier.device) if self.tier.repair else None
-
-    def _required(self, spec: Spec | None, role: str) -> Spec:
-        if spec is None:
-            raise TierError(f"The tier {self.tier.name} names no {role}: add `{role}:` to its YAML file")
-        return spec
-
 
 def _with_more_beams(fast: VlmSpec) -> VlmSpec:
     """The heavy lane's model where the tier names none; a server has no beams, and answers as in the fast lane."""
-    more = 0 if fast.engine == "openai" else HEAVY_EXTRA_BEAMS
+    more = 0 if fast.is_served else HEAVY_EXTRA_BEAMS
     return fast.model_copy(update={"beams": fast.beams + more})
 
 
@@ -109,7 +106,7 @@ def open_workspace(home: Home) -> Workspace:
 
 def require_card(tier: Tier) -> None:
     """Raises DeviceUnavailableError where a tier needs a GPU that this machine does not have, or has too small."""
-    require_device(tier.encoder, tier.device)
+    tier.encoder.require_device(tier.device)
     if tier.device == "cuda":
         require_memory(tier.vram_gib or 0)
 

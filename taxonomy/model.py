@@ -1,4 +1,4 @@
-"""What a vocabulary is: concepts with labels, a facet and broader concepts, and prompts that phrase them."""
+"""What a vocabulary is: concepts with their hierarchy, and prompts that phrase them."""
 
 import hashlib
 import json
@@ -6,29 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from taxonomy.concept import Concept
+from taxonomy.labels import Labels
+
 Prompts = Mapping[str, tuple[str, ...]]
 """Facet -> prompt templates, each with one ``{label}``. Its keys are the closed list of facets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Concept:
-    """A SKOS concept. ``alt_labels`` and ``broader`` are sets in SKOS; they are kept sorted here."""
-
-    id: str
-    pref_label: str
-    alt_labels: tuple[str, ...] = ()
-    facet: str = "object"
-    broader: tuple[str, ...] = ()
-    definition: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "alt_labels", tuple(sorted(self.alt_labels)))
-        object.__setattr__(self, "broader", tuple(sorted(set(self.broader))))
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The preferred label, then the alternative ones in alphabetical order."""
-        return (self.pref_label, *self.alt_labels)
 
 
 @dataclass(frozen=True)
@@ -50,6 +32,11 @@ class Taxonomy:
     def pref_labels(self) -> Mapping[str, str]:
         """Concept id -> preferred label."""
         return {concept.id: concept.pref_label for concept in self.concepts}
+
+    @cached_property
+    def labels(self) -> Labels:
+        """All labels, to be found in texts."""
+        return Labels(self.concepts)
 
     @cached_property
     def facets(self) -> tuple[str, ...]:
@@ -84,6 +71,10 @@ class Taxonomy:
     def ancestors(self, concept_id: str) -> frozenset[str]:
         """Ids of all broader concepts, at any distance. KeyError for an id that is not in the vocabulary."""
         return self._ancestors[concept_id]
+
+    def with_ancestors(self, concept_ids: frozenset[str]) -> frozenset[str]:
+        """The concepts and all that are broader: whoever sees a bowl sees a vessel."""
+        return concept_ids.union(*(self._ancestors[id_] for id_ in concept_ids))
 
     def descendants(self, concept_id: str) -> frozenset[str]:
         """Ids of all narrower concepts, at any distance. KeyError for an id that is not in the vocabulary."""

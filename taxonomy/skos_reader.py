@@ -15,7 +15,7 @@ from rdflib.namespace import RDF, SKOS
 from rdflib.plugins.parsers.notation3 import BadSyntax
 from rdflib.term import Node
 
-from taxonomy.model import Concept
+from taxonomy.concept import Concept
 from taxonomy.problems import Flaw, TaxonomyError, did_you_mean, read_text
 from taxonomy.validation import Draft, same_label_key
 

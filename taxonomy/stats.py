@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from taxonomy.concept import Concept
 from taxonomy.loading import load_taxonomy
-from taxonomy.model import Concept, Taxonomy
+from taxonomy.model import Taxonomy
 from taxonomy.prompts import STARTER_PROMPTS
 
 

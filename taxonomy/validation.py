@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from taxonomy.model import Concept
+from taxonomy.concept import Concept
 from taxonomy.problems import Flaw, did_you_mean
 
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, pre_tokenizers
 from transformers import LlavaProcessor, PreTrainedTokenizerFast, SiglipImageProcessor
 
-PAD, BEGIN, END = "<pad>", "<s>", "</s>"
+from demo.training.tokenizer import END, PAD, byte_pairs, is_kept, keep
+
+BEGIN = "<s>"
 IMAGE, USER, ASSISTANT = "<image>", "<|user|>", "<|assistant|>"
 MAX_TOKENS = 1024
 CHAT_TEMPLATE = (
@@ -24,36 +26,22 @@ CHAT_TEMPLATE = (
 
 
 def train_chat_tokenizer(texts: list[str], folder: Path, vocabulary: int = 2048) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over `texts` in which every digit is a token; kept in `folder`, reused if it is there."""
-    if (folder / "tokenizer.json").exists():
-        return PreTrainedTokenizerFast.from_pretrained(folder)
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocabulary,
-            special_tokens=[PAD, BEGIN, END, IMAGE, USER, ASSISTANT],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        bos_token=BEGIN,
-        eos_token=END,
-        additional_special_tokens=[AddedToken(t, special=True) for t in (IMAGE, USER, ASSISTANT)],
-        model_input_names=["input_ids", "attention_mask"],
-        model_max_length=MAX_TOKENS,
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
-    fast.save_pretrained(folder)
-    return train_chat_tokenizer(texts, folder, vocabulary)
+    """Of `texts` as they are; every digit is a token."""
+    if not is_kept(folder):
+        split = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+        keep(
+            byte_pairs(texts, vocabulary, [PAD, BEGIN, END, IMAGE, USER, ASSISTANT], split),
+            folder,
+            bos_token=BEGIN,
+            additional_special_tokens=[AddedToken(t, special=True) for t in (IMAGE, USER, ASSISTANT)],
+            model_input_names=["input_ids", "attention_mask"],
+            model_max_length=MAX_TOKENS,
+            padding_side="left",
+            clean_up_tokenization_spaces=False,
+        )
+    return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def chat_processor(tokenizer: PreTrainedTokenizerFast, image_px: int, patch_px: int) -> LlavaProcessor:

@@ -4,18 +4,16 @@ Run after `demo.training.train_detector` by `make train-detector`.
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from transformers import Owlv2ForObjectDetection, Owlv2ImageProcessor, Owlv2Processor, SiglipModel
 
+from demo.training.export import CHECKPOINTS, finished_state, write_cards, write_checkpoint
 from demo.training.tokenizer import train_phrase_tokenizer
 from demo.training.train_detector import IMAGE_PX, TEXT_TOKENS, Recipe, build_model
 from demo.world.scene import Split
-
-CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "detector"
 
 MODEL_CARD = """---
 license: apache-2.0
@@ -40,31 +38,13 @@ def save_checkpoint(state: Path, tokenizer_folder: Path, encoder: Path, recipe: 
     model: Owlv2ForObjectDetection = build_model(
         recipe, tokenizer, SiglipModel.from_pretrained(encoder, dtype=torch.float32)
     )
-    stored = torch.load(state, weights_only=True)
-    if stored["step"] != recipe.steps:
-        raise SystemExit(
-            f"{state} stands at step {stored['step']} of {recipe.steps}: finish demo.training.train_detector first"
-        )
-    model.load_state_dict(stored["model"])
-    out.mkdir(parents=True, exist_ok=True)
-    model.half().save_pretrained(out)
+    model.load_state_dict(finished_state(state, recipe.steps)["model"])
     look = Owlv2ImageProcessor(
         size={"height": IMAGE_PX, "width": IMAGE_PX}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
-    Owlv2Processor(look, tokenizer).save_pretrained(out)
-    card = MODEL_CARD.format(
-        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
-        image_px=IMAGE_PX,
-        train_scenes=recipe.train_scenes,
-    )
-    (out / "README.md").write_text(card, encoding="utf-8")
-    training = {
-        "recipe": asdict(recipe),
-        "splits_seen": {split.name: int(split) for split in (Split.TRAIN, Split.VALIDATE)},
-    }
-    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
-    for file in out.iterdir():
-        file.chmod(0o644)
+    parameters = write_checkpoint(out, model, Owlv2Processor(look, tokenizer))
+    card = MODEL_CARD.format(parameters=parameters, image_px=IMAGE_PX, train_scenes=recipe.train_scenes)
+    write_cards(out, card, (Split.TRAIN, Split.VALIDATE), {"recipe": asdict(recipe)})
 
 
 def main() -> None:
@@ -72,8 +52,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pool", type=Path, default=Path("demo/.pool/detector"))
-    parser.add_argument("--encoder", type=Path, default=Path("demo/checkpoints/encoder"))
-    parser.add_argument("--out", type=Path, default=CHECKPOINT)
+    parser.add_argument("--encoder", type=Path, default=CHECKPOINTS / "encoder")
+    parser.add_argument("--out", type=Path, default=CHECKPOINTS / "detector")
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     arguments = parser.parse_args()
     save_checkpoint(
@@ -83,7 +63,6 @@ def main() -> None:
         Recipe(steps=arguments.steps),
         arguments.out,
     )
-    print(f"{arguments.out}: {sum(f.stat().st_size for f in arguments.out.iterdir()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

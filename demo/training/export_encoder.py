@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import minimize
 from scipy.special import expit
 from transformers import SiglipImageProcessor, SiglipProcessor
 
+from demo.training.export import CHECKPOINTS, finished_state, write_cards, write_checkpoint
 from demo.training.tokenizer import train_tokenizer
 from demo.training.train_encoder import IMAGE_PX, TEXT_TOKENS, Recipe, build_model
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split, drawable_concepts, tag_matrix
-from resources.models.encoders import Encoder, EncoderSpec, load_encoder
+from resources.models.checkpoints import make_model
+from resources.models.encoders import Encoder, EncoderSpec
 from taxonomy import starter_taxonomy
 from vistag_assets.whole_image.scoring import unit_rows
 
-CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "encoder"
 CALIBRATION_SCENES = 4_000
 RENDER_PX = 384
 
@@ -61,27 +61,16 @@ def save_checkpoint(state: Path, tokenizer_folder: Path, recipe: Recipe, out: Pa
     """Write the trained SigLIP with its processor and card; weights as float16."""
     tokenizer = train_tokenizer([], tokenizer_folder, TEXT_TOKENS)
     model = build_model(recipe, tokenizer)
-    stored = torch.load(state, weights_only=True)
-    if stored["step"] != recipe.steps:
-        raise SystemExit(
-            f"{state} stands at step {stored['step']} of {recipe.steps}: finish demo.training.train_encoder first"
-        )
-    model.load_state_dict(stored["model"])
-    out.mkdir(parents=True, exist_ok=True)
-    model.half().save_pretrained(out)
-    SiglipProcessor(
-        SiglipImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX}), tokenizer
-    ).save_pretrained(out)
+    model.load_state_dict(finished_state(state, recipe.steps)["model"])
+    look = SiglipImageProcessor(size={"height": IMAGE_PX, "width": IMAGE_PX})
     card = MODEL_CARD.format(
-        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        parameters=write_checkpoint(out, model, SiglipProcessor(look, tokenizer)),
         image_px=IMAGE_PX,
         train_scenes=recipe.train_scenes,
         calibration_scenes=CALIBRATION_SCENES,
     )
-    (out / "README.md").write_text(card, encoding="utf-8")
-    splits = {split.name: int(split) for split in (Split.TRAIN, Split.VALIDATE, Split.CALIBRATE)}
-    training = {"recipe": asdict(recipe), "splits_seen": splits, "calibration_scenes": CALIBRATION_SCENES}
-    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    training = {"recipe": asdict(recipe), "calibration_scenes": CALIBRATION_SCENES}
+    write_cards(out, card, (Split.TRAIN, Split.VALIDATE, Split.CALIBRATE), training)
 
 
 def logits_and_truth(encoder: Encoder, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -135,7 +124,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pool", type=Path, default=Path("demo/.pool"))
-    parser.add_argument("--out", type=Path, default=CHECKPOINT)
+    parser.add_argument("--out", type=Path, default=CHECKPOINTS / "encoder")
     arguments = parser.parse_args()
     save_checkpoint(arguments.pool / "state.pt", arguments.pool / "tokenizer", Recipe(), arguments.out)
     spec = EncoderSpec(
@@ -145,14 +134,12 @@ def main() -> None:
         batch_size=50,
         licence="Apache-2.0",
     )
-    logits, truth = logits_and_truth(load_encoder(spec, "cpu"), CALIBRATION_SCENES)
+    logits, truth = logits_and_truth(make_model(spec, "cpu"), CALIBRATION_SCENES)
     calibration = fit_calibration(logits, truth, drawable_concepts())
     (arguments.out / "calibration.json").write_text(
         json.dumps(calibration, indent=2) + "\n", encoding="utf-8"
     )
-    print(
-        f"{arguments.out}: {sum(f.stat().st_size for f in arguments.out.iterdir()) / 1e6:.1f} MB, {calibration}"
-    )
+    print(calibration)
 
 
 if __name__ == "__main__":

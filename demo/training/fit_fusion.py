@@ -30,7 +30,7 @@ from vistag_assets.runs import find_library, tag_folders
 from vistag_assets.tags.evidence import SOURCES, only
 from vistag_assets.tags.fusion import FittedFusion, fusion_json
 from vistag_assets.tags.fusion_fit import BALANCE, cross_fused, fit_fusion, judged, source_sets, truth_of
-from vistag_assets.tags.stages import evidence_in, sources_of
+from vistag_assets.tags.tagger import evidence_in, sources_of
 
 OUT = Path(__file__).parents[1] / "checkpoints" / "fusion" / "fusion.json"
 IMAGES = 500

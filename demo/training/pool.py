@@ -5,13 +5,15 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from demo.world.render import render
-from demo.world.scene import SceneSampler, SceneSpec, Split, drawable_concepts
+from demo.world.scene import LIGHTINGS, SETTINGS, SceneSampler, SceneSpec, Split, drawable_concepts
+from taxonomy import Taxonomy
 
 IMAGE_PX = 176
 OWNER_PX = 44
@@ -56,6 +58,29 @@ class Pool:
     owners: NDArray[np.uint8]
     things: NDArray[np.bool_]
     tags: NDArray[np.bool_]
+
+
+def build_pools(folder: Path, recipe: Any, workers: int, **layout: Any) -> tuple[Pool, Pool]:
+    """The scenes that a training learns from and those that it is checked on, by its recipe, kept by `layout`."""
+    learned = PoolRecipe(Split.TRAIN, recipe.train_scenes, recipe.flatness, **layout)
+    checked = PoolRecipe(
+        Split.VALIDATE,
+        recipe.validate_scenes,
+        0.0,
+        **{n: v for n, v in layout.items() if n != "closeup_every"},
+    )
+    return build_pool(folder / "train", learned, workers), build_pool(folder / "validate", checked, workers)
+
+
+def dense_columns() -> list[int]:
+    """The columns of the concepts that a thing can have: of all but settings and lights."""
+    return [i for i, c in enumerate(drawable_concepts()) if c not in {*SETTINGS, *LIGHTINGS}]
+
+
+def all_concepts(taxonomy: Taxonomy) -> list[str]:
+    """Those that can be drawn, in the order of a pool's columns, then the others."""
+    drawable = list(drawable_concepts())
+    return drawable + [c.id for c in taxonomy.concepts if c.id not in set(drawable)]
 
 
 def _shapes(recipe: PoolRecipe) -> dict[str, tuple[type, tuple[int, ...]]]:

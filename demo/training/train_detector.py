@@ -12,9 +12,7 @@ needs neither a matching of predictions nor a fused text encoder, both of which 
   (quality focal loss, Li et al. 2020), so that of many boxes of one thing the best is the surest.
 """
 
-import argparse
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,12 @@ from torch.nn import functional
 from torchvision.ops import batched_nms, box_convert, box_iou, generalized_box_iou_loss
 from transformers import Owlv2Config, Owlv2ForObjectDetection, PreTrainedTokenizerFast, SiglipModel
 
-from demo.training.loop import save_state, train
-from demo.training.pool import Pool, PoolRecipe, build_pool
+from demo.training.loop import Training, bands_of, is_hidden, read_arguments
+from demo.training.pool import Pool, all_concepts, build_pools, dense_columns
 from demo.training.tokenizer import train_phrase_tokenizer
-from demo.training.train_encoder import BODY_SHARE, HEAD_SHARE, patch_owners
-from demo.world.scene import LIGHTINGS, SETTINGS, Split, drawable_concepts
-from resources.models.encoders import EncoderSpec, load_encoder
+from demo.training.train_encoder import patch_owners
+from resources.models.checkpoints import make_model
+from resources.models.encoders import EncoderSpec
 from taxonomy import starter_taxonomy
 from vistag_assets.whole_image.scoring import unit_rows
 
@@ -44,8 +42,6 @@ OWNER_PX = 144
 CANDIDATES = 1_000
 DETECTIONS = 300
 NMS_IOU = 0.6
-LOSSES = ("class_loss", "box_loss", "overlap_loss")
-RECALLS = ("overall", "head", "body", "tail", "overall@0.75")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +146,7 @@ def keep_first_norm_quiet(model: Owlv2ForObjectDetection, pixels: Tensor) -> Non
 def concept_targets(encoder_folder: Path, concepts: list[str]) -> NDArray[np.float32]:
     """float32 [concepts, width]: the unit vector that the encoder's text tower gives each concept."""
     taxonomy = starter_taxonomy()
-    encoder = load_encoder(
+    encoder = make_model(
         EncoderSpec(family="siglip", model=str(encoder_folder.resolve()), licence="Apache-2.0"), "cpu"
     )
     return unit_rows(
@@ -218,23 +214,21 @@ def _give_small_things_a_patch(owner: Tensor, boxes: NDArray[np.float32]) -> Non
             owner[image, int(y * GRID) * GRID + int(x * GRID)] = int(thing) + 1
 
 
-class Trainer:
-    """The state of a training run; all else follows from the recipe and the encoder."""
+class Trainer(Training):
+    """The training of the detector, from the encoder on."""
+
+    LOSSES = ("class_loss", "box_loss", "overlap_loss")
+    FIGURES = ("overall", "head", "body", "tail", "overall@0.75")
+    LOSS_DIGITS = 4
+    recipe: Recipe
 
     def __init__(self, recipe: Recipe, folder: Path, encoder_folder: Path, workers: int) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.folder = recipe, folder
-        layout: dict[str, Any] = {"image_px": POOL_PX, "owner_px": OWNER_PX, "padded": True}
-        self.train = build_pool(
-            folder / "train", PoolRecipe(Split.TRAIN, recipe.train_scenes, recipe.flatness, **layout), workers
-        )
-        self.validate = build_pool(
-            folder / "validate", PoolRecipe(Split.VALIDATE, recipe.validate_scenes, 0.0, **layout), workers
+        super().__init__(recipe, folder)
+        self.train, self.validate = build_pools(
+            folder, recipe, workers, image_px=POOL_PX, owner_px=OWNER_PX, padded=True
         )
         taxonomy = starter_taxonomy()
-        drawable = list(drawable_concepts())
-        self.dense = [i for i, c in enumerate(drawable) if c not in {*SETTINGS, *LIGHTINGS}]
-        self.concepts = drawable + [c.id for c in taxonomy.concepts if c.id not in set(drawable)]
+        self.dense, self.concepts = dense_columns(), all_concepts(taxonomy)
         self.phrases = [
             (column, phrase)
             for column, c in enumerate(self.concepts)
@@ -254,15 +248,10 @@ class Trainer:
         seeing = [
             (n, p) for n, p in self.model.named_parameters() if p.requires_grad and n != "owlv2.logit_scale"
         ]
-        hidden = {id(p): p for n, p in seeing if ".layers." in n and p.ndim == 2}
-        rest = [p for _, p in seeing if id(p) not in hidden]
-        self.optimisers: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(
-                list(hidden.values()), lr=recipe.muon_learning_rate, weight_decay=recipe.weight_decay
-            ),
-            torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        self.modules = {"model": self.model}
+        self.optimise(
+            (p for n, p in seeing if is_hidden(n, p)), (p for n, p in seeing if not is_hidden(n, p))
         )
-        self.step = 0
 
     def teach_text(self) -> float:
         """Let the text tower say of every phrase what the encoder says of its concept; returns the mean cosine reached."""
@@ -312,7 +301,6 @@ class Trainer:
             )
 
     def pace(self) -> float:
-        """The share of the full learning rate at this step, 0..1."""
         return min(1.0, (self.step + 1) / self.recipe.warmup_steps) * (1 - self.step / self.recipe.steps)
 
     def predict(self, pixels: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -323,8 +311,8 @@ class Trainer:
         boxes = box_convert(self.model.box_predictor(patches, grid).float(), "cxcywh", "xyxy")
         return logits.float(), boxes, self.model.objectness_predictor(patches).float()
 
-    def losses(self) -> tuple[Tensor, ...]:
-        """The losses of the batch of this step: classes, boxes, overlap; and objectness, which teaches its own head only."""
+    def losses(self) -> tuple[tuple[float, Tensor], ...]:
+        """Those of classes, boxes and overlap; and of objectness, which teaches its own head only."""
         r, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.step])
         batch = make_batch(
             self.train, rng.choice(r.train_scenes, r.batch_images, replace=False), rng, r.whole_share
@@ -351,23 +339,7 @@ class Trainer:
             functional.binary_cross_entropy_with_logits(logits, truth, reduction="none") * focus
         ).sum() / covered.sum()
         presence = functional.binary_cross_entropy_with_logits(objectness, sure)
-        return classes, box, overlap, presence
-
-    def advance(self) -> tuple[float, ...]:
-        """One optimiser step; returns the losses."""
-        full = (self.recipe.muon_learning_rate, self.recipe.learning_rate)
-        for optimiser, rate in zip(self.optimisers, full, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * self.pace()
-            optimiser.zero_grad(set_to_none=True)
-        losses = self.losses()
-        weights = (1.0, self.recipe.box_weight, self.recipe.overlap_weight, 1.0)
-        torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum().backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step += 1
-        return tuple(float(loss.detach()) for loss in losses[:3])
+        return (1.0, classes), (r.box_weight, box), (r.overlap_weight, overlap), (1.0, presence)
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
@@ -393,27 +365,14 @@ class Trainer:
         self.model.train()
         return band_recall(np.array(columns), np.array(reached))
 
-    def save(self) -> None:
-        """Keep everything that a resumed run needs."""
-        state = {
-            "model": self.model.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers], "step": self.step,
-        }  # fmt: skip
-        save_state(self.folder, state)
-
-    def resume(self) -> None:
+    def resume(self) -> bool:
         """Go on where the last run of the same folder stopped, or begin with the text tower."""
-        path = self.folder / "state.pt"
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(stored)
-            self.step = state["step"]
-            print(f"resumed at step {self.step:,}", flush=True)
-        else:
+        resumed = super().resume()
+        if not resumed:
             print(f"text tower: mean cosine to the encoder's {self.teach_text():.4f}", flush=True)
             self.save()
         self.texts = self.drawn_texts()
+        return resumed
 
 
 def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -434,43 +393,16 @@ def best_detections(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tens
 
 def band_recall(columns: NDArray[np.int64], iou: NDArray[np.float64]) -> dict[str, float]:
     """Micro recall@IoU for the training log; the figures that count come from `evaluation`."""
-    concepts, support = np.unique(columns, return_counts=True)
-    ranked = concepts[np.argsort(-support, kind="stable")]
-    head = int(np.ceil(HEAD_SHARE * len(ranked)))
-    body = head + int(np.ceil(BODY_SHARE * len(ranked)))
-    bands = {"overall": ranked, "head": ranked[:head], "body": ranked[head:body], "tail": ranked[body:]}
-    figures = {name: float((iou[np.isin(columns, chosen)] >= 0.5).mean()) for name, chosen in bands.items()}
+    bands = bands_of(np.bincount(columns)).items()
+    figures = {name: float((iou[np.isin(columns, chosen)] >= 0.5).mean()) for name, chosen in bands}
     return figures | {"overall@0.75": float((iou >= 0.75).mean())}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    recipe, given = read_arguments(
+        __doc__, Recipe, "demo/.pool/detector", "detector_training.csv", check_every=100
     )
-    parser.add_argument("--encoder", type=Path, default=Path("demo/checkpoints/encoder"))
-    parser.add_argument(
-        "--pool", type=Path, default=Path("demo/.pool/detector"), help="rendered scenes and state"
-    )
-    parser.add_argument("--log", type=Path, default=Path("demo/training/detector_training.csv"))
-    parser.add_argument("--steps", type=int, default=Recipe().steps)
-    parser.add_argument("--check-every", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    recipe = Recipe(steps=arguments.steps)
-    trainer = Trainer(recipe, arguments.pool, arguments.encoder, arguments.workers)
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    print(f"{parameters / 1e6:.2f} M parameters, {json.dumps(asdict(recipe))}", flush=True)
-    trainer.resume()
-    train(
-        trainer,
-        recipe.steps,
-        arguments.log,
-        LOSSES,
-        RECALLS,
-        images_a_step=recipe.batch_images,
-        check_every=arguments.check_every,
-        loss_digits=4,
-    )
+    Trainer(recipe, given.pool, given.encoder, given.workers).run(given.log, given.check_every)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ over `cooldown_steps`; a second, gentler fall takes the last `again_steps` (warm
 What was tried on the way: docs/decisions/0001-training-the-demo-encoder.md.
 """
 
-import argparse
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +31,11 @@ from transformers import (
     SiglipModel,
 )
 
-from demo.training.loop import save_state, train
-from demo.training.pool import Pool, PoolRecipe, build_pool
+from demo.training.loop import Training, bands_of, is_hidden, read_arguments
+from demo.training.pool import Pool, all_concepts, build_pools, dense_columns
 from demo.training.tokenizer import train_tokenizer
 from demo.world.captions import caption
-from demo.world.scene import LIGHTINGS, OBJECTS, SETTINGS, Split, drawable_concepts
+from demo.world.scene import OBJECTS, drawable_concepts
 from taxonomy import Taxonomy, starter_taxonomy
 
 IMAGE_PX = 160
@@ -45,9 +43,6 @@ PATCH_PX = 16
 TEXT_TOKENS = 24
 CELLS = 4
 """Each patch is cut into CELLS x CELLS cells, of which each is covered by a thing or not."""
-HEAD_SHARE, BODY_SHARE = 0.10, 0.20
-LOSSES = ("tag_loss", "image_loss", "patch_loss", "outline_loss", "caption_loss")
-RECALLS = ("overall", "head", "body", "tail", "objects@5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,15 +228,12 @@ def sigmoid_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 def quick_recall(scores: NDArray[np.float32], truth: NDArray[np.bool_], k: int = 10) -> dict[str, float]:
     """Micro recall@k over head, body and tail, for the training log; the figures that count come from `evaluation`."""
-    support = truth.sum(0)
-    ranked = np.argsort(-support, kind="stable")[: int((support > 0).sum())]
-    head = int(np.ceil(HEAD_SHARE * len(ranked)))
-    body = head + int(np.ceil(BODY_SHARE * len(ranked)))
     top = np.zeros_like(truth)
     np.put_along_axis(top, np.argpartition(-scores, k, axis=1)[:, :k], True, axis=1)
     hits = top & truth
-    bands = {"overall": ranked, "head": ranked[:head], "body": ranked[head:body], "tail": ranked[body:]}
-    return {name: float(hits[:, c].sum() / truth[:, c].sum()) for name, c in bands.items()}
+    return {
+        name: float(hits[:, c].sum() / truth[:, c].sum()) for name, c in bands_of(truth.sum(axis=0)).items()
+    }
 
 
 @torch.inference_mode()
@@ -267,42 +259,32 @@ def pooled_texts(model: SiglipModel, phrases: Phrases) -> Tensor:
     return functional.normalize(torch.stack(means), dim=-1)
 
 
-class Trainer:
-    """The state of a training run: model, optimiser and step; all else follows from the recipe."""
+class Trainer(Training):
+    """The training of the encoder."""
+
+    LOSSES = ("tag_loss", "image_loss", "patch_loss", "outline_loss", "caption_loss")
+    FIGURES = ("overall", "head", "body", "tail", "objects@5")
+    recipe: Recipe
 
     def __init__(self, recipe: Recipe, folder: Path, workers: int) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.folder = recipe, folder
-        self.train = build_pool(
-            folder / "train",
-            PoolRecipe(Split.TRAIN, recipe.train_scenes, recipe.flatness, recipe.closeup_every),
-            workers,
-        )
-        self.validate = build_pool(
-            folder / "validate", PoolRecipe(Split.VALIDATE, recipe.validate_scenes, 0.0), workers
-        )
+        super().__init__(recipe, folder)
+        self.train, self.validate = build_pools(folder, recipe, workers, closeup_every=recipe.closeup_every)
         self.taxonomy = starter_taxonomy()
         self.drawable = list(drawable_concepts())
-        others = [c.id for c in self.taxonomy.concepts if c.id not in set(self.drawable)]
-        self.concepts = self.drawable + others
+        self.concepts = all_concepts(self.taxonomy)
         captions = [caption(self.train.recipe.scene(i), self.taxonomy) for i in range(recipe.train_scenes)]
         known = [p for c in self.taxonomy.concepts for p in self.taxonomy.phrases(c)]
         self.tokenizer = train_tokenizer(known + captions[:4000], folder / "tokenizer", TEXT_TOKENS)
         self.captions = tokenise(self.tokenizer, captions)
         self.phrases = all_phrases(self.tokenizer, self.taxonomy, self.concepts)
         self.implied = truth_columns(self.taxonomy, self.concepts, self.drawable)
-        self.dense = np.array([i for i, c in enumerate(self.drawable) if c not in {*SETTINGS, *LIGHTINGS}])
+        self.dense = np.array(dense_columns())
         self.model = build_model(recipe, self.tokenizer)
         self.scaffold = Scaffold(recipe.vision_width, len(self.drawable), len(self.dense))
-        hidden = {id(p): p for name, p in self.model.named_parameters() if ".layers." in name and p.ndim == 2}
-        rest = [p for p in (*self.model.parameters(), *self.scaffold.parameters()) if id(p) not in hidden]
-        self.optimisers: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(
-                list(hidden.values()), lr=recipe.muon_learning_rate, weight_decay=recipe.weight_decay
-            ),
-            torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
-        )
-        self.step = 0
+        self.modules = {"model": self.model, "scaffold": self.scaffold}
+        named = list(self.model.named_parameters())
+        rest = [p for name, p in named if not is_hidden(name, p)]
+        self.optimise((p for name, p in named if is_hidden(name, p)), [*rest, *self.scaffold.parameters()])
 
     def pace(self) -> float:
         """The share of the full learning rate at this step, 0..1."""
@@ -321,8 +303,7 @@ class Trainer:
             rows[:swapped] -= rows[:swapped] % r.closeup_every
         return rng.permutation(rows)
 
-    def losses(self) -> tuple[Tensor, ...]:
-        """The losses of the batch of this step: tags, images, patches, outlines, captions."""
+    def losses(self) -> tuple[tuple[float, Tensor], ...]:
         r, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.step])
         rows = self.rows(rng)
         to_px = r.early_px if self.step < r.early_steps else IMAGE_PX
@@ -354,29 +335,12 @@ class Trainer:
         )
         patch_truth = torch.from_numpy(things)[torch.arange(len(rows))[:, None], owners]
         return (
-            sigmoid_loss(tag_logits, truth),
-            sigmoid_loss(image_logits, torch.from_numpy(tags.astype(np.float32))),
-            sigmoid_loss(patch_logits, patch_truth),
-            sigmoid_loss(outline_logits, outlines),
-            sigmoid_loss(caption_logits, torch.eye(len(captioned))),
+            (1.0, sigmoid_loss(tag_logits, truth)),
+            (r.image_weight, sigmoid_loss(image_logits, torch.from_numpy(tags.astype(np.float32)))),
+            (r.patch_weight, sigmoid_loss(patch_logits, patch_truth)),
+            (r.shape_weight, sigmoid_loss(outline_logits, outlines)),
+            (r.caption_weight, sigmoid_loss(caption_logits, torch.eye(len(captioned)))),
         )
-
-    def advance(self) -> tuple[float, ...]:
-        """One optimiser step; returns the losses."""
-        full = (self.recipe.muon_learning_rate, self.recipe.learning_rate)
-        for optimiser, rate in zip(self.optimisers, full, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * self.pace()
-            optimiser.zero_grad(set_to_none=True)
-        r, losses = self.recipe, self.losses()
-        weights = (1.0, r.image_weight, r.patch_weight, r.shape_weight, r.caption_weight)
-        total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
-        total.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step += 1
-        return tuple(float(loss.detach()) for loss in losses)
 
     def check(self) -> dict[str, float]:
         """Recall@10 on unseen scenes of the corpus's own frequencies."""
@@ -389,60 +353,12 @@ class Trainer:
         of_objects = quick_recall(scores[:, objects], truth[:, objects], k=5)["overall"]
         return quick_recall(scores, truth) | {"objects@5": of_objects}
 
-    def save(self) -> None:
-        """Keep everything that a resumed run needs."""
-        state = {
-            "model": self.model.state_dict(), "scaffold": self.scaffold.state_dict(),
-            "optimisers": [o.state_dict() for o in self.optimisers], "step": self.step,
-        }  # fmt: skip
-        save_state(self.folder, state)
-
-    def resume(self) -> None:
-        """Go on where the last run of the same folder stopped."""
-        state = torch.load(self.folder / "state.pt", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.scaffold.load_state_dict(state["scaffold"])
-        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(stored)
-        self.step = state["step"]
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    recipe, given = read_arguments(
+        __doc__, Recipe, "demo/.pool", "encoder_training.csv", check_every=100, encoder=False
     )
-    parser.add_argument("--steps", type=int, default=Recipe().steps)
-    parser.add_argument("--cooldown-steps", type=int, default=Recipe().cooldown_steps)
-    parser.add_argument("--again-steps", type=int, default=Recipe().again_steps)
-    parser.add_argument("--train-scenes", type=int, default=Recipe().train_scenes)
-    parser.add_argument(
-        "--pool", type=Path, default=Path("demo/.pool"), help="where rendered scenes and the state are kept"
-    )
-    parser.add_argument("--log", type=Path, default=Path("demo/training/encoder_training.csv"))
-    parser.add_argument("--check-every", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    recipe = Recipe(
-        steps=arguments.steps,
-        cooldown_steps=arguments.cooldown_steps,
-        again_steps=arguments.again_steps,
-        train_scenes=arguments.train_scenes,
-    )
-    trainer = Trainer(recipe, arguments.pool, arguments.workers)
-    if (arguments.pool / "state.pt").exists():
-        trainer.resume()
-        print(f"resumed at step {trainer.step:,}", flush=True)
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    print(f"{parameters / 1e6:.2f} M parameters, {json.dumps(asdict(recipe))}", flush=True)
-    train(
-        trainer,
-        recipe.steps,
-        arguments.log,
-        LOSSES,
-        RECALLS,
-        images_a_step=recipe.batch_images,
-        check_every=arguments.check_every,
-    )
+    Trainer(recipe, given.pool, given.workers).run(given.log, given.check_every)
 
 
 if __name__ == "__main__":

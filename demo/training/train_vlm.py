@@ -10,9 +10,7 @@ The vision tower stands still for the first `frozen_steps`; then it learns too, 
 The hidden matrices are trained by Muon (Jordan et al. 2024), the rest by AdamW.
 """
 
-import argparse
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +28,18 @@ from transformers import (
 )
 
 from demo.training.chat import IMAGE, train_chat_tokenizer
-from demo.training.export_encoder import CHECKPOINT as ENCODER
-from demo.training.language import Speaker, description_problem, mentions, mirrored
+from demo.training.language import Speaker, mirrored
 from demo.training.lessons import IGNORED, Exchange, Scribe, Sheet, Teacher, build_crops
-from demo.training.loop import save_state, train
-from demo.training.pool import PoolRecipe, build_pool
+from demo.training.loop import Training, is_hidden, read_arguments
+from demo.training.pool import build_pools
 from demo.training.train_encoder import pixels
 from demo.world.scene import OBJECTS, SceneSpec, Split, drawable_concepts
 from resources.models.vlms import prompts
+from resources.models.vlms.description import parse_description
 from taxonomy import Taxonomy, starter_taxonomy
 
 LESSONS = ("told", "described", "cropped")
-FIGURES = ("object_recall", "absent_share", "tag_recall", "valid_descriptions", "right_crops")
 ANSWER_TOKENS = 320
-SAVE_EVERY = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +75,10 @@ class Recipe:
     text_layers: int = 3
     text_hidden: int = 640
     head_width: int = 64
+
+    @property
+    def batch_images(self) -> int:
+        return self.told_images + self.described_images + self.cropped_images
 
 
 def build_model(
@@ -183,7 +183,7 @@ def leaning_odds(tags: NDArray[np.bool_], lean: float) -> NDArray[np.float64]:
 def named_objects(answers: list[str], scenes: list[SceneSpec], taxonomy: Taxonomy) -> dict[str, float]:
     """Of the objects that are there, the share that is named; of those that are named, the share that is not there."""
     kinds = frozenset(OBJECTS)
-    said = [mentions(answer, taxonomy) & kinds for answer in answers]
+    said = [taxonomy.labels.concepts_in(answer) & kinds for answer in answers]
     true = [scene.tags & kinds for scene in scenes]
     hits = sum(len(s & t) for s, t in zip(said, true, strict=True))
     return {
@@ -192,21 +192,17 @@ def named_objects(answers: list[str], scenes: list[SceneSpec], taxonomy: Taxonom
     }
 
 
-class Trainer:
-    """The state of a training run: model, optimisers and step; all else follows from the recipe."""
+class Trainer(Training):
+    """The training of the vision-language model, from the encoder's vision tower on."""
+
+    LOSSES = tuple(f"{name}_loss" for name in LESSONS)
+    FIGURES = ("object_recall", "absent_share", "tag_recall", "valid_descriptions", "right_crops")
+    SAVE_EVERY = 25
+    recipe: Recipe
 
     def __init__(self, recipe: Recipe, pool: Path, encoder: Path, workers: int) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.folder = recipe, pool / "vlm"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.train = build_pool(
-            pool / "train",
-            PoolRecipe(Split.TRAIN, recipe.train_scenes, recipe.flatness, recipe.closeup_every),
-            workers,
-        )
-        self.validate = build_pool(
-            pool / "validate", PoolRecipe(Split.VALIDATE, recipe.validate_scenes, 0.0), workers
-        )
+        super().__init__(recipe, pool / "vlm")
+        self.train, self.validate = build_pools(pool, recipe, workers, closeup_every=recipe.closeup_every)
         self.taxonomy = starter_taxonomy()
         speaker = Speaker(self.taxonomy)
         self.teacher = Teacher(speaker)
@@ -227,11 +223,9 @@ class Trainer:
             batch, _ = pixels(self.train.images[: min(200, recipe.train_scenes)].copy(), None)
             features = patch_features(self.model, batch)
         start_projector(self.model, features)
-        self.optimisers = self._optimisers()
+        self.modules = {"model": self.model}
+        self._optimise_in_groups()
         self.odds = leaning_odds(np.asarray(self.train.tags), recipe.lean)
-        self.step = 0
-        self.resumed: list[dict[str, Any]] = []
-        """from which step on the recipe was another: each change as [before, after]"""
 
     def _texts(self) -> list[str]:
         """What the tokenizer is trained on."""
@@ -243,30 +237,17 @@ class Trainer:
                 texts += exchange
         return texts + self.crops.phrases[:2_000]
 
-    def _optimisers(self) -> tuple[torch.optim.Optimizer, ...]:
-        """Muon for hidden matrices, AdamW for the rest; in each first the language model's group, then the tower's."""
-        r = self.recipe
+    def _optimise_in_groups(self) -> None:
+        """First the language model's, then the tower's."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
-            key = (".layers." in name and parameter.ndim == 2, "vision_tower" in name)
-            groups.setdefault(key, []).append(parameter)
-        return (
-            torch.optim.Muon(
-                [{"params": groups[True, seeing]} for seeing in (False, True)],
-                lr=r.muon_learning_rate,
-                weight_decay=r.weight_decay,
-            ),
-            torch.optim.AdamW(
-                [{"params": groups[False, seeing]} for seeing in (False, True)],
-                lr=r.learning_rate,
-                betas=(0.9, 0.98),
-                weight_decay=0.0,
-                fused=True,
-            ),
+            groups.setdefault((is_hidden(name, parameter), "vision_tower" in name), []).append(parameter)
+        hidden, rest = (
+            [{"params": groups[matrices, seeing]} for seeing in (False, True)] for matrices in (True, False)
         )
+        self.optimise(hidden, rest, fused=True)
 
     def pace(self) -> float:
-        """The share of the full learning rate at this step, 0..1."""
         r = self.recipe
         return min(1.0, (self.step + 1) / r.warmup_steps, (r.steps - self.step) / r.cooldown_steps)
 
@@ -290,14 +271,10 @@ class Trainer:
         return batch, self.scribe.sheet(pages)
 
     def advance(self) -> tuple[float, ...]:
-        """One optimiser step; returns the losses."""
         r, rng = self.recipe, np.random.default_rng([self.recipe.seed, self.step])
         seeing = self.step >= r.frozen_steps
         self.model.model.vision_tower.requires_grad_(seeing)
-        for optimiser, rate in zip(self.optimisers, (r.muon_learning_rate, r.learning_rate), strict=True):
-            for group, share in zip(optimiser.param_groups, (1.0, r.vision_pace), strict=True):
-                group["lr"] = rate * share * self.pace()
-            optimiser.zero_grad(set_to_none=True)
+        self.begin_step((1.0, r.vision_pace))
         losses = []
         for name, weight in zip(LESSONS, (r.told_weight, r.described_weight, r.cropped_weight), strict=True):
             if name == "described" and self.step < r.described_from:
@@ -308,10 +285,7 @@ class Trainer:
                 loss = answer_loss(self.model, patch_features(self.model, batch), sheet, self.scribe.image)
             (weight * loss).backward()
             losses.append(float(loss.detach()))
-        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step += 1
+        self.end_step(longest_gradient=5.0)
         return tuple(losses)
 
     def check(self, scenes: int = 100, described: int = 10, crops: int = 60) -> dict[str, float]:
@@ -321,78 +295,33 @@ class Trainer:
         images, (model, scribe) = self.validate.images[: len(told)], (self.model, self.scribe)
         captions = greedy_answers(model, scribe, images, prompts.CAPTION, 72)
         tags = greedy_answers(model, scribe, images, prompts.TAGS, 72)
-        found = [mentions(line, self.taxonomy) & scene.tags for line, scene in zip(tags, told, strict=True)]
+        found = [
+            self.taxonomy.labels.concepts_in(line) & scene.tags
+            for line, scene in zip(tags, told, strict=True)
+        ]
         described_ones = greedy_answers(model, scribe, images[:described], prompts.DESCRIPTION, ANSWER_TOKENS)
         phrases = greedy_answers(model, scribe, self.validate_crops.images[:crops], prompts.REGION, 32)
         right = [
-            bool(mentions(said, self.taxonomy) & mentions(true, self.taxonomy) & frozenset(OBJECTS))
+            bool(
+                self.taxonomy.labels.concepts_in(said)
+                & self.taxonomy.labels.concepts_in(true)
+                & frozenset(OBJECTS)
+            )
             for said, true in zip(phrases, self.validate_crops.phrases, strict=False)
-            if mentions(true, self.taxonomy) & frozenset(OBJECTS)
+            if self.taxonomy.labels.concepts_in(true) & frozenset(OBJECTS)
         ]
         self.model.train()
         print("  " + "\n  ".join(captions[:3] + tags[:1] + described_ones[:1]), flush=True)
         return named_objects(captions, told, self.taxonomy) | {
             "tag_recall": sum(map(len, found)) / sum(len(scene.tags) for scene in told),
-            "valid_descriptions": float(np.mean([description_problem(d) is None for d in described_ones])),
+            "valid_descriptions": float(np.mean([parse_description(d) is not None for d in described_ones])),
             "right_crops": float(np.mean(right)),
         }
 
-    def save(self) -> None:
-        """Keep everything that a resumed run needs."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimisers": [o.state_dict() for o in self.optimisers],
-            "step": self.step,
-            "recipe": asdict(self.recipe),
-            "resumed": self.resumed,
-        }
-        save_state(self.folder, state)
-
-    def resume(self) -> None:
-        """Go on where the last run of the same folder stopped."""
-        state = torch.load(self.folder / "state.pt", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(stored)
-        self.step, self.resumed = state["step"], state.get("resumed", [])
-        before, now = state["recipe"], asdict(self.recipe)
-        if changed := {name: [before[name], value] for name, value in now.items() if before[name] != value}:
-            self.resumed = [*self.resumed, {"from_step": self.step, **changed}]
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for field in fields(Recipe):
-        default = getattr(Recipe(), field.name)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(default), default=default)
-    parser.add_argument(
-        "--pool", type=Path, default=Path("demo/.pool"), help="where rendered scenes and the state are kept"
-    )
-    parser.add_argument("--encoder", type=Path, default=ENCODER)
-    parser.add_argument("--log", type=Path, default=Path("demo/training/vlm_training.csv"))
-    parser.add_argument("--check-every", type=int, default=250)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    recipe = Recipe(**{field.name: getattr(arguments, field.name) for field in fields(Recipe)})
-    trainer = Trainer(recipe, arguments.pool, arguments.encoder, arguments.workers)
-    if (trainer.folder / "state.pt").exists():
-        trainer.resume()
-        print(f"resumed at step {trainer.step:,}", flush=True)
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    print(f"{parameters / 1e6:.2f} M parameters, {json.dumps(asdict(recipe))}", flush=True)
-    pictures = recipe.told_images + recipe.described_images + recipe.cropped_images
-    train(
-        trainer,
-        recipe.steps,
-        arguments.log,
-        [f"{name}_loss" for name in LESSONS],
-        FIGURES,
-        images_a_step=pictures,
-        check_every=arguments.check_every,
-        save_every=SAVE_EVERY,
-    )
+    recipe, given = read_arguments(__doc__, Recipe, "demo/.pool", "vlm_training.csv", check_every=250)
+    Trainer(recipe, given.pool, given.encoder, given.workers).run(given.log, given.check_every)
 
 
 if __name__ == "__main__":

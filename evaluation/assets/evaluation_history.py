@@ -20,10 +20,8 @@ from vistag_assets.partitions import EVALUATION_POOL
         "ground_truth_images",
         "ground_truth_concepts",
     ],
-    description="One row an evaluation, with its figures and the rank of every true tag: the baseline of later runs, "
-    "if it is accepted. Each materialisation adds one.",
     pool=EVALUATION_POOL,
-    **declared(version="2", schema=history.HISTORY_SCHEMA, images="that were evaluated"),
+    **declared("evaluation_history", version=2),
 )
 def evaluation_history(
     context: dg.AssetExecutionContext, vistag: VistagResource

@@ -1,32 +1,18 @@
 """`frequency_bands`: which tags are common and which are rare."""
 
-import dagster as dg
-
-from evaluation.assets.declaration import declared
+from evaluation.assets.declaration import Made, evaluation_asset
 from evaluation.metrics import bands
-from resources.workspace import VistagResource
-from vistag_assets.partitions import EVALUATION_POOL
+from resources.workspace import Workspace
 
 
-@dg.asset(
-    deps=["ground_truth", "ground_truth_concepts"],
-    description="Tags by how many images carry them: head, body, tail, and those without support.",
-    pool=EVALUATION_POOL,
-    **declared(
-        "duckdb",
-        version="1",
-        schema=bands.FREQUENCY_BANDS_SCHEMA,
-        images="that carry the tag",
-        rank="1 = on the most images, ties by concept_id",
-    ),
+@evaluation_asset(
+    "frequency_bands", reads=["ground_truth", "ground_truth_concepts"], version=1, kinds={"duckdb"}
 )
-def frequency_bands(vistag: VistagResource) -> dg.MaterializeResult[None]:
-    lake = vistag.open().lake
-    concepts = lake.read("ground_truth_concepts")["concept_id"].to_pylist()
-    rows = bands.frequency_bands(lake.read("ground_truth"), concepts)
-    lake.write("frequency_bands", rows)
+def frequency_bands(workspace: Workspace) -> Made:
+    truth, concepts = map(workspace.lake.read, ("ground_truth", "ground_truth_concepts"))
+    rows = bands.frequency_bands(truth, concepts["concept_id"].to_pylist())
     counts = rows["band"].to_pylist()
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": rows.num_rows}
-        | {f"tags_{band}": counts.count(band) for band in (*bands.BANDS, bands.ZERO)}
+    return Made(
+        {"frequency_bands": rows},
+        {f"tags_{band}": counts.count(band) for band in (*bands.BANDS, bands.ZERO)},
     )

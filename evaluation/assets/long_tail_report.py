@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from evaluation.assets.declaration import declared
 from evaluation.figures_json import figures_json
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.report import render_html, render_markdown
@@ -12,6 +11,8 @@ from evaluation.report.files import write_report
 from evaluation.report.reading import read_report
 from evaluation.report.view import headline
 from evaluation.throughput import measured_throughput
+from resources.metadata import OWNERS
+from resources.tables import EVALUATION
 from resources.workspace import VistagResource
 from vistag_assets.partitions import EVALUATION_POOL
 
@@ -33,8 +34,11 @@ REPORT = "long_tail"
         "rejects",
     ],
     description="How well rare tags are recovered: a page, the same as Markdown, and the figures as JSON.",
+    group_name=EVALUATION,
+    kinds={"html", "markdown"},
+    owners=OWNERS,
+    code_version="3",
     pool=EVALUATION_POOL,
-    **declared("html", "markdown", version="3"),
 )
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     workspace = vistag.open()

@@ -10,24 +10,11 @@ import pyarrow as pa
 from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, band_groups, pair_up, recall_at_k, true_ranks
+from resources.tables import LADDER
 
 OPTIONS = ("A1", "A2", "A3", "B2", "B3")
 BASE_OPTION = "A2"
 """What gains are measured against: embeddings, no grounding."""
-
-LADDER_SCHEMA = pa.schema(
-    [
-        ("option", pa.string()),
-        ("tag_recall_overall", pa.float64()),
-        ("tag_recall_tail", pa.float64()),
-        ("grounding_recall_overall", pa.float64()),
-        ("grounding_recall_tail", pa.float64()),
-        ("tail_gain", pa.float64()),
-        ("tail_gain_ci95_low", pa.float64()),
-        ("tail_gain_ci95_high", pa.float64()),
-        ("seconds_per_image", pa.float64()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +80,7 @@ def ladder(
 
 
 def ladder_table(rows: Sequence[AblationRow]) -> pa.Table:
-    """The rows as a table of `LADDER_SCHEMA`; what an option lacks is null."""
+    """The rows as a table of `ladder`; what an option lacks is null."""
     columns = [
         {
             "option": row.option,
@@ -108,7 +95,7 @@ def ladder_table(rows: Sequence[AblationRow]) -> pa.Table:
         }
         for row in rows
     ]
-    return pa.Table.from_pylist(columns, schema=LADDER_SCHEMA)
+    return pa.Table.from_pylist(columns, schema=LADDER.schema)
 
 
 def _with_gain(row: AblationRow, base: AblationRow, samples: Mapping[str, np.ndarray]) -> AblationRow:

@@ -22,18 +22,7 @@ from evaluation.metrics.bands import BANDS
 from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.recall_at_k import OVERALL, UNRANKED, TagPairs, true_ranks
 from evaluation.metrics.rows import ArrowRows
-
-RANKS_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),  # image
-        ("concept_id", pa.string()),
-        ("band", pa.string()),
-        (
-            "rank",
-            pa.int32(),
-        ),  # of the true tag among the suggestions of its image, 1 = best; null: not suggested
-    ]
-)
+from resources.tables import TAG_RANKS
 
 TAG_CHANGES_SCHEMA = pa.schema(
     [
@@ -104,7 +93,7 @@ class Comparison:
 
 
 def rank_table(pairs: TagPairs, bands: pa.Table) -> pa.Table:
-    """RANKS_SCHEMA: the rank of every true tag among the ranked concepts on its image.
+    """`tag_ranks`: the rank of every true tag among the ranked concepts on its image.
 
     Args:
         bands: of `bands.frequency_bands`, of at least the true concepts.
@@ -117,7 +106,7 @@ def rank_table(pairs: TagPairs, bands: pa.Table) -> pa.Table:
         bands["band"].combine_chunks().take(row),
         pa.array(ranks, mask=ranks == UNRANKED),
     ]
-    return pa.table(columns, schema=RANKS_SCHEMA)
+    return pa.table(columns, schema=TAG_RANKS.schema)
 
 
 def compare_ranks(
@@ -126,7 +115,7 @@ def compare_ranks(
     """Compare recall@k of two runs over the true (image, tag) pairs that both evaluated.
 
     Args:
-        before, after: RANKS_SCHEMA, one row a true pair. Where they disagree on a band, that of `after` counts.
+        before, after: `tag_ranks`, one row a true pair. Where they disagree on a band, that of `after` counts.
         k: the cut-off, >= 1.
         resamples, seed: of the bootstrap.
 

@@ -22,7 +22,6 @@ from evaluation.metrics.recall_at_k import OVERALL, band_groups
 __all__ = [
     "COCO_CAP",
     "GROUNDING_CONCEPTS_SCHEMA",
-    "GROUNDING_RECALL_SCHEMA",
     "HEADLINE_IOU",
     "IOU_NAMES",
     "IOU_THRESHOLDS",
@@ -39,20 +38,6 @@ __all__ = [
 IOU_NAMES: Mapping[str, tuple[int, ...]] = {"0.5": (0,), "0.75": (5,), "0.5:0.95": tuple(range(10))}
 """What is reported -> the thresholds whose figures are averaged."""
 HEADLINE_IOU = "0.5"
-
-GROUNDING_RECALL_SCHEMA = pa.schema(
-    [
-        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
-        ("iou", pa.string()),
-        ("micro", pa.float64()),
-        ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
-        ("ci95_high", pa.float64()),
-        ("mean_average_precision", pa.float64()),
-        ("support", pa.int64()),
-        ("tags", pa.int32()),
-    ]
-)
 GROUNDING_CONCEPTS_SCHEMA = pa.schema(
     [
         ("concept_id", pa.string()),

@@ -26,7 +26,7 @@ from evaluation.metrics.region_tables import (
     rank_in_group,
     scores,
 )
-from resources.models.detectors.boxes import paired_iou, shared_area
+from resources.boxes import paired_iou, shared_area
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 

@@ -15,21 +15,9 @@ from evaluation.metrics.band_rates import band_rates
 from evaluation.metrics.bootstrap import RESAMPLES, Interval
 from evaluation.metrics.recall_at_k import band_groups
 from evaluation.metrics.region_tables import best_first, boxes, equal_keys, in_order, positions, scores
-from resources.models.detectors.boxes import paired_iou
+from resources.boxes import paired_iou
 
 PHRASE_IOU = 0.5
-
-PHRASE_GROUNDING_SCHEMA = pa.schema(
-    [
-        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
-        ("micro", pa.float64()),
-        ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
-        ("ci95_high", pa.float64()),
-        ("support", pa.int64()),
-        ("tags", pa.int32()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,23 +23,6 @@ HEADLINE_K = 10
 OVERALL = "overall"
 UNRANKED = np.iinfo(np.int32).max
 
-TAG_RECALL_SCHEMA = pa.schema(
-    [
-        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
-        ("k", pa.int32()),
-        ("micro", pa.float64()),
-        ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
-        ("ci95_high", pa.float64()),
-        ("ceiling", pa.float64()),
-        ("support", pa.int64()),
-        ("tags", pa.int32()),
-        ("mean_average_precision", pa.float64()),  # of the band, the same for each k
-        ("f1_micro", pa.float64()),  # of the band, the same for each k
-        ("f1_macro", pa.float64()),
-    ]
-)
-
 
 @dataclass(frozen=True, slots=True)
 class TagPairs:

@@ -78,7 +78,7 @@ def read_figures(lake: Lake, tier: str, throughput: Mapping[str, Throughput]) ->
 def example_images(lake: Lake, ranks: pa.Table) -> dict[str, list[str]]:
     """Proxy paths of a few images on which a tail tag was missed, for the tags of the lowest recall.
 
-    `ranks`: RANKS_SCHEMA.
+    `ranks`: `tag_ranks`.
     """
     with lake.connect() as sql:
         sql.register("ranks", ranks)

@@ -33,7 +33,7 @@ class LongTailReport:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # concept id -> prefLabel
     # concept id -> small pictures of images on which it was missed, as data URIs ("data:image/jpeg;base64,...")
     examples: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
-    confusions: pa.Table | None = None  # CONFUSIONS_SCHEMA, of tail tags
+    confusions: pa.Table | None = None  # TAG_CONFUSIONS, of tail tags
     history: Sequence[Run] = ()  # the oldest first
     compared: Compared | None = None  # with its baseline
 

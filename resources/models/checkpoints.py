@@ -11,17 +11,18 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Generic, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from resources.models.load_counter import count_load
-from resources.models.registry import Dtype, Role, with_what_is_known
+from resources.models.registry import Dtype, registry, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
+Model = TypeVar("Model")
 
 TOKENIZER_FILES = (
     "special_tokens_map.json",
@@ -68,6 +69,8 @@ _ENOUGH_OF_A_CARD = 0.95
 _HEADER_MAX_BYTES = 100_000_000
 """The format's own limit."""
 _CARDS = ("calibration.json", "training.json")
+_KEPT = 2
+"""Models of a role that stay in a process: those of two lanes, or of two tiers that are compared."""
 _LOADED: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictionary()
 
 
@@ -79,7 +82,29 @@ class DeviceUnavailableError(RuntimeError):
     """A tier asks for a device that this machine does not have; the message names the tier to use."""
 
 
-class ModelSpec(BaseModel):
+class RoleSpec(BaseModel, Generic[Model]):
+    """What a tier says about its model of a role, a `Model` once it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    role: ClassVar[str]
+    """its name in resources/models/roles.py, and that of its table in the registry"""
+
+    family: str
+
+    @property
+    def name(self) -> str:
+        """What people are told of the model."""
+        return self.family
+
+    def implementation(self) -> Any:
+        """The class that runs it, imported now; made with (spec, device)."""
+        return registry().family(self.role, self.family).implementation()
+
+    def require_device(self, device: Device) -> None:
+        """Raises DeviceUnavailableError where it cannot run on `device`."""
+
+
+class ModelSpec(RoleSpec[Model]):
     """Which weights play a role of a tier, and how they are run.
 
     `model` is the id of a repository on the Hugging Face hub, or the absolute path of a checkpoint directory
@@ -87,10 +112,6 @@ class ModelSpec(BaseModel):
     where the tier says nothing else.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    role: ClassVar[Role]
-
-    family: str
     model: str
     revision: str | None = None
     dtype: Dtype = "float32"
@@ -107,18 +128,42 @@ class ModelSpec(BaseModel):
         """The model without the path of this machine."""
         return Path(self.model).name if Path(self.model).is_absolute() else self.model
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a server runs it, and not this process."""
+        return False
 
-def require_device(spec: ModelSpec, device: Device) -> None:
-    """Raises DeviceUnavailableError where a GPU is asked for and none is visible; never falls back."""
-    if device != "cuda":
-        return
-    import torch
+    def require_device(self, device: Device) -> None:
+        """Raises DeviceUnavailableError where it needs a GPU of this process and none is visible; never falls back."""
+        if device != "cuda" or self.is_served:
+            return
+        import torch
 
-    if not torch.cuda.is_available():
-        raise DeviceUnavailableError(
-            f"This tier runs {spec.model} on a CUDA GPU and none is visible here. "
-            "Use --tier cpu, which runs smaller models on the processor."
-        )
+        if not torch.cuda.is_available():
+            raise DeviceUnavailableError(
+                f"This tier runs {self.model} on a CUDA GPU and none is visible here. "
+                "Use --tier cpu, which runs smaller models on the processor."
+            )
+
+
+def make_model(spec: RoleSpec[Model], device: Device) -> Model:
+    """The model of a spec, one for the process however many runs ask for it. Its weights are loaded when first needed.
+
+    Raises DeviceUnavailableError or ModelUnavailableError, before any work.
+    """
+    model: Model = _maker(spec.role)(spec, device)
+    return model
+
+
+@cache
+def _maker(role: str) -> Callable[[RoleSpec[Any], Device], Any]:
+    """Makes the models of a role, and keeps the last ones."""
+
+    def make(spec: RoleSpec[Any], device: Device) -> Any:
+        spec.require_device(device)
+        return spec.implementation()(spec, device)
+
+    return lru_cache(_KEPT)(make)
 
 
 def require_memory(vram_gib: float) -> None:
@@ -133,7 +178,7 @@ def require_memory(vram_gib: float) -> None:
         )
 
 
-def checkpoint_directory(spec: ModelSpec, layout: Layout = TRANSFORMERS) -> Path:
+def checkpoint_directory(spec: ModelSpec[Any], layout: Layout = TRANSFORMERS) -> Path:
     """The directory of a checkpoint, downloaded from the hub on first use.
 
     Without a `revision` the commit that was fetched first stays: a run does not change models because somebody

@@ -20,7 +20,8 @@ from demo.training.train_encoder import (
     quick_recall,
     truth_columns,
 )
-from resources.models.encoders import EncoderSpec, load_encoder
+from resources.models.checkpoints import make_model
+from resources.models.encoders import EncoderSpec
 from taxonomy import starter_taxonomy
 
 GRID = IMAGE_PX // PATCH_PX
@@ -126,7 +127,7 @@ def test_an_exported_checkpoint_embeds_as_the_trained_model_does(tmp_path: Path)
     trainer.save()
     save_checkpoint(tmp_path / "state.pt", tmp_path / "tokenizer", TINY, tmp_path / "out")
     spec = EncoderSpec(family="siglip", model=str(tmp_path / "out"), licence="Apache-2.0")
-    encoder = load_encoder(spec, "cpu")
+    encoder = make_model(spec, "cpu")
     square = np.asarray(trainer.validate.images[:3])[:, 8:168, 8:168]
     ours = encoder.embed_images([Image.fromarray(image) for image in square])
     batch = torch.from_numpy(square.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1

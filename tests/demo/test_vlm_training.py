@@ -11,11 +11,12 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, SiglipConfi
 
 from demo.training.chat import BEGIN, END, IMAGE, chat_processor, train_chat_tokenizer
 from demo.training.export_vlm import ask, save_checkpoint
-from demo.training.language import Speaker, description_problem, mentions
+from demo.training.language import Speaker
 from demo.training.lessons import IGNORED, Scribe, Teacher, build_crops
 from demo.training.train_vlm import Recipe, Trainer, answer_loss, named_objects, patch_features
 from demo.world.scene import OBJECTS, SceneSampler, Split
 from resources.models.vlms import prompts
+from resources.models.vlms.description import parse_description
 from taxonomy import starter_taxonomy
 
 TAXONOMY = starter_taxonomy()
@@ -124,10 +125,10 @@ def test_a_teacher_asks_in_the_words_of_the_assets_and_answers_in_form() -> None
         (caption, _), (tags, listed) = teacher.told(scene, rng)
         assert caption.split("\n")[0] == prompts.CAPTION
         assert tags == prompts.TAGS
-        assert mentions(listed, TAXONOMY) == scene.tags
+        assert TAXONOMY.labels.concepts_in(listed) == scene.tags
         ((prompt, answer),) = teacher.described(scene, rng)
         assert prompt.split("\n")[0] == prompts.DESCRIPTION
-        assert description_problem(answer) is None
+        assert parse_description(answer) is not None
         cited += '"regions":["r' in answer
         uncited += '"aspect":"subject"' in answer and '"regions":["r' not in answer
     assert cited > uncited > 0
@@ -207,7 +208,7 @@ def test_an_exported_checkpoint_answers_as_the_trained_model_does(tmp_path: Path
         given = model.model.get_image_features(pixel_values=inputs["pixel_values"]).pooler_output[0]
     torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.02)
     torch.testing.assert_close(given, taken[0], rtol=0.02, atol=0.02)
-    answers = ask(model, processor, pictures, [prompts.CAPTION, prompts.TAGS], most=4)
+    answers = ask(tmp_path / "out", pictures, [prompts.CAPTION, prompts.TAGS], most=4)
     assert len(answers) == 2
     assert all(isinstance(answer, str) for answer in answers)
 

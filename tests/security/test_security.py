@@ -25,9 +25,9 @@ from resources.home import (
 from resources.images import Limits, Reject, ingest_folder, open_proxy
 from resources.images.scan import require_inside
 from resources.lake.files import path_below
-from resources.models.checkpoints import read_header
+from resources.models.checkpoints import make_model, read_header
 from resources.models.tiers import TierError, load_tier
-from resources.models.vlms import VlmSpec, load_vlm
+from resources.models.vlms import VlmSpec
 from resources.models.vlms.openai_client import API_KEY, ServerUnavailableError
 from resources.models.vlms.server import serve_command
 from taxonomy import TaxonomyError, load_taxonomy
@@ -297,7 +297,7 @@ def test_a_server_that_repeats_the_key_does_not_bring_it_into_a_message(
             {"model": "some/model", "licence": "MIT", "engine": "openai", "server": {"base_url": server.url}}
         )
         with pytest.raises(ServerUnavailableError, match=r"Bearer \*\*\*") as caught:
-            load_vlm(spec, "cpu").load()
+            make_model(spec, "cpu").load()
     error: BaseException | None = caught.value
     while error is not None:  # Dagster keeps the errors that led to one too
         assert SECRET not in str(error)

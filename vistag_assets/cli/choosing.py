@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str | None = None) -> Settings:
     """Check what was chosen before any work, and remember it in the home."""
     from resources.home import read_settings, write_settings
-    from resources.models.encoders import load_encoder
+    from resources.models.checkpoints import make_model
     from resources.models.tiers import load_tier
     from resources.workspace import require_card
 
@@ -33,7 +33,7 @@ def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str 
         load_taxonomy(Path(settings.taxonomy))
     chosen = load_tier(settings.tier)
     require_card(chosen)
-    load_encoder(chosen.encoder, chosen.device)
+    make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings
 

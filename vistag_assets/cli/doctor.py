@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.checkpoints import Device, ModelSpec, ModelUnavailableError
-from resources.models.vlms import Unanswered, Vlm
+from resources.models.checkpoints import Device, ModelSpec, ModelUnavailableError, RoleSpec
+from resources.models.depth import DepthEstimator
+from resources.models.detectors import Detector
+from resources.models.encoders import Encoder
+from resources.models.ocr import OcrEngine
+from resources.models.segmenters import Segmenter
+from resources.models.segmenters.masks import box_fill
+from resources.models.tiers import role_specs
+from resources.models.vlms import TextModel, Unanswered, Vlm
 from resources.models.vlms.description import description_schema
 from resources.workspace import Workspace, require_card
 from vistag_assets.regions.overlay import Marked, draw_regions
@@ -86,28 +93,29 @@ def examine(workspace: Workspace, image: Image.Image, findings: Findings) -> Ite
 
     `findings` begins with the phrases of the vocabulary, and holds what was found in the end.
     """
-    for role in ROLES:
-        if getattr(workspace.tier, role) is not None:
-            yield _examined(role, workspace, image, findings)
+    for lane, spec in role_specs(workspace.tier).items():
+        yield _examined(lane, spec, workspace, image, findings)
 
 
-def _examined(role: str, workspace: Workspace, image: Image.Image, findings: Findings) -> Examined:
-    spec = getattr(workspace.tier, role)
+def _examined(
+    lane: str, spec: RoleSpec[Any], workspace: Workspace, image: Image.Image, findings: Findings
+) -> Examined:
     device: Device = workspace.tier.device if isinstance(spec, ModelSpec) else "cpu"
     start = loaded = time.perf_counter()
     saw = error = trace = ""
     try:
         if device == "cuda":
             require_card(workspace.tier)
-        getattr(workspace, role).load()
+        model = getattr(workspace, lane)
+        model.load()
         loaded = time.perf_counter()
-        saw = ROLES[role](workspace, image, findings)
+        saw = EXAMINATIONS[spec.role](model, image, findings)
     except Exception as problem:  # whatever it is, this command is there to tell it
         error = f"{type(problem).__name__}: {problem}"
         trace = traceback.format_exc()
     return Examined(
-        role=role,
-        model=spec.name if isinstance(spec, ModelSpec) else spec.family,
+        role=lane,
+        model=spec.name,
         device=device,
         load_s=loaded - start,
         run_s=time.perf_counter() - loaded,
@@ -118,18 +126,18 @@ def _examined(role: str, workspace: Workspace, image: Image.Image, findings: Fin
     )
 
 
-def _encoder(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
-    texts = workspace.encoder.embed_texts([f"a photo of {phrase}" for phrase in findings.phrases])
-    cosines = texts @ workspace.encoder.embed_images([image])[0]
+def _encoder(encoder: Encoder, image: Image.Image, findings: Findings) -> str:
+    texts = encoder.embed_texts([f"a photo of {phrase}" for phrase in findings.phrases])
+    cosines = texts @ encoder.embed_images([image])[0]
     best = np.argsort(-cosines)[:PHRASES_ASKED]
     told = ", ".join(f"{findings.phrases[place]} {cosines[place]:.2f}" for place in best[:SHOWN])
     findings.phrases = [findings.phrases[place] for place in best]
     return f"{told} (cosines, of {len(cosines)} labels)"
 
 
-def _detector(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
+def _detector(detector: Detector, image: Image.Image, findings: Findings) -> str:
     asked = findings.phrases[:PHRASES_ASKED]
-    (found,) = workspace.detector.detect([image], [asked])
+    (found,) = detector.detect([image], [asked])
     if not len(found.scores):
         return f"no region for {', '.join(asked)}"
     ordered = np.argsort(-found.scores)
@@ -146,21 +154,11 @@ def _detector(workspace: Workspace, image: Image.Image, findings: Findings) -> s
     )
 
 
-def _segmenter(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
-    from resources.models.segmenters.masks import box_fill
-
+def _segmenter(segmenter: Segmenter, image: Image.Image, findings: Findings) -> str:
     box = np.array(findings.box_xywh, dtype=np.float32)
-    mask = workspace.segmenter.segment(image, box[None]).masks[0]
+    mask = segmenter.segment(image, box[None]).masks[0]
     findings.mask = mask
     return f"a mask of {mask.mean():.0%} of the picture, {box_fill(mask, box):.0%} of its box"
-
-
-def _vlm(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
-    return caption(workspace.vlm, image)
-
-
-def _heavy_vlm(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
-    return caption(workspace.heavy_vlm, image)
 
 
 def caption(vlm: Vlm, image: Image.Image) -> str:
@@ -172,33 +170,32 @@ def caption(vlm: Vlm, image: Image.Image) -> str:
     return answer.text or "(an empty answer)"
 
 
-def _ocr(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
-    lines = [line.text for line in workspace.ocr.read(image)]
+def _ocr(engine: OcrEngine, image: Image.Image, findings: Findings) -> str:
+    lines = [line.text for line in engine.read(image)]
     return "; ".join(lines[:SHOWN]) or "no text"
 
 
-def _depth(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
-    (found,) = workspace.depth.estimate([image])
+def _depth(estimator: DepthEstimator, image: Image.Image, findings: Findings) -> str:
+    (found,) = estimator.estimate([image])
     height, width = found.depth.shape
     return f"{width} x {height} pixels, {found.depth.min():.2f} to {found.depth.max():.2f} ({found.unit})"
 
 
-def _repair(workspace: Workspace, image: Image.Image, findings: Findings) -> str:
-    assert workspace.repair is not None
-    (answer,) = workspace.repair.rewrite([REPAIRED], description_schema())
+def _repair(model: TextModel, image: Image.Image, findings: Findings) -> str:
+    (answer,) = model.rewrite([REPAIRED], description_schema())
     return answer.text
 
 
-ROLES: dict[str, Callable[[Workspace, Image.Image, Findings], str]] = {
+EXAMINATIONS: Mapping[str, Callable[[Any, Image.Image, Findings], str]] = {
     "encoder": _encoder,
     "detector": _detector,
     "segmenter": _segmenter,
-    "vlm": _vlm,
-    "heavy_vlm": _heavy_vlm,
+    "vlm": lambda vlm, image, findings: caption(vlm, image),
     "ocr": _ocr,
     "depth": _depth,
     "repair": _repair,
 }
+"""role -> what its model is asked, and what it saw"""
 
 
 def _peak_gib() -> float:

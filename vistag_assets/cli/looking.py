@@ -37,6 +37,22 @@ def sql(
             _show_rows(columns, result.fetchmany(SHOWN_ROWS + 1) if columns else [])
 
 
+def tables(
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/tables.md.")] = False,
+) -> None:
+    """List the tables of the lake and what their columns mean."""
+    from resources import tables_page
+    from resources.tables import TABLES
+
+    if as_markdown:
+        typer.echo(tables_page.as_markdown(TABLES.values()), nl=False)
+        return
+    for table in TABLES.values():
+        typer.echo(f"{table.name}: {table.about}")
+        for column in table.columns:
+            typer.echo(f"  {column.name}: {column.meaning}")
+
+
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
     """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
     with plain_errors():

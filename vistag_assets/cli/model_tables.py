@@ -11,14 +11,8 @@ from rich.console import JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from resources.models.registry.listing import (
-    ROLE_TITLES,
-    WORKS,
-    ModelRow,
-    card_text,
-    parameters_text,
-    vram_text,
-)
+from resources.models.listing import WORKS, ModelRow, card_text, parameters_text, vram_text
+from resources.models.roles import ROLES
 from resources.models.tiers.planner import CONTEXT_GIB, Plan
 from vistag_assets.cli import console
 from vistag_assets.cli.doctor import Examined
@@ -33,7 +27,7 @@ def models_listing(rows: Sequence[ModelRow], here: frozenset[str]) -> Iterator[R
     """The registry by role and system; `here`: models whose files are on this machine."""
     yield "[bold]checkpoint, licence, parameters, precision, GiB alone on a card, smallest card of 16, 24, 96 GB[/]"
     for role, of_role in groupby(rows, lambda row: row.role):
-        yield f"\n[bold]{ROLE_TITLES[role]}[/]"
+        yield f"\n[bold]{ROLES[role].title}[/]"
         for (systems, remark), of_family in groupby(of_role, lambda row: (row.systems, row.remark)):
             family = list(of_family)
             colour = "green" if family[0].state == WORKS else "yellow"

@@ -23,7 +23,9 @@ def models(
     with plain_errors():
         from dataclasses import asdict
 
-        from resources.models.registry import ROLES, listing, registry
+        from resources.models import listing
+        from resources.models.registry import registry
+        from resources.models.roles import ROLES
         from vistag_assets.cli.model_tables import models_listing, models_on_this_machine
 
         if role is not None and role not in ROLES:
@@ -86,8 +88,8 @@ def serve(
     """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
     with plain_errors():
         from resources.home import read_settings
+        from resources.models.checkpoints import make_model
         from resources.models.tiers import load_tier
-        from resources.models.vlms import load_vlm
         from vistag_assets.automation.processes import tell_ready
         from vistag_assets.cli.doctor import caption, sample_image
         from vistag_assets.cli.serve import serve as run_server
@@ -109,7 +111,7 @@ def serve(
                 tell_ready()
                 typer.echo(f"{spec.name} answers at {spec.server.url}  (Ctrl-C stops it)")
                 if check:
-                    typer.echo(caption(load_vlm(spec, chosen.device), sample_image()))
+                    typer.echo(caption(make_model(spec, chosen.device), sample_image()))
                 return not check
 
             run_server(spec, log, on_start=typer.echo, on_wait=waiting, on_ready=ready)

@@ -30,7 +30,7 @@ def served_spec(tier: Tier, *, heavy: bool) -> VlmSpec:
     spec: VlmSpec | None = getattr(tier, role)
     if spec is None:
         raise ServeError(f"The tier {tier.name} names no {role}.")
-    if spec.engine != "openai":
+    if not spec.is_served:
         raise ServeError(
             f"The {role} of the tier {tier.name} runs in the process of a run (engine: {spec.engine}) and needs no "
             "server. For one, write `engine: openai` under it in a tier file of your own."

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resources.boxes import iou
 from taxonomy import Taxonomy
 
-SAME_BOX_IOU = 0.9
+SAME_PLACE_IOU = 0.9
+"""Boxes of an image that overlap as much are one place to look at and to write about."""
 MAX_CITED = 8
 
 Box = tuple[float, float, float, float]
@@ -25,22 +27,11 @@ class Region:
     score: float
 
 
-def iou(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes, 0..1; 0 where both are empty."""
-    (x, y, width, height), (other_x, other_y, other_width, other_height) = first, second
-    across = min(x + width, other_x + other_width) - max(x, other_x)
-    down = min(y + height, other_y + other_height) - max(y, other_y)
-    shared = max(across, 0.0) * max(down, 0.0)
-    union = width * height + other_width * other_height - shared
-    # of a box thinner than the rounding of its far side more than all of it would be shared
-    return min(shared / union, 1.0) if union > 0 else 0.0
-
-
 def distinct_boxes(regions: Sequence[Region]) -> list[list[Region]]:
     """The regions, grouped by place: each as its first one, all of the best score first (ties by region_id)."""
     groups: list[list[Region]] = []
     for region in sorted(regions, key=lambda region: (-region.score, region.region_id)):
-        same = (group for group in groups if iou(group[0].box, region.box) >= SAME_BOX_IOU)
+        same = (group for group in groups if iou([group[0].box], [region.box])[0, 0] >= SAME_PLACE_IOU)
         if group := next(same, None):
             group.append(region)
         else:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from resources.models.segmenters.masks import Mask
+from taxonomy import Taxonomy
 
 FACET_COLOURS: Mapping[str, str] = {
     "object": "#0072b2",
@@ -15,6 +20,7 @@ FACET_COLOURS: Mapping[str, str] = {
     "subject": "#7b4fa3",
 }
 """Told apart by the colour-blind too (after Okabe and Ito, 2008), dark enough for white text."""
+TINT = 0.5
 OTHER_COLOUR = "#4d4d4d"
 """For phrases of no concept and for facets of other vocabularies."""
 
@@ -31,6 +37,22 @@ class Marked:
     facet: str | None
     score: float
     """0..1"""
+    mask: Mask | None = None
+    """of the picture's size: a tint in the colour of the region"""
+
+
+def marked_regions(
+    rows: Iterable[Mapping[str, Any]], taxonomy: Taxonomy, masks: Mapping[str, Mask] | None = None
+) -> dict[str, list[Marked]]:
+    """By image id, rows of `grounded_regions` as they are drawn; `masks` by region id."""
+    marked: dict[str, list[Marked]] = {}
+    for row in rows:
+        concept = taxonomy.by_id.get(row["concept_id"] or "")
+        mask = (masks or {}).get(row.get("region_id", ""))
+        marked.setdefault(row["id"], []).append(
+            Marked(row["bbox"], row["phrase"], concept.facet if concept else None, row["score"], mask)
+        )
+    return marked
 
 
 def draw_regions(image: Image.Image, regions: Sequence[Marked]) -> Image.Image:
@@ -38,7 +60,7 @@ def draw_regions(image: Image.Image, regions: Sequence[Marked]) -> Image.Image:
 
     A label that would cover another one moves on until it is free, so regions that share a box stack theirs.
     """
-    picture = image.convert("RGB")
+    picture = _tinted(image.convert("RGB"), regions)
     draw = ImageDraw.Draw(picture)
     side = max(picture.size)
     line = max(2, side // 250)
@@ -54,6 +76,18 @@ def draw_regions(image: Image.Image, regions: Sequence[Marked]) -> Image.Image:
         draw.rectangle(place, fill=_colour(region))
         draw.text((place[0] + line, place[1]), text, fill="white", font=font)
     return picture
+
+
+def _tinted(picture: Image.Image, regions: Sequence[Marked]) -> Image.Image:
+    """The picture with the masks of its regions, each in the colour of its facet."""
+    if not any(region.mask is not None for region in regions):
+        return picture.copy()
+    pixels = np.asarray(picture).copy()
+    for region in regions:
+        if region.mask is not None:
+            colour = np.array(ImageColor.getrgb(_colour(region)))
+            pixels[region.mask] = (TINT * colour + (1 - TINT) * pixels[region.mask]).astype(np.uint8)
+    return Image.fromarray(pixels)
 
 
 def _font(size_px: int) -> ImageFont.FreeTypeFont:

@@ -1,17 +1,36 @@
-"""What a tier says about a depth estimator."""
+"""What a tier says about a depth estimator, and what an estimator does."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pydantic import PositiveInt
 
-from resources.models.checkpoints import ModelSpec
-from resources.models.registry import Role
+from resources.models.checkpoints import Device, ModelSpec
+from resources.models.depth.maps import DepthMap
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
-class DepthSpec(ModelSpec):
+class DepthSpec(ModelSpec["DepthEstimator"]):
     """One estimator of depth from a single image."""
 
-    role: ClassVar[Role] = "depth"
+    role: ClassVar[str] = "depth"
     batch_size: PositiveInt = 8
     max_side_px: PositiveInt = 512
     """Longer side of the map that is kept; it is estimated at the size of the proxy and averaged down to this."""
+
+
+class DepthEstimator(Protocol):
+    """An estimator of depth. Making one is cheap; weights are loaded at the first image, or by `load`."""
+
+    spec: DepthSpec
+    device: Device
+    fingerprint: str
+
+    def load(self) -> None: ...
+    def estimate(self, images: Sequence[Image.Image]) -> list[DepthMap]:
+        """The depth of each image, [height, width] of the image; it does not depend on what else is in the list."""
+        ...

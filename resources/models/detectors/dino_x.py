@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resources.boxes import clip, from_corners
 from resources.fingerprint import fingerprint
 from resources.models.checkpoints import Device, ModelUnavailableError
-from resources.models.detectors.boxes import clip, from_corners
 from resources.models.detectors.deepdataspace import API_VERSION, DeepDataSpace, Patience, TaskError
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.names import normalised, places_of

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resources.boxes import clip, from_centres
 from resources.models.batching import alike
 from resources.models.checkpoints import Device
-from resources.models.detectors.boxes import clip, from_centres
 from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.spec import DetectorSpec

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.detectors.boxes import clip, from_corners
+from resources.boxes import clip, from_corners
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.names import normalised, places_of
 

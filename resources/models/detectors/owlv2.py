@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.boxes import clip, from_centres
 from resources.models.checkpoints import Device
-from resources.models.detectors.boxes import clip, from_centres
 from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.spec import DetectorSpec

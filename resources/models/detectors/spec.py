@@ -1,19 +1,25 @@
-"""What a tier says about a detector."""
+"""What a tier says about a detector, and what a detector does."""
 
-from typing import ClassVar, Literal, Self
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from resources.models.checkpoints import ModelSpec
-from resources.models.registry import Role
+from resources.models.checkpoints import Device, ModelSpec
+from resources.models.detectors.detections import Detections
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Task = Literal["<OPEN_VOCABULARY_DETECTION>", "<CAPTION_TO_PHRASE_GROUNDING>"]
 
 
-class DetectorSpec(ModelSpec):
+class DetectorSpec(ModelSpec["Detector"]):
     """One open-vocabulary detector: phrases in, boxes out."""
 
-    role: ClassVar[Role] = "detector"
+    role: ClassVar[str] = "detector"
     chunk_phrases: PositiveInt = 40
     """Phrases of one forward pass."""
     min_score: float = Field(0.2, ge=0, le=1)
@@ -30,3 +36,19 @@ class DetectorSpec(ModelSpec):
         if self.task is not None and self.family != "florence2":
             raise ValueError(f"task is for family florence2; {self.family} has no tasks: leave it out")
         return self
+
+
+class Detector(Protocol):
+    """An open-vocabulary detector. Making one is cheap; weights are loaded at the first image, or by `load`."""
+
+    spec: DetectorSpec
+    device: Device
+    fingerprint: str
+
+    def load(self) -> None: ...
+    def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
+        """One `Detections` an image; `phrases[i]` is the chunk asked of image i. Batched inside.
+
+        What an image gets does not depend on its batch-mates.
+        """
+        ...

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.boxes import Boxes, from_centres, suppress, to_corners
 from resources.fingerprint import fingerprint
 from resources.models.batching import alike
 from resources.models.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError
-from resources.models.detectors.boxes import Boxes, from_centres, suppress
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.known_classes import KnownClasses, Objects
 from resources.models.detectors.spec import DetectorSpec
@@ -176,8 +176,7 @@ class YoloDetector:
         boxes = boxed.relative(from_centres(predictions[:4, sure].T))
         classes, scores = classes[sure], scores[sure]
         kept = suppress(boxes, scores, classes, _OVERLAP)[:_MAX_OBJECTS]
-        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        return Objects(corners[kept], classes[kept], scores[kept])
+        return Objects(to_corners(boxes[kept]), classes[kept], scores[kept])
 
 
 def _find(model: str) -> Path:

@@ -7,13 +7,12 @@ methods of `Towers`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError, require_device
+from resources.models.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError
 from resources.models.encoders.encoder import Encoder
 from resources.models.encoders.heads import Calibration, Platt, ScoreHead
 from resources.models.encoders.prefetch import prefetch
@@ -34,21 +33,10 @@ __all__ = [
     "Platt",
     "ScoreHead",
     "embed_in_batches",
-    "load_encoder",
     "prefetch",
 ]
 
 T = TypeVar("T")
-
-
-@lru_cache(maxsize=2)
-def load_encoder(spec: EncoderSpec, device: Device) -> Encoder:
-    """The encoder of a spec, one for the process however many runs ask for it.
-
-    Raises DeviceUnavailableError (it never falls back to the CPU) or ModelUnavailableError, before any work.
-    """
-    require_device(spec, device)
-    return Encoder(spec, device)
 
 
 def embed_in_batches(

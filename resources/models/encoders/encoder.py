@@ -35,7 +35,7 @@ class Encoder:
     def __init__(self, spec: EncoderSpec, device: Device) -> None:
         self.spec = spec
         self.device = device
-        self._towers: Towers = registry().family("encoder", spec.family).implementation()(spec, device)
+        self._towers: Towers = registry().family(spec.role, spec.family).implementation()(spec, device)
         self.directory = self._towers.directory
         self.fingerprint = fingerprint(code=CODE_VERSION, weights=self._towers.content, dtype=spec.dtype)
         self._loading = threading.Lock()

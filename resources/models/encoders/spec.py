@@ -1,12 +1,22 @@
 """What a tier says about an encoder."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
 
 from resources.models.checkpoints import ModelSpec
-from resources.models.registry import Role
+
+if TYPE_CHECKING:
+    from resources.models.encoders.encoder import Encoder
 
 
-class EncoderSpec(ModelSpec):
+class EncoderSpec(ModelSpec["Encoder"]):
     """One dual encoder."""
 
-    role: ClassVar[Role] = "encoder"
+    role: ClassVar[str] = "encoder"
+
+    def implementation(self) -> type[Encoder]:
+        """One class for all families: what the registry names are their towers."""
+        from resources.models.encoders.encoder import Encoder
+
+        return Encoder

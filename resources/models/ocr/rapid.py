@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.fingerprint import fingerprint
-from resources.models.checkpoints import ModelUnavailableError
+from resources.models.checkpoints import Device, ModelUnavailableError
 from resources.models.load_counter import count_load
 from resources.models.ocr.lines import Box, TextLine, reading_order
 from resources.models.ocr.spec import OcrSpec
@@ -33,9 +33,12 @@ class RapidOcrEngine:
     Reading is safe in several threads: an ONNX session may run in many at once, and RapidOCR keeps nothing of
     an image between its steps. A session works in the thread that calls it and starts none of its own, so
     the caller's threads are all there are. Making one raises ModelUnavailableError where the package is missing.
+    It runs on the CPU, whatever the tier's device.
     """
 
-    def __init__(self, spec: OcrSpec) -> None:
+    device: Device = "cpu"
+
+    def __init__(self, spec: OcrSpec, device: Device = "cpu") -> None:
         self.spec = spec
         # the models come with the package, so its version names their bytes
         self.fingerprint = fingerprint(

@@ -1,14 +1,22 @@
-"""What a tier says about reading text in pictures."""
+"""What a tier says about reading text in pictures, and what an engine does."""
 
-from typing import Annotated, Literal
+from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field, PositiveInt
+
+from resources.models.checkpoints import Device, RoleSpec
+from resources.models.ocr.lines import TextLine
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
-class OcrSpec(BaseModel):
+class OcrSpec(RoleSpec["OcrEngine"]):
     """One OCR engine. RapidOCR brings its own small ONNX models."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    role: ClassVar[str] = "ocr"
 
     family: Literal["rapidocr"] = "rapidocr"
     min_confidence: float = Field(0.7, ge=0, le=1)
@@ -19,3 +27,16 @@ class OcrSpec(BaseModel):
     """Longer side of what the detector of lines sees; lines are recognised at the size the image has."""
     licence: str = "Apache-2.0"
     """of the engine and of the PP-OCR models in its wheel"""
+
+
+class OcrEngine(Protocol):
+    """An OCR engine. Making one is cheap; its models are loaded at the first image, or by `load`."""
+
+    spec: OcrSpec
+    device: Device
+    fingerprint: str
+
+    def load(self) -> None: ...
+    def read(self, image: Image.Image) -> list[TextLine]:
+        """The lines of an upright image, in reading order. Several threads may read at the same time."""
+        ...

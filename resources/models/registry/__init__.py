@@ -1,7 +1,8 @@
-"""The one table of models: role -> family -> checkpoints, one YAML file a role beside this one.
+"""The one table of models: role -> family -> checkpoints, one YAML file a role beside this one, named for it.
 
-A family is the code that runs an architecture; a checkpoint is weights for it. A tier names a checkpoint, and all
-that the table knows of it (family, licence, precision, batch size) need not be said again. No torch here.
+What the roles are stands in resources/models/roles.py. A family is the code that runs an architecture; a checkpoint is
+weights for it. A tier names a checkpoint, and all that the table knows of it (family, licence, precision, batch size)
+need not be said again. No torch here.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
 from resources.yaml_file import read_yaml
-
-Role = Literal["encoder", "detector", "segmenter", "vlm", "tagger", "ocr", "depth", "repair", "server"]
-ROLES: tuple[Role, ...] = get_args(Role)
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 State = Literal["works", "not proven", "not carried"]
@@ -85,7 +83,7 @@ class Family(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Role
+    role: str
     name: str
     systems: tuple[str, ...]
     """names under which people know it"""
@@ -120,7 +118,7 @@ class NotCarried(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Role
+    role: str
     system: str
     state: State = "not carried"
     reason: str
@@ -136,21 +134,21 @@ class Registry(BaseModel):
     not_carried: tuple[NotCarried, ...]
 
     @cached_property
-    def _by_model(self) -> dict[tuple[Role, str], tuple[Family, Checkpoint]]:
+    def _by_model(self) -> dict[tuple[str, str], tuple[Family, Checkpoint]]:
         return {
             (family.role, checkpoint.model): (family, checkpoint)
             for family in self.families
             for checkpoint in family.checkpoints
         }
 
-    def family(self, role: Role, name: str) -> Family:
+    def family(self, role: str, name: str) -> Family:
         """The family of a role. Raises RegistryError."""
         known = {family.name: family for family in self.families if family.role == role}
         if name not in known:
             raise RegistryError(f"there is no {role} family {name!r}; known: {', '.join(sorted(known))}")
         return known[name]
 
-    def find(self, role: Role, model: str) -> tuple[Family, Checkpoint] | None:
+    def find(self, role: str, model: str) -> tuple[Family, Checkpoint] | None:
         """What is known of a checkpoint in a role; None where nothing is."""
         return self._by_model.get((role, model))
 
@@ -169,8 +167,8 @@ def registry() -> Registry:
     """The tables beside this file. Raises RegistryError, naming file and field."""
     families: list[Family] = []
     not_carried: list[NotCarried] = []
-    for role in ROLES:
-        path = HERE / f"{role}.yaml"
+    for path in sorted(HERE.glob("*.yaml")):
+        role = path.stem
         try:
             content = read_yaml(path.read_text(encoding="utf-8"))
             families += [
@@ -186,7 +184,7 @@ def registry() -> Registry:
     return Registry(families=tuple(families), not_carried=tuple(not_carried))
 
 
-def with_what_is_known(role: Role, given: dict[str, Any]) -> dict[str, Any]:
+def with_what_is_known(role: str, given: dict[str, Any]) -> dict[str, Any]:
     """The fields of a tier's model, and under them what the table says of that checkpoint.
 
     Raises RegistryError for a family that is not in the table.

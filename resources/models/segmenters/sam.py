@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.boxes import to_corners
 from resources.fingerprint import fingerprint
 from resources.models.checkpoints import (
     Device,
@@ -93,6 +94,4 @@ class Sam:
 
 def _corners(boxes_xywh: NDArray[np.float32], image: Image.Image) -> NDArray[np.float64]:
     """Left, top, right and bottom in pixels."""
-    x, y, w, h = np.asarray(boxes_xywh, dtype=np.float64).T
-    corners = np.stack([x, y, x + w, y + h], axis=1)
-    return np.asarray(corners * np.tile([image.width, image.height], 2))
+    return to_corners(boxes_xywh.astype(np.float64)) * np.tile(image.size, 2)

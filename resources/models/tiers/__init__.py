@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -18,17 +18,16 @@ from pydantic import (
     model_validator,
 )
 
-from resources.models.checkpoints import Device, ModelSpec
-from resources.models.depth.spec import DepthSpec
-from resources.models.detectors.spec import DetectorSpec
-from resources.models.encoders.spec import EncoderSpec
-from resources.models.ocr.spec import OcrSpec
+from resources.models.checkpoints import Device, ModelSpec, RoleSpec
+from resources.models.depth import DepthSpec
+from resources.models.detectors import DetectorSpec
+from resources.models.encoders import EncoderSpec
+from resources.models.ocr import OcrSpec
 from resources.models.registry import PERMISSIVE
-from resources.models.repair.spec import RepairSpec
-from resources.models.segmenters.spec import SegmenterSpec
+from resources.models.segmenters import SegmenterSpec
 from resources.models.tiers.planner import misfit
 from resources.models.tiers.routing import RoutingSpec
-from resources.models.vlms.spec import VlmSpec
+from resources.models.vlms import RepairSpec, VlmSpec
 from resources.secrets import is_secret_name
 from resources.yaml_file import read_yaml
 
@@ -167,10 +166,15 @@ def load_tier(name: str) -> Tier:
     return tier
 
 
-def model_specs(tier: Tier) -> dict[str, ModelSpec]:
+def role_specs(tier: Tier) -> dict[str, RoleSpec[Any]]:
+    """All models that a tier names: field -> spec, in the order of the graph."""
+    specs = {field: getattr(tier, field) for field in Tier.model_fields}
+    return {field: spec for field, spec in specs.items() if isinstance(spec, RoleSpec)}
+
+
+def model_specs(tier: Tier) -> dict[str, ModelSpec[Any]]:
     """The models with weights of their own that a tier names: field -> spec."""
-    specs = {role: getattr(tier, role) for role in Tier.model_fields}
-    return {role: spec for role, spec in specs.items() if isinstance(spec, ModelSpec)}
+    return {field: spec for field, spec in role_specs(tier).items() if isinstance(spec, ModelSpec)}
 
 
 def with_alternate(tier: Tier, role: str, alternate: str | dict[str, Any]) -> Tier:
@@ -205,20 +209,21 @@ def _problem(detail: Any) -> str:
     if detail["type"] == "extra_forbidden" and is_secret_name(str(detail["loc"][-1])):
         return f"{where}: secrets are read from the environment only (docs/security.md); take it out of this file"
     if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][0]))}"
+        return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][:-1]))}"
     given = detail["input"]
     # A few hundred bytes of YAML can hold lists of lists that would fill the memory when written out.
     is_plain = given is None or isinstance(given, str | int | float)
     return f"{where}: {detail['msg'].lower()}" + (f", got {repr(given)[:_MAX_SHOWN]}" if is_plain else "")
 
 
-def _known_fields(role: str) -> list[str]:
-    specs: dict[str, type[BaseModel]] = {
-        "encoder": EncoderSpec, "detector": DetectorSpec, "segmenter": SegmenterSpec,
-        "vlm": VlmSpec, "heavy_vlm": VlmSpec, "ocr": OcrSpec, "depth": DepthSpec, "repair": RepairSpec, "routing": RoutingSpec,
-        "limits": Limits, "tags": TagSettings, "checks": CheckSettings,
-    }  # fmt: skip
-    return list(specs.get(role, Tier).model_fields)
+def _known_fields(where: Sequence[str | int]) -> list[str]:
+    """The fields of the mapping that lies at `where` in a tier file."""
+    model: type[BaseModel] = Tier
+    for field in where:
+        annotation = model.model_fields[str(field)].annotation
+        kinds = (annotation, *get_args(annotation))
+        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return list(model.model_fields)
 
 
 def _with_absolute_paths(tier: Tier, base: Path) -> Tier:

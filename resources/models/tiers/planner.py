@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from resources.models.checkpoints import ModelSpec, read_header
 from resources.models.registry import Checkpoint, Quantisation, registry, weights_gib
-from resources.models.repair.spec import RepairSpec
-from resources.models.vlms.spec import VlmSpec
+from resources.models.vlms.spec import VlmSpec, WriterSpec
 
 CONTEXT_GIB = 0.6
 """What CUDA and its libraries take in each process that uses the card."""
@@ -90,14 +90,14 @@ class Plan:
         return self.needed_gib <= self.usable_gib and not self.cramped
 
 
-def plan(models: Mapping[str, ModelSpec], vram_gib: float) -> Plan:
+def plan(models: Mapping[str, ModelSpec[Any]], vram_gib: float) -> Plan:
     """The models of a tier (field -> spec) on a card."""
     shares = (_share(role, spec, vram_gib) for role, spec in models.items() if not _is_elsewhere(spec))
     return Plan(tuple(shares), vram_gib)
 
 
-def misfit(models: Mapping[str, ModelSpec], vram_gib: float) -> str | None:
-    """Why the models do not fit, and what to change; None where they do."""
+def misfit(models: Mapping[str, ModelSpec[Any]], vram_gib: float) -> str | None:
+    """Why the models (field -> spec) do not fit, and what to change; None where they do."""
     planned = plan(models, vram_gib)
     if planned.fits:
         return next((problem for role, spec in models.items() if (problem := _too_short(role, spec))), None)
@@ -119,21 +119,16 @@ def misfit(models: Mapping[str, ModelSpec], vram_gib: float) -> str | None:
     return "\n".join([f"{reason}:", *held, "What to change:", *changes])
 
 
-def _too_short(role: str, spec: ModelSpec) -> str | None:
+def _too_short(role: str, spec: ModelSpec[Any]) -> str | None:
     """What is wrong with a server that takes fewer tokens than one image and its description are."""
-    known = registry().find(spec.role, spec.model)
-    if (
-        not isinstance(spec, VlmSpec)
-        or spec.engine != "openai"
-        or known is None
-        or known[1].image_tokens is None
-    ):
+    row = _row(spec)
+    if not _served(spec) or row is None or row.image_tokens is None:
         return None
-    needed = known[1].image_tokens + PROMPT_TOKENS + spec.description_tokens
+    needed = row.image_tokens + PROMPT_TOKENS + spec.description_tokens
     if spec.server.max_model_len is None or needed <= spec.server.max_model_len:
         return None
     return (
-        f"{role}: {spec.model} makes {known[1].image_tokens} tokens of an image; with prompt and answer that is "
+        f"{role}: {spec.model} makes {row.image_tokens} tokens of an image; with prompt and answer that is "
         f"{needed}, and server.max_model_len is {spec.server.max_model_len}. Raise it to {needed} or more."
     )
 
@@ -147,7 +142,7 @@ def _held(share: Share) -> str:
     return told if share.reserved_gib is None else f"{told}, its server takes {share.reserved_gib:.1f}"
 
 
-def _sentences(models: Mapping[str, ModelSpec], planned: Plan) -> list[str]:
+def _sentences(models: Mapping[str, ModelSpec[Any]], planned: Plan) -> list[str]:
     """The changes that are enough, the gentlest first; all of them where no one is."""
     changes = sorted(_changes(models, planned), key=lambda change: -change.needed_gib)
     enough = [change for change in changes if change.fits]
@@ -164,7 +159,7 @@ class _Change:
     fits: bool
 
 
-def _changes(models: Mapping[str, ModelSpec], planned: Plan) -> Iterator[_Change]:
+def _changes(models: Mapping[str, ModelSpec[Any]], planned: Plan) -> Iterator[_Change]:
     """Single changes that make a tier smaller, and what it would need then."""
     for role, spec in models.items():
         others = {field: model for field, model in models.items() if field != role}
@@ -174,7 +169,7 @@ def _changes(models: Mapping[str, ModelSpec], planned: Plan) -> Iterator[_Change
                 yield _Change(sentence, then.needed_gib, then.fits)
 
 
-def _smaller(role: str, spec: ModelSpec, planned: Plan) -> Iterator[tuple[str, ModelSpec | None]]:
+def _smaller(role: str, spec: ModelSpec[Any], planned: Plan) -> Iterator[tuple[str, ModelSpec[Any] | None]]:
     now = next((share for share in planned.shares if share.role == role), None)
     if now is None:
         return
@@ -189,16 +184,16 @@ def _smaller(role: str, spec: ModelSpec, planned: Plan) -> Iterator[tuple[str, M
         yield f"leave {role} out", None
 
 
-def _with_room(spec: ModelSpec, planned: Plan) -> ModelSpec:
+def _with_room(spec: ModelSpec[Any], planned: Plan) -> ModelSpec[Any]:
     """A server's share shrunk to what its model needs."""
-    if not isinstance(spec, VlmSpec) or spec.engine != "openai":
+    if not _served(spec):
         return spec
     needed = CONTEXT_GIB + _share("", spec, planned.vram_gib).total_gib
     share = min(1.0, math.ceil(needed / planned.vram_gib * 100) / 100)
     return spec.model_copy(update={"server": spec.server.model_copy(update={"gpu_memory_share": share})})
 
 
-def _siblings(spec: ModelSpec) -> list[Checkpoint]:
+def _siblings(spec: ModelSpec[Any]) -> list[Checkpoint]:
     """Other checkpoints of the same family and licence."""
     return [
         row
@@ -216,24 +211,34 @@ def alone_gib(row: Checkpoint) -> float:
     return CONTEXT_GIB + row.weights_gib + _activations_gib(row, row.batch_size) + kv
 
 
-def _is_elsewhere(spec: ModelSpec) -> bool:
+def _is_elsewhere(spec: ModelSpec[Any]) -> bool:
     """On a server that others start, whose card is not counted."""
-    return isinstance(spec, VlmSpec) and spec.engine == "openai" and spec.server.base_url is not None
+    return _served(spec) and spec.server.base_url is not None
 
 
-def _share(role: str, spec: ModelSpec, vram_gib: float) -> Share:
+def _served(spec: ModelSpec[Any]) -> TypeGuard[VlmSpec]:
+    return spec.is_served
+
+
+def _row(spec: ModelSpec[Any]) -> Checkpoint | None:
+    """What the registry knows of a model."""
     known = registry().find(spec.role, spec.model)
-    row = known[1] if known else None
+    return known[1] if known else None
+
+
+def _share(role: str, spec: ModelSpec[Any], vram_gib: float) -> Share:
+    row = _row(spec)
     weights = _weights_gib(spec, row)
     kv, items, reserved = 0.0, spec.batch_size, None
-    if isinstance(spec, VlmSpec) and spec.engine == "openai":
+    if _served(spec):
         items, reserved = 1, spec.server.gpu_memory_share * vram_gib
         # of one longest sequence: with less a server does not start
         kv = _kv_gib(row, spec.server.max_model_len or LONGEST_TOKENS)
-    elif isinstance(spec, VlmSpec | RepairSpec):
+    elif isinstance(spec, WriterSpec):
         image_tokens = (row.image_tokens or 0) if row else 0
-        sequences = spec.batch_size * (spec.beams if isinstance(spec, VlmSpec) else 1)
-        kv = _kv_gib(row, sequences * (image_tokens + PROMPT_TOKENS + spec.description_tokens))
+        kv = _kv_gib(
+            row, spec.batch_size * spec.beams * (image_tokens + PROMPT_TOKENS + spec.description_tokens)
+        )
     return Share(
         role, spec.name, weights or 0.0, _activations_gib(row, items), kv, reserved, weights is not None
     )
@@ -247,7 +252,7 @@ def _kv_gib(row: Checkpoint | None, tokens: int) -> float:
     return tokens * row.kv.bytes_a_token / 2**30 if row and row.kv else 0.0
 
 
-def _weights_gib(spec: ModelSpec, row: Checkpoint | None) -> float | None:
+def _weights_gib(spec: ModelSpec[Any], row: Checkpoint | None) -> float | None:
     if row is not None:
         stored = row.quantisation
         if isinstance(spec, VlmSpec) and spec.server.quantisation:

@@ -25,7 +25,7 @@ class ChatVlm:
         self.spec = spec
         self.device = device
         self._writer = Writer(spec, device, CODE_VERSION)
-        self._system = registry().family("vlm", spec.family).system
+        self._system = registry().family(spec.role, spec.family).system
         self.fingerprint = self._writer.fingerprint
 
     def load(self) -> None:

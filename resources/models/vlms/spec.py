@@ -1,9 +1,10 @@
-"""What a tier says about a vision-language model."""
+"""What a tier says about a model that writes, and what such a model does."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -17,9 +18,13 @@ from pydantic import (
     model_validator,
 )
 
-from resources.models.checkpoints import ModelSpec
-from resources.models.registry import RegistryError, Role, registry
+from resources.models.checkpoints import Device, Model, ModelSpec
+from resources.models.registry import RegistryError, registry
+from resources.models.vlms.answers import Answer, Unanswered
 from resources.models.vlms.tasks import TASKS, Question, Task, question_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class Prompts(BaseModel):
@@ -110,18 +115,30 @@ class ServerSpec(BaseModel):
         return (self.base_url or f"http://127.0.0.1:{self.port}/v1").rstrip("/")
 
 
-class VlmSpec(ModelSpec):
-    """One model that tells in words what it sees."""
-
-    role: ClassVar[Role] = "vlm"
+class WriterSpec(ModelSpec[Model]):
+    """One chat model."""
 
     family: str = "chat"
+    description_tokens: PositiveInt = 320
+    beams: PositiveInt = 1
+    """1: greedy"""
+
+
+class RepairSpec(WriterSpec["TextModel"]):
+    """One chat model without eyes, which mends descriptions."""
+
+    role: ClassVar[str] = "repair"
+
+
+class VlmSpec(WriterSpec["Vlm"]):
+    """One model that tells in words what it sees."""
+
+    role: ClassVar[str] = "vlm"
+
     engine: Engine = "transformers"
     """in this process, or a server"""
     server: ServerSpec = ServerSpec()
-    beams: PositiveInt = 1
     caption_tokens: PositiveInt = 64
-    description_tokens: PositiveInt = 320
     description_words: tuple[PositiveInt, PositiveInt] = (60, 120)
     """fewest and most words of a description"""
     prompts: Prompts = Prompts()
@@ -130,13 +147,13 @@ class VlmSpec(ModelSpec):
 
     @model_validator(mode="after")
     def _engine_has_what_is_asked(self) -> VlmSpec:
-        if self.engine == "transformers" and "server" in self.model_fields_set:
+        if not self.is_served and "server" in self.model_fields_set:
             raise ValueError("`server` is for `engine: openai`; add that line, or leave `server` out")
-        if self.engine == "openai" and self.beams > 1:
+        if self.is_served and self.beams > 1:
             raise ValueError(
                 "beams: the protocol of servers has none; leave `beams` out, or use `engine: transformers`"
             )
-        if self.engine == "openai" and registry().family("vlm", self.family).tasks is not None:
+        if self.is_served and registry().family(self.role, self.family).tasks is not None:
             raise ValueError(
                 f"engine: servers answer chats, and the family {self.family} knows none; use `engine: transformers`"
             )
@@ -150,7 +167,7 @@ class VlmSpec(ModelSpec):
 
     @model_validator(mode="after")
     def _runs_foreign_code_only_where_allowed(self) -> VlmSpec:
-        needed = registry().family("vlm", self.family).remote_code
+        needed = registry().family(self.role, self.family).remote_code
         if self.remote_code and not needed:
             raise RegistryError(f"remote_code: the family {self.family} runs no code of a checkpoint")
         pinned = self.revision is not None or Path(self.model).is_absolute() or self.model.startswith(".")
@@ -160,6 +177,18 @@ class VlmSpec(ModelSpec):
                 "commit that you read as `revision` and add `remote_code: true`"
             )
         return self
+
+    def implementation(self) -> Any:
+        """The class that runs it in this process, or that asks a server."""
+        if not self.is_served:
+            return super().implementation()
+        from resources.models.vlms.openai_client import OpenAiVlm
+
+        return OpenAiVlm
+
+    @property
+    def is_served(self) -> bool:
+        return self.engine == "openai"
 
     def question(self, task: Task) -> Question | None:
         """What the model is asked for a task; None where its family cannot do it."""
@@ -176,3 +205,42 @@ class VlmSpec(ModelSpec):
     @property
     def served_name(self) -> str:
         return self.server.served_name or self.name
+
+
+class Vlm(Protocol):
+    """A chat model that sees. Making one is cheap; weights are loaded at the first answer, or by `load`."""
+
+    spec: VlmSpec
+    device: Device
+    fingerprint: str
+
+    def load(self) -> None: ...
+    def answer(
+        self,
+        images: Sequence[Image.Image],
+        prompts: Sequence[str],
+        *,
+        max_tokens: int,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Sequence[Answer | Unanswered]:
+        """One answer an image, greedy or by the beams of the spec. Batched inside, left-padded.
+
+        A server may fail at one image and answer the others; an engine in this process answers all or raises.
+
+        An engine that can constrain its decoding holds the answers to `schema`, a JSON Schema; one that cannot
+        takes no notice of it, so whoever asks validates the answers all the same.
+        """
+        ...
+
+
+class TextModel(Protocol):
+    """A chat model without eyes. Making one is cheap; weights are loaded at the first answer, or by `load`."""
+
+    spec: RepairSpec
+    device: Device
+    fingerprint: str
+
+    def load(self) -> None: ...
+    def rewrite(self, texts: Sequence[str], schema: Mapping[str, Any]) -> list[Answer]:
+        """The texts as JSON of the schema, greedy or by the beams of the spec. Batched inside."""
+        ...

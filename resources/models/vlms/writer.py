@@ -20,10 +20,9 @@ from resources.models.checkpoints import (
     load_model,
     load_processor,
 )
-from resources.models.repair.spec import RepairSpec
 from resources.models.vlms.answers import ENTROPY_TOP, Answer
 from resources.models.vlms.constraint import JsonConstraint, constraint_tokenizer
-from resources.models.vlms.spec import VlmSpec
+from resources.models.vlms.spec import WriterSpec
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -31,12 +30,11 @@ if TYPE_CHECKING:
 Rule = Callable[[Any, Any], Any]
 """(tokens so far, logits) -> logits, with -inf for each token that may not come next"""
 
-Spec = VlmSpec | RepairSpec
 Loader = Callable[[Any, Path, Device], Any]
 """(spec, checkpoint directory, device) -> model"""
 
 
-def image_text_model(spec: Spec, directory: Path, device: Device) -> Any:
+def image_text_model(spec: WriterSpec[Any], directory: Path, device: Device) -> Any:
     return load_model(directory, "AutoModelForImageTextToText", spec.dtype, device)
 
 
@@ -49,7 +47,7 @@ class Writer:
 
     def __init__(
         self,
-        spec: Spec,
+        spec: WriterSpec[Any],
         device: Device,
         code: str,
         *,
@@ -60,7 +58,7 @@ class Writer:
     ) -> None:
         self.spec = spec
         self.device = device
-        self._beams = spec.beams if isinstance(spec, VlmSpec) else 1
+        self._beams = spec.beams
         self.directory = checkpoint_directory(spec)
         self.fingerprint = fingerprint(
             code=code, weights=content_hash(self.directory), dtype=spec.dtype, beams=self._beams

@@ -17,14 +17,14 @@ from hand_made_lake import IDS, make_home, tables, write
 from evaluation import assets, compute, history
 from evaluation.from_lake import EvaluationError
 from evaluation.metrics import bootstrap, comparison, confusions, matching, phrase_grounding, recall_at_k
-from evaluation.metrics.ablation import LADDER_SCHEMA
 from evaluation.stored import figures_of, stored_figures, with_figures
 from resources.home import Home
 from resources.lake import Lake
+from resources.tables import LADDER
 from resources.workspace import VistagResource, open_workspace, run_config
 from vistag_assets.definitions import defs
 from vistag_assets.partitions import EVALUATE
-from vistag_assets.whole_image.stages import embed_concepts
+from vistag_assets.whole_image.concept_embeddings import embed_concepts
 
 BEFORE = Path(__file__).with_name("hand_made_lake.json")
 """What the report said of this lake when every asset still measured for itself."""
@@ -154,7 +154,7 @@ def test_the_same_content_in_two_folders_counts_once(home: Home) -> None:
 def test_the_ladder_as_a_table_keeps_what_is_missing_null(home: Home) -> None:
     evaluated(home)
     rows = home.lake.read("ladder")
-    assert rows.schema.remove_metadata().equals(LADDER_SCHEMA)
+    assert rows.schema.remove_metadata().equals(LADDER.schema)
     assert rows["option"].to_pylist() == ["A1", "A2", "A3", "B2", "B3"]
     assert rows["grounding_recall_overall"].null_count == 3
     assert rows["seconds_per_image"].null_count == 5

@@ -27,14 +27,14 @@ from evaluation.metrics.ablation import AblationRow
 from evaluation.metrics.bootstrap import Interval, Share
 from evaluation.metrics.calibration import reliability
 from evaluation.metrics.captions import NamedObjects
-from evaluation.metrics.comparison import RANKS_SCHEMA, compare_ranks
-from evaluation.metrics.confusions import CONFUSIONS_SCHEMA
+from evaluation.metrics.comparison import compare_ranks
 from evaluation.metrics.grounding import GroundingEvaluation, GroundingFigure
 from evaluation.metrics.masks import MaskFigures
 from evaluation.metrics.phrase_grounding import PhraseFigure
 from evaluation.report import LongTailReport, render_comparison, render_html, render_markdown
 from evaluation.report.changes import comparison_json
 from evaluation.report.view import headline, interval, lost_tags, percent
+from resources.tables import TAG_CONFUSIONS, TAG_RANKS
 
 HOSTILE = "<script>alert('x')</script> | **bold** </script>"
 PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
@@ -283,8 +283,8 @@ def watched(report: LongTailReport) -> LongTailReport:
     """A report of a third run, which lost t07 and won a little elsewhere, with probabilities and confusions."""
     ranks = [(f"i{n:02}", tag, band) for tag, band in (("t07", "tail"), ("t00", "head")) for n in range(20)]
     columns = [list(column) for column in zip(*ranks, strict=True)]
-    before = pa.table([*columns, pa.array([1] * 39 + [None], pa.int32())], schema=RANKS_SCHEMA)
-    after = pa.table([*columns, pa.array([None] * 12 + [2] * 28, pa.int32())], schema=RANKS_SCHEMA)
+    before = pa.table([*columns, pa.array([1] * 39 + [None], pa.int32())], schema=TAG_RANKS.schema)
+    after = pa.table([*columns, pa.array([None] * 12 + [2] * 28, pa.int32())], schema=TAG_RANKS.schema)
     runs = [a_run(1, 0.7, "check"), a_run(2, 0.4, None), a_run(3, 0.5, "person")]
     confused = {"concept_id": "t09", "images": 3, "missed": 3, "instead": "t08", "times": 2}
     told = reliability(np.array([0.95, 0.92, 0.3, 0.05]), np.array([True, True, False, False]), np.arange(4))
@@ -294,7 +294,7 @@ def watched(report: LongTailReport) -> LongTailReport:
         figures=replace(
             report.figures, tags=replace(report.tag_figures, calibration={"overall": told, "tail": told})
         ),
-        confusions=pa.Table.from_pylist([confused], schema=CONFUSIONS_SCHEMA),
+        confusions=pa.Table.from_pylist([confused], schema=TAG_CONFUSIONS.schema),
         history=runs,
         compared=Compared(runs[0], runs[2], compare_ranks(before, after, 10), {"t07": HOSTILE}),
     )

@@ -22,9 +22,9 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
-from resources.models.checkpoints import ModelUnavailableError
+from resources.models.checkpoints import ModelUnavailableError, make_model
 from resources.models.registry import registry
-from resources.models.vlms import Vlm, load_vlm
+from resources.models.vlms import Vlm
 from resources.models.vlms.captioner import FORMS
 from resources.models.vlms.florence2 import is_original
 from resources.models.vlms.tasks import Question
@@ -130,7 +130,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def captioner(name: str, checkpoint: Path, **changes: object) -> Vlm:
-    return load_vlm(spec_of(checkpoint, family=name.removesuffix("-t5"), batch_size=5, **changes), "cpu")
+    return make_model(spec_of(checkpoint, family=name.removesuffix("-t5"), batch_size=5, **changes), "cpu")
 
 
 def test_captions_equal_the_snippet_of_the_library(case: tuple[str, Path]) -> None:
@@ -182,7 +182,7 @@ def test_promptgen_is_read_in_the_format_that_it_was_published_in(
     spec = spec_of(original, family="florence-2-promptgen", prompts={"tags": mode})
     question = spec.question("tags")
     assert question == Question(PROMPTGEN[mode], free=False)
-    answers = load_vlm(spec, "cpu").answer(pictures(), [question.prompt] * 8, max_tokens=TOKENS)
+    answers = make_model(spec, "cpu").answer(pictures(), [question.prompt] * 8, max_tokens=TOKENS)
     for image, answer in zip(pictures(), answers, strict=True):
         text, logprobs = snippet_of_florence2(native, image, question.prompt)
         assert answer.text == text

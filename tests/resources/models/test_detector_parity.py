@@ -20,8 +20,9 @@ from tiny_closed_sets import CLASS_NAMES, save_tiny_rt_detr_v2
 from tiny_detectors import FLORENCE2_TEXT_LENGTH, SAVERS, noise, save_tiny_florence2
 from transformers import pipeline
 
-from resources.models.detectors import Detections, Detector, DetectorSpec, load_detector
-from resources.models.detectors.boxes import clip, from_corners
+from resources.boxes import clip, from_corners
+from resources.models.checkpoints import make_model
+from resources.models.detectors import Detections, Detector, DetectorSpec
 from resources.models.detectors.florence2 import read_locations
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (120, 17), (45, 46))
@@ -39,7 +40,7 @@ def load(tmp_path: Path) -> Callable[..., Any]:
         spec = DetectorSpec(
             family=family, model=str(directory), licence="own", **{"min_score": 0.3, "batch_size": 4} | fields
         )
-        return load_detector(spec, "cpu")
+        return make_model(spec, "cpu")
 
     return load
 

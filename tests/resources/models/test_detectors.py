@@ -11,8 +11,8 @@ import pytest
 from tiny_closed_sets import save_tiny_rt_detr
 from tiny_detectors import SAVERS, bert_tokenizer, noise, save_tiny_florence2, save_tiny_owlv2
 
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.detectors import Detections, Detector, DetectorSpec, load_detector
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.detectors import Detections, Detector, DetectorSpec
 from resources.models.detectors.florence2 import read_locations
 from resources.models.detectors.grounding_dino import write_sentences
 
@@ -47,7 +47,7 @@ def checkpoint(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load(family: str, checkpoint: Path) -> Load:
     def load(**changes: Any) -> Detector:
         fields = {"min_score": MIN_SCORE[family], "batch_size": 4, "licence": "own"} | changes
-        return load_detector(DetectorSpec(family=family, model=str(checkpoint), **fields), "cpu")
+        return make_model(DetectorSpec(family=family, model=str(checkpoint), **fields), "cpu")
 
     return load
 
@@ -115,7 +115,7 @@ def test_the_fingerprint_follows_the_weights_and_what_matters_of_the_spec(
     assert load(dtype="bfloat16").fingerprint != load().fingerprint
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
     spec = DetectorSpec(family=family, model=str(other), min_score=MIN_SCORE[family], licence="own")
-    assert load_detector(spec, "cpu").fingerprint != load().fingerprint
+    assert make_model(spec, "cpu").fingerprint != load().fingerprint
 
 
 def test_missing_weights_are_refused(family: str, checkpoint: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_missing_weights_are_refused(family: str, checkpoint: Path, tmp_path: Pa
     weights = load_file(checkpoint / "model.safetensors")
     weights.pop(sorted(weights)[0])
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    detector = load_detector(DetectorSpec(family=family, model=str(tmp_path), licence="own"), "cpu")
+    detector = make_model(DetectorSpec(family=family, model=str(tmp_path), licence="own"), "cpu")
     with pytest.raises(ModelUnavailableError, match="lacks weights"):
         detector.load()
 
@@ -141,7 +141,7 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Detector]:
 
     def load(**changes: Any) -> Detector:
         fields = {"min_score": 0.3, "licence": "own"} | changes
-        return load_detector(DetectorSpec(family="owlv2", model=str(directory), **fields), "cpu")
+        return make_model(DetectorSpec(family="owlv2", model=str(directory), **fields), "cpu")
 
     return load
 
@@ -235,8 +235,8 @@ def test_a_task_is_for_florence2_alone(tmp_path: Path) -> None:
     task = "<CAPTION_TO_PHRASE_GROUNDING>"
     directory = str(save_tiny_florence2(tmp_path))
     fields: dict[str, Any] = {"model": directory, "licence": "own"}
-    grounding = load_detector(DetectorSpec(family="florence2", task=task, **fields), "cpu")
-    detection = load_detector(DetectorSpec(family="florence2", **fields), "cpu")
+    grounding = make_model(DetectorSpec(family="florence2", task=task, **fields), "cpu")
+    detection = make_model(DetectorSpec(family="florence2", **fields), "cpu")
     assert grounding.fingerprint != detection.fingerprint
     with pytest.raises(ValueError, match="owlv2 has no tasks"):
         DetectorSpec(family="owlv2", task=task, **fields)
@@ -250,7 +250,7 @@ def test_what_is_no_class_gets_nothing_and_is_said_once(
 ) -> None:
     directory = save_tiny_rt_detr(tmp_path)
     spec = DetectorSpec(family="rt-detr", model=str(directory), min_score=0.05, licence="own")
-    detector: Any = load_detector(spec, "cpu")
+    detector: Any = make_model(spec, "cpu")
     image = noise((61, 40), 0)
     (found,) = detector.detect([image], [["car taxi", "BOWL", "wall", "Brick-Wall"]])
     assert set(found.phrase_index.tolist()) == {1}
@@ -263,7 +263,7 @@ def test_what_is_no_class_gets_nothing_and_is_said_once(
 
 def test_an_image_of_which_no_class_is_asked_costs_nothing(tmp_path: Path) -> None:
     directory = save_tiny_rt_detr(tmp_path)
-    detector: Any = load_detector(DetectorSpec(family="rt-detr", model=str(directory), licence="own"), "cpu")
+    detector: Any = make_model(DetectorSpec(family="rt-detr", model=str(directory), licence="own"), "cpu")
     (found,) = detector.detect([noise((61, 40), 0)], [["vessel"]])
     assert found.scores.size == 0
     assert "model" not in vars(detector._checkpoint)

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from tiny_detectors import noise
 
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.detectors import DetectorSpec, load_detector
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.detectors import DetectorSpec
 from resources.models.detectors.deepdataspace import Patience
 from resources.models.detectors.dino_x import DetectionError, DinoXDetector
 from resources.models.tiers import TierError, load_tier
@@ -241,7 +241,7 @@ def test_a_tier_has_to_accept_that_images_leave(tmp_path: Path) -> None:
 def test_the_fingerprint_knows_the_name_of_the_model() -> None:
     spec = DetectorSpec.model_validate({"model": "DINO-X-1.0"})  # family and licence are the registry's
     assert (spec.family, spec.licence) == ("dino-x", "API")
-    fingerprint = load_detector(spec, "cpu").fingerprint
+    fingerprint = make_model(spec, "cpu").fingerprint
     assert fingerprint == detector().fingerprint
     assert fingerprint != detector("GroundingDino-1.5-Pro").fingerprint
     assert fingerprint != detector(min_score=0.9).fingerprint

@@ -17,6 +17,7 @@ from tiny_checkpoint import TEXT_LENGTH, save_tiny_siglip
 from transformers import AutoModel, AutoProcessor, pipeline
 
 from resources.lake import embedding_column
+from resources.models.checkpoints import make_model
 from resources.models.encoders import (
     Calibration,
     DeviceUnavailableError,
@@ -26,11 +27,16 @@ from resources.models.encoders import (
     Platt,
     ScoreHead,
     embed_in_batches,
-    load_encoder,
     prefetch,
 )
 from resources.models.tiers import TierError, load_tier, tier_names
-from vistag_assets.whole_image.scoring import Scorer, best_lender, lenders_of, pool_phrases, score_images
+from vistag_assets.whole_image.scoring import (
+    Scorer,
+    descendant_rows,
+    pool_phrases,
+    propagate_to_ancestors,
+    score_images,
+)
 
 PHRASES = [
     "a vase",
@@ -171,12 +177,12 @@ def test_fingerprint_follows_weights_preprocessing_and_dtype_but_not_the_place(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_tier_without_a_gpu_is_refused(checkpoint: Path) -> None:
     with pytest.raises(DeviceUnavailableError, match="--tier cpu"):
-        load_encoder(spec_of(checkpoint), "cuda")
+        make_model(spec_of(checkpoint), "cuda")
 
 
 def test_a_directory_without_a_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError, match=str(tmp_path)):
-        load_encoder(spec_of(tmp_path), "cpu")
+        make_model(spec_of(tmp_path), "cpu")
 
 
 def test_prefetch_keeps_order_and_never_runs_further_ahead_than_its_depth() -> None:
@@ -205,14 +211,14 @@ def scorer(concept_ids: list[str], concepts: np.ndarray, **changes: object) -> S
     defaults: dict = {
         "head": ScoreHead("sigmoid", 10.0, -3.0),
         "calibration": None,
-        "lenders": {},
+        "descendants": {},
         "keep_top": 10,
     }
     return Scorer(concept_ids, concepts.astype(np.float32), **(defaults | changes))
 
 
 def tags_of(embedding: list[float], scorer: Scorer) -> list[dict]:
-    (table,) = score_images(["image"], np.array([embedding], dtype=np.float32), scorer, ["f"])
+    table = score_images(["image"], np.array([embedding], dtype=np.float32), scorer)
     return table.to_pylist()
 
 
@@ -238,7 +244,7 @@ def test_narrower_concepts_lend_their_score_at_every_distance() -> None:
     ids = ["furniture", "seat", "stool"]
     concepts = np.array([[0.1, 0], [0.2, 0], [0.9, 0]])
     pairs = [("seat", "furniture"), ("stool", "furniture"), ("stool", "seat")]
-    rows = tags_of([1, 0], scorer(ids, concepts, lenders=lenders_of(ids, pairs)))
+    rows = tags_of([1, 0], scorer(ids, concepts, descendants=descendant_rows(ids, pairs)))
     assert [(row["concept_id"], row["inherited_from"]) for row in rows] == [
         ("furniture", "stool"),
         ("seat", "stool"),
@@ -250,8 +256,8 @@ def test_narrower_concepts_lend_their_score_at_every_distance() -> None:
 
 def test_a_concept_keeps_its_own_score_in_a_tie_and_lends_nothing_upwards() -> None:
     values = np.array([[0.5, 0.5, 0.9], [0.2, 0.5, 0.5]], dtype=np.float32)
-    assert best_lender(values, {0: [1]}).tolist() == [[0, 1, 2], [1, 1, 2]]
-    assert best_lender(values, {0: [1, 2]}).tolist() == [[2, 1, 2], [1, 1, 2]]
+    assert propagate_to_ancestors(values, {0: [1]}).tolist() == [[0, 1, 2], [1, 1, 2]]
+    assert propagate_to_ancestors(values, {0: [1, 2]}).tolist() == [[2, 1, 2], [1, 1, 2]]
 
 
 def test_softmax_scores_add_up_to_one_over_the_concepts() -> None:
@@ -341,8 +347,8 @@ def test_a_bad_calibration_names_its_file(tmp_path: Path) -> None:
 
 def test_scoring_and_fingerprints_need_no_torch(checkpoint: Path) -> None:
     code = (
-        "import sys; from resources.models.encoders import EncoderSpec, load_encoder\n"
-        f"e = load_encoder(EncoderSpec(family='siglip', model={str(checkpoint)!r}, licence='own'), 'cpu')\n"
+        "import sys; from resources.models.checkpoints import make_model; from resources.models.encoders import EncoderSpec\n"
+        f"e = make_model(EncoderSpec(family='siglip', model={str(checkpoint)!r}, licence='own'), 'cpu')\n"
         "e.fingerprint, e.dimension, e.score_head, e.calibration\n"
         "import vistag_assets.whole_image.scoring; sys.exit('torch' in sys.modules)"
     )

@@ -25,7 +25,8 @@ from transformers import (
     SwinConfig,
 )
 
-from resources.models.detectors import DetectorSpec, load_detector
+from resources.models.checkpoints import make_model
+from resources.models.detectors import DetectorSpec
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (120, 47), (45, 46))
 IMAGES = [noise(size, seed) for seed, size in enumerate(SIZES)]
@@ -197,7 +198,7 @@ def test_grounding_dino_equals_its_authors(authors: Any, checkpoint: Path) -> No
     spec = DetectorSpec(
         family="grounding-dino", model=str(checkpoint), min_score=0.0, batch_size=4, licence="own"
     )
-    detector: Any = load_detector(spec, "cpu")
+    detector: Any = make_model(spec, "cpu")
     found = detector.detect(IMAGES, [PHRASES] * len(IMAGES))
     seen = []
     for image, ours in zip(IMAGES, found, strict=True):

@@ -19,11 +19,11 @@ from tiny_checkpoint import save_tiny_siglip
 MODEL = "somebody/tiny-siglip"
 ASK = """
 import sys
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.encoders import EncoderSpec, load_encoder
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.encoders import EncoderSpec
 spec = EncoderSpec(family="siglip", model=sys.argv[1], licence="own", revision=sys.argv[2] or None)
 try:
-    encoder = load_encoder(spec, "cpu")
+    encoder = make_model(spec, "cpu")
     print(encoder.directory.name, encoder.embed_texts(["a bowl"]).shape[1])
 except ModelUnavailableError as error:
     sys.exit(str(error))

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from tiny_detectors import letter_tokenizer
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.depth import DepthEstimator, DepthSpec, load_depth
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.depth import DepthEstimator, DepthSpec
 from resources.models.depth.marigold import SEED
 
 pytestmark = pytest.mark.extras
@@ -84,7 +84,7 @@ def save_tiny_marigold(directory: Path) -> Path:
 
 def estimator(checkpoint: Path, **changes: object) -> DepthEstimator:
     fields = {"family": "marigold", "model": str(checkpoint), "batch_size": 3, "licence": "own"}
-    return load_depth(DepthSpec.model_validate(fields | changes), "cpu")
+    return make_model(DepthSpec.model_validate(fields | changes), "cpu")
 
 
 def test_marigold_equals_the_pipeline_one_image_at_a_time(checkpoint: Path) -> None:

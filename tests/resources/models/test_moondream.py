@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.vlms import VlmSpec, load_vlm
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.vlms import VlmSpec
 from tests.resources.models.test_vlm_families import pictures
 
 CODE = """
@@ -81,7 +81,7 @@ def spec(model: Path | str, **changes: object) -> VlmSpec:
 
 
 def test_moondream_answers_as_its_own_interface_does(checkpoint: Path) -> None:
-    vlm = load_vlm(spec(checkpoint), "cpu")
+    vlm = make_model(spec(checkpoint), "cpu")
     prompts = ["short", "long", "What is it?", "short", "normal", "List it.", "What is it?", "short"]
     answers = vlm.answer(pictures(), prompts, max_tokens=3)
     namespace: dict[str, object] = {"__name__": "hf_moondream"}
@@ -110,9 +110,9 @@ def test_from_pretrained_of_transformers_5_does_not_load_such_a_class(checkpoint
 
 
 def test_the_code_is_part_of_the_fingerprint(checkpoint: Path) -> None:
-    before = load_vlm(spec(checkpoint), "cpu").fingerprint
+    before = make_model(spec(checkpoint), "cpu").fingerprint
     (checkpoint / "hf_moondream.py").write_text(CODE + "\n# another version\n")
-    assert load_vlm(spec(checkpoint, batch_size=2), "cpu").fingerprint != before
+    assert make_model(spec(checkpoint, batch_size=2), "cpu").fingerprint != before
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_code_of_another_repository_is_not_run(checkpoint: Path) -> None:
     config["auto_map"]["AutoModelForCausalLM"] = "somebody/else--hf_moondream.HfMoondream"
     (checkpoint / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelUnavailableError, match="code of another repository is not run"):
-        load_vlm(spec(checkpoint), "cpu").load()
+        make_model(spec(checkpoint), "cpu").load()
 
 
 def test_a_checkpoint_that_lacks_weights_is_an_error(checkpoint: Path) -> None:
     save_file({"model.see.bias": torch.from_numpy(np.zeros(8, np.float32))}, checkpoint / "model.safetensors")
     with pytest.raises(ModelUnavailableError, match=r"model\.see\.weight"):
-        load_vlm(spec(checkpoint), "cpu").load()
+        make_model(spec(checkpoint), "cpu").load()

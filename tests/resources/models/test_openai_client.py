@@ -21,23 +21,26 @@ from pydantic import ValidationError
 
 from resources.home import Home, Settings, write_settings
 from resources.lake import UpdateStats, failed_ids
+from resources.models.checkpoints import make_model
 from resources.models.tiers import TierError, load_tier
-from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec, load_vlm
+from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.completions import split_by_tokens
 from resources.models.vlms.openai_client import API_KEY, OpenAiVlm, ServerUnavailableError
 from resources.models.vlms.prompts import CAPTION
 from resources.workspace import VistagResource, Workspace, open_workspace
-from vistag_assets.language import language, stages
+from vistag_assets.folder_asset import update_table
+from vistag_assets.ingest.files import ingest_files
+from vistag_assets.language.descriptions import descriptions
 from vistag_assets.partitions import FOLDERS
 from vistag_assets.progress import Meter
 from vistag_assets.runs import find_library
-from vistag_assets.whole_image.stages import ingest
+from vistag_assets.whole_image.captions import captions as captions_asset
 
 PLAIN_PROMPT = "?"
 
 
 def vlm_of(server: FaultyServer, **changes: object) -> Vlm:
-    return load_vlm(spec_of(base_url=server.url, **changes), "cpu")
+    return make_model(spec_of(base_url=server.url, **changes), "cpu")
 
 
 def spec_of(**server: object) -> VlmSpec:
@@ -116,7 +119,7 @@ def test_a_request_is_greedy_lossless_and_held_to_its_schema(monkeypatch: pytest
 def test_a_family_is_told_what_it_is_as_in_this_process() -> None:
     with faulty_server(lambda asked: said("A bowl")) as server:
         spec = spec_of(base_url=server.url).model_copy(update={"family": "joycaption"})
-        ask(load_vlm(spec, "cpu"), "x")
+        ask(make_model(spec, "cpu"), "x")
     [asked] = server.asked
     assert asked.body["messages"][0] == {"role": "system", "content": "You are a helpful image captioner."}
 
@@ -129,7 +132,7 @@ def test_an_answer_that_was_cut_is_not_finished() -> None:
 
 
 def test_nothing_is_asked_and_nothing_answered() -> None:
-    assert list(load_vlm(spec_of(port=1), "cpu").answer([], [], max_tokens=3)) == []
+    assert list(make_model(spec_of(port=1), "cpu").answer([], [], max_tokens=3)) == []
 
 
 @pytest.mark.parametrize(
@@ -254,9 +257,9 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         port = taken.getsockname()[1]
         with pytest.raises(ServerUnavailableError) as own:
-            ask(load_vlm(spec_of(port=port, retries=0), "cpu"), "x", "y")
+            ask(make_model(spec_of(port=port, retries=0), "cpu"), "x", "y")
         with pytest.raises(ServerUnavailableError) as others:
-            load_vlm(spec_of(base_url=f"http://127.0.0.1:{port}/v1/", retries=0), "cpu").load()
+            make_model(spec_of(base_url=f"http://127.0.0.1:{port}/v1/", retries=0), "cpu").load()
     assert f"some/model at http://127.0.0.1:{port}/v1 does not answer" in str(own.value)
     assert "vistag serve --tier" in str(own.value)
     assert "what was finished is kept" in str(own.value).lower()
@@ -307,8 +310,8 @@ def test_the_fingerprint_is_of_the_model_and_needs_neither_server_nor_torch(tmp_
     (tmp_path / "config.json").write_text('{"other": "weights"}')
     assert fingerprint(model=str(tmp_path)) != told[-1]
     code = (
-        "import sys; from resources.models.vlms import VlmSpec, load_vlm; "
-        "load_vlm(VlmSpec(model='m', licence='own', engine='openai'), 'cpu').fingerprint; "
+        "import sys; from resources.models.checkpoints import make_model; from resources.models.vlms import VlmSpec; "
+        "make_model(VlmSpec(model='m', licence='own', engine='openai'), 'cpu').fingerprint; "
         "sys.exit('torch' in sys.modules or 'openai' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -353,7 +356,7 @@ def workspace(tmp_path: Path, server: FaultyServer) -> Workspace:
         Image.new("RGB", (width, 40), (width, 0, 0)).save(tmp_path / "library" / f"{width}.png")
     workspace = open_workspace(home)
     [folder] = find_library(tmp_path / "library", KEY, home)
-    ingest(workspace, folder, Meter("Reading"))
+    ingest_files(workspace, folder, Meter("Reading"))
     return workspace
 
 
@@ -379,18 +382,18 @@ def test_a_picture_without_an_answer_has_no_row_and_is_asked_about_again(
     workspace: Workspace, server: FaultyServer, prompt: str | None
 ) -> None:
     server.behave = Refuses(42, prompt)
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(0, 3, 0, 0, failed=1)
+    assert update_table("captions", workspace, KEY) == UpdateStats(0, 3, 0, 0, failed=1)
     rows = workspace.lake.read("captions", KEY)
     assert rows["caption"].to_pylist() == ["A bowl."] * 3
     assert list(failed_ids(rows).values()) == ["400 too long"]
-    assert stages.describe_images(workspace, KEY, Meter("x")).computed == 3
+    assert update_table("descriptions", workspace, KEY).computed == 3
 
     server.behave = Refuses(0)
     server.asked.clear()
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(3, 1, 0, 0)
+    assert update_table("captions", workspace, KEY) == UpdateStats(3, 1, 0, 0)
     assert {asked.image.width for asked in server.asked} == {42}
     assert workspace.lake.read("captions", KEY).num_rows == 4
-    assert stages.describe_images(workspace, KEY, Meter("x")) == UpdateStats(3, 1, 0, 0)
+    assert update_table("descriptions", workspace, KEY) == UpdateStats(3, 1, 0, 0)
 
 
 def test_a_run_tells_which_pictures_got_no_answer(workspace: Workspace, server: FaultyServer) -> None:
@@ -398,7 +401,7 @@ def test_a_run_tells_which_pictures_got_no_answer(workspace: Workspace, server: 
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(FOLDERS, [KEY])
         result = dg.materialize(
-            [language.captions, language.descriptions],
+            [captions_asset, descriptions],
             partition_key=KEY,
             instance=instance,
             resources={"vistag": VistagResource(home=str(workspace.home.root))},
@@ -419,7 +422,7 @@ def test_a_run_tells_which_pictures_got_no_answer(workspace: Workspace, server: 
 def test_a_server_that_goes_leaves_what_was_finished(
     workspace: Workspace, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr("vistag_assets.whole_image.captions.IMAGES_AT_ONCE", 1)
     gone = threading.Event()
 
     def goes(asked: Asked) -> Reply:
@@ -429,22 +432,22 @@ def test_a_server_that_goes_leaves_what_was_finished(
 
     server.behave = goes
     with pytest.raises(ServerUnavailableError, match="does not answer"):
-        stages.caption_images(workspace, KEY, Meter("x"))
+        update_table("captions", workspace, KEY)
     assert not workspace.lake.exists("captions", KEY)
     finished = {asked.image.width for asked in server.asked[:4]}
 
     server.behave = Refuses(0)
     server.asked.clear()
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(0, 2, 0, 2)
+    assert update_table("captions", workspace, KEY) == UpdateStats(0, 2, 0, 2)
     assert {asked.image.width for asked in server.asked} == set(WIDTHS) - finished
     assert len(server.asked) == 4
     assert workspace.lake.read("captions", KEY).num_rows == 4
 
 
 def test_nothing_is_asked_where_nothing_is_to_do(workspace: Workspace, server: FaultyServer) -> None:
-    stages.caption_images(workspace, KEY, Meter("x"))
+    update_table("captions", workspace, KEY)
     server.asked.clear()
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(4, 0, 0, 0)
+    assert update_table("captions", workspace, KEY) == UpdateStats(4, 0, 0, 0)
     assert server.asked == []
 
 

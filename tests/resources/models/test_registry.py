@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from resources.models.encoders import EncoderSpec
+from resources.models.listing import as_markdown, model_rows
 from resources.models.registry import PERMISSIVE, Family, RegistryError, registry
-from resources.models.registry.listing import as_markdown, model_rows
 from resources.models.tiers import TierError, load_tier, model_specs, tier_names
 
 ROOT = Path(__file__).parents[3]

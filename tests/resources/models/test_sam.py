@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_segmenters import save_tiny_edgetam, save_tiny_sam, save_tiny_sam2, save_tiny_sam3
 
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.segmenters import Masks, SegmenterSpec, load_segmenter
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.segmenters import Masks, SegmenterSpec
 from resources.models.segmenters.sam import CLASSES, Sam
 
 SAVE: dict[str, Callable[..., Path]] = {
@@ -40,7 +40,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def segmenter(family: str, checkpoint: Path, **changes: object) -> Sam:
     fields = {"family": family, "model": str(checkpoint), "batch_size": 2, "licence": "Apache-2.0"}
-    found = load_segmenter(SegmenterSpec.model_validate(fields | changes), "cpu")
+    found = make_model(SegmenterSpec.model_validate(fields | changes), "cpu")
     assert isinstance(found, Sam)
     return found
 

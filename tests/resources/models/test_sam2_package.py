@@ -16,7 +16,8 @@ import torch
 from image_zoo import picture
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
-from resources.models.segmenters import Masks, SegmenterSpec, load_segmenter
+from resources.models.checkpoints import make_model
+from resources.models.segmenters import Masks, SegmenterSpec
 
 pytestmark = pytest.mark.extras
 
@@ -108,7 +109,7 @@ def of_package(package: Any, image: Any) -> Masks:
 
 def test_the_native_port_equals_the_package(package: Any, checkpoint: Path) -> None:
     spec = SegmenterSpec(family="sam2", model=str(checkpoint), batch_size=3, licence="own")
-    ours = load_segmenter(spec, "cpu")
+    ours = make_model(spec, "cpu")
     for seed, size in enumerate(SIZES):
         image = picture(*size, seed=seed)
         found, reference = ours.segment(image, BOXES), of_package(package, image)

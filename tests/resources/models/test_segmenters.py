@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.segmenters import Segmenter, SegmenterSpec, load_segmenter
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.segmenters import Segmenter, SegmenterSpec
 from resources.models.segmenters.masks import box_fill, box_slices, decode_rle, encode_rle, filled_box
 
 GRABCUT = SegmenterSpec(family="grabcut", model="opencv", licence="Apache-2.0")
@@ -18,7 +18,7 @@ GRABCUT = SegmenterSpec(family="grabcut", model="opencv", licence="Apache-2.0")
 
 @pytest.fixture(scope="module")
 def grabcut() -> Segmenter:
-    return load_segmenter(GRABCUT, "cpu")
+    return make_model(GRABCUT, "cpu")
 
 
 def drawn(width: int = 400, height: int = 300) -> tuple[Image.Image, list[np.ndarray], np.ndarray]:
@@ -121,7 +121,7 @@ def test_no_boxes_no_masks(grabcut: Segmenter) -> None:
 
 def test_grabcut_has_no_weights_and_says_so() -> None:
     with pytest.raises(ModelUnavailableError, match="model: opencv"):
-        load_segmenter(GRABCUT.model_copy(update={"model": "opencv/grabcut-large"}), "cpu")
+        make_model(GRABCUT.model_copy(update={"model": "opencv/grabcut-large"}), "cpu")
 
 
 @settings(deadline=None)

@@ -11,8 +11,9 @@ from tiny_captioners import save_tiny_florence2
 from tiny_vlm import byte_tokenizer, save, text_tower
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, pipeline
 
-from resources.models.repair import RepairSpec, load_text_model
-from resources.models.repair.chat import PROMPT
+from resources.models.checkpoints import make_model
+from resources.models.vlms import RepairSpec
+from resources.models.vlms.text_chat import PROMPT
 from resources.workspace import open_workspace
 from tests.vistag_assets.language.test_language import KEY, KNOWN, LABELS, bench_with, run
 from vistag_assets.language.describing import describe, needs_rewriting
@@ -40,7 +41,7 @@ def spec(checkpoint: Path, **fields: object) -> RepairSpec:
 
 def test_rewritten_texts_equal_the_pipeline_one_at_a_time(checkpoint: Path) -> None:
     reference = pipeline("text-generation", model=str(checkpoint), dtype=torch.float32, device="cpu")
-    model = load_text_model(spec(checkpoint), "cpu")
+    model = make_model(spec(checkpoint), "cpu")
     writer = model._writer  # type: ignore[attr-defined]
     free = [writer.write(model._inputs([text]), 12)[0] for text in TEXTS]  # type: ignore[attr-defined]
     batched = writer.write(model._inputs(TEXTS), 12)  # type: ignore[attr-defined]
@@ -62,7 +63,7 @@ def test_what_is_rewritten_is_held_to_the_schema(checkpoint: Path) -> None:
         "required": ["on"],
         "additionalProperties": False,
     }
-    for answer in load_text_model(spec(checkpoint), "cpu").rewrite(TEXTS, small):
+    for answer in make_model(spec(checkpoint), "cpu").rewrite(TEXTS, small):
         assert json.loads(answer.text)["on"] in ("a", "b")
 
 

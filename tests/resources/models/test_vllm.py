@@ -30,8 +30,9 @@ from servable_checkpoints import save_bundled_llava, save_tiny_qwen2_5_vl
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split
 from resources.home import Home
+from resources.models.checkpoints import make_model
 from resources.models.tiers import load_tier
-from resources.models.vlms import ENTROPY_TOP, Answer, Unanswered, Vlm, VlmSpec, load_vlm
+from resources.models.vlms import ENTROPY_TOP, Answer, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.description import description_schema, parse_description
 from resources.models.vlms.prompts import CAPTION, DESCRIPTION, REGION, TAGS, with_regions, with_text
 from vistag_assets.automation.instance import home_instance
@@ -71,12 +72,12 @@ class Serving:
 
     @property
     def served(self) -> Vlm:
-        return load_vlm(self.spec, "cpu")
+        return make_model(self.spec, "cpu")
 
     @property
     def in_process(self) -> Vlm:
         own = self.spec.model_dump(exclude={"engine", "server"})
-        return load_vlm(VlmSpec.model_validate(own), "cpu")
+        return make_model(VlmSpec.model_validate(own), "cpu")
 
     @property
     def log(self) -> Path:
@@ -232,7 +233,7 @@ def test_a_description_is_held_to_its_schema_as_in_this_process(llava: Serving) 
 def test_answers_do_not_depend_on_what_is_asked_at_once(llava: Serving) -> None:
     images, prompts = scenes(12), [CAPTION, TAGS] * 6
     server = llava.spec.server.model_copy(update={"concurrency": 1})
-    one_by_one = load_vlm(llava.spec.model_copy(update={"server": server}), "cpu")
+    one_by_one = make_model(llava.spec.model_copy(update={"server": server}), "cpu")
     for alone, together in zip(
         answers(one_by_one, images, prompts, 48), answers(llava.served, images, prompts, 48), strict=True
     ):

@@ -12,8 +12,9 @@ from PIL import Image
 from tiny_chat_models import SAVERS, save_tiny_joycaption
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
+from resources.models.checkpoints import make_model
 from resources.models.registry import registry
-from resources.models.vlms import Answer, VlmSpec, load_vlm
+from resources.models.vlms import Answer, VlmSpec
 from resources.models.vlms.prompts import CAPTION
 from tests.resources.models.test_vlms import PROMPTS, SIZES
 
@@ -78,7 +79,7 @@ def assert_same(first: Answer, second: Answer) -> None:
 
 def test_batched_answers_equal_the_pipeline_one_image_at_a_time(checkpoint: Path) -> None:
     reference = pipeline("image-text-to-text", model=str(checkpoint), dtype=torch.float32, device="cpu")
-    answers = load_vlm(spec_of(checkpoint), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
+    answers = make_model(spec_of(checkpoint), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
     for image, prompt, answer in zip(pictures(), PROMPTS, answers, strict=True):
         [told] = reference(
             text=chat(image, prompt),
@@ -89,7 +90,7 @@ def test_batched_answers_equal_the_pipeline_one_image_at_a_time(checkpoint: Path
 
 
 def test_an_answer_depends_on_its_picture_and_not_on_its_batch_mates(checkpoint: Path) -> None:
-    vlm = load_vlm(spec_of(checkpoint, beams=2), "cpu")
+    vlm = make_model(spec_of(checkpoint, beams=2), "cpu")
     batched = vlm.answer(pictures(), PROMPTS, max_tokens=TOKENS)
     for image, prompt, together in zip(pictures(), PROMPTS, batched, strict=True):
         [alone] = vlm.answer([image], [prompt], max_tokens=TOKENS)
@@ -104,7 +105,7 @@ def test_joycaption_equals_its_own_snippet(joycaption: Path) -> None:
     processor = AutoProcessor.from_pretrained(joycaption)
     model = AutoModelForImageTextToText.from_pretrained(joycaption, dtype=torch.float32).eval()
     prompts = [mode, "Write a detailed description for this image."] * 4
-    vlm = load_vlm(spec_of(joycaption, family="joycaption"), "cpu")
+    vlm = make_model(spec_of(joycaption, family="joycaption"), "cpu")
     for image, prompt, answer in zip(
         pictures(), prompts, vlm.answer(pictures(), prompts, max_tokens=TOKENS), strict=True
     ):

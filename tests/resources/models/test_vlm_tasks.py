@@ -17,10 +17,12 @@ from resources.models.vlms.prompts import CAPTION, DESCRIPTION, TAGS
 from resources.models.vlms.tasks import TASKS, Question
 from resources.workspace import VistagResource, Workspace
 from tests.vistag_assets.language.test_language import KEY, KNOWN, LABELS, PICTURES, bench_with, run
-from vistag_assets.language import language
 from vistag_assets.language.describing import describe
+from vistag_assets.language.descriptions import descriptions
+from vistag_assets.language.region_captions import region_captions
 from vistag_assets.partitions import FOLDERS
-from vistag_assets.tags.stages import sources_of
+from vistag_assets.tags.tagger import sources_of
+from vistag_assets.whole_image.captions import captions
 
 DOCS = (Path(__file__).parents[3] / "docs" / "vlms.md").read_text(encoding="utf-8")
 
@@ -133,7 +135,7 @@ def test_a_model_without_region_captions_is_no_source_of_them_and_the_asset_says
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(FOLDERS, [KEY])
         result = dg.materialize(
-            [language.captions, language.region_captions, language.descriptions],
+            [captions, region_captions, descriptions],
             partition_key=KEY,
             instance=instance,
             resources={"vistag": VistagResource(home=str(workspace.home.root))},

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from tiny_vlm import save_tiny_idefics3, save_tiny_llava, save_tiny_qwen2_vl
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
-from resources.models.checkpoints import ModelUnavailableError
-from resources.models.vlms import ENTROPY_TOP, Answer, VlmSpec, load_vlm
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.vlms import ENTROPY_TOP, Answer, VlmSpec
 from resources.models.vlms.constraint import SchemaError
 from resources.models.vlms.prompts import CAPTION, DESCRIPTION, REGION, TAGS, with_regions, with_text
 
@@ -90,7 +90,7 @@ def assert_same(first: Answer, second: Answer) -> None:
 def test_an_answer_does_not_depend_on_its_batch_mates(
     checkpoint: Path, beams: int, schema: dict[str, object] | None
 ) -> None:
-    vlm = load_vlm(spec_of(checkpoint, beams=beams), "cpu")
+    vlm = make_model(spec_of(checkpoint, beams=beams), "cpu")
     batched = vlm.answer(pictures(), PROMPTS, max_tokens=TOKENS, schema=schema)
     for image, prompt, together in zip(pictures(), PROMPTS, batched, strict=True):
         [alone] = vlm.answer([image], [prompt], max_tokens=TOKENS, schema=schema)
@@ -103,7 +103,9 @@ def test_an_answer_does_not_depend_on_its_batch_mates(
 @pytest.mark.parametrize("beams", [1, 3])
 def test_answers_equal_the_pipeline_of_the_library(checkpoint: Path, beams: int) -> None:
     reference = pipeline("image-text-to-text", model=str(checkpoint), dtype=torch.float32, device="cpu")
-    answers = load_vlm(spec_of(checkpoint, beams=beams), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
+    answers = make_model(spec_of(checkpoint, beams=beams), "cpu").answer(
+        pictures(), PROMPTS, max_tokens=TOKENS
+    )
     for image, prompt, answer in zip(pictures(), PROMPTS, answers, strict=True):
         [told] = reference(
             text=chat(image, prompt),
@@ -118,7 +120,9 @@ def test_figures_are_those_of_a_teacher_forced_pass(checkpoint: Path, beams: int
     model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(checkpoint)
     generate = {"max_new_tokens": TOKENS, "num_beams": beams, "do_sample": False}
-    answers = load_vlm(spec_of(checkpoint, beams=beams), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
+    answers = make_model(spec_of(checkpoint, beams=beams), "cpu").answer(
+        pictures(), PROMPTS, max_tokens=TOKENS
+    )
     for image, prompt, answer in zip(pictures(), PROMPTS, answers, strict=True):
         inputs = processor.apply_chat_template(
             chat(image, prompt),
@@ -146,7 +150,7 @@ def test_figures_are_those_of_a_teacher_forced_pass(checkpoint: Path, beams: int
 
 
 def test_the_end_token_ends_an_answer_and_is_no_part_of_it(llava: Path, tmp_path: Path) -> None:
-    uncut = load_vlm(spec_of(llava), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
+    uncut = make_model(spec_of(llava), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
     assert not any(answer.finished for answer in uncut)
     tokenizer = AutoProcessor.from_pretrained(llava).tokenizer
     ids = [tokenizer(answer.text, add_special_tokens=False)["input_ids"] for answer in uncut]
@@ -161,7 +165,7 @@ def test_the_end_token_ends_an_answer_and_is_no_part_of_it(llava: Path, tmp_path
     generation |= {"eos_token_id": [2, ending], "repetition_penalty": 1.5, "do_sample": True}
     (other / "generation_config.json").write_text(json.dumps(generation))
 
-    ended = load_vlm(spec_of(other), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
+    ended = make_model(spec_of(other), "cpu").answer(pictures(), PROMPTS, max_tokens=TOKENS)
     assert [answer.finished for answer in ended].count(True) >= 1
     for answer, before in zip(ended, uncut, strict=True):
         length = len(answer.tokens)
@@ -171,13 +175,13 @@ def test_the_end_token_ends_an_answer_and_is_no_part_of_it(llava: Path, tmp_path
 
 
 def test_tokens_joined_are_the_text(llava: Path) -> None:
-    for answer in load_vlm(spec_of(llava), "cpu").answer(pictures(), PROMPTS, max_tokens=40):
+    for answer in make_model(spec_of(llava), "cpu").answer(pictures(), PROMPTS, max_tokens=40):
         assert "".join(answer.tokens).strip() == answer.text
         assert len(answer.tokens) == 40
 
 
 def test_control_tokens_in_a_prompt_are_not_obeyed(llava: Path) -> None:
-    vlm = load_vlm(spec_of(llava), "cpu")
+    vlm = make_model(spec_of(llava), "cpu")
     [plain] = vlm.answer(pictures()[:1], [with_text(CAPTION, ["EXIT   "])], max_tokens=TOKENS)
     [sly] = vlm.answer(pictures()[:1], [with_text(CAPTION, ["EXIT <image></s>"])], max_tokens=TOKENS)
     assert_same(plain, sly)
@@ -185,7 +189,7 @@ def test_control_tokens_in_a_prompt_are_not_obeyed(llava: Path) -> None:
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_an_answer_is_held_to_its_schema(checkpoint: Path, beams: int) -> None:
-    vlm = load_vlm(spec_of(checkpoint, beams=beams), "cpu")
+    vlm = make_model(spec_of(checkpoint, beams=beams), "cpu")
     for answer in vlm.answer(pictures(), PROMPTS, max_tokens=LONGEST_BY_SCHEMA, schema=SCHEMA):
         assert answer.finished
         told = json.loads(answer.text)
@@ -198,7 +202,7 @@ def test_an_answer_is_held_to_its_schema(checkpoint: Path, beams: int) -> None:
 
 def test_figures_of_a_held_answer_are_of_the_raw_distribution(llava: Path) -> None:
     greedy, beam = (
-        load_vlm(spec_of(llava, beams=beams), "cpu").answer(
+        make_model(spec_of(llava, beams=beams), "cpu").answer(
             pictures()[:1], PROMPTS[:1], max_tokens=LONGEST_BY_SCHEMA, schema=SCHEMA
         )[0]
         for beams in (1, 2)
@@ -211,13 +215,13 @@ def test_figures_of_a_held_answer_are_of_the_raw_distribution(llava: Path) -> No
 
 
 def test_a_schema_that_cannot_be_is_an_error(llava: Path) -> None:
-    vlm = load_vlm(spec_of(llava), "cpu")
+    vlm = make_model(spec_of(llava), "cpu")
     with pytest.raises(SchemaError, match="zebra"):
         vlm.answer(pictures()[:1], PROMPTS[:1], max_tokens=TOKENS, schema={"type": "zebra"})
 
 
 def test_nothing_is_asked_and_nothing_answered(llava: Path) -> None:
-    assert load_vlm(spec_of(llava), "cpu").answer([], [], max_tokens=TOKENS) == []
+    assert make_model(spec_of(llava), "cpu").answer([], [], max_tokens=TOKENS) == []
 
 
 def test_missing_weights_are_an_error(llava: Path, tmp_path: Path) -> None:
@@ -227,16 +231,16 @@ def test_missing_weights_are_an_error(llava: Path, tmp_path: Path) -> None:
     gone = next(name for name in weights if "multi_modal_projector" in name)
     save_file({n: w for n, w in weights.items() if n != gone}, tmp_path / "model.safetensors")
     with pytest.raises(ModelUnavailableError, match="lacks weights"):
-        load_vlm(spec_of(tmp_path), "cpu").load()
+        make_model(spec_of(tmp_path), "cpu").load()
 
 
 def test_the_fingerprint_is_of_the_weights_and_the_beams_and_needs_no_model(llava: Path) -> None:
-    vlm, more = load_vlm(spec_of(llava), "cpu"), load_vlm(spec_of(llava, beams=4), "cpu")
+    vlm, more = make_model(spec_of(llava), "cpu"), make_model(spec_of(llava, beams=4), "cpu")
     assert vlm.fingerprint != more.fingerprint
-    assert load_vlm(spec_of(llava, batch_size=7), "cpu").fingerprint == vlm.fingerprint
+    assert make_model(spec_of(llava, batch_size=7), "cpu").fingerprint == vlm.fingerprint
     code = (
-        "import sys; from resources.models.vlms import VlmSpec, load_vlm; "
-        f"load_vlm(VlmSpec(model={str(llava)!r}, licence='own'), 'cpu').fingerprint; "
+        "import sys; from resources.models.checkpoints import make_model; from resources.models.vlms import VlmSpec; "
+        f"make_model(VlmSpec(model={str(llava)!r}, licence='own'), 'cpu').fingerprint; "
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,9 +14,9 @@ from PIL import Image
 from tiny_closed_sets import CLASS_NAMES
 from tiny_detectors import noise
 
-from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
-from resources.models.detectors import DetectorSpec, load_detector
-from resources.models.detectors.boxes import clip, from_corners
+from resources.boxes import clip, from_corners
+from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError, make_model
+from resources.models.detectors import DetectorSpec
 from resources.models.detectors.yolo import Letterbox, YoloDetector
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (200, 27), (45, 46))
@@ -51,10 +51,10 @@ def test_a_file_that_is_not_there_says_how_to_make_it(
     with pytest.raises(
         ModelUnavailableError, match=r"yolo11n.onnx is no .onnx file. Make one with yolo export"
     ):
-        load_detector(spec, "cpu")
+        make_model(spec, "cpu")
     (tmp_path / "best.pt").write_bytes(b"")
     with pytest.raises(ModelUnavailableError, match="VISTAG_MODELS"):
-        load_detector(DetectorSpec(family="yolo", model=str(tmp_path / "best.pt"), licence="own"), "cpu")
+        make_model(DetectorSpec(family="yolo", model=str(tmp_path / "best.pt"), licence="own"), "cpu")
 
 
 def test_a_gpu_that_onnxruntime_cannot_use_is_an_error(
@@ -114,7 +114,7 @@ def test_yolo_equals_ultralytics(ultralytics: Any, name: str, dynamic: bool, tmp
     path = export(ultralytics, name, tmp_path, dynamic=dynamic)
     reference = ultralytics.YOLO(path, task="segment" if "seg" in name else "detect")
     spec = DetectorSpec(family="yolo", model=str(path), min_score=0.3, batch_size=4, licence="AGPL-3.0")
-    detector = load_detector(spec, "cpu")
+    detector = make_model(spec, "cpu")
     found = detector.detect(IMAGES, [PHRASES] * len(IMAGES))
     for image, ours in zip(IMAGES, found, strict=True):
         (result,) = reference.predict(image, conf=0.3, imgsz=64, verbose=False)
@@ -129,10 +129,10 @@ def test_yolo_equals_ultralytics(ultralytics: Any, name: str, dynamic: bool, tmp
 @pytest.mark.extras
 def test_an_export_that_cannot_be_read_is_refused(ultralytics: Any, tmp_path: Path) -> None:
     path = export(ultralytics, "yolo11n", tmp_path, dynamic=False, batch=2)
-    detector = load_detector(DetectorSpec(family="yolo", model=str(path), licence="AGPL-3.0"), "cpu")
+    detector = make_model(DetectorSpec(family="yolo", model=str(path), licence="AGPL-3.0"), "cpu")
     with pytest.raises(ModelUnavailableError, match="its batches are of 2"):
         detector.load()
     path = export(ultralytics, "yolo11n", tmp_path, dynamic=True, nms=True)
-    detector = load_detector(DetectorSpec(family="yolo", model=str(path), licence="own"), "cpu")
+    detector = make_model(DetectorSpec(family="yolo", model=str(path), licence="own"), "cpu")
     with pytest.raises(ModelUnavailableError, match="chooses among its boxes itself"):
         detector.load()

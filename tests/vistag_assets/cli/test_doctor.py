@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from resources.models.registry import ROLES, registry
+from resources.models.registry import registry
+from resources.models.roles import ROLES
 from vistag_assets.cli import app
 from vistag_assets.cli.doctor import sample_image
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from resources.models.checkpoints import Device, load_model, load_processor
-from resources.models.repair.spec import RepairSpec
 from resources.models.vlms.answers import Answer
+from resources.models.vlms.spec import RepairSpec
 from resources.models.vlms.writer import Writer
 
 CODE_VERSION = "1"

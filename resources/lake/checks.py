@@ -1,4 +1,4 @@
-"""Rows of one table that lack their counterpart in another, counted by DuckDB."""
+"""What checks ask of the tables of a lake: rows without a counterpart, and samples of rows. DuckDB does it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import duckdb
+
+from resources.lake.store import Lake
 
 
 def count_lacking(
@@ -26,3 +28,11 @@ def count_lacking(
         dict(parameters or {}),
     ).fetchall()
     return count, lacking
+
+
+def sample_rows(lake: Lake, table: str, columns: str, size: int) -> list[tuple[Any, ...]]:
+    """Some rows of all partitions, at most `size`; `columns` are SQL. None where there is no such table."""
+    if not lake.folders(table):
+        return []
+    with lake.connect(skip_damaged=True) as sql:
+        return sql.execute(f"select {columns} from (from {table} using sample {size} rows)").fetchall()

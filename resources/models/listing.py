@@ -6,31 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from resources.models.registry import ROLES, Checkpoint, Family, Registry, Role
+from resources.models.registry import Checkpoint, Family, Registry
+from resources.models.roles import ROLES
 from resources.models.tiers.planner import USABLE, alone_gib
 
 CARDS_GIB = (16, 24, 96)
 _SHOWN_DIGITS = 8
 WORKS = "works"
 
-ROLE_TITLES: dict[Role, str] = {
-    "encoder": "Encoders: images and phrases into one space",
-    "detector": "Detectors: phrases to boxes",
-    "segmenter": "Segmenters: boxes to masks",
-    "vlm": "Captioners and vision-language models",
-    "tagger": "Taggers with a vocabulary of their own",
-    "ocr": "Text in pictures",
-    "depth": "Depth",
-    "server": "Servers of vision-language models",
-    "repair": "Text-only models that mend the form of a description",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
     """One line of the listing: a checkpoint, a family without one, or a system that is not carried."""
 
-    role: Role
+    role: str
     systems: str
     family: str
     model: str
@@ -52,7 +41,7 @@ class ModelRow:
     proof: str
 
 
-def model_rows(registry: Registry, role: Role | None = None) -> list[ModelRow]:
+def model_rows(registry: Registry, role: str | None = None) -> list[ModelRow]:
     """All systems, by role in the order of the graph; those that are not carried last in theirs."""
     rows: list[ModelRow] = []
     for each in [role] if role else ROLES:
@@ -125,9 +114,9 @@ have to be accepted by name in the tier (`accept_licence`); no tier of ours need
 """
 
 
-def _section(role: Role, rows: list[ModelRow]) -> str:
+def _section(role: str, rows: list[ModelRow]) -> str:
     lines = [
-        f"## {ROLE_TITLES[role]}",
+        f"## {ROLES[role].title}",
         "",
         "| system | state | family | runs through | remark | proof |",
         _rule(6),

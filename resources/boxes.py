@@ -1,9 +1,14 @@
-"""Boxes as arrays: overlap, suppression of duplicates, clipping. xywh (x, y: top left) relative to the image."""
+"""Boxes as arrays: overlap, suppression of duplicates, clipping. xywh (x, y: top left) relative to the image.
+
+Overlaps are the same for relative boxes as for their pixels: both sides scale alike.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Boxes = NDArray[np.float32]
 """[n, 4]"""
@@ -23,26 +28,34 @@ def from_centres(centred: NDArray[np.floating]) -> Boxes:
     return np.concatenate([centred[:, :2] - centred[:, 2:] / 2, centred[:, 2:]], axis=1)
 
 
+def to_corners(boxes: NDArray[np.floating]) -> NDArray[Any]:
+    """Left, top, right, bottom of boxes [n, 4] given as xywh."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
 def clip(boxes: NDArray[np.floating]) -> tuple[Boxes, NDArray[np.bool_]]:
     """The boxes [n, 4] cut at the edges of the image, and which of them [n] are not thinner than `MIN_SIDE` then."""
-    corners = np.clip(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), 0.0, 1.0)
-    clipped = from_corners(corners)
+    clipped = from_corners(np.clip(to_corners(boxes), 0.0, 1.0))
     return clipped, clipped[:, 2:].min(axis=1) >= MIN_SIDE
 
 
-def iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
-    """Intersection over union [n, m] of boxes [n, 4] and [m, 4]; 0 where both are empty.
+def iou(a: ArrayLike, b: ArrayLike, *, of_empty: float = 0.0) -> NDArray[np.float64]:
+    """Intersection over union [n, m] of each of the boxes [n, 4] with each of [m, 4]: `paired_iou` has the conventions."""
+    first, second = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (a, b))
+    return paired_iou(first[:, None], second[None], of_empty=of_empty)
 
-    The same for relative boxes as for their pixels: both sides scale alike.
+
+def paired_iou(
+    a: NDArray[np.float64], b: NDArray[np.float64], *, of_empty: float = 0.0
+) -> NDArray[np.float64]:
+    """Intersection over union of each box of `a` with its partner in `b`: [..., 4] and [..., 4] to [...].
+
+    0 where one of two boxes has no area, `of_empty` where both have none. Rounding may take it a little above 1: of
+    a box thinner than the rounding of its far side more than all of it is shared.
     """
-    return paired_iou(np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None])
-
-
-def paired_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of each box of `a` with its partner in `b`: [..., 4] and [..., 4] to [...]."""
     shared = shared_area(a, b)
     union = a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.divide(shared, union, out=np.full_like(shared, of_empty), where=union > 0)
 
 
 def shared_area(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
-"""What the asset `tags` does for one folder: evidence from the lake, fused, cut, and people's decisions kept."""
+"""From a folder's evidence to its tags: fused, cut, lent to broader concepts, and what people decided kept."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -10,45 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.fingerprint import fingerprint
-from resources.lake import CorruptPartition, LakeError, UpdateStats, update_partition, with_empty_ids
-from resources.lake.rows_by_id import RowsById
+from resources.lake import CorruptPartition, Lake, LakeError
 from resources.models.tiers import Option, TagSettings, Tier
+from resources.tables import TAGS
 from resources.workspace import Workspace
-from vistag_assets.lineage import answered, column_by_id, gathered, of_ids
-from vistag_assets.progress import Meter
+from taxonomy import Taxonomy
+from vistag_assets.lineage import by_id
 from vistag_assets.tags.evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.tags.fusion import Fusion, fuse, load_fusion
-from vistag_assets.tags.mentions import LabelIndex
-from vistag_assets.whole_image.scoring import Scorer
-from vistag_assets.whole_image.stages import make_scorer
+from vistag_assets.whole_image.scoring import Scorer, make_scorer
 
-FUSED_TAGS_VERSION = 2
-"""To be raised when other tags would be made of the same evidence."""
-IMAGES_AT_A_TIME = 256
 MACHINE, DECIDED = "machine", ("human", "rejected")
-
-TAGS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("concept_id", pa.string()),
-        ("phrase", pa.string()),
-        ("rank", pa.int16()),
-        ("probability", pa.float32()),
-        ("global_probability", pa.float32()),
-        ("detector_score", pa.float32()),
-        ("region_probability", pa.float32()),
-        ("vlm_logprob", pa.float32()),
-        ("region_caption_score", pa.float32()),
-        ("ocr_score", pa.float32()),
-        ("region_ids", pa.list_(pa.string())),
-        ("inherited_from", pa.string()),
-        ("state", pa.string()),
-        ("needs_review", pa.bool_()),
-        ("ungrounded", pa.bool_()),
-        ("fusion", pa.string()),
-        ("fingerprint", pa.string()),
-    ]
-)
+_COLUMNS = TAGS.select(*TAGS.schema.names[:-1])
 
 SOURCES_OF_OPTION: Mapping[Option, frozenset[Source]] = {
     "A1": frozenset({"vlm"}),
@@ -113,45 +86,6 @@ def make_tagger(workspace: Workspace) -> Tagger:
     )
 
 
-def fuse_tags(workspace: Workspace, tagger: Tagger, key: str, meter: Meter) -> UpdateStats:
-    """Bring `tags` of a folder up to date with all its evidence. No model is needed for it.
-
-    Rows that a person made or rejected are carried over as they are, but for their rank. Raises
-    MissingPartition where a table of a source that the tier has was never made, DamagedDecisions where the
-    tags themselves cannot be read.
-    """
-    lake, sources = workspace.lake, tagger.sources
-    tables = {name: lake.read(name, key) for source in sorted(sources) for name in TABLES_OF[source]}
-    images = lake.read("proxies", key, ["id"])
-    wanted = gathered(
-        images,
-        [
-            *(answered(tables[name]) for name in sorted(tables)),
-            _decision_fingerprints(_decisions_in(workspace, key)),
-        ],
-        concepts=workspace.taxonomy.fingerprint,
-        fusion=tagger.fusion.version,
-        heard=sorted(sources),
-        settings=tagger.settings.model_dump(),
-        share_with_broader=workspace.tier.share_with_broader,
-        version=FUSED_TAGS_VERSION,
-    )
-
-    def compute(ids: list[str]) -> Iterator[pa.Table]:
-        fingerprint_of = column_by_id(wanted, "fingerprint")
-        decided = _decisions_in(workspace, key)  # again: nobody else writes from here on
-        labels, scorer, facet_of = LabelIndex(workspace.taxonomy), make_scorer(workspace), _facets(workspace)
-        rows_of = {name: RowsById(rows) for name, rows in tables.items()}
-        for start in range(0, len(ids), IMAGES_AT_A_TIME):
-            with meter.timed():
-                batch = ids[start : start + IMAGES_AT_A_TIME]
-                own = {name: rows.of(batch) for name, rows in rows_of.items()}
-                tags = tag_images(own, of_ids(decided, batch), tagger, labels, scorer, facet_of)
-                yield _with_fingerprints(tags, batch, fingerprint_of)
-
-    return update_partition(lake, "tags", key, wanted, TAGS, compute, on_progress=meter.folder())
-
-
 def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
     """EVIDENCE of every pair in the lake that one of the sources speaks of.
 
@@ -160,20 +94,20 @@ def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
     """
     names = [name for source in sorted(sources) for name in TABLES_OF[source]]
     tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
-    return gather(tables, LabelIndex(workspace.taxonomy), make_scorer(workspace), _facets(workspace))
+    scorer = make_scorer(workspace, workspace.lake.read("concept_embeddings"))
+    return gather(tables, workspace.taxonomy, scorer)
 
 
 def tag_images(
     tables: Mapping[str, pa.Table],
     decided: pa.Table,
     tagger: Tagger,
-    labels: LabelIndex,
+    taxonomy: Taxonomy,
     scorer: Scorer,
-    facet_of: Mapping[str, str],
 ) -> pa.Table:
-    """`TAGS` of some images (fingerprint null) from the tables of the lake and what people decided."""
+    """The columns of `tags` but the fingerprint, of some images, from the tables of the lake and what people decided."""
     own = EvidenceTables.of(tables)
-    evidence = gather(own, labels, scorer, facet_of)
+    evidence = gather(own, taxonomy, scorer)
     fused = fuse(evidence, tagger.fusion, tagger.sources)
     words = fuse(_own_words(own.captions), tagger.fusion, tagger.sources & {"vlm"})
     with duckdb.connect() as sql:
@@ -189,26 +123,27 @@ def tag_images(
         settings = tagger.settings.model_dump()
         regions = "regions" in tagger.sources
         rows = sql.sql(_TAGS, params={**settings, "regions": regions, "fusion": tagger.fusion.version})
-        return rows.to_arrow_table().select(TAGS.names).cast(TAGS)
+        return rows.to_arrow_table().select(_COLUMNS.names).cast(_COLUMNS)
 
 
 def decisions(tags: pa.Table | None) -> pa.Table:
     """The rows of people among stored tags, also of an older schema: what it lacks is null."""
     if tags is None:
-        return TAGS.empty_table()
+        return TAGS.schema.empty_table()
     rows = tags.filter(pc.is_in(tags["state"], value_set=pa.array(DECIDED)))
     columns = [
         rows[field.name].cast(field.type)
         if field.name in rows.column_names
         else pa.nulls(rows.num_rows, field.type)
-        for field in TAGS
+        for field in TAGS.schema
     ]
-    return pa.table(columns, schema=TAGS)
+    return pa.table(columns, schema=TAGS.schema)
 
 
-def _decisions_in(workspace: Workspace, key: str) -> pa.Table:
+def decisions_in(lake: Lake, key: str) -> pa.Table:
+    """What people decided about the tags of a folder. Raises DamagedDecisions."""
     try:
-        return decisions(workspace.lake.read_or_none("tags", key))
+        return decisions(lake.read_or_none("tags", key))
     except CorruptPartition as error:
         raise DamagedDecisions(
             f"{error.problem}. What people decided about tags is in this file, so it is not computed anew by itself: "
@@ -269,10 +204,6 @@ order by id, rank
 """
 
 
-def _facets(workspace: Workspace) -> dict[str, str]:
-    return {concept.id: concept.facet for concept in workspace.taxonomy.concepts}
-
-
 def _own_words(captions: pa.Table) -> pa.Table:
     """Keywords that are no label of the vocabulary: EVIDENCE of the VLM alone, and the phrase."""
     with duckdb.connect() as sql:
@@ -287,19 +218,9 @@ def _own_words(captions: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _decision_fingerprints(decided: pa.Table) -> pa.Table:
+def decision_fingerprints(decided: pa.Table) -> pa.Table:
     """(id, fingerprint) of what people said of each image, so that saying something makes its tags stale."""
-    by_image: dict[str, list[list[str | None]]] = {}
+    said: dict[str, list[list[str | None]]] = {}
     for row in decided.sort_by([("id", "ascending"), ("concept_id", "ascending")]).to_pylist():
-        by_image.setdefault(row["id"], []).append([row["concept_id"], row["phrase"], row["state"]])
-    fingerprints = [fingerprint(decisions=sorted(said, key=str)) for said in by_image.values()]
-    return pa.table({"id": pa.array(list(by_image), pa.string()), "fingerprint": fingerprints})
-
-
-def _with_fingerprints(tags: pa.Table, ids: list[str], fingerprint_of: Mapping[str, str]) -> pa.Table:
-    """The rows of `ids`, and a note of those among them that got no tag."""
-    of = [fingerprint_of[id_] for id_ in tags["id"].to_pylist()]
-    place = TAGS.get_field_index("fingerprint")
-    rows = tags.set_column(place, TAGS.field(place), pa.array(of, pa.string()))
-    tagged = set(tags["id"].to_pylist())
-    return with_empty_ids(rows, {id_: fingerprint_of[id_] for id_ in ids if id_ not in tagged})
+        said.setdefault(row["id"], []).append([row["concept_id"], row["phrase"], row["state"]])
+    return by_id({id_: fingerprint(decisions=sorted(of, key=str)) for id_, of in said.items()})
