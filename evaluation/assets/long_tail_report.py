@@ -8,8 +8,8 @@ from evaluation.figures_json import figures_json
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.report import render_html, render_markdown
 from evaluation.report.files import write_report
-from evaluation.report.reading import read_report
 from evaluation.report.view import headline
+from evaluation.stored_report import read_report
 from evaluation.throughput import measured_throughput
 from resources.metadata import OWNERS
 from resources.tables import EVALUATION
