@@ -18,7 +18,7 @@ import dagster as dg
 import numpy as np
 from PIL import Image
 
-from demo.training.tiny_checkpoint import save_tiny_siglip
+from benchmarks.tiny_checkpoint import save_tiny_siglip
 from resources.home import Home, Settings, write_settings
 from vistag_assets.automation.verify import verify_home
 

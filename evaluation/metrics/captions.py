@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, Share, ratio_interval
 from taxonomy import Taxonomy
 
 
@@ -20,6 +20,19 @@ class NamedObjects:
     hallucination_rate: float | None  # objects named that are not there / objects named, 0..1
     mentions: int  # (image, object) pairs that are named
     hallucination_ci95: Interval | None
+
+    @property
+    def shares(self) -> dict[str, Share]:
+        """`object_recall` and `hallucination_rate`, where there is something to count."""
+        shares = {
+            "object_recall": (self.object_recall, self.objects, self.recall_ci95),
+            "hallucination_rate": (self.hallucination_rate, self.mentions, self.hallucination_ci95),
+        }
+        return {
+            name: Share(value, support, ci95)
+            for name, (value, support, ci95) in shares.items()
+            if value is not None
+        }
 
 
 def named_objects(
@@ -52,10 +65,10 @@ def named_objects(
         texts=len(rows),
         object_recall=float(hits / there) if there else None,
         objects=int(there),
-        recall_ci95=_ratio_interval(rows[:, :2], resamples, seed),
+        recall_ci95=ratio_interval(rows[:, :2], resamples, seed),
         hallucination_rate=float(wrong / named) if named else None,
         mentions=int(named),
-        hallucination_ci95=_ratio_interval(rows[:, 2:], resamples, seed),
+        hallucination_ci95=ratio_interval(rows[:, 2:], resamples, seed),
     )
 
 
@@ -78,11 +91,3 @@ def _count(
         elif ids & objects and not ids & broader:
             wrong.add(ids & objects)
     return len(right), len(there), len(wrong), len(right) + len(wrong)
-
-
-def _ratio_interval(rows: np.ndarray, resamples: int, seed: int) -> Interval | None:
-    rows = rows[rows[:, 1] > 0]
-    if len(rows) < 2:
-        return None
-    sums = resampled_sums(rows, resamples, seed)
-    return interval95(sums[:, 0] / sums[:, 1])

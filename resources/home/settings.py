@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from resources.object_store import ObjectPath
-
-if TYPE_CHECKING:
-    pass
 
 
 class SettingsError(ValueError):

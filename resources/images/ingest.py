@@ -104,10 +104,7 @@ def _known_contents(
     stored = {row["id"]: row for row in proxies.to_pylist() if row["fingerprint"] == current}
     return {
         row["id"]: Content(
-            **{
-                name: row[name]
-                for name in ("width", "height", "format", "mode", "frames", "taken_at", "phash")
-            },
+            **{name: row[name] for name in CONTENT_COLUMNS},
             proxy=stored[row["id"]]["path"],
             proxy_width=stored[row["id"]]["width"],
             proxy_height=stored[row["id"]]["height"],
@@ -202,14 +199,8 @@ def _image_row(reads: list[Read], content: Content, current: str) -> dict[str, A
         "path": first.found.path,
         "also_at": [read.found.path for read in others],
         "bytes": first.bytes,
-        "width": content.width,
-        "height": content.height,
-        "format": content.format,
-        "mode": content.mode,
-        "frames": content.frames,
         "modified_at": first.modified_us,
-        "taken_at": content.taken_at,
-        "phash": content.phash,
+        **{name: getattr(content, name) for name in CONTENT_COLUMNS},
         "fingerprint": current,
     }
 

@@ -94,34 +94,22 @@ def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:
 
 def recall_table(figures: Mapping[str, Any]) -> Table:
     """Micro recall@k by band, from the JSON of a report; 80 columns hold it for some 100,000 true tags."""
-    columns = (
-        "band",
-        "tags",
-        "images",
-        "@1",
-        "@5",
-        "@10",
-        "@20",
-        "95 %",
-        "macro",
-        "mAP",
-        "F1",
-        "support",
-    )
-    table = band_table("Recall@k of true tags; interval and macro at k = 10", columns)
-    for bands in (BANDS, LVIS_BANDS):
-        for band in bands:
-            if band in figures["tag_recall"]:
-                table.add_row(*_recall_row(band, figures), style="bold" if band == "tail" else "")
-        table.add_section()
-    return table
+    columns = ("tags", "images", "@1", "@5", "@10", "@20", "95 %", "macro", "mAP", "F1", "support")
+    rows = {band: _recall_row(band, figures) for band in figures["tag_recall"]}
+    return band_table("Recall@k of true tags; interval and macro at k = 10", columns, rows)
 
 
-def band_table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.show_edge = False
+def band_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
+    """Figures by band: those of `rows` (band -> cells) that are known, the tail first."""
+    table = Table("band", *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    table.pad_edge = table.show_edge = False
     for column in table.columns[1:]:
         column.justify = "right"
+    for bands in (BANDS, LVIS_BANDS):
+        for band in bands:
+            if band in rows:
+                table.add_row(band, *rows[band], style="bold" if band == "tail" else "")
+        table.add_section()
     return table
 
 
@@ -149,7 +137,6 @@ def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
     by_k, edges = figures["tag_recall"][band], figures["bands"].get(band)
     at_10 = by_k["10"]
     return [
-        band,
         f"{edges['tags']}" if edges else "",
         _edges(edges) if edges else "",
         *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),

@@ -97,7 +97,7 @@ def run(
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:
-    from evaluation.ground_truth import read_ground_truth
+    from evaluation.readers.ground_truth import read_ground_truth
     from resources.home import read_settings, write_settings
     from resources.lake.files import replace_file
 

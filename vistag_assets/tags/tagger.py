@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -86,18 +86,16 @@ def make_tagger(workspace: Workspace) -> Tagger:
     )
 
 
-def fused_as(workspace: Workspace, option: Option) -> pa.Table:
-    """EVIDENCE and `probability` of every pair in the lake as the tags of an option would have them.
+def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
+    """EVIDENCE of every pair in the lake that one of the sources speaks of.
 
-    Nothing is cut, lent or decided. For the ladder: the lake holds what every stage found, an option hears
-    some of it. Raises MissingPartition where a table of a source is not there at all, FusionError.
+    Fused by some of them it is the tags that a lesser option would have made, but for what is cut, lent or decided.
+    Raises MissingPartition where a table of a source is not there at all.
     """
-    sources = sources_of(workspace.tier, option)
     names = [name for source in sorted(sources) for name in TABLES_OF[source]]
     tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
     scorer = make_scorer(workspace, workspace.lake.read("concept_embeddings"))
-    evidence = gather(tables, workspace.taxonomy, scorer)
-    return fuse(evidence, load_fusion(workspace.tier.fusion), sources)
+    return gather(tables, workspace.taxonomy, scorer)
 
 
 def tag_images(

@@ -14,9 +14,9 @@ import numpy as np
 
 from resources.models.batching import alike
 from resources.models.checkpoints import Device, read_config
-from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.known_classes import KnownClasses, Objects
+from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
 
 if TYPE_CHECKING:
@@ -25,21 +25,17 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 
 
-class ClosedSetDetector:
+class ClosedSetDetector(PretrainedDetector):
     """A checkpoint of `AutoModelForObjectDetection` whose processor reads its boxes, named by its `id2label`."""
 
-    def __init__(self, spec: DetectorSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._checkpoint = DetectorCheckpoint(spec, device, CODE_VERSION, auto="AutoModelForObjectDetection")
-        self.fingerprint = self._checkpoint.fingerprint
+    model_class = "AutoModelForObjectDetection"
 
-    def load(self) -> None:
-        self._checkpoint.load()
+    def __init__(self, spec: DetectorSpec, device: Device) -> None:
+        super().__init__(spec, device, CODE_VERSION)
 
     @cached_property
     def _classes(self) -> KnownClasses:
-        names = read_config(self._checkpoint.directory)["id2label"]
+        names = read_config(self.directory)["id2label"]
         return KnownClasses({int(class_): name for class_, name in names.items()}, self.spec.name)
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
@@ -49,7 +45,7 @@ class ClosedSetDetector:
     def _look(self, images: list[Image.Image]) -> list[Objects]:
         import torch
 
-        processor, model = self._checkpoint.processor, self._checkpoint.model
+        processor, model = self.processor, self.model
         encoded = [processor(images=[image], return_tensors="pt") for image in images]
         seen: dict[int, Objects] = {}
         with torch.inference_mode():

@@ -179,22 +179,6 @@ def model_specs(tier: Tier) -> dict[str, ModelSpec[Any]]:
     return {field: spec for field, spec in role_specs(tier).items() if isinstance(spec, ModelSpec)}
 
 
-def with_alternate(tier: Tier, role: str, alternate: str | dict[str, Any]) -> Tier:
-    """The tier with one of its alternates: a model, or a few fields of the role's.
-
-    Raises ValueError where the tier has no such role.
-    """
-    spec = model_specs(tier).get(role)
-    if spec is None:
-        raise ValueError(f"the tier {tier.name} has no {role}")
-    changes = {"model": alternate} if isinstance(alternate, str) else dict(alternate)
-    of_the_model = {"family", "licence", "revision", "dtype"}
-    kept = spec.model_dump(exclude_unset=True, exclude=of_the_model)
-    for field, value in changes.items():
-        kept[field] = kept[field] | value if isinstance(value, dict) else value
-    return tier.model_copy(update={role: type(spec).model_validate(kept)})
-
-
 def _refused_licences(tier: Tier) -> Iterator[str]:
     for role, spec in model_specs(tier).items():
         if spec.licence not in PERMISSIVE and spec.licence not in tier.accept_licence:

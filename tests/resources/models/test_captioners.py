@@ -213,7 +213,7 @@ def test_two_lanes_of_one_checkpoint_share_its_weights_and_not_each_others_setti
     fast, heavy = (captioner("florence-2", formats[place], beams=beams) for beams in (1, 3))
     before = fast.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS)
     heavy.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS)
-    assert heavy._writer.model is fast._writer.model  # type: ignore[attr-defined]
+    assert heavy.model is fast.model  # type: ignore[attr-defined]
     again = captioner("florence-2", formats[place], dtype="float32", beams=1, caption_tokens=5)
     for first, second in zip(
         before, again.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS), strict=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,10 +43,9 @@ def spec(checkpoint: Path, **fields: object) -> RepairSpec:
 
 def test_rewritten_texts_equal_the_pipeline_one_at_a_time(checkpoint: Path) -> None:
     reference = pipeline("text-generation", model=str(checkpoint), dtype=torch.float32, device="cpu")
-    model = make_model(spec(checkpoint), "cpu")
-    writer = model._writer  # type: ignore[attr-defined]
-    free = [writer.write(model._inputs([text]), 12)[0] for text in TEXTS]  # type: ignore[attr-defined]
-    batched = writer.write(model._inputs(TEXTS), 12)  # type: ignore[attr-defined]
+    model: Any = make_model(spec(checkpoint), "cpu")
+    free = [model.write(model._inputs([text]), 12)[0] for text in TEXTS]
+    batched = model.write(model._inputs(TEXTS), 12)
     for text, alone, together in zip(TEXTS, free, batched, strict=True):
         [told] = reference(
             [{"role": "user", "content": PROMPT.format(text=text)}],

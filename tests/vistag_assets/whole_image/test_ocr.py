@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation.metrics.ocr import normalised, read_signs, sign_recall
+from evaluation.metrics.ocr import normalised, sign_recall
+from evaluation.readers.ground_truth import read_signs
 from evaluation.readers.tables import UnusableFile
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import empty_ids
