@@ -1,6 +1,6 @@
 """`long_tail_report`: a view of the figures that the other assets stored; it measures nothing."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -17,6 +17,8 @@ from resources.workspace import VistagResource
 from vistag_assets.partitions import EVALUATION_POOL
 
 REPORT = "long_tail"
+# The sensor sees what changes; this, that it is off or that evaluations fail. A collection at rest grows old too.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=90), warn_window=timedelta(days=30))
 
 
 @dg.asset(
@@ -38,6 +40,7 @@ REPORT = "long_tail"
     kinds={"html", "markdown"},
     owners=OWNERS,
     code_version="3",
+    freshness_policy=FRESHNESS,
     pool=EVALUATION_POOL,
 )
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
