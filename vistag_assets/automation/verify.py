@@ -12,7 +12,7 @@ import pyarrow as pa
 from resources.home import CorruptRegistration, Home
 from resources.images import open_proxy
 from resources.lake import MissingPartition
-from resources.lake.verify import Finding, Rule, check_files, check_ids, check_keys, read_partitions
+from resources.lake.verify import Finding, Inspection, Rule, check_files
 
 ROOT = "images"
 RULES: Mapping[str, Rule] = {
@@ -81,18 +81,18 @@ def verify_home(home: Home, *, deep: bool = False) -> Verification:
         folders: list[str | None] = [*lake.folders(table)] or [None]
         for key in folders:
             tables_of.setdefault(key, []).append(table)
-    rules = {**RULES, **WHOLE}
+    inspection = Inspection(lake, {**RULES, **WHOLE}, _remedy)
     proxies: list[pa.Table] = []
     all_proxies_are_known = True
     rows = 0
     for folder, tables in sorted(tables_of.items(), key=lambda item: item[0] or ""):
         if folder is not None and home.is_worked_on(folder):
             worked_on.add(folder)
-        partitions, unreadable = read_partitions(lake, folder, tables, rules, _remedy, deep=deep)
+        partitions, unreadable = inspection.read(folder, tables, deep=deep)
         findings += unreadable
-        findings += check_keys(partitions, folder, rules, _remedy)
+        findings += inspection.doubled_rows(partitions, folder)
         if folder is not None and any(table in RULES for table in tables):
-            findings += check_ids(partitions, folder, ROOT, RULES, _remedy)
+            findings += inspection.lost_and_stray_rows(partitions, folder, ROOT)
         rows += sum(found.num_rows for found in partitions.rows.values())
         all_proxies_are_known &= "proxies" not in partitions.damaged
         if "proxies" in partitions.rows and folder is not None:
