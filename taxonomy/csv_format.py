@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from taxonomy.model import Concept, Taxonomy
+from taxonomy.concept import Concept
+from taxonomy.model import Taxonomy
 from taxonomy.problems import Flaw, TaxonomyError, read_text
 from taxonomy.validation import Draft
 

@@ -15,7 +15,7 @@ from rdflib.namespace import RDF, SKOS
 from rdflib.plugins.parsers.notation3 import BadSyntax
 from rdflib.term import Node
 
-from taxonomy.model import Concept
+from taxonomy.concept import Concept
 from taxonomy.problems import Flaw, TaxonomyError, did_you_mean, read_text
 from taxonomy.validation import Draft, same_label_key
 
@@ -204,6 +204,8 @@ def _facets_of(graph: Graph, subject: URIRef, facets: Collection[str]) -> list[s
 
 
 def _facet_problems(graph: Graph, subject: URIRef, facets: Collection[str]) -> Iterator[str]:
-    names = [name for name in _facets_of(graph, subject, facets) if name in facets]
-    if len(names) > 1:
+    names = _facets_of(graph, subject, facets)
+    if len(names) > 1 and names[0] in facets:
         yield f"is a member of {len(names)} facets: {', '.join(names)}; keep one"
+    elif len(names) > 1:
+        yield f"is a member of {len(names)} collections: {', '.join(names)}; say in facets.yaml which one is its facet"

@@ -5,7 +5,8 @@ import json
 from rdflib import Graph, Literal, URIRef
 from rdflib.namespace import RDF, SKOS, Namespace
 
-from taxonomy.model import Concept, Taxonomy
+from taxonomy.concept import Concept
+from taxonomy.model import Taxonomy
 
 CONCEPT = Namespace("urn:x-vistag:concept/")
 FACET = Namespace("urn:x-vistag:facet/")

@@ -2,45 +2,25 @@
 
 import dagster as dg
 
-from evaluation import assets as evaluation_assets
-from evaluation import checks as evaluation_checks
+from evaluation import assets as evaluation
 from resources.workspace import VistagResource
 from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
 from sensors.stale_evaluation import stale_evaluation
+from vistag_assets import gallery, ingest, language, regions, tags, whole_image
 from vistag_assets.automation.verify_job import verify
-from vistag_assets.gallery import contact_sheet
-from vistag_assets.ingest import ingest
-from vistag_assets.language import language
-from vistag_assets.language import routing as lanes
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
-from vistag_assets.regions import details as region_details
-from vistag_assets.regions import grounded_regions as regions
-from vistag_assets.tags import tags as fused_tags
-from vistag_assets.whole_image import depth_maps as depth
-from vistag_assets.whole_image import ocr_text as reading
-from vistag_assets.whole_image import tagging
 
 GATHER_EVIDENCE = "gather_evidence"
+_ROOMS = (ingest, whole_image, regions, language, tags, gallery, evaluation)
+"""Each holds the assets of the group that bears its name, and their checks."""
 
-_GRAPH = [
-    ingest,
-    tagging,
-    reading,
-    depth,
-    lanes,
-    regions,
-    region_details,
-    language,
-    fused_tags,
-    contact_sheet,
-]
 _tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([*_GRAPH, evaluation_assets]),
-    asset_checks=dg.load_asset_checks_from_modules([*_GRAPH, evaluation_checks]),
+    assets=[asset for room in _ROOMS for asset in dg.load_assets_from_package_module(room)],
+    asset_checks=[check for room in _ROOMS for check in dg.load_asset_checks_from_package_module(room)],
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,15 +21,19 @@ def derived(rows: pa.Table, **by: str | int | float | bool) -> pa.Table:
     return pa.table({"id": rows["id"], "fingerprint": pa.array(fingerprints, pa.string())})
 
 
+def by_id(fingerprints: Mapping[str, str]) -> pa.Table:
+    """(id, fingerprint) of a mapping."""
+    ids, of = list(fingerprints), list(fingerprints.values())
+    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(of, pa.string())})
+
+
 def answered(rows: pa.Table) -> pa.Table:
     """(id, fingerprint) of every id that a table of many rows an id has looked at, also of those without rows.
 
     `rows` is as read from the lake; a filter or a join loses what it says about ids without rows.
     """
-    by_id = column_by_id(rows, "fingerprint") | empty_ids(rows)
-    ids = sorted(by_id)
-    fingerprints = [by_id[id_] for id_ in ids]
-    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
+    of = column_by_id(rows, "fingerprint") | empty_ids(rows)
+    return by_id({id_: of[id_] for id_ in sorted(of)})
 
 
 def joined(*sources: pa.Table) -> pa.Table:
@@ -36,10 +41,9 @@ def joined(*sources: pa.Table) -> pa.Table:
 
     Each source has the columns id and fingerprint; of one with many rows an id, pass what `answered` says.
     """
-    by_id: list[dict[str, str]] = [column_by_id(source, "fingerprint") for source in sources]
-    ids = [id_ for id_ in by_id[0] if all(id_ in source for source in by_id)]
-    fingerprints = [fingerprint(sources=[source[id_] for source in by_id]) for id_ in ids]
-    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
+    known: list[dict[str, str]] = [column_by_id(source, "fingerprint") for source in sources]
+    ids = [id_ for id_ in known[0] if all(id_ in source for source in known)]
+    return by_id({id_: fingerprint(sources=[source[id_] for source in known]) for id_ in ids})
 
 
 def gathered(rows: pa.Table, sources: Sequence[pa.Table], **by: object) -> pa.Table:
@@ -48,9 +52,9 @@ def gathered(rows: pa.Table, sources: Sequence[pa.Table], **by: object) -> pa.Ta
     For a stage that takes what there is. `by`: JSON values that decide besides.
     """
     known = [column_by_id(source, "fingerprint") for source in sources]
-    ids = rows["id"].to_pylist()
-    fingerprints = [fingerprint(sources=[of.get(id_) for of in known], **by) for id_ in ids]
-    return pa.table({"id": pa.array(ids, pa.string()), "fingerprint": pa.array(fingerprints, pa.string())})
+    return by_id(
+        {id_: fingerprint(sources=[of.get(id_) for of in known], **by) for id_ in rows["id"].to_pylist()}
+    )
 
 
 def of_ids(rows: pa.Table, ids: Sequence[str]) -> pa.Table:
@@ -58,5 +62,13 @@ def of_ids(rows: pa.Table, ids: Sequence[str]) -> pa.Table:
     return rows.filter(pc.is_in(rows["id"], value_set=pa.array(ids, pa.string())))
 
 
-def column_by_id(rows: pa.Table, column: str) -> dict[str, str]:
+def column_by_id(rows: pa.Table, column: str) -> dict[str, Any]:
     return dict(zip(rows["id"].to_pylist(), rows[column].to_pylist(), strict=True))
+
+
+def rows_by_id(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each id, in the order of the table; ids without rows are none of its keys."""
+    of: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.to_pylist():
+        of.setdefault(row["id"], []).append(row)
+    return of

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from resources.models.load_counter import model_loads
 
+T = TypeVar("T")
 Watcher = Callable[[str, int, int], None]
 """Called with a stage, the images done so far and how many are known of."""
 
@@ -53,6 +55,15 @@ class Meter:
             yield
         finally:
             self.seconds += time.perf_counter() - started
+
+    def timed_each(self, batches: Iterator[T]) -> Iterator[T]:
+        """The batches, with the time that each took to make."""
+        while True:
+            with self.timed():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
     @property
     def model_loads(self) -> int:

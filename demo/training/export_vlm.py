@@ -16,7 +16,7 @@ from transformers import SiglipConfig
 
 from demo.training.chat import chat_processor, train_chat_tokenizer
 from demo.training.export import CHECKPOINTS, finished_state, write_cards, write_checkpoint
-from demo.training.language import Region, label_text, mentions
+from demo.training.language import Region, label_text
 from demo.training.train_encoder import IMAGE_PX
 from demo.training.train_vlm import ANSWER_TOKENS, Recipe, build_model, named_objects
 from demo.world.render import Picture, render
@@ -113,9 +113,9 @@ def measure(checkpoint: Path, count: int) -> dict[str, float]:
 
     parsed = [parse_description(answer) for answer in described]
     words = [len(" ".join(claim.text for claim in answer.claims).split()) for answer in parsed if answer]
-    said = [mentions(line, taxonomy) for line in tags]
+    said = [taxonomy.labels.concepts_in(line) for line in tags]
     right_tags = sum(len(s & scene.tags) for s, scene in zip(said, scenes, strict=True))
-    said_of_crops = [mentions(phrase, taxonomy) for phrase in phrases]
+    said_of_crops = [taxonomy.labels.concepts_in(phrase) for phrase in phrases]
     right_of_crops = [s & true for s, true in zip(said_of_crops, true_of_crops, strict=True)]
     named = named_objects(captions, scenes, taxonomy)
     figures = {f"caption_{name}": figure for name, figure in named.items()} | {
@@ -140,7 +140,7 @@ def cited_rightly(
     for answer, found in zip(answers, regions, strict=True):
         labels = dict(found)
         for claim in answer.claims if answer else ():
-            named = {taxonomy.by_id[c].pref_label for c in mentions(claim.text, taxonomy)}
+            named = {taxonomy.by_id[c].pref_label for c in taxonomy.labels.concepts_in(claim.text)}
             right += [labels.get(short) in named for short in claim.regions]
     return float(np.mean(right)) if right else 0.0
 

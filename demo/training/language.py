@@ -1,19 +1,17 @@
-"""What a perfect answer to each prompt is, from the description of a scene, and which concepts a text names.
+"""What a perfect answer to each prompt is, from the description of a scene.
 
 Every word of an answer follows from the scene alone, objects are told from left to right, and concepts are called by
-their preferred labels, so that `mentions` finds in a true answer exactly what the scene shows.
+their preferred labels, so that `Taxonomy.labels` finds in a true answer exactly what the scene shows.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from demo.world.captions import PLACES, PLURALS
 from demo.world.scene import ObjectSpec, SceneSpec
-from taxonomy import Concept, Taxonomy
+from taxonomy import Taxonomy
 
 LIGHTS = {
     "soft-light": "in soft light",
@@ -198,30 +196,3 @@ class Speaker:
 
 def _claim(aspect: str, text: str, regions: Sequence[str] = ()) -> dict[str, Any]:
     return {"aspect": aspect, "text": text, "regions": list(regions)}
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", text.lower()))
-
-
-@lru_cache(maxsize=4)
-def _labels(concepts: tuple[Concept, ...]) -> Mapping[tuple[str, ...], Sequence[str]]:
-    """Words of a label -> the ids of the concepts that have it."""
-    owners: dict[tuple[str, ...], list[str]] = {}
-    for concept in concepts:
-        for label in concept.labels:
-            owners.setdefault(_words(label), []).append(concept.id)
-    return owners
-
-
-def mentions(text: str, taxonomy: Taxonomy) -> frozenset[str]:
-    """The ids of the concepts whose label stands in `text` as whole words; the longest label wins, case is ignored."""
-    owners = _labels(taxonomy.concepts)
-    words, longest = _words(text), max(map(len, owners))
-    found: set[str] = set()
-    at = 0
-    while at < len(words):
-        length = next((n for n in range(longest, 0, -1) if words[at : at + n] in owners), 0)
-        found.update(owners.get(words[at : at + length], ()))
-        at += max(1, length)
-    return frozenset(found)

@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from demo.training.chat import IMAGE, train_chat_tokenizer
-from demo.training.language import Speaker, mentions, mirrored
+from demo.training.language import Speaker, mirrored
 from demo.training.lessons import IGNORED, Exchange, Scribe, Sheet, Teacher, build_crops
 from demo.training.loop import Training, is_hidden, read_arguments
 from demo.training.pool import build_pools
@@ -183,7 +183,7 @@ def leaning_odds(tags: NDArray[np.bool_], lean: float) -> NDArray[np.float64]:
 def named_objects(answers: list[str], scenes: list[SceneSpec], taxonomy: Taxonomy) -> dict[str, float]:
     """Of the objects that are there, the share that is named; of those that are named, the share that is not there."""
     kinds = frozenset(OBJECTS)
-    said = [mentions(answer, taxonomy) & kinds for answer in answers]
+    said = [taxonomy.labels.concepts_in(answer) & kinds for answer in answers]
     true = [scene.tags & kinds for scene in scenes]
     hits = sum(len(s & t) for s, t in zip(said, true, strict=True))
     return {
@@ -295,13 +295,20 @@ class Trainer(Training):
         images, (model, scribe) = self.validate.images[: len(told)], (self.model, self.scribe)
         captions = greedy_answers(model, scribe, images, prompts.CAPTION, 72)
         tags = greedy_answers(model, scribe, images, prompts.TAGS, 72)
-        found = [mentions(line, self.taxonomy) & scene.tags for line, scene in zip(tags, told, strict=True)]
+        found = [
+            self.taxonomy.labels.concepts_in(line) & scene.tags
+            for line, scene in zip(tags, told, strict=True)
+        ]
         described_ones = greedy_answers(model, scribe, images[:described], prompts.DESCRIPTION, ANSWER_TOKENS)
         phrases = greedy_answers(model, scribe, self.validate_crops.images[:crops], prompts.REGION, 32)
         right = [
-            bool(mentions(said, self.taxonomy) & mentions(true, self.taxonomy) & frozenset(OBJECTS))
+            bool(
+                self.taxonomy.labels.concepts_in(said)
+                & self.taxonomy.labels.concepts_in(true)
+                & frozenset(OBJECTS)
+            )
             for said, true in zip(phrases, self.validate_crops.phrases, strict=False)
-            if mentions(true, self.taxonomy) & frozenset(OBJECTS)
+            if self.taxonomy.labels.concepts_in(true) & frozenset(OBJECTS)
         ]
         self.model.train()
         print("  " + "\n  ".join(captions[:3] + tags[:1] + described_ones[:1]), flush=True)

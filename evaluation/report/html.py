@@ -7,13 +7,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.history import Compared
-from evaluation.metrics.bands import LVIS_BANDS
+from evaluation.metrics.bands import LVIS_BANDS, RARE_BAND
 from evaluation.metrics.grounding import IOU_NAMES
-from evaluation.metrics.recall_at_k import KS, OVERALL
-from evaluation.report import changes, charts, view
-from evaluation.report import sections as more
+from evaluation.metrics.recall_at_k import HEADLINE_K, KS, OVERALL
+from evaluation.report import changes, charts, sections, view
 from evaluation.report.reliability import calibration_chart, calibration_sentence
 
 _SHOWN_LOST_TAGS = 200
@@ -24,14 +22,18 @@ def render_html(report: view.LongTailReport) -> str:
     missed = view.missed_tags(report)
     lost = [tag for tag in missed if tag.found == 0]
     at_times = [tag for tag in missed if tag.found]
-    evaluation = report.tags
+    evaluation, figures = report.tags, report.figures
+    embeddings, whole = report.tag_figures.embeddings, report.tag_figures.whole_vocabulary
+    calibration = report.tag_figures.calibration
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             report=report,
             evaluation=evaluation,
-            whole=report.figures.tags_whole_vocabulary,
+            embeddings=embeddings and view.by_band_and_k(embeddings.recall),
+            whole=whole,
+            whole_recall=whole and view.by_band_and_k(whole.recall),
             headline=view.headline(evaluation),
             consequence=view.consequence(report),
             rows=view.band_rows(evaluation),
@@ -40,19 +42,19 @@ def render_html(report: view.LongTailReport) -> str:
             lost_count=len(lost),
             at_times=at_times,
             at_times_count=len(at_times),
-            calibration=calibration_sentence(report.calibration) if report.calibration else "",
+            calibration=calibration,
+            calibration_sentence=calibration_sentence(calibration),
             history=report.history if len(report.history) > 1 else (),
             every_tag=view.weakest_first(report),
-            embeddings=more.of_embeddings_alone(report),
-            grounding=more.grounding_rows(report),
-            gap_of_regions=report.figures.grounding and report.figures.grounding.gap,
+            grounding=sections.grounding_rows(report),
+            gap_of_regions=figures.regions.grounding and figures.regions.grounding.gap,
             ious=tuple(IOU_NAMES),
-            parts=more.part_cards(report),
-            option_names=more.OPTION_NAMES,
-            ladder=report.figures.ladder,
-            verdict=more.ladder_verdict(report),
-            lanes=report.figures.lanes,
-            lane_sentence=more.lane_sentence(report),
+            parts=sections.part_cards(report),
+            option_names=sections.OPTION_NAMES,
+            ladder=figures.ladder,
+            verdict=sections.ladder_verdict(report),
+            lanes=figures.texts.lanes,
+            lane_sentence=sections.lane_sentence(report),
             overall=OVERALL,
             rare_band=RARE_BAND,
             zero=[report.label(concept_id) for concept_id in evaluation.zero_support_tags],
@@ -60,7 +62,7 @@ def render_html(report: view.LongTailReport) -> str:
             charts={
                 "curves": charts.recall_curves(report),
                 "scatter": charts.recall_by_frequency(report),
-                **({"calibration": calibration_chart(report.calibration)} if report.calibration else {}),
+                **({"calibration": calibration_chart(calibration)} if calibration else {}),
                 **({"trend": changes.trend(report.history)} if len(report.history) > 1 else {}),
             },
             **_changes(report.compared),
@@ -105,8 +107,8 @@ def _environment() -> Environment:
         number=lambda value: f"{value:,}",
         seconds=view.seconds,
         share=view.share,
-        named=more.named,
-        invented=more.invented,
+        named=sections.named,
+        invented=sections.invented,
         signed_points=view.signed_points,
         points_interval=changes.points_interval,
     )

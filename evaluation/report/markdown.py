@@ -1,13 +1,11 @@
 """Renders the report as Markdown, for the metadata of an asset."""
 
-from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.history import Compared
-from evaluation.metrics.ablation import LADDER_K
-from evaluation.metrics.bands import LVIS_BANDS
+from evaluation.metrics.bands import LVIS_BANDS, RARE_BAND
 from evaluation.metrics.grounding import IOU_NAMES
-from evaluation.metrics.recall_at_k import KS, OVERALL
-from evaluation.report import changes, view
-from evaluation.report import sections as more
+from evaluation.metrics.phrase_grounding import PhraseFigure
+from evaluation.metrics.recall_at_k import HEADLINE_K, KS, OVERALL
+from evaluation.report import changes, sections, view
 from evaluation.report.reliability import calibration_sentence
 from resources.markdown import markdown_table, plain_text
 
@@ -25,10 +23,10 @@ def render_markdown(report: view.LongTailReport) -> str:
         _ladder(report),
         _regions(report),
         _parts(report),
-        more.lane_sentence(report),
+        sections.lane_sentence(report),
         _lanes(report),
         _missed_tags(report),
-        calibration_sentence(report.calibration) if report.calibration else "",
+        calibration_sentence(report.tag_figures.calibration),
         _zero_support(report),
         _whole_vocabulary(report),
         _provenance(report),
@@ -74,44 +72,54 @@ def _recall_table(report: view.LongTailReport) -> str:
 def _ladder(report: view.LongTailReport) -> str:
     if not report.figures.ladder:
         return ""
-    titles = ("Option", f"Tail recall@{LADDER_K}", "against A2, points", f"Overall recall@{LADDER_K}")
+    titles = ("Option", f"Tail recall@{HEADLINE_K}", "against A2, points", f"Overall recall@{HEADLINE_K}")
     table = markdown_table(
         (*titles, "Regions at IoU 0.5, tail", "overall", "Time an image"),
         (
             (
-                f"{rung.option} {more.OPTION_NAMES[rung.option]}",
-                view.share(rung.tag_recall.get(RARE_BAND)),
-                "–" if rung.tail_gain is None else view.signed_points(rung.tail_gain),
-                view.share(rung.tag_recall.get(OVERALL)),
-                view.share(rung.grounding_recall.get(RARE_BAND)),
-                view.share(rung.grounding_recall.get(OVERALL)),
-                view.seconds(rung.seconds_per_image),
+                f"{row.option} {sections.OPTION_NAMES[row.option]}",
+                view.share(row.tag_recall.get(RARE_BAND)),
+                "–" if row.tail_gain is None else view.signed_points(row.tail_gain),
+                view.share(row.tag_recall.get(OVERALL)),
+                view.share(row.grounding_recall.get(RARE_BAND)),
+                view.share(row.grounding_recall.get(OVERALL)),
+                view.seconds(row.seconds_per_image),
             )
-            for rung in report.figures.ladder
+            for row in report.figures.ladder
         ),
     )
-    return "\n\n".join(part for part in (more.ladder_verdict(report), table) if part)
+    return "\n\n".join(part for part in (sections.ladder_verdict(report), table) if part)
 
 
 def _regions(report: view.LongTailReport) -> str:
-    rows = more.grounding_rows(report)
+    rows = sections.grounding_rows(report)
     if not rows:
         return ""
     return markdown_table(
-        ("Regions found", "True regions", *(f"IoU {iou}" for iou in IOU_NAMES)),
+        (
+            *("Regions found", "True regions", *(f"IoU {iou}" for iou in IOU_NAMES)),
+            *(("Phrases", "best region right") if report.figures.phrases else ()),
+        ),
         (
             (
                 row.name,
                 f"{row.support:,}",
                 *(f"{view.percent(f.micro, 1)} ({view.interval(f.ci95)})" for f in row.by_iou.values()),
+                *_phrase_cells(row.phrases),
             )
             for row in rows
         ),
     )
 
 
+def _phrase_cells(found: PhraseFigure | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    return f"{found.support:,}", f"{view.percent(found.micro, 1)} ({view.interval(found.ci95)})"
+
+
 def _parts(report: view.LongTailReport) -> str:
-    cards = more.part_cards(report)
+    cards = sections.part_cards(report)
     if not cards:
         return ""
     return markdown_table(
@@ -121,7 +129,7 @@ def _parts(report: view.LongTailReport) -> str:
 
 
 def _lanes(report: view.LongTailReport) -> str:
-    if not report.figures.lanes:
+    if not report.figures.texts.lanes:
         return ""
     titles = ("Lane", "Images", f"Tag recall@{HEADLINE_K}", "Objects named by the caption")
     return markdown_table(
@@ -131,11 +139,11 @@ def _lanes(report: view.LongTailReport) -> str:
                 name,
                 f"{lane.images:,}",
                 view.share(lane.tag_recall),
-                view.share(more.named(lane.captions)),
-                view.share(more.named(lane.descriptions)),
-                view.share(more.invented(lane.descriptions)),
+                view.share(sections.named(lane.captions)),
+                view.share(sections.named(lane.descriptions)),
+                view.share(sections.invented(lane.descriptions)),
             )
-            for name, lane in report.figures.lanes.items()
+            for name, lane in report.figures.texts.lanes.items()
         ),
     )
 
@@ -204,11 +212,12 @@ def _zero_support(report: view.LongTailReport) -> str:
 
 
 def _whole_vocabulary(report: view.LongTailReport) -> str:
-    whole = report.figures.tags_whole_vocabulary
+    whole = report.tag_figures.whole_vocabulary
     if whole is None:
         return ""
-    rows = view.band_rows(whole)
-    recall = ", ".join(f"{row.name} {view.percent(row.headline.micro, 1)}" for row in rows)
+    found = view.by_band_and_k(whole.recall)
+    shown = [name for name in view.BAND_ORDER if name in found]
+    recall = ", ".join(f"{name} {view.percent(found[name][HEADLINE_K].micro, 1)}" for name in shown)
     return f"**Ranked among all {whole.ranked_concepts:,} concepts**, recall@{HEADLINE_K}: {recall}"
 
 

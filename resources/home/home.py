@@ -110,7 +110,7 @@ def _is_unclaimed(key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The paths below the home (docs/architecture.md lists them) and the registry `folders/<key>.json`.
+    """The paths below the home (docs/home.md lists them) and the registry `folders/<key>.json`.
 
     Making a Home touches no file; directories appear when something is written to them.
     """

@@ -1,7 +1,7 @@
 """From a folder of image files to rows and to bounded working copies (proxies), without Dagster or torch."""
 
 from resources.images.decode import Decoded, Limits, decode_to_proxy
-from resources.images.ingest import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, Ingested, ingest_folder
+from resources.images.ingest import Ingested, ingest_folder
 from resources.images.isolated import DecoderUnavailable, decode_isolated
 from resources.images.phash import perceptual_hash
 from resources.images.proxies import open_proxy, prune_proxies
@@ -18,9 +18,6 @@ from resources.images.scan import (
 )
 
 __all__ = [
-    "IMAGES_SCHEMA",
-    "PROXIES_SCHEMA",
-    "REJECTS_SCHEMA",
     "Decoded",
     "DecoderUnavailable",
     "Found",

@@ -17,48 +17,11 @@ from resources.images.reading import Content, Read, Reader, ingest_fingerprint, 
 from resources.images.rejects import Reject
 from resources.images.scan import Found, Rejected, scan_folder
 from resources.object_store import Location
+from resources.tables import IMAGES, PROXIES, REJECTS
 
 CONTENT_COLUMNS = ("width", "height", "format", "mode", "frames", "taken_at", "phash")
 # Nothing about such a file need change before it can be used.
 ALWAYS_RETRIED = frozenset(["unreadable", "changed_while_reading", "out_of_memory"])
-
-FILE_TIME = pa.timestamp("us", "UTC")
-IMAGES_SCHEMA = pa.schema(
-    {
-        "id": pa.string(),
-        "path": pa.string(),
-        "also_at": pa.list_(pa.string()),
-        "bytes": pa.int64(),
-        "width": pa.int32(),
-        "height": pa.int32(),
-        "format": pa.string(),
-        "mode": pa.string(),
-        "frames": pa.int32(),
-        "modified_at": FILE_TIME,
-        "taken_at": pa.timestamp("s"),
-        "phash": pa.uint64(),
-        "fingerprint": pa.string(),
-    }
-)
-REJECTS_SCHEMA = pa.schema(
-    {
-        "path": pa.string(),
-        "bytes": pa.int64(),
-        "modified_at": FILE_TIME,
-        "code": pa.string(),
-        "reason": pa.string(),
-        "fingerprint": pa.string(),
-    }
-)
-PROXIES_SCHEMA = pa.schema(
-    {
-        "id": pa.string(),
-        "path": pa.string(),
-        "width": pa.int32(),
-        "height": pa.int32(),
-        "fingerprint": pa.string(),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +184,9 @@ def _tables(
     failed = rejects_fingerprint(limits)
     rejects = [_reject_row(outcome, failed) for outcome in outcomes if isinstance(outcome, Rejected)]
     return Ingested(
-        images=pa.Table.from_pylist(images, schema=IMAGES_SCHEMA),
-        rejects=pa.Table.from_pylist(rejects, schema=REJECTS_SCHEMA),
-        proxies=pa.Table.from_pylist(proxies, schema=PROXIES_SCHEMA),
+        images=pa.Table.from_pylist(images, schema=IMAGES.schema),
+        rejects=pa.Table.from_pylist(rejects, schema=REJECTS.schema),
+        proxies=pa.Table.from_pylist(proxies, schema=PROXIES.schema),
         decoded=len(decoded_ids),
         kept=len(images) - len(decoded_ids),
     )

@@ -143,6 +143,25 @@ def update_partition(
     )
 
 
+def replace_rows(lake: Lake, table: str, folder: str, rows: pa.Table) -> UpdateStats:
+    """Makes the partition hold just these rows, one an id, made anew each time; a file that holds them is not touched.
+
+    For a table whose rows depend on all others of the folder. Raises OSError.
+    """
+    with lake.locked(table, folder):
+        found = read_stored(lake, table, folder, rows.schema)
+        if not same_rows(found.rows, rows):
+            lake.replace(table, rows, folder)
+    before, now = (
+        set() if one is None else set(zip(one["id"].to_pylist(), one["fingerprint"].to_pylist(), strict=True))
+        for one in (found.rows, rows)
+    )
+    dropped = {id_ for id_, _ in before} - {id_ for id_, _ in now}
+    return UpdateStats(
+        len(before & now), len(now - before), len(dropped), resumed=0, quarantined=found.quarantined
+    )
+
+
 def read_stored(lake: Lake, table: str, folder: str | None, schema: pa.Schema) -> Stored:
     """The rows on the disk as `schema`, for who is inside `locked` and computes again what is of no use.
 
@@ -160,6 +179,16 @@ def read_stored(lake: Lake, table: str, folder: str | None, schema: pa.Schema) -
         _log.warning("%s has another schema now, its rows are computed again", lake.data_file(table, folder))
         return Stored(None)
     return Stored(_cast(stored, schema))
+
+
+def same_rows(stored: pa.Table | None, rows: pa.Table) -> bool:
+    """Whether the stored rows are these; Parquet gives some types back as wider ones, so they are cast."""
+    return (
+        stored is not None
+        and stored.column_names == rows.column_names
+        and stored.num_rows == rows.num_rows
+        and bool(stored.cast(rows.schema).equals(rows))
+    )
 
 
 def _checked_wanted(wanted: pa.Table, table: str) -> pa.Table:

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from demo.training.language import Speaker, label_text, mentions, mirrored
+from demo.training.language import Speaker, label_text, mirrored
 from demo.world.scene import SceneSampler, SceneSpec, Split, drawable_concepts
 from resources.models.vlms.description import Aspect, parse_description
 from taxonomy import starter_taxonomy
@@ -18,15 +18,19 @@ SCENES = [SceneSampler(Split.VALIDATE, flatness=1.0).scene(index) for index in r
 
 def test_answers_name_exactly_what_the_scene_shows() -> None:
     for scene in SCENES:
-        assert mentions(SPEAKER.caption(scene), TAXONOMY) == scene.tags
-        assert mentions(", ".join(SPEAKER.tags(scene)), TAXONOMY) == scene.tags
-        assert mentions(SPEAKER.description(scene), TAXONOMY) & DRAWABLE == scene.tags
+        assert TAXONOMY.labels.concepts_in(SPEAKER.caption(scene)) == scene.tags
+        assert TAXONOMY.labels.concepts_in(", ".join(SPEAKER.tags(scene))) == scene.tags
+        assert TAXONOMY.labels.concepts_in(SPEAKER.description(scene)) & DRAWABLE == scene.tags
 
 
 def test_the_longest_label_is_the_one_that_is_meant() -> None:
-    assert mentions("A Magnifying Glass beside spectacles.", TAXONOMY) == {"magnifying-glass", "spectacles"}
-    assert mentions("a bowling alley and keys", TAXONOMY) == frozenset()
-    assert mentions("a chalice", TAXONOMY) == {"goblet"}
+    assert TAXONOMY.labels.concepts_in("A Magnifying Glass beside spectacles.") == {
+        "magnifying-glass",
+        "spectacles",
+    }
+    assert TAXONOMY.labels.concepts_in("a bowling alley and keyholes") == frozenset()
+    assert TAXONOMY.labels.concepts_in("keys") == {"key"}
+    assert TAXONOMY.labels.concepts_in("a chalice") == {"goblet"}
 
 
 def _crowded() -> SceneSpec:

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, SiglipConfi
 
 from demo.training.chat import BEGIN, END, IMAGE, chat_processor, train_chat_tokenizer
 from demo.training.export_vlm import ask, save_checkpoint
-from demo.training.language import Speaker, mentions
+from demo.training.language import Speaker
 from demo.training.lessons import IGNORED, Scribe, Teacher, build_crops
 from demo.training.train_vlm import Recipe, Trainer, answer_loss, named_objects, patch_features
 from demo.world.scene import OBJECTS, SceneSampler, Split
@@ -125,7 +125,7 @@ def test_a_teacher_asks_in_the_words_of_the_assets_and_answers_in_form() -> None
         (caption, _), (tags, listed) = teacher.told(scene, rng)
         assert caption.split("\n")[0] == prompts.CAPTION
         assert tags == prompts.TAGS
-        assert mentions(listed, TAXONOMY) == scene.tags
+        assert TAXONOMY.labels.concepts_in(listed) == scene.tags
         ((prompt, answer),) = teacher.described(scene, rng)
         assert prompt.split("\n")[0] == prompts.DESCRIPTION
         assert parse_description(answer) is not None

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from annotation_files import lvis, results, write
 from hand_made_lake import make_home
 from typer.testing import CliRunner
 
 from evaluation.evaluate import evaluate_files
 from evaluation.metrics.bands import LVIS_BANDS
 from evaluation.metrics.grounding import IOU_NAMES
-from tests.evaluation.readers.test_readers import lvis, results, write
 from vistag_assets.cli import app
 
 METRICS = Path(__file__).parents[2] / "docs" / "metrics.md"

@@ -7,33 +7,31 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import services
+from evaluation_runs import RANKS, a_run
 from PIL import Image
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from evaluation import history
-from evaluation.history import HISTORY_SCHEMA, HistoryError, Run
-from evaluation.metrics.comparison import RANKS_SCHEMA
-from evaluation.metrics.recall_at_k import TAG_RECALL_SCHEMA
+from evaluation.history import HistoryError
 from evaluation.record import against_baseline
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import Lake
+from resources.tables import EVALUATION_HISTORY
 from resources.workspace import open_workspace
 from vistag_assets.cli import app
 from vistag_assets.runs import evaluate
-from vistag_assets.whole_image.stages import embed_concepts
+from vistag_assets.whole_image.concept_embeddings import embed_concepts
 
 FOLDER = "lib--a"
 IMAGES = [f"{n:032x}" for n in range(30)]
 # one tag of the head on every image, two of the body on fifteen, seven of the tail on six
 CARRIERS = {f"tag{n}": IMAGES[: (30, 15, 15)[n]] if n < 3 else IMAGES[n % 5 :: 5] for n in range(10)}
-WHEN = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +143,7 @@ def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home
 
     [again] = evaluate(home)  # what was not accepted is no yardstick
     assert again.metadata["baseline"].value == first.run
-    assert "is the run that later ones are held against" in vistag(home, "accept")
+    assert "is the baseline of later ones" in vistag(home, "accept")
     assert evaluate(home) == []
     assert [run.accepted_by for run in history.runs(home.lake)] == ["check", None, "person", "check"]
 
@@ -182,34 +180,6 @@ def test_training_images_are_refused_before_anything_is_evaluated(home: Home, ch
         card.unlink()
 
 
-def a_run(number: int, tier: str = "demo", accepted_by: str | None = "check") -> Run:
-    bounds = {"ci95_low": 0.25, "ci95_high": 0.75}
-    when = WHEN.replace(minute=number)
-    return Run(
-        run=history.run_key(when, "0123abcd-0000"),
-        created_at=when,
-        tier=tier,
-        option="B3",
-        models=(history.Model("encoder", "tiny", "f" * 16),),
-        taxonomy="t" * 16,
-        corpus="c" * 16,
-        images=3,
-        baseline=None,
-        accepted_by=accepted_by,
-        tag_recall=(
-            dict.fromkeys(TAG_RECALL_SCHEMA.names)
-            | {"band": "tail", "k": 10, "micro": 0.5, "macro": 0.5, **bounds}
-            | {"ceiling": 1.0, "support": 2, "tags": 1},
-        ),
-        grounding_recall=(),
-    )
-
-
-RANKS = pa.table(
-    [["a", "b"], ["x", "x"], ["tail", "tail"], pa.array([3, None], pa.int32())], schema=RANKS_SCHEMA
-)
-
-
 def test_a_run_comes_back_as_it_was_put_in_and_the_last_accepted_of_its_tier_is_found(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake", tmp_path / "pending")
     assert history.runs(lake) == []
@@ -217,7 +187,7 @@ def test_a_run_comes_back_as_it_was_put_in_and_the_last_accepted_of_its_tier_is_
     for run in kept:
         history.append(lake, run, RANKS)
     assert history.runs(lake) == sorted(kept, key=lambda run: run.created_at)
-    assert lake.read(history.HISTORY, kept[0].run).schema.remove_metadata().equals(HISTORY_SCHEMA)
+    assert lake.read(history.HISTORY, kept[0].run).schema.remove_metadata().equals(EVALUATION_HISTORY.schema)
     assert history.ranks_of(lake, kept[0].run).equals(RANKS)
     assert history.last_accepted(history.runs(lake), "demo") == kept[1]
     assert history.last_accepted(history.runs(lake), "gpu-24gb") is None
@@ -234,7 +204,9 @@ def test_a_kill_while_runs_are_added_leaves_every_run_that_was_finished(tmp_path
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from tests.evaluation.test_history import *\n"
+        "from evaluation_runs import RANKS, a_run\n"
+        "from evaluation import history\n"
+        "from resources.lake import Lake\n"
         "lake = Lake(Path(sys.argv[1]) / 'lake', Path(sys.argv[1]) / 'pending')\n"
         "for number in range(60):\n"
         "    history.append(lake, a_run(number), RANKS)\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import image_zoo as zoo
 import pyarrow as pa
 import pytest
+from evaluation_runs import RANKS, a_run
 from small_disk import mounted
 from small_library import draw, tag, tiny_home
 from tiny_checkpoint import save_tiny_siglip
@@ -19,7 +20,6 @@ from evaluation import history
 from resources.images import Limits, ingest_folder
 from resources.lake import Lake
 from sensors.watching import Looker, Watch, asked_for
-from tests.evaluation.test_history import RANKS, a_run
 from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
 

@@ -18,9 +18,9 @@ from resources.workspace import open_workspace
 from vistag_assets.automation.instance import home_instance
 from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
+from vistag_assets.ingest.files import prune
 from vistag_assets.runs import tag_folders
-from vistag_assets.tags.stages import DamagedDecisions
-from vistag_assets.whole_image.stages import prune
+from vistag_assets.tags.tagger import DamagedDecisions
 
 FOLDER = "lib--a"
 OTHER_FOLDER = "lib--b"

@@ -21,7 +21,7 @@ from vistag_assets.automation.instance import home_instance
 from vistag_assets.definitions import defs
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
 from vistag_assets.runs import evaluate
-from vistag_assets.whole_image.stages import embed_concepts
+from vistag_assets.whole_image.concept_embeddings import embed_concepts
 
 TAG = f"vistag/{EVALUATED_STATE}"
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import services
 import yaml
 
 from resources.gpus import MODELS_POOL
+from vistag_assets.automation.dev import CODE_LOCATION
 from vistag_assets.automation.instance import contiguous_ranges, missing_settings, prepare_dagster_home
 from vistag_assets.automation.storage import StorageError
 from vistag_assets.definitions import defs
@@ -56,6 +60,10 @@ WHOLE = {
     "ground_truth_concepts",
     "frequency_bands",
     "tag_recall",
+    "tag_figures",
+    "tag_ranks",
+    "tag_confusions",
+    "text_figures",
     "grounding_recall",
     "phrase_grounding",
     "evaluation_history",
@@ -73,8 +81,33 @@ def test_loading_the_code_location_imports_no_torch() -> None:
 
 
 def test_the_workspace_file_loads_the_module_that_the_command_line_runs() -> None:
-    workspace = yaml.safe_load((Path(__file__).parents[2] / "workspace.yaml").read_text())
-    assert workspace == {"load_from": [{"python_module": "vistag_assets.definitions"}]}
+    workspace = yaml.safe_load((services.ROOT / "workspace.yaml").read_text())
+    assert workspace == {"load_from": [{"python_module": CODE_LOCATION}]}
+
+
+def dg_says(home: Path, *arguments: str) -> str:
+    """What Dagster's own command says of this project, on the instance of a home."""
+    command = [str(Path(sys.executable).parent / "dg"), *arguments]
+    environment = services.environment(**prepare_dagster_home(home))
+    return subprocess.run(
+        command, cwd=services.ROOT, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_dg_finds_the_definitions_sound(tmp_path: Path) -> None:
+    assert "All definitions loaded successfully" in dg_says(tmp_path, "check", "defs")
+
+
+def test_dg_dev_names_the_code_location_as_vistag_dev_does() -> None:
+    # under another name a home's sensors would have forgotten what they have seen
+    project = tomllib.loads((services.ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    assert project["code_location_name"] == project["code_location_target_module"] == CODE_LOCATION
+
+
+@pytest.mark.slow
+def test_dg_lists_every_asset(tmp_path: Path) -> None:
+    listed = json.loads(dg_says(tmp_path, "list", "defs", "--json"))["assets"]
+    assert {asset["asset_key"] for asset in listed} == PER_FOLDER | WHOLE
 
 
 def test_assets_are_partitioned_by_folder_up_to_the_tags_and_whole_after() -> None:

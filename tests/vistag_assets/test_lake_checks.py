@@ -10,9 +10,9 @@ from hand_made_lake import IDS, Row, make_home, tables, write
 
 from resources.home import Home
 from resources.workspace import VistagResource
-from vistag_assets.regions.details import every_region_has_a_match
+from vistag_assets.regions.region_matches import every_region_has_a_match
 from vistag_assets.tags.tags import tags_name_regions_that_exist
-from vistag_assets.whole_image.tagging import every_image_has_tag_scores
+from vistag_assets.whole_image.tag_scores import every_image_has_tag_scores
 
 EMBEDDINGS: list[Row] = [{"id": id_, "embedding": np.eye(1, 224, dtype=np.float16)[0]} for id_ in IDS]
 

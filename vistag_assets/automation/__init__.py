@@ -1,1 +1,1 @@
-"""What stands around the graph: the Dagster instance of a home, its processes, storage and checks of the whole."""
+"""The Dagster instance of a home: its processes, run launcher, storage, and the verification of the whole."""

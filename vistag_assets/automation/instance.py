@@ -29,6 +29,8 @@ _SQLITE_READ_ONLY = (
     sqlite3.SQLITE_READONLY_DIRECTORY,
 )
 TEMPLATE = Path(__file__).parent / "dagster.yaml"
+_MOVED = {b"module: vistag_assets.launcher\n": b"module: vistag_assets.automation.launcher\n"}
+"""What the dagster.yaml of older homes names, by where it is now."""
 
 
 def prepare_dagster_home(home: Path) -> dict[str, str]:
@@ -41,9 +43,7 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
     dagster_home = home.resolve() / "dagster"
     # Processes that make the databases at the same time leave them with two versions each.
     with locked(dagster_home / ".lock"):
-        if not (dagster_home / "dagster.yaml").exists():
-            with replace_file(dagster_home / "dagster.yaml") as settings:
-                settings.write(TEMPLATE.read_bytes())
+        _write_settings(dagster_home / "dagster.yaml")
         with (
             storage_errors(dagster_home / "dagster.yaml"),
             DagsterInstance.from_config(str(dagster_home)) as instance,
@@ -52,6 +52,16 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
             _know_pools(instance)
             _forget_finished_runs(instance)
     return {"DAGSTER_HOME": str(dagster_home), "VISTAG_HOME": str(home.resolve())}
+
+
+def _write_settings(path: Path) -> None:
+    """Dagster's settings of a home where it has none, and of an older one what has moved since."""
+    text = before = path.read_bytes() if path.exists() else b""
+    for old, new in _MOVED.items():
+        text = text.replace(old, new)
+    if not before or text != before:
+        with replace_file(path) as settings:
+            settings.write(text or TEMPLATE.read_bytes())
 
 
 def missing_settings(home: Path) -> list[str]:

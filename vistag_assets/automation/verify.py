@@ -13,40 +13,14 @@ from resources.home import CorruptRegistration, Home
 from resources.images import open_proxy
 from resources.lake import MissingPartition
 from resources.lake.verify import Finding, Inspection, Rule, check_files
+from resources.tables import PER_FOLDER_TABLES, TABLES
 
 ROOT = "images"
 RULES: Mapping[str, Rule] = {
-    ROOT: Rule(("id",)),
-    "rejects": Rule(("path",), always=True),
-    "proxies": Rule(("id",), (ROOT,), always=True),
-    "global_embeddings": Rule(("id",), ("proxies",)),
-    "tag_scores": Rule(("id", "concept_id"), ("global_embeddings",)),
-    "ocr_text": Rule(("id", "line"), ("proxies",)),
-    "depth_maps": Rule(("id",), ("proxies",)),
-    "captions": Rule(("id",), ("proxies",)),
-    "candidates": Rule(("id", "rank"), ("tag_scores",)),
-    "grounded_regions": Rule(("id", "region_id"), ("candidates", "proxies")),
-    "region_masks": Rule(("id", "region_id"), ("grounded_regions", "proxies")),
-    "region_embeddings": Rule(("id", "region_id"), ("region_masks", "grounded_regions", "proxies")),
-    "region_matches": Rule(("id", "region_id"), ("region_embeddings", "grounded_regions")),
-    "region_captions": Rule(("id", "region_id"), ("grounded_regions", "proxies")),
-    "routing": Rule(("id",), ("proxies",)),
-    "tags": Rule(("id", "concept_id", "phrase"), ("proxies",)),
-    "descriptions": Rule(("id",), ("captions", "proxies")),
+    name: Rule(TABLES[name].key, TABLES[name].parents, TABLES[name].always) for name in PER_FOLDER_TABLES
 }
 """The tables with one partition a folder."""
-WHOLE: Mapping[str, Rule] = {
-    "concept_embeddings": Rule(("concept_id", "text")),
-    "ground_truth": Rule(("id", "concept_id")),
-    "ground_truth_images": Rule(("id",)),
-    "ground_truth_concepts": Rule(("concept_id",)),
-    "frequency_bands": Rule(("concept_id",)),
-    "tag_recall": Rule(("band", "k")),
-    "grounding_recall": Rule(("band", "iou")),
-    "phrase_grounding": Rule(("band",)),
-    "ladder": Rule(("option",)),
-    "evaluation_history": Rule(("run",)),
-}
+WHOLE: Mapping[str, Rule] = {name: Rule(table.key) for name, table in TABLES.items() if not table.partitioned}
 _PASSING = frozenset(
     ["missing_rows", "missing_partition", "stray_rows", "missing_proxy", "unknown_folder", "temporary_file"]
 )

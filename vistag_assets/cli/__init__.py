@@ -30,6 +30,7 @@ for command in (
     models.doctor,
     models.serve,
     looking.sql,
+    looking.tables,
     verifying.verify,
     looking.dev,
     looking.web,

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from resources.home import Home, Settings
 
 
-def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str | None = None) -> Settings:
-    """Check what was chosen before any work, and remember it in the home."""
+def choose(
+    home: Home,
+    tier: str | None,
+    taxonomy: str | None = None,
+    facets: Path | None = None,
+    lake: str | None = None,
+) -> Settings:
+    """Check what was chosen before any work, and remember it in the home. Another vocabulary forgets the facets."""
     from resources.home import read_settings, write_settings
     from resources.models.checkpoints import make_model
     from resources.models.tiers import load_tier
-    from resources.workspace import require_card
+    from resources.workspace import Workspace, require_card
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}
@@ -24,15 +30,15 @@ def choose(home: Home, tier: str | None, taxonomy: str | None = None, lake: str 
         changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
     if taxonomy:
         changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
+        changes["facets"] = None
+    if facets:
+        changes["facets"] = str(facets.resolve())
     if lake:
         changes["lake"] = _empty_place(home, lake)
     settings = settings.model_copy(update=changes)
-    if settings.taxonomy:
-        from taxonomy import load_taxonomy
-
-        load_taxonomy(Path(settings.taxonomy))
     chosen = load_tier(settings.tier)
     require_card(chosen)
+    _ = Workspace(home, settings, chosen).taxonomy
     make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings

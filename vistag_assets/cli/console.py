@@ -23,18 +23,6 @@ err = Console(stderr=True)
 BANDS = ("tail", "body", "head", "overall")
 LVIS_BANDS = ("rare", "common", "frequent")
 SHOWN_FOLDERS = 30
-MODEL_STAGES: Mapping[str, str] = {
-    "global_embeddings": "",
-    "ocr_text": "read",
-    "depth_maps": "measured in depth",
-    "captions": "captioned",
-    "grounded_regions": "grounded",
-    "region_masks": "outlined",
-    "region_embeddings": "embedded by region",
-    "region_captions": "captioned by region",
-    "descriptions": "described",
-}
-"""Assets that ask a model, and what an image they did it for was; the encoder's own line leads."""
 
 
 class _Rate(ProgressColumn):
@@ -77,7 +65,11 @@ def folders_table(outcome: TagOutcome) -> Table:
 
 def summary(outcome: TagOutcome) -> str:
     """What the models had to do, in one or two lines."""
-    asked = {asset: images for asset, images in outcome.computed.items() if asset in MODEL_STAGES}
+    from vistag_assets.folder_asset import declared
+
+    assets = {table: declared(table) for table in outcome.computed}
+    done = {table: asset.done for table, asset in assets.items() if asset and asset.role}
+    asked = {asset: images for asset, images in outcome.computed.items() if asset in done}
     if outcome.embedded and outcome.images_per_second:
         speed = f"{outcome.images_per_second:,.1f} images/s on {outcome.device}"
         first = f"{outcome.embedded:,} images went through the encoder, {speed}."
@@ -88,7 +80,7 @@ def summary(outcome: TagOutcome) -> str:
         first = f"No image was sent to the encoder; {phrases}{outcome.scored:,} images were scored again."
     else:
         return f"Nothing new: {outcome.images:,} images unchanged, no image was sent to a model."
-    others = [f"{images:,} {MODEL_STAGES[asset]}" for asset, images in asked.items() if MODEL_STAGES[asset]]
+    others = [f"{images:,} {done[asset]}" for asset, images in asked.items() if done[asset]]
     return f"{first}\nImages {', '.join(others)}." if others else first
 
 

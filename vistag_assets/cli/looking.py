@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 200
 
+FacetsOption = Annotated[
+    Path | None,
+    typer.Option(help="What the facets are (.yaml); else the facets.yaml beside the vocabulary."),
+]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")]
 
 
@@ -35,6 +39,22 @@ def sql(
                 raise UsageError(f"{error}\nTables of {base.root}: {tables}") from error
             columns = [column[0] for column in result.description or []]
             _show_rows(columns, result.fetchmany(SHOWN_ROWS + 1) if columns else [])
+
+
+def tables(
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/tables.md.")] = False,
+) -> None:
+    """List the tables of the lake and what their columns mean."""
+    from resources import tables_page
+    from resources.tables import TABLES
+
+    if as_markdown:
+        typer.echo(tables_page.as_markdown(TABLES.values()), nl=False)
+        return
+    for table in TABLES.values():
+        typer.echo(f"{table.name}: {table.about}")
+        for column in table.columns:
+            typer.echo(f"  {column.name}: {column.meaning}")
 
 
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
@@ -84,24 +104,27 @@ def _tell_missing_settings(home: Home) -> None:
         )
 
 
-def taxonomy_check(file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")]) -> None:
+def taxonomy_check(
+    file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")], facets: FacetsOption = None
+) -> None:
     """Say whether a vocabulary is sound, and if not, what is wrong in which line."""
     with plain_errors():
         from taxonomy import check_report
 
-        typer.echo(check_report(file))
+        typer.echo(check_report(file, facets))
 
 
 def taxonomy_stats(
     file: Annotated[Path | None, typer.Argument(help="Else the starter vocabulary.")] = None,
+    facets: FacetsOption = None,
 ) -> None:
     """Count concepts, labels and definitions by facet."""
     with plain_errors():
         from rich.table import Table
 
-        from taxonomy import load_taxonomy, starter_taxonomy, stats
+        from taxonomy import STARTER, load_taxonomy, stats
 
-        found = stats(load_taxonomy(file) if file else starter_taxonomy())
+        found = stats(load_taxonomy(file or STARTER, facets))
         table = Table(*found.HEADER)
         for row in found.rows():
             table.add_row(*row)

@@ -69,6 +69,10 @@ def run(
         str | None,
         typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
     ] = None,
+    facets: Annotated[
+        Path | None,
+        typer.Option(help="What the facets of the vocabulary are (.yaml); else the facets.yaml beside it."),
+    ] = None,
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
     ] = None,
@@ -82,7 +86,7 @@ def run(
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
         name = library or root.resolve().name or "root"
-        settings = choose(base, tier, taxonomy, lake)
+        settings = choose(base, tier, taxonomy, facets, lake)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, root, name)
@@ -92,7 +96,7 @@ def run(
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:
-    from evaluation.ground_truth import read_ground_truth
+    from evaluation.readers.ground_truth import read_ground_truth
     from resources.home import read_settings, write_settings
     from resources.lake.files import replace_file
 

@@ -1,1 +1,1 @@
-"""From files to images, rejects and proxies."""
+"""Ingest: image files to decoded, upright working copies (proxies), and rejects with their reasons."""

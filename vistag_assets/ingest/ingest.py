@@ -1,54 +1,42 @@
 """From a folder of files to images, rejects and proxies, and the check that no file was overlooked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from resources.checked import checked
-from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA, open_proxy, scan_folder
+from resources.images import open_proxy, scan_folder
 from resources.metadata import OWNERS, Preview, column_schema, moved_away, preview, row_count, thumbnail
 from resources.object_store import location
+from resources.tables import IMAGES, PROXIES, REJECTS, Table
 from resources.workspace import VistagResource, Workspace, require_card
+from vistag_assets.ingest.files import ingest_files, prune
 from vistag_assets.lineage import column_by_id
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
-from vistag_assets.whole_image import stages
 
 PREVIEWED_REJECTS = 20
+
+
+def _spec(table: Table, *kinds: str, deps: Sequence[str] = ("images",)) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        table.name,
+        deps=deps,
+        description=table.about,
+        metadata=column_schema(table),
+        group_name=table.group,
+        kinds={"parquet", *kinds},
+        owners=OWNERS,
+        code_version="1",
+    )
 
 
 @dg.multi_asset(
     name="ingest",
     specs=[
-        dg.AssetSpec(
-            "images",
-            description="One row a picture: content hash, path, size, format, time, perceptual hash.",
-            metadata=column_schema(IMAGES_SCHEMA),
-            group_name="ingest",
-            kinds={"parquet", "image"},
-            owners=OWNERS,
-            code_version="1",
-        ),
-        dg.AssetSpec(
-            "rejects",
-            deps=["images"],  # of the same files: what is no row of images; draws it beside them
-            description="Files that cannot be used, each with the reason and what to do about it.",
-            metadata=column_schema(REJECTS_SCHEMA),
-            group_name="ingest",
-            kinds={"parquet"},
-            owners=OWNERS,
-            code_version="1",
-        ),
-        dg.AssetSpec(
-            "proxies",
-            deps=["images"],
-            description="Bounded working copies: upright, sRGB, 8 bit. Later stages read these only.",
-            metadata=column_schema(PROXIES_SCHEMA, path="of the copy, relative to the home"),
-            group_name="ingest",
-            kinds={"parquet", "jpeg"},
-            owners=OWNERS,
-            code_version="1",
-        ),
+        _spec(IMAGES, "image", deps=()),
+        _spec(REJECTS),  # of the same files: what is no row of images; draws it beside them
+        _spec(PROXIES, "jpeg"),
     ],
     **PER_FOLDER,
 )
@@ -59,7 +47,7 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
     meter = Meter("Reading images")
     decoded, removed = 0, 0
     for number, key in enumerate(context.partition_keys):
-        stats = stages.ingest(workspace, workspace.home.folder(key), meter)
+        stats = ingest_files(workspace, workspace.home.folder(key), meter)
         decoded, removed = decoded + stats.decoded, removed + stats.removed
         counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
         gone = {"gone": stats.gone} if stats.gone else {}
@@ -75,7 +63,7 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
                 {**row_count(rows), **more, **seen, **lost, **gone}, asset_key=asset, partition_key=key
             )
     if removed:
-        stages.prune(workspace)
+        prune(workspace)
     for asset in ("images", "rejects", "proxies"):
         yield dg.MaterializeResult(asset, metadata=meter.speed(decoded, "cpu"))
 

@@ -1,1 +1,1 @@
-"""What is said of regions and images: region captions, lanes, descriptions."""
+"""Text about regions and images: region captions, routing between a fast and a heavy model, descriptions."""

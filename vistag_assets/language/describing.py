@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from resources.models.vlms.description import MAX_CLAIMS, MAX_REGIONS, Claim, Description, parse_description
+from taxonomy import Taxonomy
 from vistag_assets.language.repair import adds_no_fact, prose, salvaged, tidied, uses_words_of
 from vistag_assets.regions.boxes import Region
-from vistag_assets.whole_image.phrases import Labels, sentences, word_count
+from vistag_assets.whole_image.caption_form import sentences, word_count
 from vistag_assets.whole_image.quotes import requoted
 
 SPECULATION = re.compile(
@@ -21,10 +22,6 @@ SPECULATION = re.compile(
     re.IGNORECASE,
 )
 """Words that guess or that tell an effect on the viewer: neither can be seen."""
-
-_UNSEEN_FACETS = frozenset({"colour", "style", "view", "photography"})
-"""What no region, tag or text in the lake can bear out, so that its absence says nothing."""
-
 
 Form = Literal["json", "prose"]
 """what the model was asked for"""
@@ -78,7 +75,7 @@ def describe(
     *,
     finished: bool,
     known: Known,
-    labels: Labels,
+    taxonomy: Taxonomy,
     words: tuple[int, int],
     form: Form = "json",
     rewritten: str | None = None,
@@ -97,7 +94,7 @@ def describe(
     if put and uses_words_of(put, answer):
         said, form = put, "json"
     told = tidied(said, words[1]) if said else None
-    if told and not adds_no_fact(told, answer, labels):
+    if told and not adds_no_fact(told, answer, taxonomy.labels):
         told = None
     from_caption = told is None
     if told is None:
@@ -112,7 +109,7 @@ def describe(
         "words": not fewest <= word_count(text) <= most,
         "empty": not text,
     }
-    claims = _checked(told.claims, known, labels) if told else ()
+    claims = _checked(told.claims, known, taxonomy) if told else ()
     return Described(
         title=told.title if told else "",
         description=text,
@@ -150,56 +147,56 @@ def _of_caption(caption: str) -> Description | None:
     return Description(title=caption.rstrip(".") or caption, claims=[claim], tags=[])
 
 
-def _checked(claims: list[Claim], known: Known, labels: Labels) -> tuple[CheckedClaim, ...]:
+def _checked(claims: list[Claim], known: Known, taxonomy: Taxonomy) -> tuple[CheckedClaim, ...]:
     regions = known.regions.values()
     concepts = {region.concept_id for region in regions if region.concept_id}
-    seen = labels.concepts_in(known.caption, *known.text, *(region.phrase for region in regions))
-    seen |= known.tags | (concepts & labels.taxonomy.by_id.keys())
-    supported = labels.with_broader(seen)
+    seen = taxonomy.labels.concepts_in(known.caption, *known.text, *(region.phrase for region in regions))
+    seen |= known.tags | (concepts & taxonomy.by_id.keys())
+    supported = taxonomy.with_ancestors(seen)
     return tuple(
         CheckedClaim(
             claim.aspect,
             claim.text,
-            tuple(known.regions[short].region_id for short in _cited(claim, known, labels)),
-            _flags(claim, known, labels, supported),
+            tuple(known.regions[short].region_id for short in _cited(claim, known, taxonomy)),
+            _flags(claim, known, taxonomy, supported),
         )
         for claim in claims
     )
 
 
-def _named_regions(claim: Claim, known: Known, labels: Labels) -> list[str]:
+def _named_regions(claim: Claim, known: Known, taxonomy: Taxonomy) -> list[str]:
     """Short ids of the regions whose phrase the claim names."""
-    named = labels.concepts_in(claim.text)
+    named = taxonomy.labels.concepts_in(claim.text)
     return [
         short
         for short, region in known.regions.items()
-        if region.concept_id in named or not named.isdisjoint(labels.concepts_in(region.phrase))
+        if region.concept_id in named or not named.isdisjoint(taxonomy.labels.concepts_in(region.phrase))
     ]
 
 
-def _cited(claim: Claim, known: Known, labels: Labels) -> list[str]:
+def _cited(claim: Claim, known: Known, taxonomy: Taxonomy) -> list[str]:
     """The regions that stand behind a claim: of those it names the ones the model cites, else all for a subject.
 
     So a citation never depends on a model's skill in copying ids.
     """
-    named = _named_regions(claim, known, labels)
+    named = _named_regions(claim, known, taxonomy)
     own = [short for short in dict.fromkeys(claim.regions) if short in named]
     return (own or (named if claim.aspect == "subject" else []))[:MAX_REGIONS]
 
 
-def _flags(claim: Claim, known: Known, labels: Labels, supported: frozenset[str]) -> tuple[str, ...]:
-    unnamed = known.regions.keys() - set(_named_regions(claim, known, labels))
+def _flags(claim: Claim, known: Known, taxonomy: Taxonomy, supported: frozenset[str]) -> tuple[str, ...]:
+    unnamed = known.regions.keys() - set(_named_regions(claim, known, taxonomy))
     flags = {
-        "uncited": claim.aspect == "subject" and not _cited(claim, known, labels),
+        "uncited": claim.aspect == "subject" and not _cited(claim, known, taxonomy),
         "wrong_region": any(short in unnamed for short in claim.regions),
         "unknown_region": any(short not in known.regions for short in claim.regions),
         "speculation": SPECULATION.search(claim.text) is not None,
     }
     unsupported = [
         f"unsupported:{named.phrase}"
-        for named in labels.named_in(claim.text)
+        for named in taxonomy.labels.named_in(claim.text)
         if supported.isdisjoint(named.concept_ids)
-        and not _UNSEEN_FACETS.issuperset(labels.taxonomy.by_id[c].facet for c in named.concept_ids)
+        and not all(taxonomy.facet_of(c).unseen for c in named.concept_ids)
     ]
     return (*(flag for flag, is_so in flags.items() if is_so), *dict.fromkeys(unsupported))
 

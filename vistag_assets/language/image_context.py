@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from resources.fingerprint import fingerprint
-from resources.lake import Lake
 from resources.models.vlms.tasks import Question
 from taxonomy import Taxonomy
 from vistag_assets.language.describing import Known
+from vistag_assets.lineage import column_by_id
 from vistag_assets.regions.boxes import Region, cited_regions
+from vistag_assets.whole_image.ocr_text import text_lines
 
-MAX_TEXT_LINES = 8
-MIN_TEXT_CONFIDENCE = 0.5
 CONFIRMED_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ImageContext:
     """By image id, each only where there is something to say."""
 
     captions: Mapping[str, str]
@@ -59,35 +58,23 @@ class Evidence:
         )
 
 
-def read_regions(lake: Lake, key: str, *, required: bool) -> pa.Table | None:
-    """`grounded_regions`, None where it is neither there nor required; else it raises MissingPartition."""
-    return lake.read("grounded_regions", key) if required else lake.read_or_none("grounded_regions", key)
-
-
-def read_evidence(lake: Lake, key: str, taxonomy: Taxonomy, grounded: pa.Table | None) -> Evidence:
-    """Raises MissingPartition before `captions`; `ocr_text`, `tag_scores` and `routing` may be absent."""
-    captions = lake.read("captions", key, ["id", "caption"]).to_pylist()
-    routing = lake.read_or_none("routing", key, ["id", "lane"])
-    return Evidence(
-        captions={row["id"]: row["caption"] for row in captions},
-        text=text_lines(lake.read_or_none("ocr_text", key)),
-        regions={
-            id_: cited_regions(rows, taxonomy)
-            for id_, rows in (regions_by_id(grounded) if grounded is not None else {}).items()
-        },
-        tags=confirmed_tags(lake.read_or_none("tag_scores", key), taxonomy),
-        lanes={row["id"]: row["lane"] for row in routing.to_pylist()} if routing else {},
+def gather_context(
+    captions: pa.Table,
+    ocr_text: pa.Table | None,
+    grounded_regions: pa.Table | None,
+    tag_scores: pa.Table | None,
+    routing: pa.Table | None,
+    taxonomy: Taxonomy,
+) -> ImageContext:
+    """Of the tables of a folder."""
+    regions = regions_by_id(grounded_regions) if grounded_regions else {}
+    return ImageContext(
+        captions=column_by_id(captions, "caption"),
+        text=text_lines(ocr_text),
+        regions={id_: cited_regions(rows, taxonomy) for id_, rows in regions.items()},
+        tags=confirmed_tags(tag_scores, taxonomy),
+        lanes=column_by_id(routing, "lane") if routing else {},
     )
-
-
-def text_lines(ocr_text: pa.Table | None) -> dict[str, tuple[str, ...]]:
-    """The first lines that were read with some confidence, in reading order; none without the table."""
-    lines: dict[str, list[str]] = {}
-    if ocr_text is not None:
-        for row in ocr_text.sort_by("line").to_pylist():
-            if row["confidence"] >= MIN_TEXT_CONFIDENCE and row["text"].strip():
-                lines.setdefault(row["id"], []).append(" ".join(row["text"].split()))
-    return {id_: tuple(own[:MAX_TEXT_LINES]) for id_, own in lines.items()}
 
 
 def regions_by_id(grounded_regions: pa.Table) -> dict[str, list[Region]]:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from resources.models.vlms.description import MAX_CLAIMS, MAX_REGIONS, MAX_TAGS, Claim, Description
-from vistag_assets.whole_image.phrases import Labels, without_opener, word_count
+from taxonomy import Labels
+from vistag_assets.whole_image.caption_form import without_opener, word_count
 
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/])|([bfnrt]))')

@@ -1,58 +1,72 @@
-"""Which images go to the heavy lane, and the check of the budget."""
+"""The lane of each image, fast or heavy, with the reasons and within the tier's budget."""
+
+from typing import Annotated, Any
 
 import dagster as dg
 import pyarrow as pa
 
 from resources.checked import checked
-from resources.images import open_proxy
-from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
-from resources.workspace import VistagResource, Workspace
-from vistag_assets.language import lanes_stages as stages
-from vistag_assets.language.lanes import ROUTED_OPTIONS, WEIGHTS, heavy_places
-from vistag_assets.lineage import column_by_id
-from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
-from vistag_assets.progress import Meter
+from resources.fingerprint import fingerprint
+from resources.metadata import Preview, preview
+from resources.tables import ROUTING
+from resources.workspace import VistagResource
+from vistag_assets.folder_asset import Folder, folder_asset
+from vistag_assets.language.lanes import ROUTED_OPTIONS, WEIGHTS, gather_signals, heavy_places, route
+from vistag_assets.partitions import PREVIEWED_IMAGES
 
 
-@dg.asset(
-    deps=["tag_scores", "ocr_text", "captions"],
-    description="The lane of each image, fast or heavy, with the reasons and within the tier's budget.",
-    metadata=column_schema(stages.ROUTING),
-    group_name="language",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=str(stages.ROUTING_VERSION),
-    **PER_FOLDER,
-)
-def routing(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-    workspace = vistag.open()
-    meter = Meter("Routing")
-    images = heavy = 0
-    for number, key in enumerate(context.partition_keys):
-        with meter.timed():
-            stats = stages.route_images(workspace, key)
-        rows = workspace.lake.read("routing", key)
-        sent = rows["lane"].to_pylist().count("heavy")
-        images, heavy = images + rows.num_rows, heavy + sent
-        reasons = [reason for found in rows["reasons"].to_pylist() for reason in found]
-        context.add_asset_metadata(
-            {
-                **update_counts(stats, rows.num_rows),
-                "heavy": sent,
-                **{f"reason_{reason}": reasons.count(reason) for reason in WEIGHTS},
-                **(_preview(workspace, key, rows) if number < PREVIEWED_FOLDERS else {}),
-            },
-            partition_key=key,
-        )
-    return dg.MaterializeResult(
-        metadata=meter.speed(images, "cpu")
-        | {
-            "tier": workspace.tier.name,
-            "option": workspace.tier.option,
-            "budget": workspace.tier.routing.budget,
-            "heavy_share": heavy / images if images else 0.0,
+def _most_urgent(folder: Folder) -> Preview:
+    """The images that ask for the heavy lane most."""
+    rows = folder.lake.read("routing", folder.key).sort_by([("priority", "descending"), ("id", "ascending")])
+    first = rows.slice(0, PREVIEWED_IMAGES).to_pylist()
+    pictures = folder.thumbnails([row["id"] for row in first])
+    shown = [
+        (pictures[row["id"]], row["lane"], ", ".join(row["reasons"]), f"{row['priority']:.2f}")
+        for row in first
+    ]
+    return preview(["image", "lane", "reasons", "priority"], shown)
+
+
+def _counts(folder: Folder) -> dict[str, int]:
+    rows = folder.lake.read("routing", folder.key, ["lane", "reasons"]).to_pylist()
+    reasons = [reason for row in rows for reason in row["reasons"]]
+    return {
+        "heavy": sum(row["lane"] == "heavy" for row in rows),
+        **{f"reason_{reason}": reasons.count(reason) for reason in WEIGHTS},
+    }
+
+
+def _about(folder: Folder) -> dict[str, Any]:
+    tier = folder.workspace.tier
+    return {"option": tier.option, "budget": tier.routing.budget}
+
+
+@folder_asset("Routing", version=1, preview=_most_urgent, counts=_counts, about=_about)
+def routing(
+    folder: Folder,
+    proxies: Annotated[pa.Table, "id"],
+    tag_scores: Annotated[pa.Table, "id", "probability", "inherited_from"] | None,
+    captions: Annotated[pa.Table, "id", "caption", "entropy"] | None,
+    ocr_text: Annotated[pa.Table, "id", "text", "confidence"] | None,
+) -> pa.Table:
+    """A budget makes the lane of an image depend on all images of its folder, and no model is needed: so the whole
+    folder is routed anew each time, and written where something changed. The fingerprint of a row is that of the
+    decision alone; what is made of it (a description) is computed again when an image changes its lane, and not
+    because another image came or went.
+    """
+    tier = folder.workspace.tier
+    signals = gather_signals(proxies["id"].to_pylist(), tag_scores, captions, ocr_text, tier.routing)
+    rows = [
+        {
+            "id": routed.id,
+            "lane": routed.lane,
+            "reasons": routed.reasons,
+            "priority": routed.priority,
+            "fingerprint": fingerprint(lane=routed.lane, version=folder.version),
         }
-    )
+        for routed in route(signals, tier.routing, tier.option)
+    ]
+    return pa.Table.from_pylist(rows, ROUTING.schema)
 
 
 @dg.asset_check(
@@ -77,19 +91,3 @@ def heavy_lane_is_within_budget(vistag: VistagResource) -> dg.AssetCheckResult:
         option=workspace.tier.option,
         budget=budget,
     )
-
-
-def _preview(workspace: Workspace, key: str, rows: pa.Table) -> Preview:
-    """The images that ask for the heavy lane most."""
-    path_of = column_by_id(workspace.lake.read("proxies", key, ["id", "path"]), "path")
-    first = rows.sort_by([("priority", "descending"), ("id", "ascending")]).slice(0, PREVIEWED_IMAGES)
-    shown = [
-        (
-            thumbnail(open_proxy(workspace.home.root, path_of[row["id"]])),
-            row["lane"],
-            ", ".join(row["reasons"]),
-            f"{row['priority']:.2f}",
-        )
-        for row in first.to_pylist()
-    ]
-    return preview(["image", "lane", "reasons", "priority"], shown)

@@ -1,1 +1,1 @@
-"""Where things are: candidates, grounded regions, their masks, embeddings and matches."""
+"""Grounding: candidate phrases to boxes, their masks, region embeddings and the match of each with its phrase."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resources.boxes import iou
 from taxonomy import Taxonomy
 
-SAME_BOX_IOU = 0.9
+SAME_PLACE_IOU = 0.9
+"""Boxes of an image that overlap as much are one place to look at and to write about."""
 MAX_CITED = 8
 
 Box = tuple[float, float, float, float]
@@ -25,22 +27,11 @@ class Region:
     score: float
 
 
-def iou(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes, 0..1; 0 where both are empty."""
-    (x, y, width, height), (other_x, other_y, other_width, other_height) = first, second
-    across = min(x + width, other_x + other_width) - max(x, other_x)
-    down = min(y + height, other_y + other_height) - max(y, other_y)
-    shared = max(across, 0.0) * max(down, 0.0)
-    union = width * height + other_width * other_height - shared
-    # of a box thinner than the rounding of its far side more than all of it would be shared
-    return min(shared / union, 1.0) if union > 0 else 0.0
-
-
 def distinct_boxes(regions: Sequence[Region]) -> list[list[Region]]:
     """The regions, grouped by place: each as its first one, all of the best score first (ties by region_id)."""
     groups: list[list[Region]] = []
     for region in sorted(regions, key=lambda region: (-region.score, region.region_id)):
-        same = (group for group in groups if iou(group[0].box, region.box) >= SAME_BOX_IOU)
+        same = (group for group in groups if iou([group[0].box], [region.box])[0, 0] >= SAME_PLACE_IOU)
         if group := next(same, None):
             group.append(region)
         else:
@@ -51,16 +42,16 @@ def distinct_boxes(regions: Sequence[Region]) -> list[list[Region]]:
 def cited_regions(regions: Sequence[Region], taxonomy: Taxonomy) -> dict[str, Region]:
     """Short id (r1, r2, ...) -> region, of the MAX_CITED best places, told from left to right.
 
-    A place is called by its best object: "bowl" says more of it than "terracotta".
+    A place is called by its best thing: "bowl" says more of it than "terracotta".
     """
     named = [
-        next((region for region in group if _is_object(region, taxonomy)), group[0])
+        next((region for region in group if _is_thing(region, taxonomy)), group[0])
         for group in distinct_boxes(regions)[:MAX_CITED]
     ]
     from_left = sorted(named, key=lambda region: (region.box[0] + region.box[2] / 2, region.region_id))
     return {f"r{number}": region for number, region in enumerate(from_left, start=1)}
 
 
-def _is_object(region: Region, taxonomy: Taxonomy) -> bool:
+def _is_thing(region: Region, taxonomy: Taxonomy) -> bool:
     concept = taxonomy.by_id.get(region.concept_id or "")
-    return concept is None or concept.facet == "object"
+    return concept is None or taxonomy.facets[concept.facet].thing

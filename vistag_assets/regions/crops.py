@@ -6,14 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from resources.boxes import iou
 from resources.models.segmenters.masks import Mask, grown
 
 CONTEXT = 0.05
 """Surroundings of a crop on each side, as a share of the box: a detector's box may cut that much off."""
 GREY = (128, 128, 128)
 """What is not to be seen; the mean of what encoders are normalised to."""
-SAME_BOX_IOU = 0.95
-"""Two boxes of an image that overlap as much show the same thing."""
+SAME_CROP_IOU = 0.95
+"""Two boxes of an image that overlap as much are one crop. Stricter than `boxes.SAME_PLACE_IOU`: an embedding feels what a
+sentence does not (of the 600 demo images 542 have boxes between the two).
+"""
 
 
 def square_crop(image: Image.Image, box_xywh: NDArray[np.floating]) -> Image.Image:
@@ -39,18 +42,13 @@ def without_background(image: Image.Image, mask: Mask) -> Image.Image:
 
 def same_boxes(boxes_xywh: NDArray[np.floating]) -> NDArray[np.intp]:
     """For each box [n, 4] the first one that is nearly the same; itself where none before it is."""
+    alike = iou(boxes_xywh, boxes_xywh, of_empty=1.0) >= SAME_CROP_IOU
     first = np.arange(len(boxes_xywh))
-    corners = np.asarray(boxes_xywh, dtype=np.float64).reshape(-1, 4)
-    corners = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], axis=1)
-    areas = np.prod(corners[:, 2:] - corners[:, :2], axis=1)
     firsts: list[int] = []
-    for place, box in enumerate(corners):
-        others = corners[firsts]
-        sides = np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])
-        common = np.prod(np.clip(sides, 0, None), axis=1)
-        alike = common >= SAME_BOX_IOU * (areas[firsts] + areas[place] - common)
-        if alike.any():
-            first[place] = firsts[int(np.argmax(alike))]
+    for index in range(len(first)):
+        same = alike[index, firsts]
+        if same.any():
+            first[index] = firsts[int(np.argmax(same))]
         else:
-            firsts.append(place)
+            firsts.append(index)
     return first

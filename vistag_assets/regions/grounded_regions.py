@@ -1,103 +1,113 @@
-"""From scored tags to grounded regions, and the check that no region is of a concept nobody asked for."""
+"""Boxes of the candidates that the detector finds, with its scores and what it was asked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+from PIL import Image
 
 from resources.checked import checked
-from resources.gpus import MODELS_POOL
-from resources.images import open_proxy
-from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
-from resources.workspace import VistagResource, Workspace
-from vistag_assets.lineage import of_ids
-from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
-from vistag_assets.progress import Meter
-from vistag_assets.regions import stages
-from vistag_assets.regions.grounding import GROUNDED_REGIONS
-from vistag_assets.regions.short_list import CANDIDATES
-from vistag_assets.tierless import skipped
+from resources.fingerprint import fingerprint
+from resources.metadata import Preview, preview, thumbnail
+from resources.models.detectors import Detector
+from resources.workspace import VistagResource
+from vistag_assets.folder_asset import Folder, Proxies, Rows, folder_asset, in_batches_of_images
+from vistag_assets.lineage import answered, by_id, column_by_id
+from vistag_assets.regions.grounding import Asked, asked_of, in_chunks, to_regions
+from vistag_assets.regions.overlay import draw_regions, marked_regions
+from vistag_assets.regions.regions_json import update_regions_json
 
 PREVIEWED_REGIONS = 5
-PREVIEWED_PHRASES = 12
 PREVIEW_PX = 240
 
 
-@dg.asset(
-    deps=["tag_scores", "captions"],
-    description="The phrases to look for in each image: likely tags, rare tags with a lower bar, proposals.",
-    metadata=column_schema(
-        CANDIDATES,
-        reason="why it is looked for: score, tail (the lower bar) or vlm (proposed)",
-        probability="of tag_scores; null for a proposal",
-        concept_id="of the vocabulary; null for a phrase that is not in it",
-    ),
-    group_name="regions",
-    kinds={"parquet", "python"},
-    owners=OWNERS,
-    code_version=str(stages.CANDIDATES_VERSION),
-    **PER_FOLDER,
-)
-def candidates(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-    workspace = vistag.open()
-    if workspace.tier.detector is None:
-        return skipped(workspace.tier, "detector")
-    meter = Meter("Listing candidates")
-    computed = 0
-    for number, key in enumerate(context.partition_keys):
-        stats = stages.list_candidates(workspace, key, meter)
-        computed += stats.computed
-        rows = workspace.lake.read("candidates", key, ["reason"])
-        by_reason = {
-            f"{row['values']}_candidates": row["counts"] for row in rows["reason"].value_counts().to_pylist()
-        }
-        seen = _phrases_preview(workspace, key) if number < PREVIEWED_FOLDERS else {}
-        context.add_asset_metadata(
-            {**update_counts(stats, rows.num_rows), **by_reason, **seen}, partition_key=key
+def _boxes(folder: Folder) -> Preview:
+    """The best regions of the first images, drawn and told."""
+    ids, open_image = list(folder.thumbnails()), folder.opener()
+    found: dict[str, list[str]] = {id_: [] for id_ in ids}
+    rows = folder.rows_of("grounded_regions", ids, ["id", "concept_id", "phrase", "bbox", "score"])
+    for row in rows:
+        found[row["id"]].append(f"{row['phrase']} {row['score']:.2f}")
+    marked = marked_regions(rows, folder.workspace.taxonomy)
+    lines = [
+        (
+            thumbnail(draw_regions(open_image(id_), marked.get(id_, [])[:PREVIEWED_REGIONS]), PREVIEW_PX),
+            ", ".join(found[id_][:PREVIEWED_REGIONS]),
         )
-    return dg.MaterializeResult(
-        metadata=meter.speed(computed, "cpu")
-        | {"tier": workspace.tier.name, "taxonomy": workspace.taxonomy.fingerprint}
-    )
+        for id_ in ids
+    ]
+    return preview(["image", f"best {PREVIEWED_REGIONS} regions"], lines)
 
 
-@dg.asset(
-    deps=["candidates", "proxies"],
-    description="Boxes of the candidates that the detector finds, with its scores and what it was asked.",
-    metadata=column_schema(
-        GROUNDED_REGIONS,
-        score="the detector's confidence in box and phrase, 0..1",
-        concept_id="of the vocabulary; null for a phrase that is not in it",
-    ),
-    group_name="regions",
-    kinds={"parquet", "pytorch"},
-    owners=OWNERS,
-    code_version=str(stages.GROUNDING_VERSION),
-    pool=MODELS_POOL,
-    **PER_FOLDER,
+def _about(folder: Folder) -> dict[str, Any]:
+    spec = folder.workspace.detector.spec
+    return {"chunk_phrases": spec.chunk_phrases, "min_score": spec.min_score, "nms_iou": spec.nms_iou}
+
+
+def _write_json(folder: Folder) -> None:
+    update_regions_json(folder.workspace, folder.key)
+
+
+@folder_asset(
+    "Grounding regions",
+    "grounded",
+    role="detector",
+    version=1,
+    preview=_boxes,
+    about=_about,
+    after=_write_json,
 )
-def grounded_regions(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-    workspace = vistag.open()
-    if workspace.tier.detector is None:
-        return skipped(workspace.tier, "detector")
-    meter = Meter("Grounding regions")
-    computed = 0
-    for number, key in enumerate(context.partition_keys):
-        stats = stages.ground_regions(workspace, key, meter)
-        computed += stats.computed
-        rows = workspace.lake.read("grounded_regions", key, ["id"]).num_rows
-        seen = _regions_preview(workspace, key) if number < PREVIEWED_FOLDERS else {}
-        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
-    return dg.MaterializeResult(
-        metadata=meter.speed(computed, workspace.detector.device)
-        | {
-            "tier": workspace.tier.name,
-            "model": workspace.tier.detector.name,
-            "detector": workspace.detector.fingerprint,
-            "dtype": workspace.tier.detector.dtype,
-            "licence": workspace.tier.detector.licence,
-            "chunk_phrases": workspace.tier.detector.chunk_phrases,
-            "min_score": workspace.tier.detector.min_score,
-            "nms_iou": workspace.tier.detector.nms_iou,
-        }
+def grounded_regions(folder: Folder, candidates: pa.Table, proxies: Proxies) -> Rows:
+    """An image is sent to the detector again only if other phrases are asked of it, whatever else has changed in
+    its candidates.
+    """
+    detector, spec = folder.workspace.detector, folder.workspace.detector.spec
+    proxy_of = column_by_id(proxies, "fingerprint")
+    asked = asked_of(candidates.select(["id", "phrase", "concept_id"]).to_pylist())
+    wanted = {
+        id_: fingerprint(
+            proxy=proxy_of[id_],
+            asked=[[phrase, *concepts] for phrase, concepts in asked.get(id_, {}).items()],
+            detector=detector.fingerprint,
+            spec=[spec.chunk_phrases, spec.nms_iou, spec.max_regions],
+            version=folder.version,
+        )
+        for id_ in answered(candidates)["id"].to_pylist()
+        if id_ in proxy_of
+    }
+    ground = in_batches_of_images(
+        spec.batch_size,
+        folder.opener(proxies),
+        lambda ids, images: _ground(detector, ids, images, asked),
     )
+    return Rows(by_id(wanted), ground, detector.load)
+
+
+def _ground(
+    detector: Detector, ids: Sequence[str], images: Sequence[Image.Image], asked: Mapping[str, Asked]
+) -> list[dict[str, Any]]:
+    """Rows of `grounded_regions` of some images."""
+    spec = detector.spec
+    chunks = {id_: in_chunks(asked.get(id_, {}), spec.chunk_phrases) for id_ in ids}
+    found = iter(
+        detector.detect(
+            [image for id_, image in zip(ids, images, strict=True) for _ in chunks[id_]],
+            [chunk for id_ in ids for chunk in chunks[id_]],
+        )
+    )
+    return [
+        region | {"id": id_}
+        for id_ in ids
+        for region in to_regions(
+            id_,
+            asked.get(id_, {}),
+            chunks[id_],
+            [next(found) for _ in chunks[id_]],
+            spec.nms_iou,
+            spec.max_regions,
+        )
+    ]
 
 
 @dg.asset_check(
@@ -121,37 +131,3 @@ def regions_were_asked_for(vistag: VistagResource) -> dg.AssetCheckResult:
         right="are of a phrase that was asked of their image",
         fault="are of a phrase or a concept that was not asked of their image; run its folder again",
     )
-
-
-def _phrases_preview(workspace: Workspace, key: str) -> Preview:
-    """What is looked for in the first images, rarer tags and proposals with their reason."""
-    proxies = workspace.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
-    phrases: dict[str, list[str]] = {proxy["id"]: [] for proxy in proxies}
-    candidates = workspace.lake.read("candidates", key, ["id", "phrase", "reason"])
-    for row in of_ids(candidates, list(phrases)).to_pylist():
-        reason = "" if row["reason"] == "score" else f" ({row['reason']})"
-        phrases[row["id"]].append(row["phrase"] + reason)
-    rows = [
-        (
-            thumbnail(open_proxy(workspace.home.root, proxy["path"])),
-            ", ".join(phrases[proxy["id"]][:PREVIEWED_PHRASES]),
-            len(phrases[proxy["id"]]),
-        )
-        for proxy in proxies
-    ]
-    return preview(["image", f"first {PREVIEWED_PHRASES} phrases", "of"], rows)
-
-
-def _regions_preview(workspace: Workspace, key: str) -> Preview:
-    """The best regions of the first images, drawn and told."""
-    ids = workspace.lake.read("proxies", key, ["id"]).slice(0, PREVIEWED_IMAGES)["id"].to_pylist()
-    regions = of_ids(workspace.lake.read("grounded_regions", key, ["id", "phrase", "score"]), ids)
-    found: dict[str, list[str]] = {id_: [] for id_ in ids}
-    for row in regions.sort_by([("score", "descending")]).to_pylist():
-        found[row["id"]].append(f"{row['phrase']} {row['score']:.2f}")
-    pictures = stages.overlays(workspace, key, ids, PREVIEWED_REGIONS)
-    rows = [
-        (thumbnail(picture, PREVIEW_PX), ", ".join(found[id_][:PREVIEWED_REGIONS]))
-        for id_, picture in pictures.items()
-    ]
-    return preview(["image", f"best {PREVIEWED_REGIONS} regions"], rows)

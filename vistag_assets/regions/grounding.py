@@ -6,26 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from resources.boxes import suppress
 from resources.models.detectors.detections import Detections
-
-BBOX = pa.list_(pa.float32(), 4)
-GROUNDED_REGIONS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("region_id", pa.string()),
-        ("concept_id", pa.string()),
-        ("phrase", pa.string()),
-        ("bbox", BBOX),
-        ("score", pa.float32()),
-        ("text_score", pa.float32()),
-        ("prompt", pa.string()),
-        ("chunk", pa.int16()),
-        ("fingerprint", pa.string()),
-    ]
-)
 
 Asked = Mapping[str, tuple[str | None, ...]]
 """Phrase -> the concepts it stands for, in one image; phrases sorted, None for a phrase of no concept."""

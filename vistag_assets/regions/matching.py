@@ -5,24 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from vistag_assets.whole_image.scoring import Scorer, best_lender
-
-REGION_MATCHES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("region_id", pa.string()),
-        ("concept_id", pa.string()),
-        ("cosine", pa.float32()),
-        ("logit", pa.float32()),
-        ("probability", pa.float32()),
-        ("rank", pa.int32()),
-        ("verdict", pa.string()),
-        ("fingerprint", pa.string()),
-    ]
-)
+from vistag_assets.whole_image.scoring import Scorer, propagate_to_ancestors
 
 CONFIRMED_FROM = 0.5
 """More likely than not, by the calibration of the encoder."""
@@ -66,7 +51,7 @@ def match_crops(
     cosine = crops @ scorer.concepts.T
     logit = scorer.head.logits(cosine)
     probability = scorer.probabilities(logit)
-    lender = best_lender(probability, scorer.lenders)
+    lender = propagate_to_ancestors(probability, scorer.descendants)
     shared = np.take_along_axis(probability, lender, axis=1)
 
     regions = np.arange(len(crops))

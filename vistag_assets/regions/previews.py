@@ -1,46 +1,39 @@
-"""Pictures of regions for people: masks as a tint, boxes as a line."""
+"""What previews show of a table of regions: the first images that have rows, their regions drawn and told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw
+import pyarrow.compute as pc
 
-from resources.lake import Lake
-from resources.models.segmenters.masks import Mask, box_slices, decode_rle
-
-COLOURS = ((230, 60, 50), (40, 130, 230), (40, 170, 80), (240, 170, 20), (160, 80, 200), (20, 180, 190))
-"""One a region, in turn."""
-TINT = 0.5
-
-
-def overlay(
-    image: Image.Image, boxes_xywh: Sequence[Sequence[float]], masks: Sequence[Mask | None]
-) -> Image.Image:
-    """The image with each region in its colour: the mask as a tint where there is one, and the relative box."""
-    pixels = np.asarray(image.convert("RGB")).copy()
-    for place, mask in enumerate(masks):
-        if mask is not None:
-            colour = np.array(COLOURS[place % len(COLOURS)])
-            pixels[mask] = (TINT * colour + (1 - TINT) * pixels[mask]).astype(np.uint8)
-    drawn = Image.fromarray(pixels)
-    pen = ImageDraw.Draw(drawn)
-    line_px = max(1, round(max(image.size) / 150))
-    for place, box in enumerate(boxes_xywh):
-        rows, columns = box_slices(np.array(box), image.height, image.width)
-        corners = (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
-        pen.rectangle(corners, outline=COLOURS[place % len(COLOURS)], width=line_px)
-    return drawn
+from resources.metadata import Preview, preview, thumbnail
+from resources.models.segmenters.masks import decode_rle
+from vistag_assets.folder_asset import Folder
+from vistag_assets.partitions import PREVIEWED_IMAGES
+from vistag_assets.regions.overlay import draw_regions, marked_regions
 
 
-def region_overlay(lake: Lake, folder: str, image_id: str, image: Image.Image) -> Image.Image:
-    """The overlay of an image's regions as they are in the lake; boxes alone where there are no masks."""
-    regions = [row for row in lake.read("grounded_regions", folder).to_pylist() if row["id"] == image_id]
-    stored = lake.read_or_none("region_masks", folder)
-    masks = {
-        row["region_id"]: decode_rle(row["counts"], row["height"], row["width"])
-        for row in (stored.to_pylist() if stored is not None else [])
-        if row["id"] == image_id
-    }
-    return overlay(image, [row["bbox"] for row in regions], [masks.get(row["region_id"]) for row in regions])
+def preview_regions(table: str, told: Callable[[Mapping[str, Any]], str]) -> Callable[[Folder], Preview]:
+    """A preview of `table`; `told`: what it says of a row, after the phrase of its region."""
+
+    def shown(folder: Folder) -> Preview:
+        ids = pc.unique(folder.lake.read(table, folder.key, ["id"])["id"]).to_pylist()[:PREVIEWED_IMAGES]
+        regions = folder.rows_of("grounded_regions", ids)
+        masks = {
+            row["region_id"]: decode_rle(row["counts"], row["height"], row["width"])
+            for row in folder.rows_of("region_masks", ids)
+        }
+        marked = marked_regions(regions, folder.workspace.taxonomy, masks)
+        phrases = {row["region_id"]: row["phrase"] for row in regions}
+        lines: dict[str, list[str]] = {id_: [] for id_ in ids}
+        for row in folder.rows_of(table, ids):
+            lines[row["id"]].append(f"{phrases.get(row['region_id'], row['region_id'])} {told(row)}".rstrip())
+        open_image = folder.opener()
+        rows = [
+            (thumbnail(draw_regions(open_image(id_), marked.get(id_, []))), ", ".join(lines[id_]))
+            for id_ in ids
+        ]
+        return preview(["image", "regions"], rows)
+
+    return shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,35 +11,17 @@ import pyarrow.compute as pc
 
 from taxonomy import Taxonomy
 
-CANDIDATES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("rank", pa.int16()),
-        ("phrase", pa.string()),
-        ("concept_id", pa.string()),
-        ("reason", pa.string()),
-        ("probability", pa.float32()),
-        ("needs_review", pa.bool_()),
-        ("fingerprint", pa.string()),
-    ]
-)
-
-WHOLE_IMAGE_FACETS = frozenset({"setting", "lighting", "style", "view", "photography", "colour"})
-"""Facets of the picture as a whole, or of no thing in particular: no box would be right or wrong for them."""
-
-_IMAGES_AT_A_TIME = 2048
-
 
 @dataclass(frozen=True, slots=True)
-class Bars:
+class CandidateThresholds:
     """What a concept must reach to be looked for. Probabilities are those of `tag_scores`, 0..1."""
 
     score: float = 0.05
     """Likely enough for a tag of any frequency."""
     tail: float = 0.005
-    """Rare tags have small probabilities even where they are true, so this is their bar.
+    """Rare tags have small probabilities even where they are true, so this is their threshold.
 
-    A vocabulary without ground truth has no frequencies, so the bar is the same for all tags and only
+    A vocabulary without ground truth has no frequencies, so it is the same for all tags and only
     the reason tells who needed it. On the 600 demo images it keeps 98 % of the true tail tags."""
     at_least: int = 20
     """Concepts looked for whatever their probability: an uncalibrated encoder's may all be tiny."""
@@ -49,6 +31,11 @@ class Bars:
     """A broader concept is left out next to a narrower one, unless it is this many times likelier."""
     proposals: int = 10
     """Keywords of the VLM looked for in one image, the likeliest first."""
+
+    @property
+    def stored_text(self) -> str:
+        """As fingerprints hold it: with the name that the class had when the first rows were stored."""
+        return repr(self).replace(type(self).__name__, "Bars", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +54,14 @@ class Candidate:
 
 def groundable(taxonomy: Taxonomy) -> list[str]:
     """Ids of the concepts that can have a region, sorted."""
-    return [concept.id for concept in taxonomy.concepts if concept.facet not in WHOLE_IMAGE_FACETS]
+    return [concept.id for concept in taxonomy.concepts if taxonomy.facets[concept.facet].grounded]
 
 
 def short_list(
     scored: Mapping[str, float],
     keywords: Sequence[Mapping[str, Any]],
     taxonomy: Taxonomy,
-    bars: Bars,
+    thresholds: CandidateThresholds,
 ) -> list[Candidate]:
     """The candidates of one image, best first: by probability, then the proposals of the VLM.
 
@@ -83,52 +70,51 @@ def short_list(
     or a broader concept of one, adds nothing.
     """
     ranked = sorted(scored, key=lambda concept_id: (-scored[concept_id], concept_id))
-    above = [c for place, c in enumerate(ranked) if place < bars.at_least or scored[c] >= bars.tail]
-    specific = _without_broader(above, scored, taxonomy, bars.broader_factor)[: bars.at_most]
+    above = [
+        c for place, c in enumerate(ranked) if place < thresholds.at_least or scored[c] >= thresholds.tail
+    ]
+    specific = _without_broader(above, scored, taxonomy, thresholds.broader_factor)[: thresholds.at_most]
     chosen = [
         Candidate(
             taxonomy.by_id[concept_id].pref_label,
             concept_id,
-            "score" if scored[concept_id] >= bars.score else "tail",
+            "score" if scored[concept_id] >= thresholds.score else "tail",
             scored[concept_id],
         )
         for concept_id in specific
     ]
-    return chosen + _proposed(keywords, chosen, taxonomy)[: bars.proposals]
+    return chosen + _proposed(keywords, chosen, taxonomy)[: thresholds.proposals]
 
 
 def short_lists(
-    wanted: pa.Table,
     tag_scores: pa.Table,
     keywords: Mapping[str, Sequence[Mapping[str, Any]]],
     taxonomy: Taxonomy,
-    bars: Bars,
-) -> Iterator[tuple[pa.Table, dict[str, str]]]:
-    """Yield rows of `CANDIDATES`, and (id -> fingerprint) of images without a candidate, some images at a time.
+    thresholds: CandidateThresholds,
+) -> Callable[[list[str]], list[dict[str, Any]]]:
+    """A function from ids to their rows of `candidates`.
 
-    `wanted`: id, fingerprint. `tag_scores`: id, concept_id, probability, inherited_from. `keywords` by id.
+    `tag_scores`: id, concept_id, probability, inherited_from. `keywords` by id.
     """
     own = pc.and_(
         pc.is_null(tag_scores["inherited_from"]),
         pc.is_in(tag_scores["concept_id"], pa.array(groundable(taxonomy), pa.string())),
     )
     scores = tag_scores.filter(own).select(["id", "concept_id", "probability"])
-    for start in range(0, wanted.num_rows, _IMAGES_AT_A_TIME):
-        part = wanted.slice(start, _IMAGES_AT_A_TIME)
-        scored: dict[str, dict[str, float]] = {id_: {} for id_ in part["id"].to_pylist()}
-        for row in scores.filter(pc.is_in(scores["id"], part["id"].combine_chunks())).to_pylist():
+
+    def listed(ids: list[str]) -> list[dict[str, Any]]:
+        scored: dict[str, dict[str, float]] = {id_: {} for id_ in ids}
+        for row in scores.filter(pc.is_in(scores["id"], pa.array(ids, pa.string()))).to_pylist():
             scored[row["id"]][row["concept_id"]] = row["probability"]
-        rows: list[dict[str, Any]] = []
-        empty: dict[str, str] = {}
-        for image in part.to_pylist():
-            id_ = image["id"]
-            found = short_list(scored[id_], keywords.get(id_, ()), taxonomy, bars)
-            rows += [
-                image | _as_row(candidate) | {"rank": rank} for rank, candidate in enumerate(found, start=1)
-            ]
-            if not found:
-                empty[id_] = image["fingerprint"]
-        yield pa.Table.from_pylist(rows, schema=CANDIDATES), empty
+        return [
+            {"id": id_, "rank": rank, **_as_row(candidate)}
+            for id_ in ids
+            for rank, candidate in enumerate(
+                short_list(scored[id_], keywords.get(id_, ()), taxonomy, thresholds), start=1
+            )
+        ]
+
+    return listed
 
 
 def _without_broader(
@@ -157,7 +143,7 @@ def _proposed(
     for keyword in sorted(keywords, key=lambda keyword: (-keyword["logprob"], keyword["phrase"])):
         concept = taxonomy.by_id.get(keyword["concept_id"] or "")
         phrase = concept.pref_label if concept else keyword["phrase"].strip()
-        whole_image = concept is not None and concept.facet in WHOLE_IMAGE_FACETS
+        whole_image = concept is not None and not taxonomy.facets[concept.facet].grounded
         if whole_image or not phrase or phrase.lower() in phrases or (concept and concept.id in known):
             continue
         phrases.add(phrase.lower())

@@ -1,1 +1,1 @@
-"""The final tags, fused from all that is known."""
+"""Late fusion: the scores of all sources to one calibrated probability an image and concept, the final tags."""

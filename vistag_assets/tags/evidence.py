@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.lake import embedding_matrix
-from vistag_assets.tags.mentions import LabelIndex, mentions
+from resources.tables import (
+    CAPTIONS,
+    GROUNDED_REGIONS,
+    OCR_TEXT,
+    REGION_CAPTIONS,
+    REGION_MATCHES,
+    TAG_SCORES,
+)
+from taxonomy import Labels, Taxonomy
 from vistag_assets.whole_image.scoring import Scorer
 
 Source = Literal["global", "regions", "vlm", "region_captions", "ocr"]
@@ -26,9 +34,6 @@ TABLES_OF: Mapping[Source, tuple[str, ...]] = {
     "ocr": ("ocr_text",),
 }
 """The tables of the lake that each source is read from."""
-
-LOCATED_FACETS = frozenset({"object", "material", "technique", "condition"})
-"""Facets whose concepts stand at a place in the picture, so that a box can show them."""
 
 _CROPS_AT_A_TIME = 4096
 
@@ -69,6 +74,8 @@ COLUMNS_OF: Mapping[Source, pa.Schema] = {
 }
 """What each source says; every value is null where it is silent."""
 
+MENTIONS = pa.schema([("id", pa.string()), ("concept_id", pa.string()), ("score", pa.float32())])
+
 EVIDENCE = pa.schema(
     [("id", pa.string()), ("concept_id", pa.string()), ("facet", pa.string())]
     + [field for source in SOURCES for field in COLUMNS_OF[source]]
@@ -102,52 +109,15 @@ order by id, concept_id
 """
 
 _NEEDED: Mapping[str, pa.Schema] = {
-    "tag_scores": pa.schema(
-        [
-            ("id", pa.string()),
-            ("concept_id", pa.string()),
-            ("logit", pa.float32()),
-            ("probability", pa.float32()),
-            ("inherited_from", pa.string()),
-        ]
-    ),
-    "grounded_regions": pa.schema(
-        [
-            ("id", pa.string()),
-            ("region_id", pa.string()),
-            ("concept_id", pa.string()),
-            ("phrase", pa.string()),
-            ("score", pa.float32()),
-        ]
-    ),
-    "region_matches": pa.schema(
-        [
-            ("id", pa.string()),
-            ("region_id", pa.string()),
-            ("concept_id", pa.string()),
-            ("logit", pa.float32()),
-            ("probability", pa.float32()),
-            ("verdict", pa.string()),
-        ]
-    ),
-    "captions": pa.schema(
-        [
-            ("id", pa.string()),
-            ("caption", pa.string()),
-            (
-                "keywords",
-                pa.list_(
-                    pa.struct(
-                        [("phrase", pa.string()), ("concept_id", pa.string()), ("logprob", pa.float32())]
-                    )
-                ),
-            ),
-        ]
-    ),
-    "region_captions": pa.schema(
-        [("id", pa.string()), ("caption", pa.string()), ("mean_logprob", pa.float32())]
-    ),
-    "ocr_text": pa.schema([("id", pa.string()), ("text", pa.string()), ("confidence", pa.float32())]),
+    table.name: table.select(*columns)
+    for table, columns in (
+        (TAG_SCORES, ("id", "concept_id", "logit", "probability", "inherited_from")),
+        (GROUNDED_REGIONS, ("id", "region_id", "concept_id", "phrase", "score")),
+        (REGION_MATCHES, ("id", "region_id", "concept_id", "logit", "probability", "verdict")),
+        (CAPTIONS, ("id", "caption", "keywords")),
+        (REGION_CAPTIONS, ("id", "caption", "mean_logprob")),
+        (OCR_TEXT, ("id", "text", "confidence")),
+    )
 }
 
 
@@ -173,12 +143,10 @@ class EvidenceTables:
         return cls(**known, region_embeddings=tables.get("region_embeddings"))
 
 
-def gather(
-    tables: EvidenceTables, labels: LabelIndex, scorer: Scorer, facet_of: Mapping[str, str]
-) -> pa.Table:
+def gather(tables: EvidenceTables, taxonomy: Taxonomy, scorer: Scorer) -> pa.Table:
     """`EVIDENCE` of every (image, concept) that a source speaks of, sorted by both.
 
-    By its facet (`facet_of`, by concept id) a box can show a concept or not: only those of `LOCATED_FACETS`, and
+    By its facet a crop can show a concept or not: only those of a facet `in_crop`, and
     those that have a box, get a crop score. A concept whose tag score was lent by a narrower one has no global evidence of its own.
     """
     calibration = scorer.calibration
@@ -187,16 +155,34 @@ def gather(
         for name in _NEEDED:
             sql.register(name, getattr(tables, name))
         captioned = ((id_, text, 1.0) for id_, text in _rows(tables.captions, "id", "caption"))
-        sql.register("captioned", mentions(labels, captioned))
+        sql.register("captioned", mentions(taxonomy.labels, captioned))
         named = _rows(tables.region_captions, "id", "caption", "mean_logprob")
-        sql.register("named", mentions(labels, ((id_, text, math.exp(mean)) for id_, text, mean in named)))
-        sql.register("written", mentions(labels, _rows(tables.ocr_text, "id", "text", "confidence")))
-        sql.register("facets", pa.table({"concept_id": list(facet_of), "facet": list(facet_of.values())}))
+        sql.register(
+            "named", mentions(taxonomy.labels, ((id_, text, math.exp(mean)) for id_, text, mean in named))
+        )
+        sql.register("written", mentions(taxonomy.labels, _rows(tables.ocr_text, "id", "text", "confidence")))
+        sql.register(
+            "facets",
+            pa.table({"concept_id": list(taxonomy.by_id), "facet": [c.facet for c in taxonomy.concepts]}),
+        )
         pairs = sql.sql(_JOIN, params={"calibrated": calibrated}).to_arrow_table()
-    crops = _crop_scores(pairs, tables.region_embeddings, scorer)
+    crops = _crop_scores(pairs, tables.region_embeddings, taxonomy, scorer)
     for name, values in crops.items():
         pairs = pairs.append_column(name, values)
     return pairs.select(EVIDENCE.names).cast(EVIDENCE)
+
+
+def mentions(labels: Labels, texts: Iterable[tuple[str, str, float]]) -> pa.Table:
+    """`MENTIONS` of (image id, text, score 0..1): the best score of a text that names the concept."""
+    best: dict[tuple[str, str], float] = {}
+    for id_, text, score in texts:
+        for concept_id in labels.concepts_in(text):
+            best[id_, concept_id] = max(score, best.get((id_, concept_id), 0.0))
+    rows = sorted(best)
+    return pa.table(
+        [[id_ for id_, _ in rows], [concept for _, concept in rows], [best[row] for row in rows]],
+        schema=MENTIONS,
+    )
 
 
 def _rows(table: pa.Table, *columns: str) -> Iterator[tuple[Any, ...]]:
@@ -223,7 +209,9 @@ def is_there(evidence: pa.Table, column: str) -> np.ndarray:
     return pc.is_valid(evidence[column]).to_numpy(zero_copy_only=False)
 
 
-def _crop_scores(pairs: pa.Table, regions: pa.Table | None, scorer: Scorer) -> dict[str, pa.Array]:
+def _crop_scores(
+    pairs: pa.Table, regions: pa.Table | None, taxonomy: Taxonomy, scorer: Scorer
+) -> dict[str, pa.Array]:
     """The encoder's best logit and probability over all boxes of the image, for concepts a box can show."""
     rows = pairs.num_rows
     if regions is None or regions.num_rows == 0:
@@ -239,7 +227,8 @@ def _crop_scores(pairs: pa.Table, regions: pa.Table | None, scorer: Scorer) -> d
         np.maximum.at(probability, owner[part], scorer.probabilities(of_crops))
     image = pc.index_in(pairs["id"], value_set=pa.array(images, pa.string()))
     concept = pc.index_in(pairs["concept_id"], value_set=pa.array(scorer.concept_ids, pa.string()))
-    located = pc.is_in(pairs["facet"], value_set=pa.array(sorted(LOCATED_FACETS)))
+    in_crop = [facet.name for facet in taxonomy.facets.values() if facet.in_crop]
+    located = pc.is_in(pairs["facet"], value_set=pa.array(in_crop, pa.string()))
     shown = located.to_numpy(zero_copy_only=False) | is_there(pairs, "detector_score")
     known = pc.and_(pc.is_valid(image), pc.is_valid(concept)).to_numpy(zero_copy_only=False) & shown
     at = pc.fill_null(image, 0).to_numpy(), pc.fill_null(concept, 0).to_numpy()

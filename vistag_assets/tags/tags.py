@@ -1,60 +1,114 @@
-"""The final tags of each image, with the evidence behind each, and the checks beside them."""
+"""The final tags: every source's evidence fused into one calibrated probability; people's decisions stay."""
+
+from typing import Annotated, Any
 
 import dagster as dg
+import pyarrow as pa
 
 from resources.checked import checked
-from resources.images import open_proxy
-from resources.lake.counterparts import count_lacking
-from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
-from resources.workspace import VistagResource, Workspace
-from vistag_assets.lineage import of_ids
-from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
-from vistag_assets.progress import Meter
-from vistag_assets.tags import stages
+from resources.lake import MissingPartition
+from resources.lake.checks import count_lacking
+from resources.lake.rows_by_id import RowsById
+from resources.metadata import Preview, preview
+from resources.workspace import VistagResource
+from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
+from vistag_assets.lineage import answered, gathered, of_ids
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF
+from vistag_assets.tags.tagger import decision_fingerprints, decisions_in, make_tagger, tag_images
+from vistag_assets.whole_image.scoring import make_scorer
 
 PREVIEWED_TAGS = 8
-_EVIDENCE_TABLES = sorted({name for source in SOURCES for name in TABLES_OF[source]})
+_IMAGES_AT_A_TIME = 256
 
 
-@dg.asset(
-    deps=["proxies", "concept_embeddings", *_EVIDENCE_TABLES],
-    description="The final tags: every source's evidence fused into one calibrated probability; people's decisions stay.",
-    metadata=column_schema(
-        stages.TAGS,
-        concept_id="of the vocabulary; null for a phrase that is not in it",
-        phrase="the label, or what was proposed",
-        probability="fused of all evidence and calibrated, 0..1",
-        inherited_from="the narrower concept that lent probability and evidence",
-    ),
-    group_name="tags",
-    kinds={"parquet", "duckdb", "scikitlearn"},
-    owners=OWNERS,
-    code_version=str(stages.FUSED_TAGS_VERSION),
-    **PER_FOLDER,
-)
-def tags(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-    workspace = vistag.open()
-    tagger = stages.make_tagger(workspace)
-    meter = Meter("Fusing tags")
-    computed = 0
-    for number, key in enumerate(context.partition_keys):
-        stats = stages.fuse_tags(workspace, tagger, key, meter)
-        computed += stats.computed
-        seen = _preview(workspace, key) if number < PREVIEWED_FOLDERS else {}
-        rows = workspace.lake.read("tags", key, ["id"]).num_rows
-        context.add_asset_metadata({**update_counts(stats, rows), **seen}, partition_key=key)
-    return dg.MaterializeResult(
-        metadata=meter.speed(computed, "cpu")
-        | {
-            "tier": workspace.tier.name,
-            "option": workspace.tier.option,
-            "sources": ", ".join(source for source in SOURCES if source in tagger.sources),
-            "fusion": tagger.fusion.version,
-            "taxonomy": workspace.taxonomy.fingerprint,
-            **{f"tags_{name}": value for name, value in workspace.tier.tags.model_dump().items()},
-        }
+def _evidence(folder: Folder) -> Preview:
+    """The best tags of some images as a table of their evidence."""
+    pictures = folder.thumbnails()
+    rows = sorted(folder.rows_of("tags", pictures), key=lambda row: row["rank"])
+    columns = ("probability", "global_probability", "detector_score", "region_probability")
+    lines = [
+        (
+            # the picture stands beside the first of its tags
+            picture if index == 0 else "",
+            tag["phrase"] + (" (ungrounded)" if tag["ungrounded"] else ""),
+            *("" if tag[column] is None else f"{tag[column]:.2f}" for column in columns),
+            " ".join(tag["region_ids"]),
+        )
+        for id_, picture in pictures.items()
+        for index, tag in enumerate([row for row in rows if row["id"] == id_][:PREVIEWED_TAGS])
+    ]
+    return preview(["image", "tag", "fused", "global", "detector", "match", "regions"], lines)
+
+
+def _about(folder: Folder) -> dict[str, Any]:
+    tier, tagger = folder.workspace.tier, folder.once(make_tagger, folder.workspace)
+    return {
+        "option": tier.option,
+        "sources": ", ".join(source for source in SOURCES if source in tagger.sources),
+        "fusion": tagger.fusion.version,
+        **{f"tags_{name}": value for name, value in tier.tags.model_dump().items()},
+    }
+
+
+@folder_asset("Fusing tags", kinds={"duckdb", "scikitlearn"}, version=3, preview=_evidence, about=_about)
+def tags(
+    folder: Folder,
+    proxies: Annotated[pa.Table, "id"],
+    concept_embeddings: pa.Table,
+    tag_scores: pa.Table | None,
+    grounded_regions: pa.Table | None,
+    region_matches: pa.Table | None,
+    region_embeddings: pa.Table | None,
+    captions: pa.Table | None,
+    region_captions: pa.Table | None,
+    ocr_text: pa.Table | None,
+) -> Rows:
+    """No model is needed for it. Rows that a person made or rejected are carried over as they are, but for their rank.
+
+    Raises MissingPartition where a table of a source that the tier has was never made, DamagedDecisions where the
+    tags themselves cannot be read.
+    """
+    workspace = folder.workspace
+    tagger = folder.once(make_tagger, workspace)
+    made = {
+        "tag_scores": tag_scores,
+        "grounded_regions": grounded_regions,
+        "region_matches": region_matches,
+        "region_embeddings": region_embeddings,
+        "captions": captions,
+        "region_captions": region_captions,
+        "ocr_text": ocr_text,
+    }
+    tables = {
+        name: _made(name, made[name]) for source in sorted(tagger.sources) for name in TABLES_OF[source]
+    }
+    decided = decisions_in(workspace.lake, folder.key)
+    wanted = gathered(
+        proxies,
+        [*(answered(tables[name]) for name in sorted(tables)), decision_fingerprints(decided)],
+        concepts=workspace.taxonomy.fingerprint,
+        fusion=tagger.fusion.version,
+        heard=sorted(tagger.sources),
+        settings=tagger.settings.model_dump(),
+        share_with_broader=workspace.tier.share_with_broader,
+        version=folder.version,
     )
+    rows_of = {name: RowsById(rows) for name, rows in tables.items()}
+
+    def fuse(ids: list[str]) -> pa.Table:
+        scorer = folder.once(make_scorer, workspace, concept_embeddings)
+        own = {name: rows.of(ids) for name, rows in rows_of.items()}
+        # decisions again: nobody else writes from here on
+        decided = of_ids(decisions_in(workspace.lake, folder.key), ids)
+        return tag_images(own, decided, tagger, workspace.taxonomy, scorer)
+
+    return Rows(wanted, in_batches(_IMAGES_AT_A_TIME, fuse))
+
+
+def _made(table: str, rows: pa.Table | None) -> pa.Table:
+    if rows is None:
+        raise MissingPartition(f"there is no {table} of this folder: materialise {table} first")
+    return rows
 
 
 @dg.asset_check(asset="tags", description="Every region that a tag names is a region of its image.")
@@ -96,25 +150,3 @@ def tags_are_ranked_by_probability(vistag: VistagResource) -> dg.AssetCheckResul
         right="have a probability within 0..1 that falls with the rank",
         fault="have a probability outside 0..1, or above that of a better rank",
     )
-
-
-def _preview(workspace: Workspace, key: str) -> Preview:
-    """The best tags of some images as a table of their evidence."""
-    images = workspace.lake.read("proxies", key, ["id", "path"]).slice(0, PREVIEWED_IMAGES).to_pylist()
-    shown = of_ids(workspace.lake.read("tags", key), [image["id"] for image in images])
-    rows = shown.sort_by("rank").to_pylist()
-    lines = [
-        (
-            # the picture stands beside the first of its tags
-            "" if place else thumbnail(open_proxy(workspace.home.root, image["path"])),
-            tag["phrase"] + (" (ungrounded)" if tag["ungrounded"] else ""),
-            *(
-                "" if tag[column] is None else f"{tag[column]:.2f}"
-                for column in ("probability", "global_probability", "detector_score", "region_probability")
-            ),
-            " ".join(tag["region_ids"]),
-        )
-        for image in images
-        for place, tag in enumerate([row for row in rows if row["id"] == image["id"]][:PREVIEWED_TAGS])
-    ]
-    return preview(["image", "tag", "fused", "global", "detector", "match", "regions"], lines)

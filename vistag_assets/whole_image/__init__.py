@@ -1,1 +1,1 @@
-"""What is known of a whole image: embeddings, tag scores, text, depth, captions."""
+"""Whole-image predictions: embeddings, zero-shot tag scores, captions, OCR, depth."""

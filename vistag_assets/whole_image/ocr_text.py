@@ -1,60 +1,76 @@
-"""From proxies to the text that can be read in them, and the check beside it."""
+"""The lines of text in each image, in reading order."""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.checked import checked
-from resources.gpus import MODELS_POOL
-from resources.images import open_proxy
-from resources.metadata import OWNERS, Preview, column_schema, preview, thumbnail, update_counts
-from resources.workspace import VistagResource, Workspace
-from vistag_assets.lineage import column_by_id
-from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
-from vistag_assets.progress import Meter
-from vistag_assets.tierless import skipped
-from vistag_assets.whole_image import reading_stages as stages
+from resources.metadata import Preview, preview
+from resources.models.encoders import prefetch
+from resources.models.ocr import TextLine
+from resources.workspace import VistagResource
+from vistag_assets.folder_asset import Batch, Folder, Proxies, Rows, folder_asset
+from vistag_assets.lineage import derived
+from vistag_assets.partitions import PREVIEWED_IMAGES
+
+MAX_TEXT_LINES = 8
+MIN_TEXT_CONFIDENCE = 0.5
+"""Of the lines that a VLM is told of."""
+_BATCH_IMAGES = 16
+_MOST_THREADS = 8
 
 
-@dg.asset(
-    deps=["proxies"],
-    description="The lines of text in each image, in reading order. Nothing where the tier names no OCR.",
-    metadata=column_schema(stages.OCR_TEXT),
-    group_name="whole_image",
-    kinds={"parquet", "onnx"},
-    owners=OWNERS,
-    code_version=str(stages.OCR_VERSION),
-    pool=MODELS_POOL,
-    **PER_FOLDER,
-)
-def ocr_text(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-    workspace = vistag.open()
-    meter = Meter("Reading text")
-    computed = 0
-    for number, key in enumerate(context.partition_keys):
-        stats = stages.read_text(workspace, key, meter)
-        if stats is None:
-            continue
-        computed += stats.computed
-        rows = workspace.lake.read("ocr_text", key, ["id"])
-        context.add_asset_metadata(
-            {
-                **update_counts(stats, rows.num_rows),
-                "images_with_text": pc.count_distinct(rows["id"]).as_py(),
-                **(_preview(workspace, key) if number < PREVIEWED_FOLDERS else {}),
-            },
-            partition_key=key,
-        )
-    if workspace.tier.ocr is None:
-        return skipped(workspace.tier, "ocr")
-    return dg.MaterializeResult(
-        metadata=meter.speed(computed, "cpu")
-        | {
-            "tier": workspace.tier.name,
-            "engine": workspace.tier.ocr.family,
-            "fingerprint": workspace.ocr.fingerprint,
-            "licence": workspace.tier.ocr.licence,
-        }
-    )
+def _texts(folder: Folder) -> Preview:
+    """The first images that have text."""
+    texts: dict[str, list[str]] = {}
+    for row in folder.lake.read("ocr_text", folder.key, ["id", "text", "confidence"]).to_pylist():
+        texts.setdefault(row["id"], []).append(f"{row['text']} ({row['confidence']:.2f})")
+    first = list(texts)[:PREVIEWED_IMAGES]
+    pictures = folder.thumbnails(first)
+    return preview(["image", "text"], [(pictures[id_], "; ".join(texts[id_])) for id_ in first])
+
+
+def _counts(folder: Folder) -> dict[str, int]:
+    ids = folder.lake.read("ocr_text", folder.key, ["id"])["id"]
+    return {"images_with_text": pc.count_distinct(ids).as_py()}
+
+
+@folder_asset("Reading text", "read", role="ocr", kinds={"onnx"}, version=1, preview=_texts, counts=_counts)
+def ocr_text(folder: Folder, proxies: Proxies) -> Rows:
+    engine, open_image = folder.workspace.ocr, folder.opener(proxies)
+    # one image a thread: the models run in the thread that calls them
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+
+    def compute(ids: list[str]) -> Iterator[Batch]:
+        read = prefetch(ids, lambda id_: engine.read(open_image(id_)), workers=threads, depth=2 * threads)
+        while batch := list(islice(read, _BATCH_IMAGES)):
+            yield Batch([id_ for id_, _ in batch], text_rows(batch))
+
+    return Rows(derived(proxies, engine=engine.fingerprint, version=folder.version), compute, engine.load)
+
+
+def text_rows(found: Sequence[tuple[str, Sequence[TextLine]]]) -> list[dict[str, Any]]:
+    """Rows of `ocr_text`, lines numbered from 0 for each id."""
+    return [
+        {"id": id_, "line": number, "text": line.text, "confidence": line.confidence, "bbox": line.box_xywh}
+        for id_, lines in found
+        for number, line in enumerate(lines)
+    ]
+
+
+def text_lines(ocr_text: pa.Table | None) -> dict[str, tuple[str, ...]]:
+    """The first lines that were read with some confidence, in reading order; none without the table."""
+    lines: dict[str, list[str]] = {}
+    if ocr_text is not None:
+        for row in ocr_text.sort_by("line").to_pylist():
+            if row["confidence"] >= MIN_TEXT_CONFIDENCE and row["text"].strip():
+                lines.setdefault(row["id"], []).append(" ".join(row["text"].split()))
+    return {id_: tuple(own[:MAX_TEXT_LINES]) for id_, own in lines.items()}
 
 
 @dg.asset_check(asset="ocr_text", description="Confidences and boxes lie within 0..1.")
@@ -75,16 +91,3 @@ def text_lines_are_within_bounds(vistag: VistagResource) -> dg.AssetCheckResult:
         right="have a confidence and a box within 0..1",
         fault="have a confidence or a box outside 0..1",
     )
-
-
-def _preview(workspace: Workspace, key: str) -> Preview:
-    """The first images that have text."""
-    path_of = column_by_id(workspace.lake.read("proxies", key, ["id", "path"]), "path")
-    texts: dict[str, list[str]] = {}
-    for row in workspace.lake.read("ocr_text", key, ["id", "text", "confidence"]).to_pylist():
-        texts.setdefault(row["id"], []).append(f"{row['text']} ({row['confidence']:.2f})")
-    rows = [
-        (thumbnail(open_proxy(workspace.home.root, path_of[id_])), "; ".join(lines))
-        for id_, lines in list(texts.items())[:PREVIEWED_IMAGES]
-    ]
-    return preview(["image", "text"], rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +11,8 @@ from numpy.typing import NDArray
 
 from resources.lake import embedding_matrix
 from resources.models.encoders.heads import Calibration, ScoreHead
-
-TAG_SCORES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("concept_id", pa.string()),
-        ("rank", pa.int16()),
-        ("cosine", pa.float32()),
-        ("logit", pa.float32()),
-        ("score", pa.float32()),
-        ("probability", pa.float32()),
-        ("inherited_from", pa.string()),
-        ("fingerprint", pa.string()),
-    ]
-)
-_IMAGES_AT_A_TIME = 2048
+from resources.tables import TAG_SCORES
+from resources.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +25,7 @@ class Scorer:
     """Unit-length concept embeddings `[concepts, dim]`."""
     head: ScoreHead
     calibration: Calibration | None
-    lenders: dict[int, list[int]]
+    descendants: dict[int, list[int]]
     """Row of a broader concept -> rows of all its narrower ones; empty where nothing is lent."""
     keep_top: int
 
@@ -66,37 +53,44 @@ def pool_phrases(phrases: pa.Table) -> tuple[list[str], NDArray[np.float32]]:
     return [str(concept_id) for concept_id in concept_ids], unit_rows(pooled)
 
 
-def lenders_of(concept_ids: Sequence[str], broader_pairs: Sequence[tuple[str, str]]) -> dict[int, list[int]]:
+def descendant_rows(
+    concept_ids: Sequence[str], broader_pairs: Sequence[tuple[str, str]]
+) -> dict[int, list[int]]:
     """`(narrower, broader)` pairs at every distance, as rows: broader -> its narrower ones, sorted."""
     row_of = {concept_id: row for row, concept_id in enumerate(concept_ids)}
-    lenders: dict[int, list[int]] = {}
+    descendants: dict[int, list[int]] = {}
     for narrower, broader in sorted(broader_pairs):
-        lenders.setdefault(row_of[broader], []).append(row_of[narrower])
-    return lenders
+        descendants.setdefault(row_of[broader], []).append(row_of[narrower])
+    return descendants
 
 
-def score_images(
-    ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer, fingerprints: Sequence[str]
-) -> Iterator[pa.Table]:
-    """Tables of `TAG_SCORES` for images `[n, dim]`, in batches that fit in memory."""
-    for start in range(0, len(ids), _IMAGES_AT_A_TIME):
-        batch = slice(start, start + _IMAGES_AT_A_TIME)
-        yield _score_batch(ids[batch], embeddings[batch], scorer, fingerprints[batch])
+def make_scorer(workspace: Workspace, concept_embeddings: pa.Table) -> Scorer:
+    """The scorer of a home's taxonomy and encoder."""
+    tier, encoder = workspace.tier, workspace.encoder
+    concept_ids, concepts = pool_phrases(concept_embeddings)
+    pairs = workspace.taxonomy.broader_pairs() if tier.share_with_broader else ()
+    return Scorer(
+        concept_ids,
+        concepts,
+        encoder.score_head,
+        encoder.calibration,
+        descendant_rows(concept_ids, pairs),
+        tier.keep_top,
+    )
 
 
-def _score_batch(
-    ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer, fingerprints: Sequence[str]
-) -> pa.Table:
+def score_images(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer) -> pa.Table:
+    """The columns of `tag_scores` but the fingerprint, for images `[n, dim]`; all are held at once."""
     cosine = embeddings @ scorer.concepts.T
     logit = scorer.head.logits(cosine)
     score = scorer.head.scores(logit)
     probability = scorer.probabilities(logit)
 
-    source = best_lender(probability, scorer.lenders)
+    source = propagate_to_ancestors(probability, scorer.descendants)
     rank_by = np.take_along_axis(probability, source, axis=1)
     # stable and over sorted ids: equal probabilities are ranked by concept id
     order = np.argsort(-rank_by, axis=1, kind="stable")[:, : scorer.keep_top]
-    image, place = (axis.reshape(-1) for axis in np.indices(order.shape))
+    image, index = (axis.reshape(-1) for axis in np.indices(order.shape))
     concept = order.reshape(-1)
     lender = source[image, concept]
 
@@ -105,25 +99,26 @@ def _score_batch(
         [
             np.array(ids, dtype=object)[image],
             names[concept],
-            (place + 1).astype(np.int16),
+            (index + 1).astype(np.int16),
             cosine[image, lender],
             logit[image, lender],
             score[image, lender],
             probability[image, lender],
             pa.array(names[lender], mask=lender == concept),
-            np.array(fingerprints, dtype=object)[image],
         ],
-        schema=TAG_SCORES,
+        schema=TAG_SCORES.select(*TAG_SCORES.schema.names[:-1]),
     )
 
 
-def best_lender(values: NDArray[np.float32], lenders: dict[int, list[int]]) -> NDArray[np.intp]:
+def propagate_to_ancestors(
+    values: NDArray[np.float32], descendants: dict[int, list[int]]
+) -> NDArray[np.intp]:
     """Column of the best value of each concept over itself and its narrower ones, `[images, concepts]`.
 
-    A concept keeps its own value in a tie; among equal lenders the first column (the lower id) wins.
+    A concept keeps its own value in a tie; among equal descendants the first column (the lower id) wins.
     """
     source = np.tile(np.arange(values.shape[1]), (values.shape[0], 1))
-    for broader, narrower in lenders.items():
+    for broader, narrower in descendants.items():
         columns = np.array([broader, *narrower])
         source[:, broader] = columns[np.argmax(values[:, columns], axis=1)]
     return source

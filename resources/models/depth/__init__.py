@@ -1,4 +1,4 @@
-"""Depth from a single image.
+"""Monocular depth estimation: an image to a depth map.
 
 A new family is one class with the methods of `DepthEstimator` and its rows in resources/models/registry/depth.yaml.
 """

@@ -1,4 +1,4 @@
-"""Text in pictures.
+"""Text recognition (OCR): an image to its lines of text.
 
 A new engine is one class with the methods of `OcrEngine` and its rows in resources/models/registry/ocr.yaml.
 """

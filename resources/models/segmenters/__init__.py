@@ -1,4 +1,4 @@
-"""Segmenters: an image and boxes to masks.
+"""Promptable segmenters: an image and boxes to masks.
 
 A new family is one class with the methods of `Segmenter` and its rows in resources/models/registry/segmenter.yaml.
 """

@@ -18,8 +18,8 @@ class SegmenterSpec(ModelSpec["Segmenter"]):
     """One segmenter: boxes in, masks out. GrabCut has no weights; its `model` is "opencv"."""
 
     role: ClassVar[str] = "segmenter"
-    facets: tuple[str, ...] = ("object",)
-    """Facets whose regions get a mask; the others keep their box."""
+    facets: tuple[str, ...] | None = None
+    """Facets whose regions get a mask, in place of those that ask for one in the vocabulary; the others keep their box."""
 
 
 class Segmenter(Loadable, Protocol):

@@ -112,6 +112,8 @@ class Tier(BaseModel):
     """mends descriptions whose form the rules cannot mend; None: their captions stand in"""
     routing: RoutingSpec = RoutingSpec()
     taxonomy: str = "starter"
+    facets: str | None = None
+    """A file that describes the facets of `taxonomy`; None: the facets.yaml beside it, else the starter's."""
     limits: Limits = Limits()
     tags: TagSettings = TagSettings()
     checks: CheckSettings = CheckSettings()
@@ -219,6 +221,8 @@ def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
             update[role] = spec.model_copy(update={"model": model})
     if tier.fusion:
         update["fusion"] = str((base / tier.fusion).resolve())
+    if tier.facets:
+        update["facets"] = str((base / tier.facets).resolve())
     if tier.taxonomy != "starter":
         update["taxonomy"] = str((base / tier.taxonomy).resolve())
     return tier.model_copy(update=update)

@@ -21,9 +21,6 @@ from PIL import Image, ImageCms
 
 from resources.fingerprint import fingerprint
 from resources.images import (
-    IMAGES_SCHEMA,
-    PROXIES_SCHEMA,
-    REJECTS_SCHEMA,
     Decoded,
     Found,
     Ingested,
@@ -43,6 +40,7 @@ from resources.images import (
 from resources.images.budget import PixelBudget
 from resources.images.ingest import rejects_fingerprint
 from resources.images.reading import IN_MEMORY_BYTES
+from resources.tables import IMAGES, PROXIES, REJECTS
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits()
@@ -248,8 +246,8 @@ def test_tables_have_the_documented_schemas_and_the_order_of_paths(
     zoo_ingested: tuple[Path, Ingested],
 ) -> None:
     result = zoo_ingested[1]
-    assert (result.images.schema, result.rejects.schema) == (IMAGES_SCHEMA, REJECTS_SCHEMA)
-    assert result.proxies.schema == PROXIES_SCHEMA
+    assert (result.images.schema, result.rejects.schema) == (IMAGES.schema, REJECTS.schema)
+    assert result.proxies.schema == PROXIES.schema
     assert result.proxies["id"] == result.images["id"]
     for table in (result.images, result.rejects):
         assert table["path"].to_pylist() == sorted(table["path"].to_pylist(), key=os.fsencode)
@@ -639,7 +637,7 @@ def test_an_unreadable_file_is_tried_again_though_it_has_not_changed(library: Pa
                 "fingerprint": rejects_fingerprint(LIMITS),
             }
         ],
-        schema=REJECTS_SCHEMA,
+        schema=REJECTS.schema,
     )
     assert ingest_folder(library, library, home, LIMITS, None, refused, None).decoded == 1
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from chat_parity import ATOL, assert_same, pictures, spec_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_captioners import SAVERS, save_tiny_florence2, save_tiny_original_florence2
@@ -28,7 +29,6 @@ from resources.models.vlms import Vlm
 from resources.models.vlms.captioner import FORMS
 from resources.models.vlms.florence2 import is_original
 from resources.models.vlms.tasks import Question
-from tests.resources.models.test_vlm_families import ATOL, assert_same, pictures, spec_of
 
 TOKENS = 8
 Written = tuple[str, list[float]]

@@ -23,12 +23,13 @@ from resources.models.depth import DepthEstimator, DepthSpec
 from resources.models.depth.maps import StoredDepth, bounded, decode_depth, depth_picture, encode_depth
 from resources.models.depth.pretrained import PretrainedDepth
 from resources.models.tiers import TierError, load_tier
+from resources.tables import DEPTH_MAPS
 from resources.workspace import VistagResource, Workspace, open_workspace
+from vistag_assets.folder_asset import update_table
+from vistag_assets.ingest.files import ingest_files
 from vistag_assets.partitions import FOLDERS
 from vistag_assets.progress import Meter
 from vistag_assets.whole_image import depth_maps as depth
-from vistag_assets.whole_image.depth_stages import DEPTH_MAPS, estimate_depth
-from vistag_assets.whole_image.stages import ingest
 
 # the first four are one shape to the models, and so a batch
 SIZES = [(128, 96), (128, 96), (640, 480), (128, 96), (97, 61), (300, 31), (33, 501), (61, 97)]
@@ -174,7 +175,7 @@ def add(home: Home, library: Path, **sizes: tuple[int, int]) -> tuple[Workspace,
     folder = FolderRef("lib--a", "lib", str(library), ".")
     home.register(folder)
     workspace = open_workspace(home)
-    ingest(workspace, folder, Meter("ingest"))
+    ingest_files(workspace, folder, Meter("ingest"))
     return workspace, folder
 
 
@@ -200,7 +201,7 @@ def test_the_asset_runs_in_dagster_and_keeps_maps_that_come_back(tmp_path: Path,
     assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
 
     rows = workspace.lake.read("depth_maps", folder.key)
-    assert rows.schema.names == DEPTH_MAPS.names
+    assert rows.schema.names == DEPTH_MAPS.schema.names
     assert {(row["width"], row["height"]) for row in rows.to_pylist()} == {(100, 50), (60, 90)}
     path_of = dict(
         zip(*workspace.lake.read("proxies", folder.key, ["id", "path"]).to_pydict().values(), strict=True)
@@ -217,23 +218,23 @@ def test_a_second_run_estimates_only_what_is_new(
     tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, folder = add(home, tmp_path / "library", one=(90, 60), two=(60, 90))
-    first = estimate_depth(workspace, folder.key, Meter("depth"))
+    first = update_table("depth_maps", workspace, folder.key)
     assert first is not None
     assert first.computed == 2
     with monkeypatch.context() as patched:
         patched.setattr(PretrainedDepth, "estimate", lambda *_: pytest.fail("an image was seen again"))
-        again = estimate_depth(open_workspace(home), folder.key, Meter("depth"))
+        again = update_table("depth_maps", open_workspace(home), folder.key)
     assert again is not None
     assert (again.kept, again.computed) == (2, 0)
     workspace, folder = add(home, tmp_path / "library", one=(90, 60), two=(60, 90), three=(75, 75))
-    third = estimate_depth(workspace, folder.key, Meter("depth"))
+    third = update_table("depth_maps", workspace, folder.key)
     assert third is not None
     assert (third.kept, third.computed) == (2, 1)
 
 
 def test_a_tier_without_depth_skips_the_asset_and_says_so(tmp_path: Path, home: Home) -> None:
     workspace, folder = add(home, tmp_path / "library", one=(90, 60))
-    estimate_depth(workspace, folder.key, Meter("depth"))
+    update_table("depth_maps", workspace, folder.key)
     use_tier(home, tmp_path)
     (made,) = materialise(home, folder).asset_materializations_for_node("depth_maps")
     assert made.metadata["skipped"].value.startswith("The tier measures names no depth")

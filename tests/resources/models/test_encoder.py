@@ -28,7 +28,13 @@ from resources.models.encoders import (
     prefetch,
 )
 from resources.models.tiers import TierError, load_tier, tier_names
-from vistag_assets.whole_image.scoring import Scorer, best_lender, lenders_of, pool_phrases, score_images
+from vistag_assets.whole_image.scoring import (
+    Scorer,
+    descendant_rows,
+    pool_phrases,
+    propagate_to_ancestors,
+    score_images,
+)
 
 PHRASES = [
     "a vase",
@@ -203,14 +209,14 @@ def scorer(concept_ids: list[str], concepts: np.ndarray, **changes: object) -> S
     defaults: dict = {
         "head": ScoreHead("sigmoid", 10.0, -3.0),
         "calibration": None,
-        "lenders": {},
+        "descendants": {},
         "keep_top": 10,
     }
     return Scorer(concept_ids, concepts.astype(np.float32), **(defaults | changes))
 
 
 def tags_of(embedding: list[float], scorer: Scorer) -> list[dict]:
-    (table,) = score_images(["image"], np.array([embedding], dtype=np.float32), scorer, ["f"])
+    table = score_images(["image"], np.array([embedding], dtype=np.float32), scorer)
     return table.to_pylist()
 
 
@@ -236,7 +242,7 @@ def test_narrower_concepts_lend_their_score_at_every_distance() -> None:
     ids = ["furniture", "seat", "stool"]
     concepts = np.array([[0.1, 0], [0.2, 0], [0.9, 0]])
     pairs = [("seat", "furniture"), ("stool", "furniture"), ("stool", "seat")]
-    rows = tags_of([1, 0], scorer(ids, concepts, lenders=lenders_of(ids, pairs)))
+    rows = tags_of([1, 0], scorer(ids, concepts, descendants=descendant_rows(ids, pairs)))
     assert [(row["concept_id"], row["inherited_from"]) for row in rows] == [
         ("furniture", "stool"),
         ("seat", "stool"),
@@ -248,8 +254,8 @@ def test_narrower_concepts_lend_their_score_at_every_distance() -> None:
 
 def test_a_concept_keeps_its_own_score_in_a_tie_and_lends_nothing_upwards() -> None:
     values = np.array([[0.5, 0.5, 0.9], [0.2, 0.5, 0.5]], dtype=np.float32)
-    assert best_lender(values, {0: [1]}).tolist() == [[0, 1, 2], [1, 1, 2]]
-    assert best_lender(values, {0: [1, 2]}).tolist() == [[2, 1, 2], [1, 1, 2]]
+    assert propagate_to_ancestors(values, {0: [1]}).tolist() == [[0, 1, 2], [1, 1, 2]]
+    assert propagate_to_ancestors(values, {0: [1, 2]}).tolist() == [[2, 1, 2], [1, 1, 2]]
 
 
 def test_softmax_scores_add_up_to_one_over_the_concepts() -> None:

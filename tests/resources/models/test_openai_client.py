@@ -28,11 +28,13 @@ from resources.models.vlms.completions import split_by_tokens
 from resources.models.vlms.openai_client import API_KEY, OpenAiVlm, ServerUnavailableError
 from resources.models.vlms.prompts import CAPTION
 from resources.workspace import VistagResource, Workspace, open_workspace
-from vistag_assets.language import language, stages
+from vistag_assets.folder_asset import update_table
+from vistag_assets.ingest.files import ingest_files
+from vistag_assets.language.descriptions import descriptions
 from vistag_assets.partitions import FOLDERS
 from vistag_assets.progress import Meter
 from vistag_assets.runs import find_library
-from vistag_assets.whole_image.stages import ingest
+from vistag_assets.whole_image.captions import captions as captions_asset
 
 PLAIN_PROMPT = "?"
 
@@ -354,7 +356,7 @@ def workspace(tmp_path: Path, server: FaultyServer) -> Workspace:
         Image.new("RGB", (width, 40), (width, 0, 0)).save(tmp_path / "library" / f"{width}.png")
     workspace = open_workspace(home)
     [folder] = find_library(tmp_path / "library", KEY, home)
-    ingest(workspace, folder, Meter("Reading"))
+    ingest_files(workspace, folder, Meter("Reading"))
     return workspace
 
 
@@ -380,18 +382,18 @@ def test_a_picture_without_an_answer_has_no_row_and_is_asked_about_again(
     workspace: Workspace, server: FaultyServer, prompt: str | None
 ) -> None:
     server.behave = Refuses(42, prompt)
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(0, 3, 0, 0, failed=1)
+    assert update_table("captions", workspace, KEY) == UpdateStats(0, 3, 0, 0, failed=1)
     rows = workspace.lake.read("captions", KEY)
     assert rows["caption"].to_pylist() == ["A bowl."] * 3
     assert list(failed_ids(rows).values()) == ["400 too long"]
-    assert stages.describe_images(workspace, KEY, Meter("x")).computed == 3
+    assert update_table("descriptions", workspace, KEY).computed == 3
 
     server.behave = Refuses(0)
     server.asked.clear()
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(3, 1, 0, 0)
+    assert update_table("captions", workspace, KEY) == UpdateStats(3, 1, 0, 0)
     assert {asked.image.width for asked in server.asked} == {42}
     assert workspace.lake.read("captions", KEY).num_rows == 4
-    assert stages.describe_images(workspace, KEY, Meter("x")) == UpdateStats(3, 1, 0, 0)
+    assert update_table("descriptions", workspace, KEY) == UpdateStats(3, 1, 0, 0)
 
 
 def test_a_run_tells_which_pictures_got_no_answer(workspace: Workspace, server: FaultyServer) -> None:
@@ -399,7 +401,7 @@ def test_a_run_tells_which_pictures_got_no_answer(workspace: Workspace, server: 
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(FOLDERS, [KEY])
         result = dg.materialize(
-            [language.captions, language.descriptions],
+            [captions_asset, descriptions],
             partition_key=KEY,
             instance=instance,
             resources={"vistag": VistagResource(home=str(workspace.home.root))},
@@ -420,7 +422,7 @@ def test_a_run_tells_which_pictures_got_no_answer(workspace: Workspace, server: 
 def test_a_server_that_goes_leaves_what_was_finished(
     workspace: Workspace, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr("vistag_assets.whole_image.captions.IMAGES_AT_ONCE", 1)
     gone = threading.Event()
 
     def goes(asked: Asked) -> Reply:
@@ -430,22 +432,22 @@ def test_a_server_that_goes_leaves_what_was_finished(
 
     server.behave = goes
     with pytest.raises(ServerUnavailableError, match="does not answer"):
-        stages.caption_images(workspace, KEY, Meter("x"))
+        update_table("captions", workspace, KEY)
     assert not workspace.lake.exists("captions", KEY)
     finished = {asked.image.width for asked in server.asked[:4]}
 
     server.behave = Refuses(0)
     server.asked.clear()
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(0, 2, 0, 2)
+    assert update_table("captions", workspace, KEY) == UpdateStats(0, 2, 0, 2)
     assert {asked.image.width for asked in server.asked} == set(WIDTHS) - finished
     assert len(server.asked) == 4
     assert workspace.lake.read("captions", KEY).num_rows == 4
 
 
 def test_nothing_is_asked_where_nothing_is_to_do(workspace: Workspace, server: FaultyServer) -> None:
-    stages.caption_images(workspace, KEY, Meter("x"))
+    update_table("captions", workspace, KEY)
     server.asked.clear()
-    assert stages.caption_images(workspace, KEY, Meter("x")) == UpdateStats(4, 0, 0, 0)
+    assert update_table("captions", workspace, KEY) == UpdateStats(4, 0, 0, 0)
     assert server.asked == []
 
 

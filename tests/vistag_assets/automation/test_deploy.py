@@ -21,11 +21,11 @@ import yaml
 from faulty_server import write_tier
 from services import ROOT, VISTAG, Web, environment, free_port, started, wait_for
 from small_library import draw, tiny_home
+from stand_in_vllm import write_program
 from tiny_checkpoint import save_tiny_siglip
 
 from resources.home import Home, Settings, read_settings, write_settings
 from resources.models.vlms.server import PROGRAM
-from tests.vistag_assets.cli.test_serve import PROGRAM_TEXT
 from vistag_assets.automation.instance import home_instance
 from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
@@ -148,9 +148,7 @@ def healthcheck(service: str, web_port: int, home: Home) -> int:
 def test_systemd_is_told_when_the_model_answers(tmp_path: Path) -> None:
     assert unit("vistag-vllm")["Service"]["Type"] == "notify"
     assert unit("vistag-vllm")["Unit"]["Before"] == "vistag-daemon.service"
-    program = tmp_path / "vllm"
-    program.write_text(PROGRAM_TEXT)
-    program.chmod(0o755)
+    program = write_program(tmp_path)
     home, port = Home(tmp_path / "home"), free_port()
     served = write_tier(tmp_path, {"engine": "openai", "server": {"port": port}})
     write_settings(home, Settings(tier=str(served)))

@@ -15,17 +15,21 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from resources.home import FolderRef, Home
-from resources.images import IMAGES_SCHEMA, PROXIES_SCHEMA, REJECTS_SCHEMA
 from resources.lake import embedding_column, with_empty_ids, with_failed_ids
+from resources.tables import (
+    CANDIDATES,
+    CAPTIONS,
+    GLOBAL_EMBEDDINGS,
+    GROUNDED_REGIONS,
+    IMAGES,
+    PROXIES,
+    REJECTS,
+    TAG_SCORES,
+)
 from vistag_assets.automation.verify import RULES, verify_home
 from vistag_assets.cli import app
 from vistag_assets.definitions import defs
-from vistag_assets.language.tables import CAPTIONS
 from vistag_assets.partitions import folder_partitions
-from vistag_assets.regions.grounding import GROUNDED_REGIONS
-from vistag_assets.regions.short_list import CANDIDATES
-from vistag_assets.whole_image.scoring import TAG_SCORES
-from vistag_assets.whole_image.stages import embeddings_schema
 
 FOLDER = "lib--a"
 IDS = tuple(letter * 32 for letter in "abc")
@@ -52,21 +56,25 @@ def home(tmp_path: Path) -> Home:
     a, b, c = IDS
     embeddings = [IDS, embedding_column(np.eye(3, 4)), [BY] * 3]
     tables = {
-        "images": rows_of(IMAGES_SCHEMA, [{"id": id_, "path": f"a/{id_[0]}.jpg"} for id_ in IDS]),
-        "rejects": rows_of(REJECTS_SCHEMA, [{"path": "a/broken.jpg"}]),
-        "proxies": rows_of(PROXIES_SCHEMA, [{"id": id_, "path": proxy_of(id_)} for id_ in IDS]),
-        "global_embeddings": pa.table(embeddings, schema=embeddings_schema(4)),
+        "images": rows_of(IMAGES.schema, [{"id": id_, "path": f"a/{id_[0]}.jpg"} for id_ in IDS]),
+        "rejects": rows_of(REJECTS.schema, [{"path": "a/broken.jpg"}]),
+        "proxies": rows_of(PROXIES.schema, [{"id": id_, "path": proxy_of(id_)} for id_ in IDS]),
+        "global_embeddings": pa.table(embeddings, schema=GLOBAL_EMBEDDINGS.sized(4)),
         "tag_scores": rows_of(
-            TAG_SCORES, [{"id": id_, "concept_id": name} for id_ in IDS for name in ("bowl", "vase")]
+            TAG_SCORES.schema, [{"id": id_, "concept_id": name} for id_ in IDS for name in ("bowl", "vase")]
         ),
         "captions": with_failed_ids(
-            rows_of(CAPTIONS, [{"id": a, "caption": "a bowl"}, {"id": b, "caption": "a vase"}]), {c: "late"}
+            rows_of(CAPTIONS.schema, [{"id": a, "caption": "a bowl"}, {"id": b, "caption": "a vase"}]),
+            {c: "late"},
         ),
         "candidates": with_empty_ids(
-            rows_of(CANDIDATES, [{"id": id_, "rank": rank} for id_ in (a, b) for rank in (1, 2)]), {c: BY}
+            rows_of(CANDIDATES.schema, [{"id": id_, "rank": rank} for id_ in (a, b) for rank in (1, 2)]),
+            {c: BY},
         ),
         "grounded_regions": with_empty_ids(
-            rows_of(GROUNDED_REGIONS, [{"id": a, "region_id": "a-r1"}, {"id": a, "region_id": "a-r2"}]),
+            rows_of(
+                GROUNDED_REGIONS.schema, [{"id": a, "region_id": "a-r1"}, {"id": a, "region_id": "a-r2"}]
+            ),
             {b: BY, c: BY},
         ),
     }

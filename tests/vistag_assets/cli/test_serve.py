@@ -1,4 +1,4 @@
-"""`vistag serve`, with a program in the place of vLLM that listens, starts a child and ends as it is told.
+"""`vistag serve`, with a program in the place of vLLM.
 
 The real one is in tests/resources/models/test_vllm.py.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from faulty_server import write_tier
+from stand_in_vllm import write_program
 
 from resources.models.tiers import load_tier
 from resources.models.vlms import VlmSpec
@@ -22,19 +23,6 @@ from resources.models.vlms.server import PROGRAM, NoServerError, serve_command, 
 from vistag_assets.cli.serve import ServeError, served_spec
 
 ROOT = Path(__file__).parents[3]
-PROGRAM_TEXT = f"""#!{sys.executable}
-import http.server, os, subprocess, sys
-print("weights are loaded", flush=True)
-if os.environ.get("DIES"):
-    sys.exit("no memory is left on the card")
-subprocess.Popen(["sleep", "600"])
-class Healthy(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-port = int(sys.argv[sys.argv.index("--port") + 1])
-http.server.HTTPServer(("127.0.0.1", port), Healthy).serve_forever()
-"""
 
 
 @pytest.fixture
@@ -47,10 +35,7 @@ def port() -> int:
 
 @pytest.fixture
 def command(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    program = tmp_path / "vllm"
-    program.write_text(PROGRAM_TEXT)
-    program.chmod(0o755)
-    monkeypatch.setenv(PROGRAM, str(program))
+    monkeypatch.setenv(PROGRAM, str(write_program(tmp_path)))
     tier = write_tier(tmp_path, {"engine": "openai", "server": {"port": port}})
     cli = [sys.executable, "-c", "from vistag_assets.cli import app; app()"]
     return [*cli, "serve", "--tier", str(tier), "--home", str(tmp_path / "home")]

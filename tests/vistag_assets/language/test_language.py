@@ -10,84 +10,38 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from language_home import BOWL, KEY, KNOWN, PICTURES, run, workspace_with
 from PIL import Image
 from tiny_vlm import save_tiny_llava
 
-from resources.home import Home, Settings, write_settings
+from resources.boxes import iou
 from resources.lake import with_empty_ids
-from resources.models.tiers import load_tier
 from resources.models.vlms import Answer
 from resources.models.vlms.chat import ChatVlm
 from resources.models.vlms.description import SCHEMA_FILE, Description, description_schema, parse_description
 from resources.models.vlms.prompts import CAPTION, with_text
+from resources.tables import CAPTIONS, DESCRIPTIONS
 from resources.workspace import Workspace, open_workspace
-from taxonomy import Concept, Taxonomy, starter_taxonomy
-from vistag_assets.language import stages
+from taxonomy import starter_taxonomy
 from vistag_assets.language.describing import CheckedClaim, Known, describe
+from vistag_assets.language.descriptions import (
+    descriptions,
+    descriptions_cite_their_own_regions,
+    descriptions_fit_the_schema,
+)
+from vistag_assets.language.region_captions import MIN_CROP_PX, crop, region_captions
 from vistag_assets.language.repair import adds_no_fact, salvaged, tidied
-from vistag_assets.progress import Meter
-from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes, iou
-from vistag_assets.runs import find_library
-from vistag_assets.whole_image.phrases import Labels, caption_problems, keywords, sentences, without_opener
+from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes
+from vistag_assets.whole_image.caption_form import caption_problems, keywords, sentences, without_opener
+from vistag_assets.whole_image.captions import captions as captions_asset
+from vistag_assets.whole_image.captions import captions_are_one_sentence, parsed_keywords
 from vistag_assets.whole_image.quotes import requoted
-from vistag_assets.whole_image.stages import ingest
 
-LABELS = Labels(starter_taxonomy())
+TAXONOMY = starter_taxonomy()
+LABELS = TAXONOMY.labels
 
 
 # ---- phrases and concepts
-
-
-@pytest.mark.parametrize(
-    ("phrase", "concept"),
-    [
-        ("bowl", "bowl"),
-        ("Bowls", "bowl"),
-        ("a bowl", "bowl"),
-        ("basins", "bowl"),
-        ("Counting-Frames", "abacus"),
-        ("axes", "axe"),
-        ("axe", "axe"),
-        ("scissor", "scissors"),
-        ("top-hat", "top-hat"),
-        ("glass", "glass"),
-        ("terracotta bowl", None),
-        ("gla", None),
-        ("bowling", None),
-        ("", None),
-        ("the", None),
-    ],
-)
-def test_a_phrase_is_a_concept_where_it_is_a_label_of_it(phrase: str, concept: str | None) -> None:
-    assert LABELS.concept_of(phrase) == concept
-
-
-def test_every_label_of_the_starter_vocabulary_finds_its_concept() -> None:
-    for concept in LABELS.taxonomy.concepts:
-        for label in concept.labels:
-            [named] = LABELS.named_in(label.upper())
-            assert concept.id in named.concept_ids
-        assert (
-            LABELS.taxonomy.by_id[LABELS.concept_of(concept.pref_label) or ""].pref_label
-            == concept.pref_label
-        )
-
-
-def test_the_longest_label_is_named_and_none_reaches_over_punctuation() -> None:
-    taxonomy = Taxonomy(
-        (
-            Concept("shelf", "shelf"),
-            Concept("wood", "wood"),
-            Concept("wood-shelf", "wood shelf"),
-            Concept("bust", "bust"),
-        ),
-        {"object": ("{label}",)},
-    )
-    labels = Labels(taxonomy)
-    assert labels.concepts_in("Two busts on a wood shelf") == {"bust", "wood-shelf"}
-    assert labels.concepts_in("Of wood, shelf and BUST.") == {"wood", "shelf", "bust"}
-    assert labels.concepts_in('{"tags":["wood","shelf"]}') == {"wood", "shelf"}
-    assert [named.phrase for named in labels.named_in("shelves; busts")] == ["shelves", "busts"]
 
 
 def test_keywords_are_split_stripped_and_told_once() -> None:
@@ -105,7 +59,7 @@ def test_a_keyword_is_as_probable_as_its_own_tokens() -> None:
         np.ones(6, np.float32),
         finished=False,
     )
-    assert stages.told_keywords(answer, LABELS) == [
+    assert parsed_keywords(answer, LABELS) == [
         {"phrase": "bowls", "concept_id": "bowl", "logprob": -2.0},
         {"phrase": "oak chest", "concept_id": None, "logprob": -3.0},
     ]
@@ -155,13 +109,13 @@ def test_regions_of_one_place_are_one_and_it_is_called_by_its_object() -> None:
         region(3, "chair", (0.1, 0.1, 0.2, 0.4), 0.7),
     ]
     assert [[r.region_id[-2:] for r in group] for group in distinct_boxes(regions)] == [["r1", "r2"], ["r3"]]
-    cited = cited_regions(regions, LABELS.taxonomy)
+    cited = cited_regions(regions, TAXONOMY)
     assert {short: r.phrase for short, r in cited.items()} == {"r1": "chair", "r2": "bowl"}
 
 
 def test_at_most_eight_places_are_cited_and_the_best() -> None:
     regions = [region(n, "bowl", (n / 20, 0.0, 0.04, 0.04), 1 - n / 20) for n in range(1, 13)]
-    assert {r.region_id[12:] for r in cited_regions(regions, LABELS.taxonomy).values()} == {
+    assert {r.region_id[12:] for r in cited_regions(regions, TAXONOMY).values()} == {
         f"-r{n}" for n in range(1, 9)
     }
 
@@ -172,8 +126,8 @@ boxes = st.tuples(*[st.floats(0, 1) for _ in range(4)])
 @settings(deadline=None)
 @given(boxes, boxes)
 def test_iou_is_symmetric_and_bounded(first: tuple[float, ...], second: tuple[float, ...]) -> None:
-    assert iou(first, second) == pytest.approx(iou(second, first))
-    assert 0 <= iou(first, second) <= 1 + 1e-9
+    assert iou([first], [second]) == pytest.approx(iou([second], [first]).T)
+    assert 0 <= iou([first], [second])[0, 0] <= 1 + 1e-9
 
 
 @settings(deadline=None)
@@ -182,16 +136,16 @@ def test_a_crop_lies_in_the_image_and_is_no_smaller_than_it_has_to_be(
     box: tuple[float, float, float, float], width: int, height: int
 ) -> None:
     pixels = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    cropped = stages.crop(Image.fromarray(pixels), box)
-    assert cropped.width >= min(width, stages.MIN_CROP_PX)
-    assert cropped.height >= min(height, stages.MIN_CROP_PX)
+    cropped = crop(Image.fromarray(pixels), box)
+    assert cropped.width >= min(width, MIN_CROP_PX)
+    assert cropped.height >= min(height, MIN_CROP_PX)
     assert np.isin(np.asarray(cropped)[1:], pixels[1:]).all()  # nothing of what is outside, which is 0
 
 
 def test_a_crop_shows_its_box() -> None:
     image = Image.new("RGB", (200, 100))
     image.paste((255, 0, 0), (50, 20, 150, 80))
-    red = stages.crop(image, (0.25, 0.2, 0.5, 0.6))
+    red = crop(image, (0.25, 0.2, 0.5, 0.6))
     assert red.size == (100, 60)
     assert red.getextrema() == ((255, 255), (0, 0), (0, 0))
 
@@ -208,8 +162,6 @@ ANSWER = {
     ],
     "tags": ["bowl", "chair"],
 }
-BOWL = region(4, "bowl", (0.1, 0.1, 0.3, 0.3), 0.9)
-KNOWN = Known({"r1": BOWL}, "An oak chair and a bowl.", ("SOFT LIGHT",), frozenset({"terracotta"}))
 WORDS = (5, 40)
 
 
@@ -222,7 +174,7 @@ def test_the_schema_file_is_the_schema_of_what_is_checked() -> None:
 
 
 def test_a_valid_answer_is_kept_and_its_claims_are_checked() -> None:
-    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert (told.valid, told.problems) == (True, ())
     assert [claim.region_ids for claim in told.claims] == [(BOWL.region_id,), (), (), ()]
     assert [claim.flags for claim in told.claims] == [
@@ -263,7 +215,7 @@ def test_an_answer_of_another_form_is_not_valid(change: dict[str, object]) -> No
     ],
 )
 def test_form_is_mended_and_all_is_kept(answer: str) -> None:
-    told = describe(answer, finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(answer, finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert (told.valid, told.problems) == (False, ("repaired",))
     assert told.title == ANSWER["title"]
     assert len(told.claims) == 4
@@ -273,16 +225,16 @@ def test_form_is_mended_and_all_is_kept(answer: str) -> None:
 def test_cut_json_keeps_its_whole_claims() -> None:
     whole = json.dumps(ANSWER)
     cut = whole[: whole.index("falls evenly")]
-    told = describe(cut, finished=False, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(cut, finished=False, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert (told.valid, told.problems) == (False, ("cut", "repaired"))
     assert [claim.text for claim in told.claims] == [c["text"] for c in ANSWER["claims"][:2]]  # type: ignore[index]
 
 
 def test_a_long_description_loses_whole_claims_and_keeps_each_aspect_as_long_as_it_can() -> None:
-    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, labels=LABELS, words=(5, 16))
+    told = describe(json.dumps(ANSWER), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=(5, 16))
     assert [claim.aspect for claim in told.claims] == ["subject", "lighting", "composition"]
     assert told.problems == ("repaired",)
-    short = describe(json.dumps(ANSWER), finished=True, known=KNOWN, labels=LABELS, words=(60, 120))
+    short = describe(json.dumps(ANSWER), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=(60, 120))
     assert short.problems == ("words",)
 
 
@@ -292,7 +244,7 @@ def test_openers_are_trimmed() -> None:
         "claims": [ANSWER["claims"][0] | {"text": "This image shows a bowl."}],
     }  # type: ignore[index]
     told = describe(
-        json.dumps(answer | {"tags": []}), finished=True, known=KNOWN, labels=LABELS, words=(1, 9)
+        json.dumps(answer | {"tags": []}), finished=True, known=KNOWN, taxonomy=TAXONOMY, words=(1, 9)
     )
     assert (told.title, told.description) == ("A bowl", "A bowl.")
     assert (told.valid, told.problems) == (True, ("repaired",))
@@ -300,11 +252,13 @@ def test_openers_are_trimmed() -> None:
 
 @pytest.mark.parametrize("answer", ["", "a bowl", "{", "[1, 2]", '{"title": "Bowl"}', '{"claims": 3}'])
 def test_what_cannot_be_mended_is_told_by_the_caption_alone(answer: str) -> None:
-    told = describe(answer, finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(answer, finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert told.description == KNOWN.caption
     assert told.problems == ("from_caption",)
     assert (told.claims[0].flags, told.claims[0].region_ids) == ((), (BOWL.region_id,))
-    silent = describe(answer, finished=True, known=Known({}, "", (), frozenset()), labels=LABELS, words=WORDS)
+    silent = describe(
+        answer, finished=True, known=Known({}, "", (), frozenset()), taxonomy=TAXONOMY, words=WORDS
+    )
     assert (silent.description, silent.claims, silent.json) == ("", (), None)
     assert silent.problems == ("from_caption", "words", "empty")
 
@@ -355,7 +309,7 @@ def damaged(draw: st.DrawFn) -> str:
 @given(damaged(), st.integers(1, 30))
 def test_no_repair_adds_an_entity(answer: str, most: int) -> None:
     known = Known({}, "", (), frozenset())
-    told = describe(answer, finished=True, known=known, labels=LABELS, words=(0, most))
+    told = describe(answer, finished=True, known=known, taxonomy=TAXONOMY, words=(0, most))
     entities = LABELS.concepts_in(told.title, told.description, *told.tags)
     assert entities <= LABELS.concepts_in(
         answer.replace("\\u00e9", "é").replace("\\n", "\n").replace("\\", "")
@@ -385,13 +339,11 @@ def test_tidying_only_leaves_out(answer: dict[str, object], most: int) -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_described_somehow(answer: str) -> None:
-    told = describe(answer, finished=True, known=KNOWN, labels=LABELS, words=WORDS)
+    told = describe(answer, finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)
     assert told.description == KNOWN.caption
 
 
 # ---- the stages on a lake
-
-PICTURES = 5
 
 
 @pytest.fixture(scope="module")
@@ -415,45 +367,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, checkpoint: Path) -> Workspace:
-    return bench_with(tmp_path, model=str(checkpoint))
-
-
-def bench_with(tmp_path: Path, **vlm: object) -> Workspace:
-    """A folder of drawn pictures, ingested, with regions in all of them but the last."""
-    vlm = {"batch_size": 4, "caption_tokens": 6, "description_tokens": 12} | vlm
-    demo = load_tier("demo")
-    encoder = demo.encoder.model_dump()
-    tier = {"description": "tiny", "device": "cpu", "encoder": encoder, "vlm": vlm | {"licence": "own"}}
-    (tmp_path / "tiny.yaml").write_text(json.dumps(tier))
-    home = Home(tmp_path / "home")
-    write_settings(home, Settings(tier=str(tmp_path / "tiny.yaml")))
-    for number in range(PICTURES):
-        pixels = np.random.default_rng(number).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-        (tmp_path / "library").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(tmp_path / "library" / f"{number}.png")
-    workspace = open_workspace(home)
-    [folder] = find_library(tmp_path / "library", "lib", home)
-    ingest(workspace, folder, Meter("Reading"))
-    ids = workspace.lake.read("proxies", KEY)["id"].to_pylist()
-    regions = [
-        {
-            "id": id_,
-            "region_id": f"{id_[:12]}-r{number}",
-            "concept_id": phrase,
-            "phrase": phrase,
-            "bbox": [0.1, 0.1, 0.5, 0.5 if number < 3 else 0.2],
-            "score": 1 - number / 10,
-            "fingerprint": "regions",
-        }
-        for id_ in ids[:-1]
-        for number, phrase in enumerate(["terracotta", "bowl", "chair"], start=1)
-    ]
-    rows = with_empty_ids(pa.Table.from_pylist(regions), {ids[-1]: "regions"})
-    workspace.lake.write("grounded_regions", rows, KEY)
-    return workspace
-
-
-KEY = "lib"
+    return workspace_with(tmp_path, model=str(checkpoint))
 
 
 def ids_of(workspace: Workspace) -> list[str]:
@@ -472,12 +386,6 @@ def write_ocr(workspace: Workspace, *lines: str) -> None:
     )
 
 
-def run(workspace: Workspace) -> list[int]:
-    """All three stages; how many images each computed."""
-    ways = (stages.caption_images, stages.caption_regions, stages.describe_images)
-    return [way(workspace, KEY, Meter("x")).computed for way in ways]
-
-
 def test_a_second_run_asks_nothing(workspace: Workspace, asked: list[str]) -> None:
     assert run(workspace) == [PICTURES] * 3
     # a caption, keywords and a description an image; two of the three regions are one place
@@ -490,7 +398,7 @@ def test_a_second_run_asks_nothing(workspace: Workspace, asked: list[str]) -> No
 def test_rows_are_as_the_tables_say(workspace: Workspace) -> None:
     run(workspace)
     captions = workspace.lake.read("captions", KEY)
-    assert captions.schema.names == stages.CAPTIONS.names
+    assert captions.schema.names == CAPTIONS.schema.names
     for row in captions.to_pylist():
         assert row["tokens"] == 6
         assert row["mean_logprob"] < 0 < row["entropy"]
@@ -502,7 +410,7 @@ def test_rows_are_as_the_tables_say(workspace: Workspace) -> None:
     first = ids_of(workspace)[0][:12]
     assert by_region[f"{first}-r1"] == by_region[f"{first}-r2"] != by_region[f"{first}-r3"]
     descriptions = workspace.lake.read("descriptions", KEY)
-    assert descriptions.schema.names == stages.DESCRIPTIONS.names
+    assert descriptions.schema.names == DESCRIPTIONS.schema.names
     caption_of = {row["id"]: row["caption"] for row in captions.to_pylist()}
     for row in descriptions.to_pylist():
         assert (row["lane"], row["valid"], row["caption"]) == ("fast", False, caption_of[row["id"]])
@@ -535,7 +443,7 @@ def told(claim: str, *regions: str) -> CheckedClaim:
         }
     )
     known = Known({"r1": BOWL, "r2": CHAIR}, "A bowl and a chair.", ("ANNO 1677",), frozenset())
-    return describe(answer, finished=True, known=known, labels=LABELS, words=WORDS).claims[0]
+    return describe(answer, finished=True, known=known, taxonomy=TAXONOMY, words=WORDS).claims[0]
 
 
 def test_a_claim_is_cited_by_the_regions_that_it_names() -> None:
@@ -572,10 +480,13 @@ def test_the_heavy_lane_describes_what_routing_sends_there(workspace: Workspace,
 
 
 def test_without_a_detector_images_are_described_without_regions(
-    workspace: Workspace, asked: list[str]
+    tmp_path: Path, workspace: Workspace, asked: list[str]
 ) -> None:
     workspace.lake.delete("grounded_regions", KEY)
-    assert run(workspace) == [PICTURES, 0, PICTURES]
+    tier = json.loads((tmp_path / "tiny.yaml").read_text())
+    del tier["detector"]
+    (tmp_path / "tiny.yaml").write_text(json.dumps(tier))
+    assert run(open_workspace(workspace.home)) == [PICTURES, 0, PICTURES]
     assert not any("Regions:" in prompt for prompt in asked)
 
 
@@ -583,7 +494,6 @@ def test_a_tier_without_a_vlm_skips_the_assets_and_says_so(tmp_path: Path, works
     import dagster as dg
 
     from resources.workspace import VistagResource
-    from vistag_assets.language import language
     from vistag_assets.partitions import FOLDERS
 
     tier = json.loads((tmp_path / "tiny.yaml").read_text())
@@ -592,7 +502,7 @@ def test_a_tier_without_a_vlm_skips_the_assets_and_says_so(tmp_path: Path, works
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(FOLDERS, [KEY])
         result = dg.materialize(
-            [language.captions, language.region_captions, language.descriptions],
+            [captions_asset, region_captions, descriptions],
             partition_key=KEY,
             instance=instance,
             resources={"vistag": VistagResource(home=str(workspace.home.root))},
@@ -607,19 +517,18 @@ def test_the_assets_run_with_previews_and_their_checks_pass(workspace: Workspace
     import dagster as dg
 
     from resources.workspace import VistagResource
-    from vistag_assets.language import language
     from vistag_assets.partitions import FOLDERS
 
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(FOLDERS, [KEY])
         result = dg.materialize(
             [
-                language.captions,
-                language.region_captions,
-                language.descriptions,
-                language.captions_are_one_sentence,
-                language.descriptions_fit_the_schema,
-                language.descriptions_cite_their_own_regions,
+                captions_asset,
+                region_captions,
+                descriptions,
+                captions_are_one_sentence,
+                descriptions_fit_the_schema,
+                descriptions_cite_their_own_regions,
             ],
             partition_key=KEY,
             instance=instance,

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from resources.home import Home, Settings, write_settings
 from resources.models.tiers import Option
 from resources.models.tiers.routing import RoutingSpec
+from resources.tables import ROUTING
 from resources.workspace import Workspace, open_workspace
+from vistag_assets.folder_asset import update_table
 from vistag_assets.language.lanes import (
     HEDGES,
     WEIGHTS,
@@ -24,7 +26,6 @@ from vistag_assets.language.lanes import (
     route,
     strengths,
 )
-from vistag_assets.language.lanes_stages import ROUTING, route_images
 
 SPEC = RoutingSpec(budget=0.2, fewest_tags=5, tag_probability=0.5, entropy_nats=0.7, text_confidence=0.8)
 SETTLED = {"tags": 9, "caption": "A bronze bowl on a plinth.", "entropy_nats": 0.1}
@@ -228,14 +229,14 @@ def test_a_folder_is_routed_and_written_only_when_it_changed(tmp_path: Path) -> 
     home = Home(tmp_path / "home")
     workspace = bench_of(home, tmp_path, routing={"budget": 0.3})
     write_folder(home, [f"{n}" for n in range(10)])
-    stats = route_images(workspace, "lib")
+    stats = update_table("routing", workspace, "lib")
     assert (stats.kept, stats.computed, stats.dropped) == (0, 10, 0)
     rows = home.lake.read("routing", "lib")
-    assert rows.schema.names == ROUTING.names
+    assert rows.schema.names == ROUTING.schema.names
     assert lanes_of(home) == {f"{n}": "heavy" if n < 3 else "fast" for n in range(10)}
 
     written = home.lake.data_file("routing", "lib").stat().st_mtime_ns
-    stats = route_images(workspace, "lib")
+    stats = update_table("routing", workspace, "lib")
     assert (stats.kept, stats.computed) == (10, 0)
     assert home.lake.data_file("routing", "lib").stat().st_mtime_ns == written
 
@@ -244,10 +245,10 @@ def test_an_image_more_changes_the_fingerprints_of_those_that_change_lanes_only(
     home = Home(tmp_path / "home")
     workspace = bench_of(home, tmp_path)
     write_folder(home, list("bcdefghijk"))
-    route_images(workspace, "lib")
+    update_table("routing", workspace, "lib")
     before = home.lake.read("routing", "lib").to_pylist()
     write_folder(home, list("abcdefghijk"))  # 11 images still have two places; a takes that of c
-    stats = route_images(workspace, "lib")
+    stats = update_table("routing", workspace, "lib")
     now = {row["id"]: row for row in home.lake.read("routing", "lib").to_pylist()}
     assert [id_ for id_, row in now.items() if row["lane"] == "heavy"] == ["a", "b"]
     assert [row["id"] for row in before if now[row["id"]]["fingerprint"] != row["fingerprint"]] == ["c"]
@@ -258,11 +259,11 @@ def test_another_option_or_text_changes_the_lanes(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     write_folder(home, list("abcdefghij"))
     for option, heavy in [("A2", 0), ("B1", 10), ("B2", 2)]:
-        route_images(bench_of(home, tmp_path, option=option), "lib")
+        update_table("routing", bench_of(home, tmp_path, option=option), "lib")
         assert list(lanes_of(home).values()).count("heavy") == heavy
     text = {"id": ["j"], "text": ["ROOM 12"], "confidence": pa.array([0.97], pa.float32())}
     home.lake.write("ocr_text", pa.table(text), "lib")
-    route_images(open_workspace(home), "lib")
+    update_table("routing", open_workspace(home), "lib")
     assert [id_ for id_, lane in lanes_of(home).items() if lane == "heavy"] == ["a", "j"]
     (row,) = [row for row in home.lake.read("routing", "lib").to_pylist() if row["id"] == "j"]
     assert row["reasons"] == ["low_coverage", "text"]

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 from pycocotools import mask as coco
 
 from resources.home import Home, Settings, write_settings
-from resources.lake import embedding_matrix, empty_ids, with_empty_ids
+from resources.lake import MissingPartition, UpdateStats, embedding_matrix, empty_ids, with_empty_ids
 from resources.models.checkpoints import make_model
 from resources.models.encoders import Calibration, Encoder, Platt, ScoreHead
 from resources.models.segmenters.grabcut import GrabCut
 from resources.models.segmenters.masks import decode_rle
+from resources.tables import GROUNDED_REGIONS
 from resources.workspace import open_workspace
-from vistag_assets.progress import Meter
+from vistag_assets.folder_asset import declared, update_table
 from vistag_assets.regions.crops import GREY, same_boxes, square_crop, without_background
-from vistag_assets.regions.detail_stages import embed_regions, mask_regions, match_regions
 from vistag_assets.regions.matching import NO_CONCEPT, match_crops
-from vistag_assets.regions.previews import COLOURS, overlay
-from vistag_assets.whole_image.scoring import Scorer
-from vistag_assets.whole_image.stages import embed_concepts, make_scorer
+from vistag_assets.regions.overlay import OTHER_COLOUR, Marked, draw_regions
+from vistag_assets.whole_image.concept_embeddings import embed_concepts
+from vistag_assets.whole_image.scoring import Scorer, make_scorer
 
 ENCODER = Path(__file__).parents[3] / "demo" / "checkpoints" / "encoder"
 FOLDER = "lib"
@@ -35,20 +34,7 @@ vase,vase,,object,vessel,
 bowl,bowl,,object,vessel,
 gold,gold,,material,,
 """
-GROUNDED_REGIONS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("region_id", pa.string()),
-        ("concept_id", pa.string()),
-        ("phrase", pa.string()),
-        ("bbox", pa.list_(pa.float32(), 4)),
-        ("score", pa.float32()),
-        ("text_score", pa.float32()),
-        ("prompt", pa.string()),
-        ("chunk", pa.int16()),
-        ("fingerprint", pa.string()),
-    ]
-)
+DETECTOR = {"family": "owlv2", "model": "never loaded", "licence": "Apache-2.0"}
 SEGMENTER = {"family": "grabcut", "model": "opencv", "licence": "Apache-2.0"}
 DISC = (0.25, 0.2, 0.3, 0.4)
 
@@ -106,7 +92,8 @@ def home(tmp_path: Path) -> Home:
 
 def use_tier(home: Home, **changes: object) -> None:
     encoder = {"family": "siglip", "model": str(ENCODER), "batch_size": 2, "licence": "Apache-2.0"}
-    tier = {"description": "tiny", "device": "cpu", "encoder": encoder} | changes
+    named = {"encoder": encoder, "detector": DETECTOR, **changes}
+    tier = {"description": "tiny", "device": "cpu"} | {role: spec for role, spec in named.items() if spec}
     folder = home.root.parent
     (folder / "tier.yaml").write_text(json.dumps(tier))  # JSON is YAML
     home.root.mkdir(parents=True, exist_ok=True)
@@ -114,20 +101,16 @@ def use_tier(home: Home, **changes: object) -> None:
 
 
 def write_regions(home: Home, rows: list[dict], empty: dict[str, str]) -> None:
-    table = pa.Table.from_pylist(rows, schema=GROUNDED_REGIONS)
+    table = pa.Table.from_pylist(rows, schema=GROUNDED_REGIONS.schema)
     home.lake.write("grounded_regions", with_empty_ids(table, empty), FOLDER)
 
 
 def run(home: Home) -> list[tuple[int, int]]:
     """Kept and computed images of masks, embeddings and matches."""
     workspace = open_workspace(home)
-    scorer = make_scorer(workspace)
-    stages: list[Callable[[], object]] = [
-        lambda: mask_regions(workspace, FOLDER, Meter("")),
-        lambda: embed_regions(workspace, FOLDER, Meter("")),
-        lambda: match_regions(workspace, scorer, FOLDER, Meter("")),
-    ]
-    return [(stats.kept, stats.computed) for stats in (stage() for stage in stages)]  # type: ignore[attr-defined]
+    tables = ("region_masks", "region_embeddings", "region_matches")
+    stats = [update_table(table, workspace, FOLDER) for table in tables]
+    return [(of.kept, of.computed) for of in stats]
 
 
 def read(home: Home, table: str) -> list[dict]:
@@ -190,7 +173,7 @@ def test_embeddings_are_those_of_square_crops(home: Home) -> None:
 def test_matches_are_scored_by_the_head_and_calibration_of_the_encoder(home: Home) -> None:
     run(home)
     workspace = open_workspace(home)
-    scorer, encoder = make_scorer(workspace), workspace.encoder
+    scorer, encoder = make_scorer(workspace, workspace.lake.read("concept_embeddings")), workspace.encoder
     embeddings = home.lake.read("region_embeddings", FOLDER).to_pylist()
     matches = {row["region_id"]: row for row in read(home, "region_matches")}
     assert list(matches) == ["a-r1", "a-r2", "a-r3", "b-r1"]
@@ -262,18 +245,24 @@ def test_a_material_added_to_the_vocabulary_redraws_no_mask(home: Home) -> None:
     assert run(home) == [(3, 0), (3, 0), (0, 3)]
 
 
-def test_a_folder_without_grounded_regions_is_left_alone(home: Home) -> None:
+@pytest.mark.parametrize("table", ["region_masks", "region_embeddings", "region_matches"])
+def test_without_grounded_regions_there_is_nothing_to_do(home: Home, table: str) -> None:
     home.lake.delete("grounded_regions", FOLDER)
     workspace = open_workspace(home)
-    assert mask_regions(workspace, FOLDER, Meter("")) is None
-    assert embed_regions(workspace, FOLDER, Meter("")) is None
-    assert match_regions(workspace, make_scorer(workspace), FOLDER, Meter("")) is None
-    assert not home.lake.exists("region_masks", FOLDER)
+    with pytest.raises(MissingPartition, match="materialise grounded_regions of folder lib first"):
+        update_table(table, workspace, FOLDER)
+    use_tier(home, detector=None)
+    workspace = open_workspace(home)
+    assert "names no detector" in str(declared(table).lacks_model(workspace.tier))
+    assert update_table(table, workspace, FOLDER) == UpdateStats(0, 0, 0, 0)
+    assert not home.lake.exists(table, FOLDER)
 
 
-def scorer_of(concepts: np.ndarray, calibration: Calibration | None = None, **lenders: list[int]) -> Scorer:
+def scorer_of(
+    concepts: np.ndarray, calibration: Calibration | None = None, **descendants: list[int]
+) -> Scorer:
     names = [f"c{place}" for place in range(len(concepts))]
-    by_row = {int(broader[1:]): narrower for broader, narrower in lenders.items()}
+    by_row = {int(broader[1:]): narrower for broader, narrower in descendants.items()}
     return Scorer(names, concepts, ScoreHead("sigmoid", 10.0, -2.0), calibration, by_row, 10)
 
 
@@ -338,12 +327,19 @@ def test_nearly_equal_boxes_are_one() -> None:
 
 
 def test_an_overlay_shows_masks_and_boxes() -> None:
-    mask = np.zeros((30, 60), dtype=bool)
-    mask[10:20, 20:40] = True
+    mask = np.zeros((60, 60), dtype=bool)
+    mask[30:40, 20:40] = True
     drawn = np.asarray(
-        overlay(Image.new("RGB", (60, 30)), [(0.25, 0.2, 0.5, 0.6), (0, 0, 0.1, 0.1)], [mask, None])
+        draw_regions(
+            Image.new("RGB", (60, 60)),
+            [
+                Marked((0.25, 0.2, 0.5, 0.6), "a", 0.9, "#0072b2", mask),
+                Marked((0, 0.9, 0.1, 0.1), "b", 0.8),
+            ],
+        )
     )
-    np.testing.assert_array_equal(drawn[15, 30], np.array(COLOURS[0]) // 2)
-    assert tuple(drawn[6, 15]) == COLOURS[0]
-    assert tuple(drawn[0, 0]) == COLOURS[1]
-    assert not drawn[25:, 50:].any()
+    colours = [np.array(ImageColor.getrgb(name)) for name in ("#0072b2", OTHER_COLOUR)]
+    np.testing.assert_array_equal(drawn[35, 30], colours[0] // 2)
+    np.testing.assert_array_equal(drawn[12, 44], colours[0])
+    np.testing.assert_array_equal(drawn[58, 0], colours[1])
+    assert not drawn[50:, 50:].any()

@@ -18,19 +18,18 @@ from tiny_detectors import save_tiny_owlv2
 
 from resources.boxes import clip, from_centres, from_corners, iou, suppress
 from resources.home import Home, Settings, write_settings
+from resources.images import open_proxy
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.owlv2 import Owlv2Detector
 from resources.workspace import open_workspace
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets.regions import grounded_regions as regions
-from vistag_assets.regions import stages as region_stages
 from vistag_assets.regions.grounding import asked_of, in_chunks, to_regions
-from vistag_assets.regions.overlay import FACET_COLOURS, Marked, draw_regions
+from vistag_assets.regions.overlay import OTHER_COLOUR, Marked, draw_regions, marked_regions
 from vistag_assets.regions.regions_json import regions_json_path, to_pixels
 from vistag_assets.regions.short_list import (
-    WHOLE_IMAGE_FACETS,
-    Bars,
     Candidate,
+    CandidateThresholds,
     groundable,
     short_list,
     short_lists,
@@ -113,16 +112,20 @@ TAXONOMY = Taxonomy(
         Concept("charcoal-drawing", "charcoal", facet="technique"),
         Concept("studio", "studio", facet="setting"),
     ),
-    starter_taxonomy().prompts,
+    starter_taxonomy().facets,
 )
-FEW = Bars(at_least=1)
+FEW = CandidateThresholds(at_least=1)
 
 
 def chosen(
-    scored: Mapping[str, float], *keywords: tuple[str, str | None, float], bars: Bars = FEW
+    scored: Mapping[str, float],
+    *keywords: tuple[str, str | None, float],
+    thresholds: CandidateThresholds = FEW,
 ) -> list[str]:
     names = ("phrase", "concept_id", "logprob")
-    found = short_list(scored, [dict(zip(names, word, strict=True)) for word in keywords], TAXONOMY, bars)
+    found = short_list(
+        scored, [dict(zip(names, word, strict=True)) for word in keywords], TAXONOMY, thresholds
+    )
     return [f"{candidate.phrase}:{candidate.reason}" for candidate in found]
 
 
@@ -140,8 +143,8 @@ def test_equal_probabilities_are_ordered_by_concept_id() -> None:
 
 def test_some_are_looked_for_even_if_all_probabilities_are_tiny_and_never_too_many() -> None:
     tiny = {"bowl": 1e-6, "vase": 2e-6, "bronze": 3e-6}
-    assert chosen(tiny, bars=Bars(at_least=2)) == ["bronze:tail", "vase:tail"]
-    assert chosen({"bowl": 0.9, "vase": 0.8, "bronze": 0.7}, bars=Bars(at_most=2)) == [
+    assert chosen(tiny, thresholds=CandidateThresholds(at_least=2)) == ["bronze:tail", "vase:tail"]
+    assert chosen({"bowl": 0.9, "vase": 0.8, "bronze": 0.7}, thresholds=CandidateThresholds(at_most=2)) == [
         "bowl:score",
         "vase:score",
     ]
@@ -163,21 +166,22 @@ def test_keywords_are_added_once_and_need_review() -> None:
         (" ", None, -0.1),
     ]
     assert chosen({"vase": 0.8}, *words) == ["vase:score", "bowl:vlm", "sword hilt:vlm"]
-    assert chosen({"vase": 0.8}, *words, bars=Bars(proposals=1)) == ["vase:score", "bowl:vlm"]
+    assert chosen({"vase": 0.8}, *words, thresholds=CandidateThresholds(proposals=1)) == [
+        "vase:score",
+        "bowl:vlm",
+    ]
     assert Candidate("bowl", "bowl", "vlm", None).needs_review
     assert not Candidate("bowl", "bowl", "tail", 0.01).needs_review
 
 
 def test_facets_of_the_whole_image_have_no_region() -> None:
     starter = starter_taxonomy()
-    assert set(starter.facets) >= WHOLE_IMAGE_FACETS
     facets = {starter.by_id[concept_id].facet for concept_id in groundable(starter)}
     assert facets == {"object", "material", "technique", "condition", "subject"}
-    assert set(FACET_COLOURS) == facets
+    assert {name for name, facet in starter.facets.items() if facet.colour != OTHER_COLOUR} == facets
 
 
-def test_short_lists_take_own_scores_of_groundable_concepts_and_name_images_without_any() -> None:
-    wanted = pa.table({"id": ["a", "b"], "fingerprint": ["fa", "fb"]})
+def test_short_lists_take_own_scores_of_groundable_concepts() -> None:
     scores = pa.Table.from_pylist(
         [
             {"id": "a", "concept_id": "vase", "probability": 0.7, "inherited_from": None},
@@ -194,10 +198,8 @@ def test_short_lists_take_own_scores_of_groundable_concepts_and_name_images_with
             ]
         ),
     )
-    [(rows, empty)] = short_lists(wanted, scores, {}, TAXONOMY, FEW)
-    (row,) = rows.to_pylist()
-    assert (row["id"], row["rank"], row["concept_id"], row["fingerprint"]) == ("a", 1, "vase", "fa")
-    assert empty == {"b": "fb"}
+    (row,) = short_lists(scores, {}, TAXONOMY, FEW)(["a", "b"])
+    assert (row["id"], row["rank"], row["concept_id"]) == ("a", 1, "vase")
 
 
 # ---- chunks and regions
@@ -270,11 +272,11 @@ def test_an_overlay_draws_boxes_by_facet_and_leaves_the_picture_alone() -> None:
     picture = Image.new("RGB", (400, 300), "white")
     drawn = draw_regions(
         picture,
-        [Marked([0.1, 0.2, 0.5, 0.5], "bowl", "object", 0.9), Marked([0.5, 0.5, 0.4, 0.4], "odd", None, 0.4)],
+        [Marked([0.1, 0.2, 0.5, 0.5], "bowl", 0.9, "#0072b2"), Marked([0.5, 0.5, 0.4, 0.4], "odd", 0.4)],
     )
     assert picture.getcolors() == [(400 * 300, (255, 255, 255))]
     assert drawn.size == picture.size
-    blue = tuple(int(FACET_COLOURS["object"][place : place + 2], 16) for place in (1, 3, 5))
+    blue = (0x00, 0x72, 0xB2)
     assert drawn.getpixel((40, 150)) == blue
     assert drawn.getpixel((120, 150)) == (255, 255, 255)
 
@@ -282,7 +284,7 @@ def test_an_overlay_draws_boxes_by_facet_and_leaves_the_picture_alone() -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.lists(box, max_size=12), st.tuples(st.integers(1, 300), st.integers(1, 300)))
 def test_any_regions_can_be_drawn_into_any_picture(boxes: list[list[float]], size: tuple[int, int]) -> None:
-    marked = [Marked(bbox, "a rather long label", "object", 0.5) for bbox in boxes]
+    marked = [Marked(bbox, "a rather long label", 0.5) for bbox in boxes]
     assert draw_regions(Image.new("RGB", size), marked).size == size
 
 
@@ -388,11 +390,10 @@ def test_a_library_gets_regions_and_a_second_run_computes_nothing(
         scores = [region["score"] for region in content["regions"]]
         assert scores == sorted(scores, reverse=True)
 
-    workspace = open_workspace(home)
-    pictures = region_stages.overlays(workspace, key, [image["id"] for image in images], count=3)
-    assert [picture.size for picture in pictures.values()] == [
-        (row["width"], row["height"]) for row in images
-    ]
+    marked = marked_regions(found, open_workspace(home).taxonomy)
+    for row in home.lake.read("proxies", key).to_pylist():
+        picture = draw_regions(open_proxy(home.root, row["path"]), marked.get(row["id"], [])[:3])
+        assert picture.size == (row["width"], row["height"])
 
     before = files(home)
     seen.clear()

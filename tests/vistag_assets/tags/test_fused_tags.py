@@ -19,14 +19,15 @@ from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import UpdateStats, embedding_column, with_empty_ids
 from resources.lake.store import MissingPartition
 from resources.models.tiers import TierError, load_tier
+from resources.tables import TAG_SCORES, TAGS
 from resources.workspace import VistagResource, open_workspace
+from vistag_assets.folder_asset import update_table
 from vistag_assets.partitions import FOLDERS
-from vistag_assets.progress import Meter
 from vistag_assets.tags import tags as fused_tags
 from vistag_assets.tags.evidence import Source
-from vistag_assets.tags.stages import TAGS, fuse_tags, fused_as, make_tagger, sources_of
-from vistag_assets.whole_image.scoring import TAG_SCORES
-from vistag_assets.whole_image.stages import embed_concepts
+from vistag_assets.tags.fusion import fuse, load_fusion
+from vistag_assets.tags.tagger import evidence_in, sources_of
+from vistag_assets.whole_image.concept_embeddings import embed_concepts
 
 KEY = "lib--a"
 VOCABULARY = """id,pref_label,alt_labels,facet,broader,definition
@@ -108,7 +109,7 @@ def write_lake(home: Home, dimension: int) -> None:
         score("b", "bowl", 0.8),
         score("b", "vessel", 0.9),
     ]
-    lake.write("tag_scores", pa.Table.from_pylist(scores, schema=TAG_SCORES), KEY)
+    lake.write("tag_scores", pa.Table.from_pylist(scores, schema=TAG_SCORES.schema), KEY)
     regions = [
         {"id": "a", "region_id": "a-r1", "concept_id": "vase", "phrase": "vase", "score": 0.9, **first},
         {"id": "a", "region_id": "a-r2", "concept_id": "bowl", "phrase": "bowl", "score": 0.5, **first},
@@ -150,7 +151,7 @@ def write_lake(home: Home, dimension: int) -> None:
 
 def run(home: Home) -> UpdateStats:
     workspace = open_workspace(home)
-    return fuse_tags(workspace, make_tagger(workspace), KEY, Meter("Fusing tags"))
+    return update_table("tags", workspace, KEY)
 
 
 def tags_of(home: Home, id_: str) -> dict[str, dict[str, Any]]:
@@ -170,7 +171,7 @@ def decide(home: Home, id_: str, phrase: str, state: str) -> None:
 
 def test_each_tag_shows_the_scores_and_the_boxes_behind_it(home: Home) -> None:
     assert run(home).computed == 3
-    assert home.lake.read("tags", KEY).schema.equals(TAGS)
+    assert home.lake.read("tags", KEY).schema.equals(TAGS.schema)
     vase = tags_of(home, "a")["vase"]
     assert vase["region_ids"] == ["a-r1"]
     assert vase["global_probability"] == pytest.approx(0.6)
@@ -255,7 +256,9 @@ def test_an_option_hears_its_sources_only(
 
 def test_the_ladder_hears_an_option_of_the_same_lake(home: Home) -> None:
     workspace = open_workspace(home)
-    told = {option: fused_as(workspace, option) for option in ("A1", "A2", "A3")}
+    sources = {option: sources_of(workspace.tier, option) for option in ("A1", "A2", "A3")}
+    evidence = evidence_in(workspace, sources["A1"] | sources["A3"])
+    told = {option: fuse(evidence, load_fusion(workspace.tier.fusion), sources[option]) for option in sources}
     vases = {
         option: next(row["probability"] for row in rows.to_pylist() if row["concept_id"] == "vase")
         for option, rows in told.items()

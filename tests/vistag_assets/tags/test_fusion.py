@@ -17,8 +17,17 @@ from demo.training.fit_fusion import believed
 from resources.lake import embedding_column
 from resources.models.encoders import Calibration, Platt
 from resources.models.encoders.heads import ScoreHead
-from taxonomy import Concept, Taxonomy
-from vistag_assets.tags.evidence import COLUMNS_OF, EVIDENCE, SOURCES, EvidenceTables, Source, gather, only
+from taxonomy import Concept, Taxonomy, load_facets
+from vistag_assets.tags.evidence import (
+    COLUMNS_OF,
+    EVIDENCE,
+    SOURCES,
+    EvidenceTables,
+    Source,
+    gather,
+    mentions,
+    only,
+)
 from vistag_assets.tags.fusion import (
     ANY_FACET,
     FittedFusion,
@@ -33,10 +42,8 @@ from vistag_assets.tags.fusion import (
     read_fusion,
 )
 from vistag_assets.tags.fusion_fit import balanced_weights, cross_fused, fit_fusion, judged, source_sets
-from vistag_assets.tags.mentions import LabelIndex, mentions
 from vistag_assets.whole_image.scoring import Scorer
 
-PROMPTS = dict.fromkeys(("object", "material", "setting"), ("{label}",))
 TAXONOMY = Taxonomy(
     (
         Concept("lamp", "lamp"),
@@ -45,9 +52,8 @@ TAXONOMY = Taxonomy(
         Concept("glass", "glass", facet="material"),
         Concept("shelf", "wooden shelf", facet="setting"),
     ),
-    PROMPTS,
+    load_facets(),
 )
-FACETS = {concept.id: concept.facet for concept in TAXONOMY.concepts}
 IDS = [concept.id for concept in TAXONOMY.concepts]
 SCORER = Scorer(
     IDS,
@@ -111,7 +117,7 @@ def some_tables() -> dict[str, pa.Table]:
 
 
 def gathered(tables: dict[str, pa.Table]) -> dict[str, dict[str, object]]:
-    evidence = gather(EvidenceTables.of(tables), LabelIndex(TAXONOMY), SCORER, FACETS)
+    evidence = gather(EvidenceTables.of(tables), TAXONOMY, SCORER)
     assert evidence.schema.equals(EVIDENCE)
     return {row["concept_id"]: row for row in evidence.to_pylist()}
 
@@ -124,15 +130,8 @@ def evidence_of(*rows: dict[str, object]) -> pa.Table:
 # ---- mentions
 
 
-def test_labels_are_found_as_whole_words_the_longest_first_in_any_number() -> None:
-    index = LabelIndex(TAXONOMY)
-    assert index.concepts_in("Oil lamps and a VASE; glassware") == ["oil-lamp", "vase"]
-    assert index.concepts_in("a lamp, an oil-lamp") == ["lamp", "oil-lamp"]
-    assert index.concepts_in("") == []
-
-
 def test_a_mention_keeps_the_best_score_of_its_texts() -> None:
-    found = mentions(LabelIndex(TAXONOMY), [("a", "vase", 0.3), ("a", "Vases", 0.8), ("b", "-", 1.0)])
+    found = mentions(TAXONOMY.labels, [("a", "vase", 0.3), ("a", "Vases", 0.8), ("b", "-", 1.0)])
     assert [(r["id"], r["concept_id"], round(r["score"], 3)) for r in found.to_pylist()] == [
         ("a", "vase", 0.8)
     ]
@@ -182,14 +181,14 @@ def test_concepts_of_different_crops_do_not_share_a_softmax() -> None:
     tables["region_embeddings"] = embedded.set_column(place, "embedding", embedding_column(boxes))
     head = ScoreHead("softmax", 10.0)
     softmax = replace(SCORER, head=head, calibration=None)
-    pairs = gather(EvidenceTables.of(tables), LabelIndex(TAXONOMY), softmax, FACETS).to_pylist()
+    pairs = gather(EvidenceTables.of(tables), TAXONOMY, softmax).to_pylist()
     alone = head.probabilities(head.logits(boxes)).max()
     found = {row["concept_id"]: row["crop_probability"] for row in pairs}
     assert (found["vase"], found["glass"]) == (pytest.approx(alone), pytest.approx(alone))
 
 
 def test_only_leaves_out_what_other_sources_say() -> None:
-    evidence = gather(EvidenceTables.of(some_tables()), LabelIndex(TAXONOMY), SCORER, FACETS)
+    evidence = gather(EvidenceTables.of(some_tables()), TAXONOMY, SCORER)
     heard = only(evidence, {"vlm"})
     assert heard["concept_id"].to_pylist() == ["glass", "oil-lamp"]
     for source in ("global", "regions", "region_captions", "ocr"):

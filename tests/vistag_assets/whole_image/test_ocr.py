@@ -13,21 +13,23 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation.metrics.ocr import normalised, read_signs, sign_recall
+from evaluation.metrics.ocr import normalised, sign_recall
+from evaluation.readers.ground_truth import read_signs
 from evaluation.readers.tables import UnusableFile
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import empty_ids
 from resources.models.checkpoints import make_model
 from resources.models.ocr import OcrSpec, reading_order
 from resources.models.ocr.rapid import RapidOcrEngine
+from resources.tables import OCR_TEXT
 from resources.workspace import VistagResource, Workspace, open_workspace
+from vistag_assets.folder_asset import update_table
+from vistag_assets.ingest.files import ingest_files
 from vistag_assets.language import routing as lanes
 from vistag_assets.lineage import answered
 from vistag_assets.partitions import FOLDERS
 from vistag_assets.progress import Meter
 from vistag_assets.whole_image import ocr_text as reading
-from vistag_assets.whole_image.reading_stages import OCR_TEXT, read_text
-from vistag_assets.whole_image.stages import ingest
 
 
 def card(*texts: tuple[int, int, str], size: tuple[int, int] = (640, 400), shade: int = 200) -> Image.Image:
@@ -133,7 +135,7 @@ def add(home: Home, library: Path, **images: Image.Image) -> tuple[Workspace, Fo
     folder = FolderRef("lib--a", "lib", str(library), ".")
     home.register(folder)
     workspace = open_workspace(home)
-    ingest(workspace, folder, Meter("ingest"))
+    ingest_files(workspace, folder, Meter("ingest"))
     return workspace, folder
 
 
@@ -142,23 +144,23 @@ def test_a_second_run_reads_nothing_also_where_nothing_was_found(
 ) -> None:
     library = tmp_path / "library"
     workspace, folder = add(home, library, sign=card((200, 150, "EAST WING 71")), blank=card())
-    stats = read_text(workspace, folder.key, Meter("ocr"))
+    stats = update_table("ocr_text", workspace, folder.key)
     assert stats is not None
     assert stats.computed == 2
     rows = workspace.lake.read("ocr_text", folder.key)
-    assert rows.schema.names == OCR_TEXT.names
+    assert rows.schema.names == OCR_TEXT.schema.names
     assert [normalised(text) for text in rows["text"].to_pylist()] == ["EASTWING71"]
     assert len(empty_ids(rows)) == 1
     assert answered(rows).num_rows == 2
 
     with monkeypatch.context() as patched:
         patched.setattr(RapidOcrEngine, "read", lambda self, image: pytest.fail("an image was read again"))
-        again = read_text(open_workspace(home), folder.key, Meter("ocr"))
+        again = update_table("ocr_text", open_workspace(home), folder.key)
     assert again is not None
     assert (again.kept, again.computed) == (2, 0)
 
     workspace, folder = add(home, library, more=card((200, 150, "ANNO 1875")))
-    third = read_text(workspace, folder.key, Meter("ocr"))
+    third = update_table("ocr_text", workspace, folder.key)
     assert third is not None
     assert (third.kept, third.computed) == (2, 1)
 
@@ -179,7 +181,7 @@ def test_the_assets_run_in_dagster_and_say_what_they_found(tmp_path: Path, home:
 
 def test_a_tier_without_ocr_skips_the_asset_and_says_so(tmp_path: Path, home: Home) -> None:
     workspace, folder = add(home, tmp_path / "library", sign=card((200, 150, "GALLERY 60")))
-    read_text(workspace, folder.key, Meter("ocr"))
+    update_table("ocr_text", workspace, folder.key)
     use_tier(home, tmp_path)
     result = materialise(home, folder)
     (made,) = result.asset_materializations_for_node("ocr_text")
@@ -215,7 +217,7 @@ def signs(*rows: tuple[str, str]) -> pa.Table:
 
 def lines(*rows: tuple[str, int, str, list[float]]) -> pa.Table:
     names = ["id", "line", "text", "bbox"]
-    schema = OCR_TEXT.remove(5).remove(3)
+    schema = OCR_TEXT.schema.remove(5).remove(3)
     return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema)
 
 

@@ -1,0 +1,58 @@
+"""Checkpoints that vLLM serves on a processor: heads of 64 numbers, fewer of which its attention there refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.numpy import load_file, save_file
+from tiny_vlm import QWEN_TEMPLATE, QWEN_TOKENS, byte_tokenizer, qwen_ids, save
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+)
+
+BUNDLED = Path(__file__).parents[3] / "demo" / "checkpoints" / "vlm"
+
+
+def save_bundled_llava(directory: Path) -> Path:
+    """The bundled VLM with its vision tower under the names that LLaVA checkpoints of the hub have.
+
+    transformers 5.23 drops `vision_model.` from the names as it saves and reads both; vLLM 0.32 knows the hub's only.
+    """
+    shutil.copytree(BUNDLED, directory, dirs_exist_ok=True)
+    weights = load_file(directory / "model.safetensors")
+    renamed = {
+        name.replace("vision_tower.", "vision_tower.vision_model.", 1): values
+        for name, values in weights.items()
+    }
+    save_file(renamed, directory / "model.safetensors", {"format": "pt"})
+    return directory
+
+
+def save_tiny_qwen2_5_vl(directory: Path, seed: int = 0) -> Path:
+    """Random weights; as many image tokens as the picture's size asks for."""
+    torch.manual_seed(seed)
+    tokenizer = byte_tokenizer(*QWEN_TOKENS.values())
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
+        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [16, 8, 8], "rope_theta": 1e4},
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "hidden_size": 128, "intermediate_size": 256, "num_heads": 2, "patch_size": 14,
+        "out_hidden_size": 256, "window_size": 112, "fullatt_block_indexes": [1],
+    }  # fmt: skip
+    processor = Qwen2_5_VLProcessor(
+        Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=16 * 28 * 28),
+        tokenizer,
+        Qwen2VLVideoProcessor(),
+        chat_template=QWEN_TEMPLATE,
+    )
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **qwen_ids(tokenizer))
+    return save(Qwen2_5_VLForConditionalGeneration(config), processor, directory)

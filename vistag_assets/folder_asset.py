@@ -1,0 +1,410 @@
+"""One way to make an asset of one partition a folder: a function from a folder's tables to the rows that it wants.
+
+The function names its inputs: each parameter after `folder` is a table of the lake, and the asset's lineage is just
+these. `pa.Table | None` is a table that may not be there, `Annotated[pa.Table, "id", "path"]` one of which only some
+columns are read. A table without partitions is read once a run. All else is done here, the same for every asset: the
+loop over folders, batches, progress, counts, previews, a tier that names no model, speed and model in the metadata.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import signature
+from itertools import islice
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import dagster as dg
+import pyarrow as pa
+from PIL import Image
+
+from resources.gpus import MODELS_POOL
+from resources.images import open_proxy
+from resources.lake import (
+    Lake,
+    UpdateStats,
+    failed_ids,
+    replace_rows,
+    update_partition,
+    with_empty_ids,
+    with_failed_ids,
+)
+from resources.metadata import (
+    OWNERS,
+    Markdown,
+    Preview,
+    column_schema,
+    preview,
+    row_count,
+    thumbnail,
+    update_counts,
+)
+from resources.models.encoders import prefetch
+from resources.models.tiers import Tier
+from resources.tables import TABLES, Table
+from resources.workspace import VistagResource, Workspace
+from vistag_assets.lineage import column_by_id, of_ids
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.progress import Meter
+
+T = TypeVar("T")
+SHOWN_FAILURES = 20
+Metadata = Mapping[str, Any]
+Row = dict[str, Any]
+Proxies = Annotated[pa.Table, "id", "path", "fingerprint"]
+"""`proxies` as a stage that opens pictures reads it."""
+
+_DECLARED: dict[str, "FolderAsset"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The folder that an asset works on."""
+
+    workspace: Workspace
+    key: str
+    version: int
+    """of the asset, for the fingerprints of its rows"""
+    run: dict[Any, Any] = field(default_factory=dict)
+    """what is made once a run, for all its folders"""
+
+    @property
+    def lake(self) -> Lake:
+        return self.workspace.lake
+
+    def once(self, make: Callable[..., T], *arguments: Any) -> T:
+        """`make(*arguments)` for the first folder of a run, and the same thing for the others."""
+        if make not in self.run:
+            self.run[make] = make(*arguments)
+        made: T = self.run[make]
+        return made
+
+    def opener(self, proxies: pa.Table | None = None) -> Callable[[str], Image.Image]:
+        """Opens the working copy of an image by its id. `proxies` has the columns id and path."""
+        rows = self.lake.read("proxies", self.key, ["id", "path"]) if proxies is None else proxies
+        path_of = column_by_id(rows, "path")
+        return lambda id_: open_proxy(self.workspace.home.root, path_of[id_])
+
+    def thumbnails(self, ids: Iterable[str] | None = None) -> dict[str, Markdown]:
+        """By id, images as small pictures of a preview; the first of the folder where none are named."""
+        if ids is None:
+            ids = self.lake.read("proxies", self.key, ["id"])["id"].slice(0, PREVIEWED_IMAGES).to_pylist()
+        open_image = self.opener()
+        return {id_: thumbnail(open_image(id_)) for id_ in ids}
+
+    def rows_of(
+        self, table: str, ids: Iterable[str], columns: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of some images in a table, in their order there."""
+        return of_ids(self.lake.read(table, self.key, columns), list(ids)).to_pylist()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that were made for some ids, without their fingerprints; an id may have many, or none."""
+
+    ids: Sequence[str]
+    rows: pa.Table | Sequence[Mapping[str, Any]]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """id -> why it could not be computed: it has no rows, and the next run tries again"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a folder's table is to hold, and how the rows that it lacks are made."""
+
+    wanted: pa.Table
+    """(id, fingerprint), each id once"""
+    compute: Callable[[list[str]], Iterator[Batch]]
+    """not called where nothing is missing, so that a model stays unloaded"""
+    load: Callable[[], None] | None = None
+    """loads the model before the first batch; its time is not the stage's"""
+    without_rows: frozenset[str] = frozenset()
+    """ids that have no rows whatever a model says: it is not asked"""
+    dimension: int | None = None
+    """of the vectors of the table, where it has any"""
+
+
+def in_batches(
+    size: int, step: Callable[[list[str]], Batch | Sequence[Mapping[str, Any]] | pa.Table]
+) -> Callable[[list[str]], Iterator[Batch]]:
+    """A `compute` of `Rows` that calls `step` for so many ids at a time."""
+
+    def compute(ids: list[str]) -> Iterator[Batch]:
+        for start in range(0, len(ids), size):
+            batch = ids[start : start + size]
+            made = step(batch)
+            yield made if isinstance(made, Batch) else Batch(batch, made)
+
+    return compute
+
+
+def in_batches_of_images(
+    size: int,
+    open_image: Callable[[str], Image.Image],
+    step: Callable[[list[str], list[Image.Image]], Batch | Sequence[Mapping[str, Any]]],
+) -> Callable[[list[str]], Iterator[Batch]]:
+    """The same with the pictures of the ids, which are opened while the step before is at work."""
+
+    def compute(ids: list[str]) -> Iterator[Batch]:
+        opened = prefetch(ids, open_image, workers=2, depth=min(2 * size, size + 16))
+        while batch := list(islice(opened, size)):
+            names = [id_ for id_, _ in batch]
+            made = step(names, [image for _, image in batch])
+            yield made if isinstance(made, Batch) else Batch(names, made)
+
+    return compute
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A table that an asset is handed."""
+
+    table: Table
+    columns: tuple[str, ...] | None
+    """None: all"""
+    optional: bool
+
+    @classmethod
+    def of(cls, name: str, hint: Any) -> "Input":
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        optional = get_origin(hint) is not Annotated and len(kinds) < len(get_args(hint))
+        kind = kinds[0] if optional else hint
+        columns = get_args(kind)[1:] if get_origin(kind) is Annotated else None
+        return cls(TABLES[name], columns, optional)
+
+    def read(self, folder: Folder) -> pa.Table | None:
+        """Raises MissingPartition where a table that is not optional was never made."""
+        if not self.table.partitioned:
+            return folder.once(self._read, folder.lake, None)
+        return self._read(folder.lake, folder.key)
+
+    def _read(self, lake: Lake, key: str | None) -> pa.Table | None:
+        read = lake.read_or_none if self.optional else lake.read
+        return read(self.table.name, key, self.columns)
+
+
+@dataclass(frozen=True)
+class FolderAsset:
+    """An asset as it was declared with `folder_asset`."""
+
+    table: Table
+    rows: Callable[..., Rows | pa.Table]
+    title: str
+    done: str
+    version: int
+    role: str | None
+    needs: str | None
+    preview: Callable[[Folder], Preview] | None
+    counts: Callable[[Folder], Metadata] | None
+    about: Callable[[Folder], Metadata] | None
+    after: Callable[[Folder], None] | None
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Input]:
+        hints = get_type_hints(self.rows, include_extras=True)
+        tables = list(signature(self.rows).parameters)[1:]
+        return {table: Input.of(table, hints[table]) for table in tables}
+
+    def update(self, workspace: Workspace, key: str, meter: Meter | None = None) -> UpdateStats:
+        """Bring one folder up to date with its inputs. Raises MissingPartition where one was never made."""
+        if self.lacks_model(workspace.tier):
+            return UpdateStats(0, 0, 0, 0)
+        return self.update_folder(Folder(workspace, key, self.version), meter or Meter(self.title))
+
+    def update_folder(self, folder: Folder, meter: Meter) -> UpdateStats:
+        with meter.timed():
+            made = self.rows(folder, **{name: of.read(folder) for name, of in self.inputs.items()})
+            if isinstance(made, pa.Table):
+                return replace_rows(folder.lake, self.table.name, folder.key, made)
+        schema = self.table.sized(made.dimension) if made.dimension else self.table.schema
+        stats = update_partition(
+            folder.lake,
+            self.table.name,
+            folder.key,
+            made.wanted,
+            schema,
+            lambda ids: _stamped(ids, made, schema, meter),
+            on_progress=meter.folder(),
+        )
+        if self.after:
+            self.after(folder)
+        return stats
+
+    def lacks_model(self, tier: Tier) -> str | None:
+        """Why there is nothing to do under a tier, None where there is: it names no model for the asset, or for a
+        table that the asset needs.
+        """
+        if self.needs and getattr(tier, self.needs) is None:
+            return _no_model(tier, self.needs)
+        needed = (declared(name) for name, of in self.inputs.items() if not of.optional)
+        return next((why for asset in needed if asset and (why := asset.lacks_model(tier))), None)
+
+    def materialize(
+        self, context: dg.AssetExecutionContext, workspace: Workspace
+    ) -> dg.MaterializeResult[None]:
+        """All folders of a run, and what Dagster shows of each and of the whole."""
+        if why := self.lacks_model(workspace.tier):
+            for key in context.partition_keys:
+                # what another tier left: nothing is to take it for this one's
+                workspace.lake.delete(self.table.name, key)
+            return dg.MaterializeResult(
+                metadata={"tier": workspace.tier.name, "skipped": why, **row_count(0)}
+            )
+        meter, computed, run = Meter(self.title), 0, dict[Any, Any]()
+        folder = Folder(workspace, "", self.version, run)
+        for number, key in enumerate(context.partition_keys):
+            folder = Folder(workspace, key, self.version, run)
+            stats = self.update_folder(folder, meter)
+            computed += stats.computed
+            rows = workspace.lake.read(self.table.name, key, ["id"])
+            metadata: dict[str, Any] = update_counts(stats, rows.num_rows)
+            if self.counts:
+                metadata |= self.counts(folder)
+            if stats.failed:
+                metadata |= _failures(context, folder, self.table.name, failed_ids(rows))
+            if self.preview and number < PREVIEWED_FOLDERS:
+                metadata |= self.preview(folder)
+            context.add_asset_metadata(metadata, partition_key=key)
+        about = self.about(folder) if self.about else {}
+        return dg.MaterializeResult(
+            metadata={
+                **self._speed(workspace, meter, computed),
+                "tier": workspace.tier.name,
+                "taxonomy": workspace.taxonomy.fingerprint,
+                **about,
+            }
+        )
+
+    def _speed(self, workspace: Workspace, meter: Meter, images: int) -> Metadata:
+        """Speed, device and model of a run."""
+        spec = getattr(workspace.tier, self.role) if self.role else None
+        if self.role is None or spec is None:
+            return meter.speed(images, "cpu") | (
+                {"skipped": _no_model(workspace.tier, self.role)} if self.role else {}
+            )
+        model = getattr(workspace, self.role)
+        return meter.speed(images, getattr(model, "device", "cpu")) | {
+            "model": getattr(spec, "name", spec.family),
+            self.role: model.fingerprint,
+            "licence": spec.licence,
+            **({"dtype": spec.dtype} if hasattr(spec, "dtype") else {}),
+            **({"dimension": model.dimension} if self.role == "encoder" else {}),
+        }
+
+
+def folder_asset(
+    title: str,
+    done: str = "",
+    /,
+    *,
+    version: int,
+    role: str | None = None,
+    needs: str | None = None,
+    kinds: Set[str] | None = None,
+    preview: Callable[[Folder], Preview] | None = None,
+    counts: Callable[[Folder], Metadata] | None = None,
+    about: Callable[[Folder], Metadata] | None = None,
+    after: Callable[[Folder], None] | None = None,
+) -> Callable[[Callable[..., Rows | pa.Table]], dg.AssetsDefinition]:
+    """The asset of the table that the decorated function is named after.
+
+    The function gets a `Folder` and its input tables, and returns `Rows`, or a whole `pa.Table` where all rows depend
+    on all others.
+
+    title: shown while it works. done: what an image is that its model was asked about (`captioned`). kinds: what it
+    is made with, for Dagster's UI.
+    version: to be raised when other rows would be made of the same inputs.
+    role: names the tier's model that it asks. Where the tier names no model for `needs` (`role`, unless another is
+    said) the asset is skipped, and rows that another tier left go.
+    preview: pictures of the first images, for the first folders of a run. counts: more figures of a folder.
+    about: more of what the run worked with, by its last folder. after: what follows from a folder's rows, each time.
+    """
+
+    def declare(rows: Callable[..., Rows | pa.Table]) -> dg.AssetsDefinition:
+        name = rows.__name__
+        asset = FolderAsset(
+            TABLES[name], rows, title, done, version, role, needs or role, preview, counts, about, after
+        )
+        _DECLARED[name] = asset
+
+        @dg.asset(
+            name=name,
+            deps=list(asset.inputs),
+            description=asset.table.about,
+            metadata=column_schema(asset.table),
+            group_name=asset.table.group,
+            kinds={"parquet", *(kinds or {"pytorch" if role else "python"})},
+            owners=OWNERS,
+            code_version=str(version),
+            pool=MODELS_POOL if role else None,
+            **PER_FOLDER,
+        )
+        def made(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
+            return asset.materialize(context, vistag.open())
+
+        return made
+
+    return declare
+
+
+def declared(table: str) -> FolderAsset | None:
+    """The asset of a table, from the module that bears its name in the room of its group; None where another kind of
+    asset makes the table.
+    """
+    module = f"vistag_assets.{TABLES[table].group}.{table}"
+    if table not in _DECLARED and find_spec(module):
+        import_module(module)
+    return _DECLARED.get(table)
+
+
+def update_table(table: str, workspace: Workspace, key: str) -> UpdateStats:
+    """Bring one table of a folder up to date with its inputs, outside Dagster. Raises MissingPartition."""
+    asset = declared(table)
+    if asset is None:
+        raise LookupError(f"{table} is not made by a folder_asset")
+    return asset.update(workspace, key)
+
+
+def _no_model(tier: Tier, role: str) -> str:
+    return f"The tier {tier.name} names no {role}: add `{role}:` to its YAML file to have this asset"
+
+
+def _failures(
+    context: dg.AssetExecutionContext, folder: Folder, table: str, failed: Mapping[str, str]
+) -> Metadata:
+    """The images of a folder that could not be computed, as a table to look at; they are in the log too."""
+    path_of = column_by_id(folder.lake.read("images", folder.key, ["id", "path"]), "path")
+    lines = [(path_of.get(id_, id_), reason) for id_, reason in failed.items()][:SHOWN_FAILURES]
+    for path, reason in lines:
+        context.log.warning(f"{table}: no answer for {path}: {reason}. The next run asks again.")
+    return {"unanswered": preview(["image", "reason"], lines)["preview"]}
+
+
+def _stamped(ids: list[str], made: Rows, schema: pa.Schema, meter: Meter) -> Iterator[pa.Table]:
+    """The batches of a stage as `update_partition` takes them: each row by what it was computed by."""
+    stamp_of = column_by_id(made.wanted, "fingerprint")
+    unstamped = pa.schema([column for column in schema if column.name != "fingerprint"])
+    silent = [id_ for id_ in ids if id_ in made.without_rows]
+    if silent:
+        yield with_empty_ids(schema.empty_table(), {id_: stamp_of[id_] for id_ in silent})
+    asked = [id_ for id_ in ids if id_ not in made.without_rows]
+    if not asked:
+        return
+    if made.load:
+        made.load()
+    for batch in meter.timed_each(made.compute(asked)):
+        rows = (
+            batch.rows.select(unstamped.names).cast(unstamped)
+            if isinstance(batch.rows, pa.Table)
+            else pa.Table.from_pylist(list(batch.rows), unstamped)
+        )
+        names = rows["id"].to_pylist()
+        stamped = rows.append_column(
+            schema.field("fingerprint"), pa.array([stamp_of[id_] for id_ in names], pa.string())
+        ).select(schema.names)
+        empty = set(batch.ids).difference(names, batch.failed)
+        yield with_failed_ids(
+            with_empty_ids(stamped, {id_: stamp_of[id_] for id_ in sorted(empty)}), batch.failed
+        )

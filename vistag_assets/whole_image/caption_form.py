@@ -1,0 +1,78 @@
+"""The form of captions and of lists of keywords: sentences, openers, phrases, words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+_MEDIUM = r"(?:image|picture|photo|photograph|snapshot|scene|shot)"
+_SHOWS = r"(?:of|shows?|showing|depict(?:s|ing)|features?|featuring|presents?|captures?|displays?|contains?|portrays?)"
+_OPENER = re.compile(
+    rf"\s*(?:in (?:this|the) {_MEDIUM}\b[,:]?"
+    rf"|(?:(?:this|the|an?|here is an?) )?(?:[\w-]+ )?{_MEDIUM} (?:that |which )?{_SHOWS}\b"
+    rf"|this (?:is|shows|depicts)\b"
+    r")\s*",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"(\S+?)[.!?]+[\"'”’)\]]*\s+(?=\S)")
+_ABBREVIATIONS = frozenset(
+    {"c", "ca", "cf", "no", "nr", "st", "mr", "mrs", "ms", "dr", "fig", "inv", "vol", "approx"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A phrase and where it stands in a text: text[start:end]."""
+
+    text: str
+    start: int
+    end: int
+
+
+def keywords(text: str) -> list[Phrase]:
+    """The phrases of a list with commas, semicolons or lines between them; each once, whatever its case."""
+    phrases: dict[str, Phrase] = {}
+    for part in re.finditer(r"[^,;\n]+", text):
+        bare = re.match(r"[\s\-*•\d.)]*(.*?)[\s.]*$", part.group(), re.DOTALL)
+        assert bare is not None  # it matches every text
+        if _WORD.search(bare.group(1)):
+            start = part.start() + bare.start(1)
+            phrases.setdefault(
+                bare.group(1).casefold(), Phrase(bare.group(1), start, start + len(bare.group(1)))
+            )
+    return list(phrases.values())
+
+
+def caption_problems(text: str, *, finished: bool) -> list[str]:
+    """What keeps a text from being one factual sentence; `finished` is False where it was cut."""
+    problems = {
+        "empty": not _WORD.search(text),
+        "cut": not finished,
+        "forbidden_opener": _OPENER.match(text) is not None,
+        "several_sentences": len(sentences(text)) > 1,
+    }
+    return [problem for problem, is_so in problems.items() if is_so]
+
+
+def without_opener(text: str) -> str:
+    """The text without words such as "This image shows" before what it says; nothing else is taken or added."""
+    bare = _OPENER.sub("", text, count=1) if _OPENER.match(text) else text
+    return bare[:1].upper() + bare[1:] if bare != text else text
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; "c. 1900", "St. Mark" and initials end none."""
+    ends = [
+        match.end()
+        for match in _SENTENCE_END.finditer(text)
+        if match.group(1).strip("(\"'“‘").casefold() not in _ABBREVIATIONS
+        and not re.fullmatch(r"\W*[A-Z]", match.group(1))
+    ]
+    parts = [text[start:end].strip() for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
+    return [part for part in parts if part]
+
+
+def word_count(text: str) -> int:
+    return len(_WORD.findall(text))

@@ -1,0 +1,72 @@
+"""The best tags of each image: cosine, logit, score and probability, ranked. No model is needed for it."""
+
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.checked import check_counterparts
+from resources.lake import embedding_matrix
+from resources.metadata import Preview, preview
+from resources.workspace import VistagResource
+from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
+from vistag_assets.lineage import derived
+from vistag_assets.whole_image.best_tags import best_tags
+from vistag_assets.whole_image.scoring import make_scorer, score_images
+
+PREVIEWED_TAGS = 5
+_IMAGES_AT_A_TIME = 2048
+
+
+def _best(folder: Folder) -> Preview:
+    pictures, labels = folder.thumbnails(), folder.workspace.taxonomy.pref_labels
+    best = best_tags(folder.lake, folder.key, list(pictures), PREVIEWED_TAGS)
+    rows = [
+        (picture, ", ".join(f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best[id_]))
+        for id_, picture in pictures.items()
+    ]
+    return preview(["image", f"best {PREVIEWED_TAGS} tags"], rows)
+
+
+def _about(folder: Folder) -> dict[str, Any]:
+    workspace = folder.workspace
+    return {
+        "concepts": len(workspace.taxonomy.concepts),
+        "calibrated": workspace.encoder.calibration is not None,
+        "keep_top": workspace.tier.keep_top,
+        "share_with_broader": workspace.tier.share_with_broader,
+    }
+
+
+@folder_asset("Scoring tags", kinds={"numpy"}, version=1, preview=_best, about=_about)
+def tag_scores(folder: Folder, global_embeddings: pa.Table, concept_embeddings: pa.Table) -> Rows:
+    workspace = folder.workspace
+    scorer = folder.once(make_scorer, workspace, concept_embeddings)
+
+    def score(ids: list[str]) -> pa.Table:
+        indices = pc.index_in(pa.array(ids), value_set=global_embeddings["id"].combine_chunks())
+        return score_images(ids, embedding_matrix(global_embeddings["embedding"].take(indices)), scorer)
+
+    wanted = derived(
+        global_embeddings,
+        concepts=workspace.taxonomy.fingerprint,
+        encoder=workspace.encoder.fingerprint,
+        calibration=repr(scorer.calibration),
+        keep_top=scorer.keep_top,
+        share_with_broader=workspace.tier.share_with_broader,
+        version=folder.version,
+    )
+    return Rows(wanted, in_batches(_IMAGES_AT_A_TIME, score))
+
+
+@dg.asset_check(asset="tag_scores", description="Every image that has an embedding has tag scores.")
+def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
+    return check_counterparts(
+        vistag.open().lake,
+        "global_embeddings",
+        "tag_scores",
+        "folder, id",
+        things="images with an embedding",
+        name="tag scores",
+    )
