@@ -13,21 +13,9 @@ from resources.lake.files import is_locked
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
 from resources.lake.update import empty_ids, failed_ids
 from resources.object_store import Location
+from resources.tables import Table
 
 SHOWN_IDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What holds of a table: the columns that tell its rows apart, and where its ids come from.
-
-    An id that all `sources` have has rows in the table too, or a note that it has none or failed; a table
-    without a column `id` has no sources. `always`: a folder has the table wherever it has the first one.
-    """
-
-    key: tuple[str, ...]
-    sources: tuple[str, ...] = ()
-    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +43,10 @@ class Partitions:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """How the tables of a lake are looked at: what holds of each, and what to do about a table of a folder where it
-    does not.
-    """
+    """How the tables of a lake are looked at: what each should be, and what to do about one of a folder that is not."""
 
     lake: Lake
-    rules: Mapping[str, Rule]
+    tables: Mapping[str, Table]
     remedy: Callable[[str, str | None], str]
 
     def read(
@@ -110,7 +96,7 @@ class Inspection:
             yield self._missing_partition(root, folder, sorted(partitions.rows))
             return
         there = partitions.rows.keys() | partitions.damaged
-        always = {table for table, rule in self.rules.items() if rule.always}
+        always = {name for name, table in self.tables.items() if table.always}
         for table in sorted(always - there):
             yield self._missing_partition(table, folder, [root])
         known = set(partitions.rows[root]["id"].to_pylist())
@@ -120,7 +106,7 @@ class Inspection:
             if "id" in self._key(table)
         }
         for table in sorted(present.keys() - {root}):
-            sources = self.rules[table].sources
+            sources = self.tables[table].parents
             for source in sources:
                 if source not in there | always:
                     yield self._missing_partition(source, folder, [table])
@@ -138,8 +124,8 @@ class Inspection:
                 )
 
     def _key(self, table: str) -> tuple[str, ...]:
-        """The columns that tell its rows apart; none of a table without a rule."""
-        return self.rules[table].key if table in self.rules else ()
+        """The columns that tell its rows apart; none of a table that nobody knows."""
+        return self.tables[table].key if table in self.tables else ()
 
     def _missing_partition(self, table: str, folder: str, needed_by: Sequence[str]) -> Finding:
         told = f"{_named(table, folder)} has no file, though there is one of {', '.join(needed_by)}"
