@@ -67,10 +67,7 @@ class Read:
 def ingest_fingerprint(limits: Limits) -> str:
     """What rows of `images` and `proxies` are computed by. The limits that only reject are not part of it."""
     return fingerprint(
-        stage="images",
-        version=VERSION,
-        proxy_max_side_px=limits.proxy_max_side_px,
-        jpeg_quality=JPEG_QUALITY,
+        stage="images", version=VERSION, proxy_max_side_px=limits.proxy_max_side_px, jpeg_quality=JPEG_QUALITY
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +48,14 @@ class Pretrained:
     @cached_property
     def model(self) -> Any:
         return load_model(self.directory, self.model_class, self.spec.dtype, self.device)
+
+    def on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Tensors where the model is, those of floats in its precision."""
+        dtype = self.model.dtype
+        return {
+            name: values.to(self.device, dtype if values.is_floating_point() else None)
+            for name, values in inputs.items()
+        }
 
     def load(self) -> None:
         """Load the weights now rather than at the first image."""

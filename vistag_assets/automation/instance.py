@@ -146,10 +146,7 @@ def _of_the_disk(error: BaseException, dagster_home: Path) -> OSError | None:
 
 
 def contiguous_ranges(
-    ordered: Sequence[str],
-    wanted: Collection[str],
-    bridges: Collection[str] = (),
-    longest_bridge: int = 0,
+    ordered: Sequence[str], wanted: Collection[str], bridges: Collection[str] = (), longest_bridge: int = 0
 ) -> list[tuple[str, str]]:
     """The fewest (first, last) ranges of `ordered` that hold the keys of `wanted`, and between two of them at
     most `longest_bridge` others in a row, all of `bridges`.

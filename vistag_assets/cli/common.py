@@ -60,28 +60,10 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.runs import NoImagesError
 
     return (
-        UsageError,
-        TierError,
-        SettingsError,
-        NoImagesError,
-        TaxonomyError,
-        UnusableFile,
-        EvaluationError,
-        HistoryError,
-        DeviceUnavailableError,
-        ModelUnavailableError,
-        LakeError,
-        DecoderUnavailable,
-        StoreUrlError,
-        KeyTaken,
-        UnknownFolder,
-        CorruptRegistration,
-        DevError,
-        NoServerError,
-        ServeError,
-        StorageError,
-        OSError,
-    )
+        UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
+        DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
+        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, OSError,
+    )  # fmt: skip
 
 
 def _sentence(error: Exception) -> str:

@@ -50,8 +50,7 @@ def demo(
 
 def run(
     folder: Annotated[
-        str,
-        typer.Argument(help="A folder of images, or s3://bucket/prefix; the folders below belong to it."),
+        str, typer.Argument(help="A folder of images, or s3://bucket/prefix; the folders below belong to it.")
     ],
     tier: Annotated[
         str | None,

@@ -45,19 +45,13 @@ class ClosedSetDetector(PretrainedDetector):
     def _look(self, images: list[Image.Image]) -> list[Objects]:
         import torch
 
-        processor, model = self.processor, self.model
-        encoded = [processor(images=[image], return_tensors="pt") for image in images]
+        encoded = [self.processor(images=[image], return_tensors="pt") for image in images]
         seen: dict[int, Objects] = {}
         with torch.inference_mode():
             for batch in alike([one["pixel_values"].shape for one in encoded], self.spec.batch_size):
-                inputs = {
-                    name: torch.cat([encoded[number][name] for number in batch]).to(self.device)
-                    for name in encoded[batch[0]]
-                }
-                inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
-                outputs = model(**inputs)
+                outputs = self.model(**self.stacked([encoded[number] for number in batch]))
                 outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
-                found = processor.post_process_object_detection(outputs, threshold=self.spec.min_score)
+                found = self.processor.post_process_object_detection(outputs, threshold=self.spec.min_score)
                 for number, of_image in zip(batch, found, strict=True):
                     corners, classes, scores = (
                         of_image[name].cpu().numpy() for name in ("boxes", "labels", "scores")

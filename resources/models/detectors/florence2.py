@@ -52,17 +52,13 @@ class Florence2Detector(PretrainedDetector):
         answers: dict[int, Detections] = {}
         with torch.inference_mode():
             for batch in alike(keys, self.spec.batch_size):
-                inputs = {
-                    name: torch.cat([encoded[number][name] for number in batch]).to(self.device)
-                    for name in encoded[batch[0]]
-                }
+                inputs = self.stacked([encoded[number] for number in batch])
                 for number, (tokens, logprobs) in zip(batch, self._generate(inputs), strict=True):
                     place, index = questions[number]
                     answers[number] = self._read(tokens, logprobs, index, phrases[place][index])
-        of: list[list[Detections]] = [[] for _ in images]
-        for number, (place, _) in enumerate(questions):
-            of[place].append(answers[number])
-        return [Detections.joined(found) for found in of]
+        return Detections.by_image(
+            len(images), ((place, answers[number]) for number, (place, _) in enumerate(questions))
+        )
 
     def _encode(self, image: Image.Image, phrase: str) -> dict[str, Tensor]:
         inputs = self.processor(images=image, text=self._task + phrase, return_tensors="pt")
@@ -73,7 +69,6 @@ class Florence2Detector(PretrainedDetector):
         import torch
 
         model = self.model
-        inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
         output = model.generate(
             **inputs,
             do_sample=False,

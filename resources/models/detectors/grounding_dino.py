@@ -119,10 +119,9 @@ class GroundingDinoDetector(PretrainedDetector):
                 stacked = torch.cat([pixels[id(images[asked[number][0]])] for number in batch])
                 found = self._forward(stacked, [asked[number][1] for number in batch], keys[batch[0]][1])
                 parts |= zip(batch, found, strict=True)
-        of: list[list[Detections]] = [[] for _ in images]
-        for number, (place, _) in enumerate(asked):
-            of[place].append(parts[number])
-        return [Detections.joined(found) for found in of]
+        return Detections.by_image(
+            len(images), ((place, parts[number]) for number, (place, _) in enumerate(asked))
+        )
 
     def _padded_length(self, sentence: Sentence) -> int:
         blocks = -(-len(sentence.token_ids) // _PADDED_TO)

@@ -46,12 +46,7 @@ class OmDetTurboDetector(PretrainedDetector):
         ]
         with torch.inference_mode():
             for batch in alike(keys, self.spec.batch_size):
-                inputs = {
-                    name: torch.cat([encoded[number][name] for number in batch]).to(self.device)
-                    for name in encoded[batch[0]]
-                }
-                inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-                outputs = self.model(**inputs)
+                outputs = self.model(**self.stacked([encoded[number] for number in batch]))
                 scores = outputs.decoder_class_logits.float().sigmoid().cpu().numpy()
                 boxes = outputs.decoder_coord_logits.float().cpu().numpy()
                 for number, its_scores, its_boxes in zip(batch, scores, boxes, strict=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from resources.models.checkpoints import Device
 from resources.models.detectors.spec import DetectorSpec
 from resources.models.pretrained import Pretrained
@@ -15,3 +18,9 @@ class PretrainedDetector(Pretrained):
 
     def __init__(self, spec: DetectorSpec, device: Device, code: str) -> None:
         super().__init__(spec, device, code, family=spec.family, min_score=spec.min_score)
+
+    def stacked(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Inputs of one item each, of the same shapes, as those of a batch."""
+        import torch
+
+        return self.on_device({name: torch.cat([one[name] for one in encoded]) for name in encoded[0]})

@@ -72,16 +72,9 @@ class Captioner(Writer):
         for places in alike(prompts, self.spec.batch_size):
             pictures = [images[place].convert("RGB") for place in places]
             inputs = self._form.inputs(self.processor, pictures, prompts[places[0]])
-            told = self.write(self._on_device(inputs), max_tokens, self._form.rules(self.processor))
+            told = self.write(self.on_device(inputs), max_tokens, self._form.rules(self.processor))
             answers |= zip(places, told, strict=True)
         return [answers[place] for place in range(len(prompts))]
-
-    def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        dtype = self.model.dtype
-        return {
-            name: values.to(self.device, dtype if values.is_floating_point() else None)
-            for name, values in inputs.items()
-        }
 
 
 def _pixels(processor: Any, pictures: Pictures) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from resources.models.checkpoints import Device, Model, ModelSpec
+from resources.models.checkpoints import Loadable, Model, ModelSpec
 from resources.models.registry import RegistryError, registry
 from resources.models.vlms.answers import Answer, Pictures, Schema, Unanswered
 from resources.models.vlms.tasks import TASKS, Question, Task, question_of
@@ -204,14 +204,11 @@ class VlmSpec(WriterSpec["Vlm"]):
         return self.server.served_name or self.name
 
 
-class Vlm(Protocol):
-    """A chat model that sees. Making one is cheap; weights are loaded at the first answer, or by `load`."""
+class Vlm(Loadable, Protocol):
+    """A chat model that sees."""
 
     spec: VlmSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
     def answer(
         self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> Sequence[Answer | Unanswered]:
@@ -225,14 +222,11 @@ class Vlm(Protocol):
         ...
 
 
-class TextModel(Protocol):
-    """A chat model without eyes. Making one is cheap; weights are loaded at the first answer, or by `load`."""
+class TextModel(Loadable, Protocol):
+    """A chat model without eyes."""
 
     spec: RepairSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
     def rewrite(self, texts: Sequence[str], schema: Schema) -> list[Answer]:
         """The texts as JSON of the schema, greedy or by the beams of the spec. Batched inside."""
         ...
