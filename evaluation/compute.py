@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -24,7 +24,7 @@ from evaluation.figures import (
 from evaluation.from_lake import StoredTruth
 from evaluation.metrics.ablation import AblationRow, ladder
 from evaluation.metrics.bootstrap import Share, ratio_interval
-from evaluation.metrics.captions import NamedObjects, named_objects
+from evaluation.metrics.captions import Counts, NamedObjects, named_objects, object_counts
 from evaluation.metrics.comparison import rank_table
 from evaluation.metrics.grounding import Matching, grounding_recall, match_regions
 from evaluation.metrics.masks import MaskFigures, mask_figures
@@ -97,12 +97,16 @@ def phrases(lake: Lake) -> tuple[PhraseFigure, ...]:
 
 def texts(workspace: Workspace) -> TextFigures:
     """Captions, descriptions and text in the pictures, and what routing changed. Raises EvaluationError."""
-    named = _Texts(workspace)
+    present: dict[str, set[str]] = {}
+    for row in workspace.lake.read("ground_truth").to_pylist():
+        present.setdefault(row["id"], set()).add(row["concept_id"])
+    captions = _object_counts(workspace, present, "captions", "caption")
+    descriptions = _object_counts(workspace, present, "descriptions", "description")
     return TextFigures(
         ocr=signs(workspace),
-        captions=named.named("captions", "caption"),
+        captions=_named(captions),
         schema_valid=schema_valid(workspace.lake),
-        lanes=_lanes(workspace.lake, named),
+        lanes=_lanes(workspace.lake, captions, descriptions),
     )
 
 
@@ -138,23 +142,21 @@ def signs(workspace: Workspace) -> Share | None:
     return None if recall.recall is None else Share(recall.recall, recall.support, recall.ci95)
 
 
-class _Texts:
-    """The captions and descriptions of the evaluated images against the objects that are there."""
+def _object_counts(
+    workspace: Workspace, present: Mapping[str, set[str]], table: str, column: str
+) -> dict[str, Counts]:
+    """Of each text of a table; none where there is no such table, or no object is evaluated."""
+    evaluated = workspace.lake.read("ground_truth_concepts")["concept_id"].to_pylist()
+    objects = workspace.taxonomy.things.intersection(evaluated)
+    rows = _of_evaluated(workspace.lake, table, ["id", column]).to_pylist() if objects else []
+    texts = {row["id"]: row[column] or "" for row in rows}
+    return object_counts(texts, present, objects, workspace.taxonomy)
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._lake, self._taxonomy = workspace.lake, workspace.taxonomy
-        evaluated = workspace.lake.read("ground_truth_concepts")["concept_id"].to_pylist()
-        self._objects = self._taxonomy.things.intersection(evaluated)
-        self._present: dict[str, set[str]] = {}
-        for row in workspace.lake.read("ground_truth").to_pylist():
-            self._present.setdefault(row["id"], set()).add(row["concept_id"])
 
-    def named(self, table: str, column: str, ids: set[str] | None = None) -> NamedObjects | None:
-        rows = _of_evaluated(self._lake, table, ["id", column])
-        texts = {row["id"]: row[column] or "" for row in rows.to_pylist() if ids is None or row["id"] in ids}
-        if not texts or not self._objects:
-            return None
-        return named_objects(texts, self._present, self._objects, self._taxonomy)
+def _named(counts: Mapping[str, Counts], ids: Container[str] | None = None) -> NamedObjects | None:
+    """Over all texts, or over those of some images; None where there is none."""
+    chosen = [of for id_, of in counts.items() if ids is None or id_ in ids]
+    return named_objects(chosen) if chosen else None
 
 
 def _regions_to_compare(lake: Lake) -> tuple[pa.Table, pa.Table] | None:
@@ -174,7 +176,9 @@ def _masks(lake: Lake, matching: Matching, truth: pa.Table, found: pa.Table) -> 
     return mask_figures(matching, truth, found, masks)
 
 
-def _lanes(lake: Lake, texts: _Texts) -> dict[str, LaneFigures]:
+def _lanes(
+    lake: Lake, captions: Mapping[str, Counts], descriptions: Mapping[str, Counts]
+) -> dict[str, LaneFigures]:
     """Figures of the images of each lane, the fast one first."""
     rows, ranks = _of_evaluated(lake, "routing", ["id", "lane", "reasons"]), lake.read("tag_ranks")
     lanes = {}
@@ -187,8 +191,8 @@ def _lanes(lake: Lake, texts: _Texts) -> dict[str, LaneFigures]:
             images=len(ids),
             reasons=dict(Counter(reason for reasons in own["reasons"].to_pylist() for reason in reasons)),
             tag_recall=found / true.num_rows if true.num_rows else None,
-            captions=texts.named("captions", "caption", ids),
-            descriptions=texts.named("descriptions", "description", ids),
+            captions=_named(captions, ids),
+            descriptions=_named(descriptions, ids),
         )
     return lanes
 

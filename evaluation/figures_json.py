@@ -6,9 +6,10 @@ from typing import Any
 from evaluation.evaluate import FileEvaluation
 from evaluation.figures import Figures, LaneFigures, TagEvaluation, TextFigures
 from evaluation.metrics.ablation import AblationRow
+from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.bootstrap import Interval
 from evaluation.metrics.grounding import HEADLINE_IOU, GroundingEvaluation
-from evaluation.metrics.recall_at_k import HEADLINE_K, RecallFigure
+from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, RecallFigure
 
 _SUPPORT_OF = {"object_recall": "objects", "hallucination_rate": "mentions", "schema_valid": "descriptions"}
 
@@ -125,8 +126,11 @@ def _lane(lane: LaneFigures) -> dict[str, Any]:
 def _ablation_row(row: AblationRow) -> dict[str, Any]:
     return {
         "option": row.option,
-        f"tag_recall@{HEADLINE_K}": dict(row.tag_recall),
-        f"grounding_recall@{HEADLINE_IOU}": dict(row.grounding_recall),
+        f"tag_recall@{HEADLINE_K}": {OVERALL: row.tag_recall_overall, RARE_BAND: row.tag_recall_tail},
+        f"grounding_recall@{HEADLINE_IOU}": {
+            OVERALL: row.grounding_recall_overall,
+            RARE_BAND: row.grounding_recall_tail,
+        },
         "tail_gain": row.tail_gain,
         "tail_gain_ci95": _bounds(row.tail_gain_ci95),
         "seconds_per_image": row.seconds_per_image,

@@ -5,9 +5,11 @@ import dagster as dg
 from evaluation import compute
 from evaluation.assets.declaration import Made, evaluation_asset
 from evaluation.from_lake import TRUTH_TABLES
-from evaluation.metrics.ablation import AblationRow, ladder_table
+from evaluation.metrics.ablation import AblationRow
+from evaluation.metrics.rows import figure_table
 from evaluation.stored import with_figures
 from evaluation.throughput import measured_throughput
+from resources.tables import LADDER
 from resources.workspace import Workspace
 from vistag_assets.tags.evidence import TABLES_OF
 
@@ -24,7 +26,7 @@ from vistag_assets.tags.evidence import TABLES_OF
 def ladder(workspace: Workspace, context: dg.AssetExecutionContext) -> Made:
     rows = compute.option_ladder(workspace, measured_throughput(context.instance))
     return Made(
-        {"ladder": with_figures(ladder_table(rows), tuple[AblationRow, ...], rows)},
+        {"ladder": with_figures(figure_table(rows, LADDER.schema), tuple[AblationRow, ...], rows)},
         {
             "options": ", ".join(row.option for row in rows),
             **{f"tail_gain_{row.option}": row.tail_gain for row in rows if row.tail_gain is not None},

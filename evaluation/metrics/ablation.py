@@ -10,7 +10,6 @@ import pyarrow as pa
 from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, band_groups, pair_up, recall_at_k, true_ranks
-from resources.tables import LADDER
 
 OPTIONS = ("A1", "A2", "A3", "B2", "B3")
 BASE_OPTION = "A2"
@@ -33,11 +32,13 @@ class AblationRow:
     """One option. `tail_gain` is its tail recall minus that of BASE_OPTION, paired image by image."""
 
     option: str
-    tag_recall: Mapping[str, float]  # micro recall@HEADLINE_K, overall and tail (absent without a tail)
-    grounding_recall: Mapping[str, float]  # micro recall at IoU 0.5, overall and tail; empty without regions
-    seconds_per_image: float | None
+    tag_recall_overall: float | None  # micro recall@HEADLINE_K
+    tag_recall_tail: float | None  # None without a tail
+    grounding_recall_overall: float | None = None  # micro recall at IoU 0.5; None without regions
+    grounding_recall_tail: float | None = None
     tail_gain: float | None = None
     tail_gain_ci95: Interval | None = None
+    seconds_per_image: float | None = None
 
 
 def ladder(
@@ -69,41 +70,31 @@ def ladder(
         pairs = pair_up(truth, tables.predictions, concepts, images)
         groups = band_groups(bands, pairs.concepts)
         groups = {band: groups[band] for band in (OVERALL, RARE_BAND) if band in groups}
-        recall = recall_at_k(pairs, true_ranks(pairs), groups, (HEADLINE_K,), resamples, seed)
-        by_band = {figure.band: figure for figure in recall.figures}
+        found = recall_at_k(pairs, true_ranks(pairs), groups, (HEADLINE_K,), resamples, seed)
+        by_band = {figure.band: figure for figure in found.figures}
         if RARE_BAND in by_band and by_band[RARE_BAND].ci95:
-            samples[tables.option] = recall.samples[RARE_BAND, HEADLINE_K]
+            samples[tables.option] = found.samples[RARE_BAND, HEADLINE_K]
         micro = {band: figure.micro for band, figure in by_band.items()}
-        rows.append(AblationRow(tables.option, micro, tables.grounding_recall, tables.seconds_per_image))
+        rows.append(
+            AblationRow(
+                tables.option,
+                tag_recall_overall=micro.get(OVERALL),
+                tag_recall_tail=micro.get(RARE_BAND),
+                grounding_recall_overall=tables.grounding_recall.get(OVERALL),
+                grounding_recall_tail=tables.grounding_recall.get(RARE_BAND),
+                seconds_per_image=tables.seconds_per_image,
+            )
+        )
     base = next((row for row in rows if row.option == BASE_OPTION), None)
     return tuple(row if base is None or base is row else _with_gain(row, base, samples) for row in rows)
 
 
-def ladder_table(rows: Sequence[AblationRow]) -> pa.Table:
-    """The rows as a table of `ladder`; what an option lacks is null."""
-    columns = [
-        {
-            "option": row.option,
-            "tag_recall_overall": row.tag_recall.get(OVERALL),
-            "tag_recall_tail": row.tag_recall.get(RARE_BAND),
-            "grounding_recall_overall": row.grounding_recall.get(OVERALL),
-            "grounding_recall_tail": row.grounding_recall.get(RARE_BAND),
-            "tail_gain": row.tail_gain,
-            "tail_gain_ci95_low": row.tail_gain_ci95 and row.tail_gain_ci95.low,
-            "tail_gain_ci95_high": row.tail_gain_ci95 and row.tail_gain_ci95.high,
-            "seconds_per_image": row.seconds_per_image,
-        }
-        for row in rows
-    ]
-    return pa.Table.from_pylist(columns, schema=LADDER.schema)
-
-
 def _with_gain(row: AblationRow, base: AblationRow, samples: Mapping[str, np.ndarray]) -> AblationRow:
-    if RARE_BAND not in row.tag_recall or RARE_BAND not in base.tag_recall:
+    if row.tag_recall_tail is None or base.tag_recall_tail is None:
         return row
     has_interval = base.option in samples
     return replace(
         row,
-        tail_gain=row.tag_recall[RARE_BAND] - base.tag_recall[RARE_BAND],
+        tail_gain=row.tag_recall_tail - base.tag_recall_tail,
         tail_gain_ci95=interval95(samples[row.option] - samples[base.option]) if has_interval else None,
     )

@@ -8,6 +8,9 @@ import numpy as np
 from evaluation.metrics.bootstrap import RESAMPLES, Interval, Share, ratio_interval
 from taxonomy import Taxonomy
 
+Counts = tuple[int, int, int, int]
+"""Of one text: objects there that it names, objects there, objects it names that are not there, objects it names."""
+
 
 @dataclass(frozen=True, slots=True)
 class NamedObjects:
@@ -35,15 +38,10 @@ class NamedObjects:
         }
 
 
-def named_objects(
-    texts: Mapping[str, str],
-    present: Mapping[str, Set[str]],
-    objects: Set[str],
-    taxonomy: Taxonomy,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> NamedObjects:
-    """Compare what texts name with what is there.
+def object_counts(
+    texts: Mapping[str, str], present: Mapping[str, Set[str]], objects: Set[str], taxonomy: Taxonomy
+) -> dict[str, Counts]:
+    """Compare what each text names with what is there.
 
     A concept counts once a text. A label of several concepts names the one that is there, if one is. Naming a
     broader concept of an object that is there (a vessel for a bowl) is neither a hit nor a hallucination.
@@ -52,14 +50,28 @@ def named_objects(
         texts: image -> text.
         present: image -> the true concepts of it; an image without an entry has none.
         objects: the concepts that count, all others are ignored in truth and texts.
+        taxonomy: whose labels are looked for, and which concept is broader than which.
+
+    Returns:
+        Image -> its counts, in the order of the images' ids.
     """
-    rows = np.array(
-        [
-            _count(_mentions(text, taxonomy), present.get(id_, frozenset()), objects, taxonomy)
-            for id_, text in sorted(texts.items())
-        ],
-        np.float64,
-    ).reshape(-1, 4)
+    return {
+        id_: _count(_mentions(text, taxonomy), present.get(id_, frozenset()), objects, taxonomy)
+        for id_, text in sorted(texts.items())
+    }
+
+
+def named_objects(counts: Iterable[Counts], resamples: int = RESAMPLES, seed: int = 0) -> NamedObjects:
+    """The shares over all images, each with its 95 % interval.
+
+    Args:
+        counts: of `object_counts`, of any of its images.
+        resamples, seed: of the bootstrap over the images that have something to count.
+
+    Returns:
+        Object recall: hits / objects there. Hallucination rate: wrong mentions / mentions.
+    """
+    rows = np.array([*counts], np.float64).reshape(-1, 4)
     hits, there, wrong, named = rows.sum(axis=0)
     return NamedObjects(
         texts=len(rows),
@@ -79,8 +91,7 @@ def _mentions(text: str, taxonomy: Taxonomy) -> list[frozenset[str]]:
 
 def _count(
     mentions: Iterable[frozenset[str]], present: Set[str], objects: Set[str], taxonomy: Taxonomy
-) -> tuple[int, int, int, int]:
-    """Hits, objects there, wrong mentions, mentions."""
+) -> Counts:
     there = objects & present
     broader = {above for id_ in there & taxonomy.by_id.keys() for above in taxonomy.ancestors(id_)} - there
     right: set[str] = set()

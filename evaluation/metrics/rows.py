@@ -9,10 +9,15 @@ from pydantic_core import core_schema
 
 
 def as_row(figure: Any) -> dict[str, Any]:
-    """The fields of a figure as columns, `ci95` as `ci95_low` and `ci95_high`; null where there is no interval."""
-    row = {field.name: getattr(figure, field.name) for field in fields(figure)}
-    ci95 = row.pop("ci95")
-    return {**row, "ci95_low": ci95 and ci95.low, "ci95_high": ci95 and ci95.high}
+    """The fields of a figure as columns, an interval `ci95` as `ci95_low` and `ci95_high`, null where there is none."""
+    row: dict[str, Any] = {}
+    for field in fields(figure):
+        value = getattr(figure, field.name)
+        if field.name.endswith("ci95"):
+            row |= {f"{field.name}_{end}": value and getattr(value, end) for end in ("low", "high")}
+        else:
+            row[field.name] = value
+    return row
 
 
 def figure_table(figures: Iterable[Any], schema: pa.Schema) -> pa.Table:

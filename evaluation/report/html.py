@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 from evaluation.history import Compared
 from evaluation.metrics.bands import LVIS_BANDS, RARE_BAND
 from evaluation.metrics.grounding import IOU_NAMES
-from evaluation.metrics.recall_at_k import HEADLINE_K, KS, OVERALL
+from evaluation.metrics.recall_at_k import HEADLINE_K, KS
 from evaluation.report import changes, charts, sections, view
 from evaluation.report.reliability import calibration_chart, calibration_sentence
 
@@ -55,8 +55,6 @@ def render_html(report: view.LongTailReport) -> str:
             verdict=sections.ladder_verdict(report),
             lanes=figures.texts.lanes,
             lane_sentence=sections.lane_sentence(report),
-            overall=OVERALL,
-            rare_band=RARE_BAND,
             zero=[report.label(concept_id) for concept_id in evaluation.zero_support_tags],
             lvis=view.lvis_counts(evaluation),
             charts={

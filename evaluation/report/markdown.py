@@ -4,7 +4,7 @@ from evaluation.history import Compared
 from evaluation.metrics.bands import LVIS_BANDS, RARE_BAND
 from evaluation.metrics.grounding import IOU_NAMES
 from evaluation.metrics.phrase_grounding import PhraseFigure
-from evaluation.metrics.recall_at_k import HEADLINE_K, KS, OVERALL
+from evaluation.metrics.recall_at_k import HEADLINE_K, KS
 from evaluation.report import changes, sections, view
 from evaluation.report.reliability import calibration_sentence
 from resources.markdown import markdown_table, plain_text
@@ -78,11 +78,11 @@ def _ladder(report: view.LongTailReport) -> str:
         (
             (
                 f"{row.option} {sections.OPTION_NAMES[row.option]}",
-                view.share(row.tag_recall.get(RARE_BAND)),
+                view.share(row.tag_recall_tail),
                 "–" if row.tail_gain is None else view.signed_points(row.tail_gain),
-                view.share(row.tag_recall.get(OVERALL)),
-                view.share(row.grounding_recall.get(RARE_BAND)),
-                view.share(row.grounding_recall.get(OVERALL)),
+                view.share(row.tag_recall_overall),
+                view.share(row.grounding_recall_tail),
+                view.share(row.grounding_recall_overall),
                 view.seconds(row.seconds_per_image),
             )
             for row in report.figures.ladder

@@ -227,11 +227,9 @@ def full(report: LongTailReport) -> LongTailReport:
                 },
             ),
             ladder=(
-                AblationRow("A1", {"overall": 0.4, "tail": 0.2}, {}, None, -0.1, None),
-                AblationRow("A2", {"overall": 0.5, "tail": 0.3}, {}, 0.0123),
-                AblationRow(
-                    "B3", {"overall": 0.6, "tail": 0.42}, {"overall": 0.61}, 1.5, 0.12, Interval(0.05, 0.2)
-                ),
+                AblationRow("A1", 0.4, 0.2, tail_gain=-0.1),
+                AblationRow("A2", 0.5, 0.3, seconds_per_image=0.0123),
+                AblationRow("B3", 0.6, 0.42, 0.61, None, 0.12, Interval(0.05, 0.2), 1.5),
             ),
         ),
     )
