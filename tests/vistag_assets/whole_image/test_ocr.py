@@ -102,7 +102,7 @@ def test_fingerprints_tell_settings_apart_and_engines_are_shared() -> None:
         for change in ({}, {"min_confidence": 0.9}, {"min_characters": 1}, {"max_side_px": 960})
     }
     assert len(fingerprints) == 4
-    assert make_model(OcrSpec()) is make_model(OcrSpec())
+    assert make_model(OcrSpec(), "cpu") is make_model(OcrSpec(), "cpu")
 
 
 def test_reading_order_takes_rows_from_the_top_and_each_from_the_left() -> None:
