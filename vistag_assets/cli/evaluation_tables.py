@@ -38,7 +38,7 @@ def show_evaluation(found: FileEvaluation) -> None:
         console.out.print(grounding_table(figures))
         console.out.print()
     for line in _remarks(found):
-        console.out.print(console.escape(line), highlight=False)
+        console.say(line)
 
 
 def _remarks(found: FileEvaluation) -> Iterator[str]:

@@ -52,9 +52,9 @@ def tables(
         typer.echo(tables_page.as_markdown(TABLES.values()), nl=False)
         return
     for table in TABLES.values():
-        typer.echo(f"{table.name}: {table.about}")
+        console.say(f"{table.name}: {table.about}")
         for column in table.columns:
-            typer.echo(f"  {column.name}: {column.meaning}")
+            console.say(f"  {column.name}: {column.meaning}")
 
 
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
@@ -64,7 +64,7 @@ def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
 
         base = home_of(home)
         _tell_missing_settings(base)
-        serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
+        serve(base.root, port, lambda url: console.say(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
 
 
 def web(
@@ -97,10 +97,10 @@ def _tell_missing_settings(home: Home) -> None:
     from vistag_assets.automation.instance import TEMPLATE, missing_settings
 
     if missing := missing_settings(home.root):
-        typer.echo(
+        console.say(
             f"{home.dagster_dir / 'dagster.yaml'} lacks settings that new homes have: {', '.join(missing)}. "
             f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
-            err=True,
+            to=console.err,
         )
 
 
@@ -111,7 +111,7 @@ def taxonomy_check(
     with plain_errors():
         from taxonomy import check_report
 
-        typer.echo(check_report(file, facets))
+        console.say(check_report(file, facets))
 
 
 def taxonomy_stats(
@@ -136,7 +136,7 @@ def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
 
     table = Table(*columns)
     for row in rows[:SHOWN_ROWS]:
-        table.add_row(*(console.escape("" if value is None else str(value)) for value in row))
+        table.add_row(*("" if value is None else str(value) for value in row))
     console.out.print(table)
     if len(rows) > SHOWN_ROWS:
         console.err.print(f"The first {SHOWN_ROWS} rows; add a limit, or: copy (…) to 'file.csv'")

@@ -49,7 +49,7 @@ def accept(
         from evaluation import history
 
         accepted = history.accept(home_of(home).lake, run)
-        typer.echo(f"{accepted.run} of the tier {accepted.tier} is the baseline of later ones.")
+        console.say(f"{accepted.run} of the tier {accepted.tier} is the baseline of later ones.")
 
 
 def evaluate(
@@ -111,10 +111,10 @@ def _show_comparison(home: Home, other: str, as_json: bool) -> None:
         typer.echo(json.dumps(comparison_json(compared), indent=2))
         return
     console.out.print(console.comparison_table(comparison_json(compared)))
-    typer.echo(verdict(compared))
-    typer.echo(f"{page}")
+    console.say(verdict(compared))
+    console.say(f"{page}")
 
 
 def show_recall(figures: dict[str, Any], page: Path) -> None:
     console.out.print(console.recall_table(figures))
-    typer.echo(f"{page}")
+    console.say(f"{page}")

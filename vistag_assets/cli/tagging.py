@@ -116,9 +116,9 @@ def _tag(home: Home, folder: Location, library: str) -> TagOutcome:
     with console.progress_bars() as watcher:
         outcome = tag_folders(home, folders, watcher)
     console.out.print(console.folders_table(outcome))
-    console.out.print(console.summary(outcome), highlight=False)
+    console.say(console.summary(outcome))
     for file in outcome.quarantined:
-        typer.echo(f"A damaged file of the lake was moved to {file}; its rows were computed again.")
+        console.say(f"A damaged file of the lake was moved to {file}; its rows were computed again.")
     examples = _examples(open_workspace(home), [folder.folder for folder in outcome.folders if folder.images])
     if examples:
         console.out.print(console.tags_table(examples))
@@ -151,8 +151,7 @@ def _evaluate(home: Home) -> bool:
     page = report_page(home)
     show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
     for check in failed:
-        told = console.escape(check.description or check.check_name)
-        console.err.print(f"[bold red]Check failed:[/] {told}", highlight=False, soft_wrap=True)
+        console.complain("Check failed", check.description or check.check_name)
     return all(check.severity.value != "ERROR" for check in failed)
 
 
@@ -166,22 +165,22 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
     from resources.models.tiers import load_tier
 
     if outcome.rejects:
-        typer.echo(
+        console.say(
             f"{outcome.rejects:,} of the files could not be used. Why: "
             "vistag sql 'select path, reason from rejects'"
         )
     for asset, images in outcome.failed.items():
-        typer.echo(
+        console.say(
             f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
             "The next run asks again."
         )
     if caveat := load_tier(settings.tier).caveat:
-        typer.echo(caveat)
+        console.say(caveat)
     _say_where_the_gallery_is(home)
-    typer.echo("Look further: vistag dev, or vistag sql 'from tags limit 20'")
+    console.say("Look further: vistag dev, or vistag sql 'from tags limit 20'")
 
 
 def _say_where_the_gallery_is(home: Home) -> None:
     from vistag_assets.gallery.pages import gallery_page
 
-    typer.echo(f"Contact sheet: {gallery_page(home)}")
+    console.say(f"Contact sheet: {gallery_page(home)}")
