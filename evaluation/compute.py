@@ -26,8 +26,9 @@ from evaluation.metrics.ablation import AblationRow, ladder
 from evaluation.metrics.bootstrap import Share, ratio_interval
 from evaluation.metrics.captions import Counts, NamedObjects, named_objects, object_counts
 from evaluation.metrics.comparison import rank_table
-from evaluation.metrics.grounding import Matching, grounding_recall, match_regions
+from evaluation.metrics.grounding import grounding_recall
 from evaluation.metrics.masks import MaskFigures, mask_figures
+from evaluation.metrics.matching import Matching, match_regions
 from evaluation.metrics.ocr import sign_recall
 from evaluation.metrics.phrase_grounding import PhraseFigure, grounded_phrases, phrase_grounding
 from evaluation.metrics.recall_at_k import HEADLINE_K

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
 from evaluation.metrics.comparison import Comparison, compare_ranks
 from evaluation.metrics.recall_at_k import HEADLINE_K
@@ -109,11 +110,7 @@ def append(lake: Lake, run: Run, ranks: pa.Table, comparison: Comparison | None 
         ranks: `tag_ranks`, one row a true pair.
         comparison: of its baseline with it. Of the tags only those that changed are kept.
     """
-    row = {
-        **{name: getattr(run, name) for name in _SHORT},
-        "models": [asdict(model) for model in run.models],
-    }
-    short = pa.Table.from_pylist([row], schema=EVALUATION_HISTORY.select(*_SHORT))
+    short = pa.Table.from_pylist([asdict(run)], schema=EVALUATION_HISTORY.select(*_SHORT))
     pairs = ranks.select(TAG_RANKS.schema.names).combine_chunks().to_struct_array()
     nested = pa.ListArray.from_arrays([0, ranks.num_rows], pa.concat_arrays(pairs.chunks))
     rows = short.append_column("ranks", nested).cast(EVALUATION_HISTORY.schema)
@@ -128,20 +125,8 @@ def runs(lake: Lake) -> list[Run]:
     Each partition is read by itself: those of older versions may have fewer figures.
     """
     parts = (lake.read_or_none(HISTORY, run, _SHORT) for run in lake.folders(HISTORY))
-    found = [
-        Run(
-            **{
-                **row,
-                "models": tuple(Model(**model) for model in row["models"]),
-                "tag_recall": tuple(row["tag_recall"]),
-                "grounding_recall": tuple(row["grounding_recall"]),
-            }
-        )
-        for part in parts
-        if part is not None
-        for row in part.to_pylist()
-    ]
-    return sorted(found, key=lambda run: (run.created_at, run.run))
+    rows = [row for part in parts if part is not None for row in part.to_pylist()]
+    return sorted(TypeAdapter(list[Run]).validate_python(rows), key=lambda run: (run.created_at, run.run))
 
 
 def ranks_of(lake: Lake, run: str) -> pa.Table:

@@ -16,24 +16,8 @@ from evaluation.metrics.band_rates import BandRates, band_rates
 from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.detection_ap import average_precision
-from evaluation.metrics.matching import COCO_CAP, IOU_THRESHOLDS, LVIS_CAP, Cap, Matching, match_regions
+from evaluation.metrics.matching import Matching
 from evaluation.metrics.recall_at_k import OVERALL, band_groups
-
-__all__ = [
-    "COCO_CAP",
-    "GROUNDING_CONCEPTS_SCHEMA",
-    "HEADLINE_IOU",
-    "IOU_NAMES",
-    "IOU_THRESHOLDS",
-    "LVIS_CAP",
-    "Cap",
-    "GroundingEvaluation",
-    "GroundingFigure",
-    "Matching",
-    "grounding_recall",
-    "match_regions",
-    "recall_by_concept",
-]
 
 IOU_NAMES: Mapping[str, tuple[int, ...]] = {"0.5": (0,), "0.75": (5,), "0.5:0.95": tuple(range(10))}
 """What is reported -> the thresholds whose figures are averaged."""

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.metrics.bootstrap import RESAMPLES, Interval, ratio_interval
-from evaluation.metrics.grounding import Matching
+from evaluation.metrics.matching import Matching
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hand_made_lake import IDS, make_home, tables, write
 from evaluation import assets, compute, history
 from evaluation.from_lake import EvaluationError
 from evaluation.metrics import bootstrap, comparison, confusions, matching, phrase_grounding, recall_at_k
+from evaluation.metrics.comparison import Comparison
 from evaluation.stored import figures_of, stored_figures, with_figures
 from resources.home import Home
 from resources.lake import Lake
@@ -283,6 +284,10 @@ def test_figures_of_an_older_version_are_asked_for_anew_and_runs_compared(home: 
     assert stored is not None
     assert compared is not None
     assert stored == replace(compared, tags=compared.changed_tags)
+    unaccepted = replace(run, run=f"{run.run}-again", accepted_by=None)
+    history.append(lake, unaccepted, history.ranks_of(lake, run.run), compared)
+    history.accept(lake, unaccepted.run)  # which writes the partition again
+    assert figures_of(lake.read(history.HISTORY, unaccepted.run), Comparison) == stored
     lake.write("ladder", lake.read("ladder").replace_schema_metadata())
     with pytest.raises(EvaluationError, match=r"ladder.*older version.*Evaluate again: vistag run"):
         stored_figures(lake, "ladder", int)

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from evaluation.metrics.bands import frequency_bands
 from evaluation.metrics.grounding import (
     GROUNDING_CONCEPTS_SCHEMA,
-    LVIS_CAP,
     GroundingEvaluation,
     grounding_recall,
-    match_regions,
     recall_by_concept,
 )
+from evaluation.metrics.matching import LVIS_CAP, match_regions
 from evaluation.metrics.phrase_grounding import (
     grounded_phrases,
     phrase_grounding,
