@@ -129,6 +129,10 @@ IMAGES = _table(
     "modified_at",
     Column("taken_at", pa.timestamp("s"), "from EXIF, local time"),
     Column("phash", pa.uint64(), "64-bit DCT hash of the picture"),
+    Column("pixel_hash", _TEXT,
+           "of the decoded upright picture, 32 hex digits: equal when only metadata of a file changed"),
+    Column("colour", _TEXT, "where the meaning of its colours came from, or what was assumed: icc, assumed_srgb, ..."),
+    Column("notes", _TEXTS, "what was passed over or assumed for the picture to come in; empty where nothing was"),
     "fingerprint",
     key=("id",),
 )

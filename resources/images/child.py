@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 import pillow_heif
 from PIL import AvifImagePlugin, Image
 
-from resources.images.decode import Decoded, Limits, decode_to_proxy
+from resources.images.decode import decode_to_proxy
+from resources.images.picture import Decoded, Limits
 from resources.images.rejects import Reject
 
 IDLE_S = 60
@@ -151,7 +152,13 @@ class _Asking:
 def _facts(decoded: Decoded) -> dict[str, Any]:
     facts = {name: getattr(decoded, name) for name in FACTS}
     taken_at = decoded.taken_at.isoformat() if decoded.taken_at else None
-    return {**facts, "taken_at": taken_at, "width": decoded.image.width, "height": decoded.image.height}
+    return {
+        **facts,
+        "taken_at": taken_at,
+        "notes": decoded.notes,
+        "width": decoded.image.width,
+        "height": decoded.image.height,
+    }
 
 
 FACTS = {
@@ -163,6 +170,8 @@ FACTS = {
     "mode": str,
     "frames": int,
     "phash": int,
+    "pixel_hash": str,
+    "colour": str,
 }
 
 
@@ -171,11 +180,14 @@ def decoded_from(facts: dict[str, Any], pixels: bytearray) -> Decoded:
     for name, kind in FACTS.items():
         if type(facts[name]) is not kind:
             raise TypeError(f"{name} is {facts[name]!r}")
-    taken_at = facts["taken_at"]
+    taken_at, notes = facts["taken_at"], facts["notes"]
+    if type(notes) is not list or not all(type(note) is str for note in notes):
+        raise TypeError(f"notes are {notes!r}")
     return Decoded(
         **{name: facts[name] for name in FACTS},
         image=Image.frombytes("RGB", (facts["width"], facts["height"]), pixels),
         taken_at=datetime.fromisoformat(taken_at) if taken_at is not None else None,
+        notes=tuple(notes),
     )
 
 

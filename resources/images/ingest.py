@@ -12,14 +12,26 @@ from typing import Any
 import pyarrow as pa
 
 from resources.fingerprint import fingerprint
-from resources.images.decode import Limits
-from resources.images.reading import Content, Read, Reader, ingest_fingerprint, rejected, settled
+from resources.images.picture import Limits
+from resources.images.reading import (
+    Content,
+    Read,
+    Reader,
+    ingest_fingerprint,
+    proxy_fingerprints,
+    rejected,
+    settled,
+)
 from resources.images.rejects import Reject
 from resources.images.scan import Found, Rejected, scan_folder
 from resources.object_store import Location
 from resources.tables import IMAGES, PROXIES, REJECTS
 
-CONTENT_COLUMNS = ("width", "height", "format", "mode", "frames", "taken_at", "phash")
+# of `images`, as they stand in `Content`
+CONTENT_COLUMNS = (
+    *("width", "height", "format", "mode", "frames"),
+    *("taken_at", "phash", "pixel_hash", "colour", "notes"),
+)
 # Nothing about such a file need change before it can be used.
 ALWAYS_RETRIED = frozenset(["unreadable", "changed_while_reading", "out_of_memory"])
 
@@ -67,7 +79,7 @@ def ingest_folder(
     `workers` threads, as many as there are cores if None, share one budget of `limits.max_megapixels`.
     """
     entries = scan_folder(directory, library_root)
-    contents = _known_contents(home_root, known_images, known_proxies, ingest_fingerprint(limits))
+    contents = _known_contents(home_root, known_images, known_proxies, limits)
     known_files = _known_files(known_images, contents)
     known_failures = _known_failures(known_rejects, rejects_fingerprint(limits))
 
@@ -96,21 +108,23 @@ def ingest_folder(
 
 
 def _known_contents(
-    home_root: Path, images: pa.Table | None, proxies: pa.Table | None, current: str
+    home_root: Path, images: pa.Table | None, proxies: pa.Table | None, limits: Limits
 ) -> dict[str, Content]:
-    """The contents that need no decoding: both rows of the current fingerprint, and the proxy there."""
+    """The contents that need no decoding: a row of the current fingerprint, and its proxy there."""
     if images is None or proxies is None:
         return {}
-    stored = {row["id"]: row for row in proxies.to_pylist() if row["fingerprint"] == current}
+    usable = proxy_fingerprints(limits)
+    stored = {row["id"]: row for row in proxies.to_pylist() if row["fingerprint"] in usable}
     return {
         row["id"]: Content(
             **{name: row[name] for name in CONTENT_COLUMNS},
             proxy=stored[row["id"]]["path"],
             proxy_width=stored[row["id"]]["width"],
             proxy_height=stored[row["id"]]["height"],
+            proxy_fingerprint=stored[row["id"]]["fingerprint"],
         )
         for row in _rows(images)
-        if row["fingerprint"] == current
+        if row["fingerprint"] == usable[0]
         and row["id"] in stored
         and (home_root / stored[row["id"]]["path"]).is_file()
     }
@@ -180,7 +194,7 @@ def _tables(
             names.setdefault(outcome.id, []).append(outcome)
     current = ingest_fingerprint(limits)
     images = [_image_row(reads, contents[image_id], current) for image_id, reads in names.items()]
-    proxies = [_proxy_row(image_id, contents[image_id], current) for image_id in names]
+    proxies = [_proxy_row(image_id, contents[image_id]) for image_id in names]
     failed = rejects_fingerprint(limits)
     rejects = [_reject_row(outcome, failed) for outcome in outcomes if isinstance(outcome, Rejected)]
     return Ingested(
@@ -205,13 +219,13 @@ def _image_row(reads: list[Read], content: Content, current: str) -> dict[str, A
     }
 
 
-def _proxy_row(image_id: str, content: Content, current: str) -> dict[str, Any]:
+def _proxy_row(image_id: str, content: Content) -> dict[str, Any]:
     return {
         "id": image_id,
         "path": content.proxy,
         "width": content.proxy_width,
         "height": content.proxy_height,
-        "fingerprint": current,
+        "fingerprint": content.proxy_fingerprint,
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from resources.images.budget import PixelBudget
 from resources.images.child import decoded_from, job_of, receive, receive_exactly, send
-from resources.images.decode import Decoded, Limits
+from resources.images.picture import Decoded, Limits
 from resources.images.rejects import Reject
 
 START_S = 120
@@ -123,7 +123,7 @@ class _Child:
     def _ask(self, source: BinaryIO, limits: Limits, budget: PixelBudget) -> Decoded:
         _hand_over(self._connection, source, job_of(limits))
         answer = receive(self._connection)
-        if "hold" in answer:
+        while "hold" in answer:  # again where a second decoder is asked: what the first held it holds no more
             pixels = int(answer["hold"])
             if not 0 <= pixels <= limits.max_pixels:
                 raise ValueError(f"{pixels} pixels are not to be had")

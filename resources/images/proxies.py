@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Collection
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -21,7 +22,20 @@ def proxy_path(image_id: str, fingerprint: str) -> PurePosixPath:
     return PurePosixPath(FOLDER, image_id[:2], f"{image_id}-{fingerprint}.jpg")
 
 
-def save_proxy(home_root: Path, path: PurePosixPath, image: Image.Image) -> None:
+def encode_proxy(image: Image.Image) -> bytes:
+    """A proxy's picture as the JPEG that is stored."""
+    file = BytesIO()
+    image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=FULL_CHROMA)
+    return file.getvalue()
+
+
+def proxy_is(home_root: Path, path: PurePosixPath, jpeg: bytes) -> bool:
+    """Whether that proxy is there, and is exactly this one."""
+    file = home_root / path
+    return file.is_file() and file.stat().st_size == len(jpeg) and file.read_bytes() == jpeg
+
+
+def save_proxy(home_root: Path, path: PurePosixPath, jpeg: bytes) -> None:
     """Write a proxy whole or not at all: a kill leaves at most a temporary file, which pruning removes."""
     target = home_root / path
     part = target.with_name(f".{target.stem}-{uuid.uuid4().hex}.tmp")
@@ -29,7 +43,7 @@ def save_proxy(home_root: Path, path: PurePosixPath, image: Image.Image) -> None
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("xb") as file:
-                image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=FULL_CHROMA)
+                file.write(jpeg)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(target)

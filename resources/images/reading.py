@@ -17,14 +17,14 @@ from typing import IO
 
 from resources.fingerprint import fingerprint
 from resources.images.budget import PixelBudget
-from resources.images.decode import Decoded, Limits
 from resources.images.isolated import decode_isolated
-from resources.images.proxies import JPEG_QUALITY, proxy_path, save_proxy
+from resources.images.picture import Decoded, Limits
+from resources.images.proxies import JPEG_QUALITY, encode_proxy, proxy_is, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
 from resources.images.scan import Found, Rejected, microseconds, require_inside
 from resources.object_store import Location, ObjectInfo, ObjectReplaced, StoreError
 
-VERSION = 1  # to be raised when the same file would give another proxy or another row
+VERSION = 2  # to be raised when the same file would give another proxy or another row
 ID_DIGITS = 32
 MIB = 1024 * 1024
 IN_MEMORY_BYTES = (
@@ -49,9 +49,13 @@ class Content:
     frames: int
     taken_at: datetime | None
     phash: int
+    pixel_hash: str
+    colour: str
+    notes: tuple[str, ...]
     proxy: str
     proxy_width: int
     proxy_height: int
+    proxy_fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,24 @@ class Read:
     id: str
 
 
-def ingest_fingerprint(limits: Limits) -> str:
-    """What rows of `images` and `proxies` are computed by. The limits that only reject are not part of it."""
+def ingest_fingerprint(limits: Limits, version: int | None = None) -> str:
+    """What rows of `images` and `proxies` are computed by, under a version, the current one if None.
+
+    The limits that only reject are not part of it.
+    """
     return fingerprint(
-        stage="images", version=VERSION, proxy_max_side_px=limits.proxy_max_side_px, jpeg_quality=JPEG_QUALITY
+        stage="images",
+        version=version or VERSION,
+        proxy_max_side_px=limits.proxy_max_side_px,
+        jpeg_quality=JPEG_QUALITY,
+        **({} if limits.raw == "preview" else {"raw": limits.raw}),
     )
+
+
+def proxy_fingerprints(limits: Limits) -> list[str]:
+    """What a proxy may be of, the newest first: one that comes out as it did under an earlier version keeps its name
+    and its fingerprint, so that no model is asked about it again."""
+    return [ingest_fingerprint(limits, version) for version in range(VERSION, 0, -1)]
 
 
 class Reader:
@@ -141,8 +158,13 @@ class Reader:
         return unclaimed
 
     def _store(self, image_id: str, decoded: Decoded) -> None:
-        path = proxy_path(image_id, ingest_fingerprint(self._limits))
-        save_proxy(self._home_root, path, decoded.image)
+        current, *earlier = proxy_fingerprints(self._limits)
+        jpeg = encode_proxy(decoded.image)
+        kept = (by for by in earlier if proxy_is(self._home_root, proxy_path(image_id, by), jpeg))
+        by = next(kept, current)
+        path = proxy_path(image_id, by)
+        if by == current:
+            save_proxy(self._home_root, path, jpeg)
         self.contents[image_id] = Content(
             width=decoded.source_width_px,
             height=decoded.source_height_px,
@@ -151,9 +173,13 @@ class Reader:
             frames=decoded.frames,
             taken_at=decoded.taken_at,
             phash=decoded.phash,
+            pixel_hash=decoded.pixel_hash,
+            colour=decoded.colour,
+            notes=decoded.notes,
             proxy=str(path),
             proxy_width=decoded.image.width,
             proxy_height=decoded.image.height,
+            proxy_fingerprint=by,
         )
         self.decoded_ids.add(image_id)
 

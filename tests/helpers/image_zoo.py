@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import IFD, Base
 
 pillow_heif.register_heif_opener()
@@ -107,6 +107,8 @@ def usable() -> dict[str, tuple[bytes, str, str]]:
     """File name -> (bytes, format, Pillow's mode): all kinds that end as images."""
     colour = picture()
     grey = colour.convert("L")
+    # Black ink alone: what its colours mean is the same for every press.
+    cmyk = Image.merge("CMYK", (*[Image.new("L", grey.size)] * 3, ImageOps.invert(grey)))
     alpha = Image.merge("RGBA", (*colour.split(), Image.linear_gradient("L").resize(colour.size)))
     frames = [picture(seed=seed) for seed in range(3)]
     animated: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": 100}
@@ -114,7 +116,7 @@ def usable() -> dict[str, tuple[bytes, str, str]]:
     return {
         "baseline.jpg": (encoded(colour, "JPEG"), "JPEG", "RGB"),
         "progressive.jpg": (encoded(colour, "JPEG", progressive=True), "JPEG", "RGB"),
-        "cmyk.jpg": (encoded(colour.convert("CMYK"), "JPEG"), "JPEG", "CMYK"),
+        "cmyk.jpg": (encoded(cmyk, "JPEG"), "JPEG", "CMYK"),
         "grey.jpg": (encoded(grey, "JPEG"), "JPEG", "L"),
         "upper case.JPEG": (encoded(picture(seed=20), "JPEG"), "JPEG", "RGB"),
         "colour.png": (encoded(colour, "PNG"), "PNG", "RGB"),
@@ -136,7 +138,7 @@ def usable() -> dict[str, tuple[bytes, str, str]]:
         "fax.tif": (encoded(grey.convert("1"), "TIFF", compression="group4"), "TIFF", "1"),
         "16-bit.tif": (encoded(ramp_16_bit(), "TIFF"), "TIFF", "I;16"),
         "float.tif": (encoded(floats, "TIFF"), "TIFF", "F"),
-        "cmyk.tif": (encoded(colour.convert("CMYK"), "TIFF"), "TIFF", "CMYK"),
+        "cmyk.tif": (encoded(cmyk, "TIFF"), "TIFF", "CMYK"),
         "pages.tif": (encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), "TIFF", "RGB"),
         "phone.heic": (encoded(colour, "HEIF"), "HEIF", "RGB"),
         "small.avif": (encoded(colour, "AVIF"), "AVIF", "RGB"),

@@ -87,12 +87,19 @@ def _holds_anything(root: Location) -> bool:
 
 
 def _keep(workspace: Workspace, key: str, why: str) -> IngestStats:
-    """Leave the tables of a folder as they are; empty ones where it went before there were any."""
+    """Leave the rows of a folder as they are; empty tables where it went before there were any.
+
+    Columns that came to a table since then are null: there are no files to fill them from.
+    """
     rows = {}
     for table, schema in _INGESTED.items():
         stored = workspace.lake.read_or_none(table, key)
         if stored is None:
             workspace.lake.write(table, schema.empty_table(), key)
+        elif missing := set(schema.names) - set(stored.column_names):
+            for name in missing:
+                stored = stored.append_column(name, pa.nulls(stored.num_rows, schema.field(name).type))
+            workspace.lake.write(table, stored.select(schema.names), key)
         rows[table] = 0 if stored is None else stored.num_rows
     return IngestStats(rows["images"], rows["rejects"], 0, rows["images"], 0, {}, why)
 

@@ -52,6 +52,8 @@ class Limits(BaseModel):
     proxy_max_side_px: Annotated[int, Field(ge=64, le=8192)] = 1024
     max_decode_s: PositiveFloat = 60
     """processor seconds of decoding one file"""
+    raw: Literal["preview", "decode"] = "preview"
+    """of a camera's raw file: the camera's own preview in it, or what LibRaw develops"""
 
 
 class TagSettings(BaseModel):

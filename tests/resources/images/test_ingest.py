@@ -34,6 +34,7 @@ from resources.images import (
     open_proxy,
     perceptual_hash,
     prune_proxies,
+    reading,
     scan_folder,
     walk_folders,
 )
@@ -370,6 +371,37 @@ def test_adobe_cmyk_is_not_shown_as_its_negative() -> None:
     assert close(white.getpixel((8, 8)), WHITE)
 
 
+# What a picture is, whatever is written beside it
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "HEIF", "AVIF"])
+def test_the_pixel_hash_is_that_of_the_picture_and_not_of_the_file(kind: str) -> None:
+    picture = zoo.picture(1500, 1100)
+    plain = decode(zoo.encoded(picture, kind))
+    dated = decode(zoo.encoded(picture, kind, exif=zoo.exif(taken="2021:03:04 05:06:07")))
+    assert dated.pixel_hash == plain.pixel_hash
+    assert len(plain.pixel_hash) == 32
+    others = [
+        zoo.encoded(zoo.picture(1500, 1100, seed=1), kind),
+        zoo.encoded(picture, kind, exif=zoo.exif(6)),
+    ]
+    assert len({plain.pixel_hash, *(decode(other).pixel_hash for other in others)}) == 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_pixel_hash_is_of_the_upright_picture(orientation: int) -> None:
+    stored = zoo.encoded(zoo.stored_as(orientation, zoo.corners()), "PNG", exif=zoo.exif(orientation))
+    assert decode(stored).pixel_hash == decode(zoo.encoded(zoo.corners(), "TIFF")).pixel_hash
+
+
+def test_a_picture_whose_colours_mean_others_has_another_pixel_hash() -> None:
+    red = Image.new("RGB", (16, 16), (255, 0, 0))
+    swapped = decode(zoo.encoded(red, "PNG", icc_profile=zoo.swapped_profile()))
+    plain = decode(zoo.encoded(red, "PNG"))
+    assert swapped.pixel_hash != plain.pixel_hash
+    assert (swapped.colour, plain.colour) == ("icc", "assumed_srgb")
+
+
 # How much is decoded
 
 
@@ -544,6 +576,24 @@ def test_another_proxy_size_decodes_again_but_another_limit_only_retries_rejects
     third = ingest(library, home, second, limits=Limits(max_megapixels=5, proxy_max_side_px=64))
     assert (third.decoded, third.kept) == (2, 0)
     assert third.proxies["width"].to_pylist() == [64, 64]
+
+
+def test_a_proxy_that_comes_out_as_under_an_earlier_version_keeps_its_fingerprint(
+    library: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no model is asked again about a picture that looks as it did."""
+    zoo.write(library, {f"{i}.png": zoo.encoded(zoo.picture(seed=i), "PNG") for i in range(3)})
+    with monkeypatch.context() as earlier:
+        earlier.setattr(reading, "VERSION", 1)
+        first = ingest(library, home)
+    (home / first.proxies["path"][1].as_py()).write_bytes(b"what an earlier version made of it")
+    second = ingest(library, home, first)
+    assert (second.decoded, second.kept) == (3, 0)
+    assert set(second.images["fingerprint"].to_pylist()) == {reading.ingest_fingerprint(LIMITS)}
+    assert second.proxies["id"] == first.proxies["id"]
+    kept = [a == b for a, b in zip(first.proxies.to_pylist(), second.proxies.to_pylist(), strict=True)]
+    assert kept == [True, False, True]
+    assert ingest(library, home, second).decoded == 0
 
 
 def test_a_repaired_file_is_tried_again(library: Path, home: Path) -> None:

@@ -1,0 +1,217 @@
+"""A second opinion: tifffile and imagecodecs, for what Pillow does not decode. Nothing is damaged that they can read.
+
+They are imported when they are first needed, which most libraries never do.
+"""
+
+import struct
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from resources.images import jpeg_xl
+from resources.images.levels import to_8_bit
+from resources.images.picture import Limits, Opened, Pixels
+from resources.images.rejects import Reject
+
+# Pillow's name of a format -> what decodes it
+DECODERS = {
+    "JPEG": "jpeg_decode",
+    "PNG": "png_decode",
+    "WEBP": "webp_decode",
+    "GIF": "gif_decode",
+    "JPEG2000": "jpeg2k_decode",
+    "AVIF": "avif_decode",
+    "JXL": "jpegxl_decode",
+}
+REDUCED_OR_MASK = 0b101
+MAX_PAGES = 64
+TRANSPOSED = frozenset([5, 6, 7, 8])
+NEGATIVE, PALETTE, SEPARATED, YCBCR, LAB = 0, 3, 5, 6, 8  # TIFF's photometric interpretations
+WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def open_by_imagecodecs(source: BinaryIO, limits: Limits, name: str) -> Opened:
+    """A file of a format of `DECODERS`, TIFF, BMP or DIB.
+
+    Where nothing but the decoder reads its size, it counts as the largest that may be.
+    """
+    if name == "TIFF":
+        return _open_tiff(source)
+    if name in ("BMP", "DIB"):
+        return _open_bitmap(source, name)
+    size_px, held_pixels = (0, 0), limits.max_pixels
+    if name == "JXL" and (said := jpeg_xl.header(source)):
+        size_px, held_pixels = (said.width, said.height), said.width * said.height
+    if name not in DECODERS:
+        raise Reject("unsupported", f"There is no second decoder of {name}.")
+    return Opened(size_px, held_pixels, partial(_read, source, limits, name))
+
+
+def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
+    import imagecodecs
+
+    source.seek(0)
+    values = getattr(imagecodecs, DECODERS[name])(source.read())
+    frames = 1
+    if values.ndim == 4 or (values.ndim == 3 and name == "GIF" and values.shape[-1] not in (3, 4)):
+        frames, values = len(values), values[0]
+    height, width = values.shape[:2]
+    if height * width > limits.max_pixels:
+        raise Reject(
+            "too_large", f"The picture is {width} x {height} pixels, more than max_megapixels allows."
+        )
+    values, notes = _levels(values)
+    image = _image(values)
+    pixels = Pixels(image, image.size, name, image.mode, count_frames=lambda: frames, notes=notes)
+    if name != "JXL":
+        pixels.notes.append("second_decoder")
+    return pixels
+
+
+def _levels(
+    values: np.ndarray, white: float | None = None, negative: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    if values.dtype == np.uint8 and not negative:
+        return values, []
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * 255
+    return to_8_bit(values, white or WHITE.get(values.dtype), negative)
+
+
+def _image(values: np.ndarray) -> Image.Image:
+    """Samples [height, width] or [height, width, 1 to 4] of 8 bits as L, LA, RGB or RGBA."""
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] > 4):
+        raise Reject("unsupported", f"Samples of shape {values.shape} are no picture.")
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+# TIFF
+
+
+def _open_tiff(source: BinaryIO) -> Opened:
+    page, notes, count = _main_page(source)
+    height, width = page.imagelength, page.imagewidth
+    samples = max(1, int(page.samplesperpixel)) * page.dtype.itemsize if page.dtype is not None else 1
+    # Pillow's worst is 13 bytes a pixel; these are the file's samples, 8-bit ones of them, and Pillow's of those.
+    held = width * height * max(1, -(-(2 * samples + 4) // 13))
+    return Opened((width, height), held, partial(_read_tiff, page, notes, count))
+
+
+def _main_page(source: BinaryIO) -> tuple[Any, list[str], int]:
+    """The first page that is neither a reduced copy nor a mask, also below another; else the largest."""
+    import tifffile
+
+    source.seek(0)
+    tiff = tifffile.TiffFile(source)
+    pages: list[Any] = []
+    for number in range(MAX_PAGES):
+        try:
+            page = tiff.pages[number]
+        except IndexError:
+            break
+        pages += [page, *list(page.pages or ())[:MAX_PAGES]]
+    full = [page for page in pages if not int(page.subfiletype) & REDUCED_OR_MASK]
+    chosen = full[0] if full else max(pages, key=lambda page: page.imagewidth * page.imagelength)
+    return chosen, ["reduced_pages_passed_over"] if chosen is not pages[0] else [], len(pages)
+
+
+def _read_tiff(page: Any, notes: list[str], count: int) -> Pixels:
+    if page.dtype is None:
+        raise Reject("unsupported", f"TIFF with {page.bitspersample} bits a sample.")
+    values = page.asarray()
+    if page.planarconfig == 2 and values.ndim == 3:
+        values = np.moveaxis(values, 0, -1)
+    photometric = int(page.photometric)
+    tags = {tag.code: tag.value for tag in page.tags}
+    if photometric == PALETTE:
+        values = np.moveaxis((np.asarray(page.colormap) >> 8).astype(np.uint8), 0, -1)[values]
+    told = tags.get(341)
+    bits = int(page.bitspersample)
+    white = float(np.max(told)) if told is not None and values.dtype.kind == "u" else None
+    if white is None and values.dtype.kind == "u" and bits not in (8, 32):
+        white = float(2**bits - 1)
+    values, more = _levels(values, white, photometric == NEGATIVE)
+    image = _with_channels(values, photometric, page)
+    exif = Image.Exif()
+    for code in (274, 306, 318, 319, 301):
+        if code in tags:
+            exif[code] = tags[code]
+    for group in (34665,):
+        if isinstance(tags.get(group), dict):
+            exif._ifds[group] = _exif_by_number(tags[group])
+    info = {"icc_profile": bytes(tags[34675])} if 34675 in tags else {}
+    pixels = Pixels(image, image.size, "TIFF", image.mode, count_frames=lambda: count, info=info, exif=exif)
+    pixels.notes += [*notes, *more, "second_decoder"]
+    return pixels
+
+
+def _exif_by_number(named: dict[str, Any]) -> dict[int, Any]:
+    """tifffile names EXIF's tags; Pillow numbers them."""
+    from PIL.ExifTags import Base
+
+    return {int(Base[name]): value for name, value in named.items() if name in Base.__members__}
+
+
+def _with_channels(values: np.ndarray, photometric: int, page: Any) -> Image.Image:
+    if photometric == SEPARATED and values.ndim == 3 and values.shape[-1] >= 4:
+        return Image.frombytes("CMYK", values.shape[1::-1], np.ascontiguousarray(values[..., :4]).tobytes())
+    if photometric == LAB and values.ndim == 3:
+        return Image.frombytes("LAB", values.shape[1::-1], np.ascontiguousarray(values[..., :3]).tobytes())
+    colours = 3 if values.ndim == 3 and values.shape[-1] >= 3 else 1
+    has_alpha = any(int(kind) in (1, 2) for kind in page.extrasamples or ())
+    if values.ndim == 3:
+        values = values[..., : colours + has_alpha]
+    image = _image(values)
+    if photometric == YCBCR and image.mode == "RGB" and int(page.compression) not in (6, 7):
+        image = Image.frombytes("YCbCr", image.size, image.tobytes()).convert("RGB")
+    return image
+
+
+# Windows bitmaps whose channels lie anywhere in words of 16 or 32 bits
+
+
+def _open_bitmap(source: BinaryIO, name: str) -> Opened:
+    source.seek(0)
+    head = source.read(14 + 124)
+    at, start = (14, struct.unpack("<I", head[10:14])[0]) if head[:2] == b"BM" else (0, 0)
+    length, width, height, _, bits, compression = struct.unpack("<IiiHHI", head[at : at + 20])
+    if compression not in (3, 6) or bits not in (16, 32) or width <= 0 or height == 0:
+        raise Reject("unsupported", f"A bitmap with compression {compression} and {bits} bits a pixel.")
+    masks = struct.unpack("<4I", head[at + 40 : at + 56])
+    has_alpha = length >= 56 or compression == 6
+    start = start or at + length + (0 if length > 40 else 16 if compression == 6 else 12)
+    masks = masks if has_alpha else (*masks[:3], 0)
+    return Opened(
+        (width, abs(height)),
+        width * abs(height),
+        partial(_read_bitmap, source, name, start, width, height, bits, masks),
+    )
+
+
+def _read_bitmap(
+    source: BinaryIO, name: str, start: int, width: int, height: int, bits: int, masks: tuple[int, ...]
+) -> Pixels:
+    stride = (width * bits // 8 + 3) // 4 * 4
+    source.seek(start)
+    content = source.read(stride * abs(height))
+    if len(content) < stride * abs(height):
+        raise Reject("truncated", "The file ends before its picture does.")
+    rows = np.frombuffer(content, np.uint8).reshape(abs(height), stride)[:, : width * bits // 8]
+    words = np.ascontiguousarray(rows).view("<u2" if bits == 16 else "<u4")
+    channels = []
+    for mask in [mask for mask in masks if mask]:
+        shift = (mask & -mask).bit_length() - 1
+        most = mask >> shift
+        channels.append((((words & mask) >> shift) * (255.0 / most) + 0.5).astype(np.uint8))
+    if len(channels) < 3:
+        raise Reject("unsupported", "A bitmap without three channels.")
+    if len(channels) == 4 and not channels[3].any():  # nobody filled it
+        channels.pop()
+    image = Image.fromarray(np.stack(channels, axis=-1))
+    if height > 0:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return Pixels(image, image.size, name, image.mode, notes=["second_decoder"])
