@@ -12,6 +12,7 @@ from typing import Any, Generic
 import dagster as dg
 from pydantic import PrivateAttr
 
+from resources.decisions import DecisionLog
 from resources.gpus import MODELS_POOL, card_of_its_own
 from resources.home import Home, Settings, read_settings
 from resources.home.presence import shown_as_running
@@ -81,6 +82,10 @@ class Workspace:
     @cached_property
     def lake(self) -> Lake:
         return self.home.lake
+
+    @cached_property
+    def decisions(self) -> DecisionLog:
+        return self.home.decisions
 
     @property
     def limits(self) -> Limits:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -118,11 +117,8 @@ def tick(
     )
     watch, findings = looker.look(watch, libraries)
     findings.troubles += lost
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    home.register(
-        *(_ref(place, libraries) for place in findings.settled),
-        *(_ref(place, libraries, gone_since=now) for place in findings.gone),
-    )
+    home.register(*(_ref(place, libraries) for place in findings.settled))
+    home.mark_gone(*(_ref(place, libraries) for place in findings.gone))
     requests: list[dg.RunRequest] = []
     if findings.settled:
         requests = _requests(home, watch, findings.settled, instance)
@@ -140,9 +136,8 @@ def _remembered(memory: Memory, cursor: str | None) -> tuple[Watch, list[str]]:
         return Watch(started_s=time.time()), [f"{error}: every folder is looked at as if it were new."]
 
 
-def _ref(place: Place, libraries: Mapping[str, Location], gone_since: str | None = None) -> FolderRef:
-    root = str(libraries[place.library])
-    return FolderRef(_key(place), place.library, root, place.folder, gone_since)
+def _ref(place: Place, libraries: Mapping[str, Location]) -> FolderRef:
+    return FolderRef(_key(place), place.library, str(libraries[place.library]), place.folder)
 
 
 def _key(place: Place) -> str:

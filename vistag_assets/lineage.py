@@ -66,6 +66,13 @@ def column_by_id(rows: pa.Table, column: str) -> dict[str, Any]:
     return dict(zip(rows["id"].to_pylist(), rows[column].to_pylist(), strict=True))
 
 
+def pixel_hashes(images: pa.Table) -> dict[str, str | None]:
+    """Content id -> pixel hash, of rows of `images`; those of an older home have none."""
+    if "pixel_hash" not in images.column_names:
+        return dict.fromkeys(images["id"].to_pylist())
+    return column_by_id(images, "pixel_hash")
+
+
 def rows_by_id(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
     """The rows of each id, in the order of the table; ids without rows are none of its keys."""
     of: dict[str, list[dict[str, Any]]] = {}

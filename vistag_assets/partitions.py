@@ -23,6 +23,8 @@ EVALUATE = "evaluate"
 """The job that holds tags against ground truth."""
 TAG_FOLDERS = "tag_folders"
 """The job that takes folders from images to tags."""
+READ_AGAIN = "vistag/read_again"
+"""The tag of a run that also reads the files that look as they did."""
 EVALUATION_POOL = "evaluation"
 """The pool of the assets of an evaluation: two at a time would mix their tables."""
 PREVIEWED_FOLDERS = 20

@@ -13,9 +13,10 @@ from resources.home import FolderRef, Home, folder_key
 from resources.images import find_folders
 from resources.object_store import Location
 from resources.workspace import run_config
+from vistag_assets.automation.forget import Gone, let_go, mark_missing
 from vistag_assets.automation.instance import contiguous_ranges, home_instance
 from vistag_assets.definitions import defs
-from vistag_assets.partitions import EVALUATE, TAG_FOLDERS, add_folders, range_tags
+from vistag_assets.partitions import EVALUATE, READ_AGAIN, TAG_FOLDERS, add_folders, range_tags
 from vistag_assets.progress import Watcher, watching
 
 # Dagster's own log goes to the run, where the UI shows it; the console is for progress.
@@ -36,6 +37,8 @@ class FolderOutcome:
     decoded: int
     embedded: int
     scored: int
+    carried: int
+    """new images of which the lake held rows already"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class TagOutcome:
     phrases_embedded: int
     images_per_second: float | None
     device: str
+    gone: tuple[Gone, ...] = ()
+    """Folders of the same libraries that are not there any more, sorted by key."""
 
     @property
     def images(self) -> int:
@@ -64,6 +69,10 @@ class TagOutcome:
     @property
     def embedded(self) -> int:
         return sum(folder.embedded for folder in self.folders)
+
+    @property
+    def carried(self) -> int:
+        return sum(folder.carried for folder in self.folders)
 
     @property
     def scored(self) -> int:
@@ -90,23 +99,37 @@ def find_library(root: Location, library: str, home: Home) -> list[FolderRef]:
 
 
 def tag_folders(
-    home: Home, folders: Sequence[FolderRef], watcher: Watcher, job_name: str = TAG_FOLDERS
+    home: Home,
+    folders: Sequence[FolderRef],
+    watcher: Watcher,
+    job_name: str = TAG_FOLDERS,
+    *,
+    read_again: bool = False,
 ) -> TagOutcome:
     """Register the folders and materialise everything but the evaluation, or what another job says.
+
+    Other folders of their libraries that are not there any more are marked as gone; their rows go where all of their
+    pictures are in other folders now. `read_again`: also files that look as they did.
 
     One run for each range of neighbouring partitions, which is one run but for unusual histories; each loads a
     model once at most. Raises what a stage raised; the run in Dagster has failed then.
     """
     home.register(*folders)
+    missing = mark_missing(home, folders)
     keys = [folder.key for folder in folders]
+    more = {READ_AGAIN: "true"} if read_again else {}
     with home_instance(home.root) as instance, watching(watcher):
         ordered = add_folders(instance, keys)
         job = defs.resolve_job_def(job_name)
+        # a run has nothing to do for what is gone, and would be cut in two by it
+        bridges = {folder.key for folder in home.folders() if folder.gone_since}
         results = [
-            job.execute_in_process(instance=instance, run_config=_config(home), tags=range_tags(first, last))
-            for first, last in contiguous_ranges(ordered, keys)
+            job.execute_in_process(
+                instance=instance, run_config=_config(home), tags=range_tags(first, last) | more
+            )
+            for first, last in contiguous_ranges(ordered, keys, bridges, len(ordered))
         ]
-    return _outcome(folders, results)
+    return _outcome(folders, results, let_go(home, missing))
 
 
 def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:
@@ -124,7 +147,9 @@ def _config(home: Home) -> dict[str, Any]:
     return {**_QUIET, **run_config(home)}
 
 
-def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcessResult]) -> TagOutcome:
+def _outcome(
+    folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcessResult], gone: Sequence[Gone]
+) -> TagOutcome:
     of: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
     for result in results:
         for event in result.all_events:
@@ -147,6 +172,7 @@ def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcess
                 decoded=of["images"][folder.key]["decoded"],
                 embedded=of["global_embeddings"][folder.key]["computed"],
                 scored=of["tag_scores"][folder.key]["computed"],
+                carried=of["images"][folder.key]["carried"],
             )
             for folder in folders
         ),
@@ -161,6 +187,7 @@ def _outcome(folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcess
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
         images_per_second=sum(embedding_runs.values()) / seconds if seconds else None,
         device=next(iter(of["global_embeddings"].values()))["device"],
+        gone=tuple(gone),
     )
 
 

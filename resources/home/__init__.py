@@ -7,6 +7,7 @@ from resources.home.home import (
     KeyTaken,
     UnknownFolder,
     folder_key,
+    holds_anything,
     read_settings,
     write_settings,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "SettingsError",
     "UnknownFolder",
     "folder_key",
+    "holds_anything",
     "read_settings",
     "write_settings",
 ]

@@ -1,22 +1,30 @@
 """The home: the one directory vistag writes to, and the registry of the folders it knows."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
 import os
 import re
+import stat
 import unicodedata
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from resources.home.settings import Settings, SettingsError
+from resources.home.settings import DECISIONS_URL, Settings, SettingsError
 from resources.lake import Lake
 from resources.lake.files import is_locked, locked, remove_temporaries, replace_file
-from resources.object_store import Location, location
+from resources.object_store import Location, ObjectPath, location
+
+if TYPE_CHECKING:
+    from resources.decisions import DecisionLog
 
 _KEY_MAX_CHARACTERS = 100
 _KEY_MAX_BYTES = 200
@@ -51,11 +59,19 @@ class FolderRef:
     relative: str
     """posix path of the directory relative to `root`; "." for `root` itself"""
     gone_since: str | None = None
-    """when a watched folder was found to hold no images any more (ISO 8601, UTC); its rows stay as they were"""
+    """when it was found to hold no images any more (ISO 8601, UTC); its rows stay as they were"""
 
     @property
     def directory(self) -> Location:
         return location(self.root) / self.relative
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the directory is not there though its library is. False where the system does not tell."""
+        try:
+            return holds_anything(location(self.root)) and not _is_there(self.directory)
+        except OSError:
+            return False
 
 
 def folder_key(library: str, relative: str) -> str:
@@ -118,7 +134,7 @@ class Home:
     root: Path
 
     @classmethod
-    def resolve(cls, option: Path | None = None) -> "Home":
+    def resolve(cls, option: Path | None = None) -> Home:
         """The home at `option`, else at $VISTAG_HOME, else at .vistag in the working directory; absolute."""
         path = option or Path(os.environ.get("VISTAG_HOME") or ".vistag")
         return cls(path.expanduser().absolute())
@@ -129,6 +145,16 @@ class Home:
         elsewhere = read_settings(self).lake
         root = location(elsewhere) if elsewhere else self.root / "lake"
         return Lake(root, self.root / "pending")
+
+    @property
+    def decisions(self) -> DecisionLog:
+        """What people said: at $VISTAG_DECISIONS_URL, else where its settings say, else in the home.
+
+        Raises SettingsError where those cannot be read.
+        """
+        from resources.decisions.log import DecisionLog  # who only asks for paths does without SQLAlchemy
+
+        return DecisionLog.at(self.root, os.environ.get(DECISIONS_URL) or read_settings(self).decisions)
 
     @property
     def reports_dir(self) -> Path:
@@ -156,6 +182,16 @@ class Home:
             remove_temporaries(self._folders_dir)
             for ref in refs:
                 self._write_registration(ref)
+
+    def mark_gone(self, *refs: FolderRef) -> list[FolderRef]:
+        """Remembers since when these folders are gone, for those of which it is new; the folders as they are marked.
+
+        Raises as `register`.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        marked = [ref if ref.gone_since else replace(ref, gone_since=now) for ref in refs]
+        self.register(*marked)
+        return marked
 
     def folder(self, key: str) -> FolderRef:
         """Raises UnknownFolder, and CorruptRegistration if its file cannot be read."""
@@ -219,6 +255,21 @@ class Home:
         if "/" in key or key.startswith("."):
             raise UnknownFolder(f"{key!r} cannot be the key of a folder: make keys with folder_key")
         return self._folders_dir / f"{key}.json"
+
+
+def holds_anything(root: Location) -> bool:
+    """Whether a library is there: an empty folder is what a disk leaves that is not mounted. Raises OSError."""
+    return root.is_dir() and (isinstance(root, ObjectPath) or any(root.iterdir()))
+
+
+def _is_there(directory: Location) -> bool:
+    """Raises OSError where a folder above it may not be looked into."""
+    if isinstance(directory, ObjectPath):
+        return directory.is_dir()
+    try:
+        return stat.S_ISDIR(directory.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _read_registration(path: Path) -> FolderRef:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from resources.object_store import ObjectPath
+
+DECISIONS_URL = "VISTAG_DECISIONS_URL"
+"""The variable that says where decisions are logged, whatever the settings say."""
 
 
 class SettingsError(ValueError):
@@ -23,12 +28,26 @@ class Settings(BaseModel):
     """Path of a file that describes the vocabulary's facets; None: as the vocabulary's place has it (docs/taxonomy.md)."""
     lake: str | None = None
     """Where the lake is, `s3://bucket/prefix`; None: in the home."""
+    decisions: str | None = None
+    """Where decisions are logged, `postgresql://user@host/database`; None: `decisions.sqlite` of the home."""
     ground_truth_library: str | None = None
     """The library whose files the ground truth names."""
     watched: dict[str, str] = {}
     """Library -> the absolute path, or the URL on an object store, of the folder that a sensor looks at."""
     settle_seconds: float = Field(default=20, ge=0)
     """How long the files of a watched folder must stay as they are before it is run."""
+
+    @field_validator("decisions")
+    @classmethod
+    def _is_on_a_server(cls, decisions: str | None) -> str | None:
+        url = urlsplit(decisions or "postgresql://")
+        if url.scheme != "postgresql":
+            raise ValueError(
+                "this is no postgresql://user@host/database; leave it out to have them in the home"
+            )
+        if url.password:
+            raise ValueError(f"keep the password out of this file: give the whole URL in {DECISIONS_URL}")
+        return decisions
 
     @field_validator("lake")
     @classmethod

@@ -32,6 +32,7 @@ CONTENT_COLUMNS = (
     *("width", "height", "format", "mode", "frames"),
     *("taken_at", "phash", "pixel_hash", "colour", "notes"),
 )
+FILE_TIMES = frozenset(["modified_at", "changed_at"])
 # Nothing about such a file need change before it can be used.
 ALWAYS_RETRIED = frozenset(["unreadable", "changed_while_reading", "out_of_memory"])
 
@@ -67,12 +68,13 @@ def ingest_folder(
     known_proxies: pa.Table | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    read_again: bool = False,
 ) -> Ingested:
     """Read the image files directly in `directory` and write a proxy for each new content.
 
-    The known tables are what this function returned for the folder last time. A file whose path, size and
-    time are those of a known row, and whose proxy exists, is not opened; a content known under another name
-    is hashed but not decoded. Rejected files are tried again when they, or the limits, have changed. A file
+    The known tables are what this function returned for the folder last time. A file whose path, size, times and
+    inode are those of a known row, and whose proxy exists, is not opened, but for `read_again`; a content known under
+    another name is hashed but not decoded. Rejected files are tried again when they, or the limits, have changed. A file
     that vanishes before it is read is passed over. No file makes the call fail; a home that cannot be written
     to does (OSError), and so does a directory that is missing (see `scan_folder`) or loses all its files on
     the way. `on_progress(done, total)` is called with numbers of files, from the calling thread.
@@ -80,8 +82,8 @@ def ingest_folder(
     """
     entries = scan_folder(directory, library_root)
     contents = _known_contents(home_root, known_images, known_proxies, limits)
-    known_files = _known_files(known_images, contents)
-    known_failures = _known_failures(known_rejects, rejects_fingerprint(limits))
+    known_files = {} if read_again else _known_files(entries, known_images, contents)
+    known_failures = {} if read_again else _known_failures(known_rejects, rejects_fingerprint(limits))
 
     outcomes = [_without_reading(entry, known_files, known_failures) for entry in entries]
     unread = [
@@ -130,12 +132,25 @@ def _known_contents(
     }
 
 
-def _known_files(images: pa.Table | None, contents: dict[str, Content]) -> dict[tuple[str, int, int], str]:
-    """(path, bytes, time) -> id. Only first names: for the others the table keeps no time."""
+def _known_files(
+    entries: list[Found | Rejected], images: pa.Table | None, contents: dict[str, Content]
+) -> dict[str, Read]:
+    """Path -> what was read, of files that are as they were. Only first names: for the others the table keeps no time.
+
+    Some file systems number their files anew each time they are mounted: where no file of the folder has the inode
+    that it had, the times alone tell.
+    """
+    known = {row["path"]: row for row in _rows(images) if row["id"] in contents}
+    there = [
+        (entry, known[entry.path]) for entry in entries if isinstance(entry, Found) and entry.path in known
+    ]
+    has_inodes = any(entry.inode == row["inode"] for entry, row in there)
     return {
-        (row["path"], row["bytes"], row["modified_at"]): row["id"]
-        for row in _rows(images)
-        if row["id"] in contents
+        entry.path: Read(entry, entry.bytes, entry.modified_us, entry.changed_us, entry.inode, row["id"])
+        for entry, row in there
+        if (entry.bytes, entry.modified_us, entry.changed_us)
+        == (row["bytes"], row["modified_at"], row["changed_at"])
+        and (not has_inodes or entry.inode == row["inode"])
     }
 
 
@@ -152,21 +167,21 @@ def _rows(table: pa.Table | None) -> list[dict[str, Any]]:
     """The rows of a table, file times as microseconds: they may lie beyond what datetime holds."""
     if table is None:
         return []
-    index = table.schema.get_field_index("modified_at")
-    return table.set_column(index, "modified_at", table["modified_at"].cast(pa.int64())).to_pylist()
+    for name in FILE_TIMES.intersection(table.column_names):
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.int64()))
+    return table.to_pylist()
 
 
 def _without_reading(
     entry: Found | Rejected,
-    known_files: dict[tuple[str, int, int], str],
+    known_files: dict[str, Read],
     known_failures: dict[tuple[str, int, int], Reject],
 ) -> Read | Rejected | None:
     """What can be said of a file that is as it was; None if it has to be read."""
     if isinstance(entry, Rejected):
         return entry
-    image_id = known_files.get((entry.path, entry.bytes, entry.modified_us))
-    if image_id is not None:
-        return Read(entry, entry.bytes, entry.modified_us, image_id)
+    if entry.path in known_files:
+        return known_files[entry.path]
     failure = known_failures.get((entry.path, entry.bytes, entry.changed_us))
     return rejected(entry, failure) if failure is not None else None
 
@@ -214,6 +229,8 @@ def _image_row(reads: list[Read], content: Content, current: str) -> dict[str, A
         "also_at": [read.found.path for read in others],
         "bytes": first.bytes,
         "modified_at": first.modified_us,
+        "changed_at": first.changed_us,
+        "inode": first.inode,
         **{name: getattr(content, name) for name in CONTENT_COLUMNS},
         "fingerprint": current,
     }

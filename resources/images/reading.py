@@ -21,7 +21,7 @@ from resources.images.isolated import decode_isolated
 from resources.images.picture import Decoded, Limits
 from resources.images.proxies import JPEG_QUALITY, encode_proxy, proxy_is, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
-from resources.images.scan import Found, Rejected, microseconds, require_inside
+from resources.images.scan import Found, Rejected, changed_us, microseconds, require_inside
 from resources.object_store import Location, ObjectInfo, ObjectReplaced, StoreError
 
 VERSION = 2  # to be raised when the same file would give another proxy or another row
@@ -65,6 +65,8 @@ class Read:
     found: Found
     bytes: int
     modified_us: int
+    changed_us: int
+    inode: int | None
     id: str
 
 
@@ -138,7 +140,10 @@ class Reader:
         image_id = hashlib.file_digest(source, "sha256").hexdigest()[:ID_DIGITS]
         if _has_changed(file, before):
             raise Reject(*CHANGED)
-        read = Read(found, before.st_size, microseconds(before.st_mtime_ns), image_id)
+        times = microseconds(before.st_mtime_ns), changed_us(before), before.st_ino or None
+        if isinstance(found.file, ObjectInfo):  # of the copy, which is of no interest
+            times = found.modified_us, found.changed_us, found.inode
+        read = Read(found, before.st_size, *times, image_id)
         if not self._claim(image_id):
             return read, None
         try:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ UNSUPPORTED_SUFFIXES = frozenset(
 SYSTEM_FOLDERS = frozenset(
     ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found"]
 )
+
+_LIKE_AN_ESCAPE = re.compile(rb"\\(?=x[0-9a-f]{2})")
 
 LINK_LOOP = ("link_loop", "This link leads back to itself. Replace it by the file that was meant.")
 DANGLING_LINK = (
@@ -53,9 +56,10 @@ UNSUPPORTED = (
 class Found:
     """A regular file that is to be read as an image.
 
-    `path` is relative to the library (posix; bytes that are no UTF-8 shown as backslash escapes), `file` is
-    what to open, with links resolved, or the object to read. Times are microseconds since 1970 UTC: `modified_us` of the content,
-    `changed_us` the later of that and the last change of name, owner or permissions.
+    `path` is relative to the library (posix; as `shown` tells it), `file` is what to open, with links resolved, or
+    the object to read. Times are microseconds since 1970 UTC: `modified_us` of the content, which programs set as they
+    like, `changed_us` of content, name, owner or permissions, which the system keeps; an object has one time. `inode`
+    is None where there is none.
     """
 
     path: str
@@ -63,6 +67,7 @@ class Found:
     bytes: int
     modified_us: int
     changed_us: int
+    inode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +250,11 @@ def is_candidate(name: str) -> bool:
 
 
 def shown(path: PurePath) -> str:
-    """The posix form of a path as text that any table can hold: undecodable bytes as backslash escapes."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    """The posix form of a path as text that any table can hold, for each path another: undecodable bytes are shown as
+    escapes, `\\xe9`, and the backslash of a name that only looks like one as `\\x5c`.
+    """
+    name = _LIKE_AN_ESCAPE.sub(rb"\\x5c", os.fsencode(path.as_posix()))
+    return name.decode("utf-8", "backslashreplace")
 
 
 def microseconds(nanoseconds: int) -> int:
@@ -275,8 +283,9 @@ def _examine(file: Path, path: str, root: str) -> Found | Rejected | None:
         if _suffix(path) in UNSUPPORTED_SUFFIXES:
             raise Reject(*UNSUPPORTED)
     except Reject as reject:
-        return Rejected(path, status.st_size, _changed_us(status), reject.code, reject.reason)
-    return Found(path, file, status.st_size, microseconds(status.st_mtime_ns), _changed_us(status))
+        return Rejected(path, status.st_size, changed_us(status), reject.code, reject.reason)
+    modified_us = microseconds(status.st_mtime_ns)
+    return Found(path, file, status.st_size, modified_us, changed_us(status), status.st_ino or None)
 
 
 def _target(link: Path, root: str) -> Path:
@@ -306,5 +315,5 @@ def require_inside(descriptor: int, file: Path, root: str) -> None:
         raise Reject(*LEAVES_LIBRARY)
 
 
-def _changed_us(status: os.stat_result) -> int:
-    return microseconds(max(status.st_mtime_ns, status.st_ctime_ns))
+def changed_us(status: os.stat_result) -> int:
+    return microseconds(status.st_ctime_ns)

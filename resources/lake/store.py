@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,8 +129,9 @@ class Lake:
             return [found.path for found in self.root.listing() if found.path != self.root / MARKER]
         return sorted(path for path in self.root.rglob("*") if path.is_file())
 
-    def connect(self, *, skip_damaged: bool = False) -> duckdb.DuckDBPyConnection:
-        """An in-memory DuckDB connection with one view for each of `tables()`.
+    def connect(self, *, skip_damaged: bool = False, gone: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB connection with one view for each of `tables()`, and `tagged_images`: every tag with the
+        path of its image, but for those of the folders `gone`.
 
         The views of partitioned tables have a VARCHAR column `folder` (a filter on it reads those partitions
         only) and see partitions written later; a column that a partition lacks is null there. DuckDB reads
@@ -158,6 +159,7 @@ class Lake:
                     raise
                 if whole:
                     connection.execute(view + self._scan(table, whole))
+        _add_tagged_images(connection, gone)
         return connection
 
     # ---- writing
@@ -327,6 +329,20 @@ def write_parquet(path: Location, rows: pa.Table) -> None:
     """Replaces one file atomically."""
     with replace_file(path) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+
+
+def _add_tagged_images(connection: duckdb.DuckDBPyConnection, gone: Collection[str]) -> None:
+    """One content may lie in two folders, so an image is found by folder and id."""
+    views = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
+    if not views.issuperset({"images", "tags"}):
+        return
+    left_out = ", ".join("'" + key.replace("'", "''") + "'" for key in sorted(gone)) or "null"
+    connection.execute(
+        "create view if not exists tagged_images as "
+        "select folder, images.path, tags.* exclude (folder, fingerprint) "
+        "from tags join images using (folder, id) "
+        f"where coalesce(folder not in ({left_out}), true)"
+    )
 
 
 def _refuse_mixed_types(parts: list[pa.Table], directory: Location) -> None:

@@ -10,6 +10,7 @@ import pytest
 from small_library import tag
 from typer.testing import CliRunner
 
+from resources.decisions import Event
 from resources.home import Home
 from resources.lake import CorruptPartition
 from resources.workspace import open_workspace
@@ -18,7 +19,6 @@ from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
 from vistag_assets.ingest.files import prune
 from vistag_assets.runs import tag_folders
-from vistag_assets.tags.tagger import DamagedDecisions
 
 FOLDER = "lib--a"
 OTHER_FOLDER = "lib--b"
@@ -82,18 +82,14 @@ def rows(home: Home) -> dict[str, pa.Table]:
     }
 
 
-HEALED = DAMAGE.keys() - {"tags"}
-"""What people decided is in `tags` and nowhere else."""
-
-
 def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
     home: Home, tagged_once: Path
 ) -> None:
     before = rows(home)
-    damaged = {table: damage(home, table) for table in HEALED}
+    damaged = {table: damage(home, table) for table in DAMAGE}
     found = verify_home(home, deep=True).faults
     assert {(fault.kind, fault.table, fault.folder) for fault in found} == {
-        ("damaged_file", table, folder_of(table)) for table in HEALED
+        ("damaged_file", table, folder_of(table)) for table in DAMAGE
     }
 
     outcome = tag(home, tagged_once / "library")
@@ -106,7 +102,7 @@ def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
         assert kept.name.endswith("Z-data.parquet")
         assert kept.read_bytes() == content
         assert str(kept) in outcome.quarantined
-    assert len(outcome.quarantined) == len(HEALED)
+    assert len(outcome.quarantined) == len(DAMAGE)
 
     with home_instance(home.root) as instance:
         (run, *_) = instance.get_runs(limit=1)
@@ -117,15 +113,17 @@ def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
     assert verify_home(home, deep=True).faults == ()
 
 
-def test_damaged_tags_are_left_for_a_person_to_decide(home: Home, tagged_once: Path) -> None:
+def test_damaged_tags_are_made_anew_with_what_people_decided(home: Home, tagged_once: Path) -> None:
+    first = home.lake.read("tags", FOLDER).slice(0, 1).to_pylist()[0]
+    home.decisions.append(
+        [Event(who="ada", verdict="reject", image_id=first["id"], concept_id=first["concept_id"])]
+    )
+    tag(home, tagged_once / "library")
     before = rows(home)
+    assert "rejected" in before[f"tags {FOLDER}"]["state"].to_pylist()
     content = damage(home, "tags")
-    path = home.lake.data_file("tags", FOLDER)
-    with pytest.raises(DamagedDecisions, match="restore it from a backup, or move it away"):
-        tag(home, tagged_once / "library")
-    assert path.read_bytes() == content
-    path.unlink()
-    assert tag(home, tagged_once / "library").quarantined == ()
+    (moved,) = tag(home, tagged_once / "library").quarantined
+    assert Path(moved).read_bytes() == content
     assert rows(home) == before
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,22 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from resources.disk_errors import disk_error
 from resources.home.presence import dead_runs, forget_run
-from resources.lake.files import FULL, full_disk, locked, read_only_disk, replace_file
+from resources.lake.files import locked, replace_file
 from resources.yaml_file import read_yaml
-from vistag_assets.automation.storage import StorageError, causes, lost_database, storage_errors
+from vistag_assets.automation.storage import StorageError, lost_database, storage_errors
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-# The second: the index of the write-ahead log cannot grow.
-_SQLITE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-# The second and third: the files of the write-ahead log cannot be made beside the database.
-_SQLITE_READ_ONLY = (
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_READONLY_CANTINIT,
-    sqlite3.SQLITE_READONLY_DIRECTORY,
-)
 TEMPLATE = Path(__file__).parent / "dagster.yaml"
 _MOVED = {b"module: vistag_assets.launcher\n": b"module: vistag_assets.automation.launcher\n"}
 """What the dagster.yaml of older homes names, by where it is now."""
@@ -126,23 +117,11 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
         except OSError:
             raise
         except Exception as error:
-            if told := _of_the_disk(error, Path(environment["DAGSTER_HOME"])):
+            if told := disk_error(error, Path(environment["DAGSTER_HOME"])):
                 raise told from error
             if why := lost_database(error):
                 raise StorageError(why) from error
             raise
-
-
-def _of_the_disk(error: BaseException, dagster_home: Path) -> OSError | None:
-    """What to raise where an error, or what led to it, is that the disk is full or read-only."""
-    for cause in causes(error):
-        number = cause.errno if isinstance(cause, OSError) else None
-        code = getattr(cause, "sqlite_errorcode", None)
-        if number in FULL or code in _SQLITE_FULL:
-            return full_disk(dagster_home)
-        if number == errno.EROFS or code in _SQLITE_READ_ONLY:
-            return read_only_disk(dagster_home)
-    return None
 
 
 def contiguous_ranges(

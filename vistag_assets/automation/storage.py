@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from resources.disk_errors import causes
+
 
 class StorageError(RuntimeError):
     """Dagster cannot use what dagster.yaml names: settings, a package, or the database; the message says which."""
@@ -32,15 +34,6 @@ def lost_database(error: BaseException) -> str | None:
         if isinstance(cause, OperationalError) and type(cause.orig).__module__.startswith("psycopg2"):
             return f"the database cannot be used: {str(cause.orig).strip()}"
     return None
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what led to it."""
-    seen: set[int] = set()  # Dagster's errors name one another in circles
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _fault_of_settings(error: BaseException) -> str | None:

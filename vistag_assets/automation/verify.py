@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from resources.home import CorruptRegistration, Home
+from resources.home import CorruptRegistration, FolderRef, Home
 from resources.images import open_proxy
 from resources.lake import MissingPartition
 from resources.lake.verify import Finding, Inspection, check_files
@@ -104,7 +104,9 @@ def _check_folders(home: Home, in_lake: set[str]) -> Iterator[Finding]:
     for file in sorted((home.root / "folders").glob("*.json")):
         registered.add(file.stem)
         try:
-            home.folder(file.stem)
+            folder = home.folder(file.stem)
+            if folder.gone_since or folder.is_missing:
+                yield _gone(folder)
         except CorruptRegistration as error:
             yield Finding("damaged_registration", f"{error}.", None, file.stem, str(file))
     for key in sorted(in_lake - registered):
@@ -116,6 +118,15 @@ def _check_folders(home: Home, in_lake: set[str]) -> Iterator[Finding]:
     for key in sorted(registered - in_lake):
         sentence = f"The folder {key} is registered and has no images in the lake yet: run vistag on it."
         yield Finding("folder_without_images", sentence, ROOT, key, is_fault=False)
+
+
+def _gone(folder: FolderRef) -> Finding:
+    since = f"since {folder.gone_since}" if folder.gone_since else "since the last run"
+    sentence = (
+        f"{folder.directory} is gone {since}; what the lake holds of it stays until vistag forget --yes, or moves along "
+        "where vistag run finds its images in another folder."
+    )
+    return Finding("gone_folder", sentence, None, folder.key, is_fault=False)
 
 
 def _check_proxies(home: Home, named: pa.Table, *, all_are_known: bool, deep: bool) -> Iterator[Finding]:

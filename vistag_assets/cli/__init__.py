@@ -2,7 +2,7 @@
 
 import typer
 
-from vistag_assets.cli import looking, measuring, models, tagging, verifying, watching
+from vistag_assets.cli import deciding, looking, measuring, models, tagging, verifying, watching
 from vistag_assets.cli.exit import end_quietly
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ def main() -> None:
 for command in (
     tagging.demo,
     tagging.run,
+    deciding.decide,
     watching.watch,
     watching.forget,
     measuring.report,

@@ -55,6 +55,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
     from evaluation.history import HistoryError
     from evaluation.readers.tables import UnusableFile
+    from resources.decisions import LogUnavailable
     from resources.home import CorruptRegistration, KeyTaken, SettingsError, UnknownFolder
     from resources.images import DecoderUnavailable
     from resources.lake import LakeError
@@ -67,11 +68,12 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.automation.storage import StorageError
     from vistag_assets.cli.serve import ServeError
     from vistag_assets.runs import NoImagesError
+    from vistag_assets.tags.decide import UnknownSubject
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
-        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, OSError,
+        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject, OSError,
     )  # fmt: skip
 
 

@@ -134,6 +134,29 @@ def summary(outcome: TagOutcome) -> str:
     return f"{first}\nImages {', '.join(others)}." if others else first
 
 
+def gone_lines(outcome: TagOutcome) -> list[str]:
+    """What is not there any more, what moved, and what came along."""
+    told = []
+    if outcome.carried:
+        told.append(
+            f"{outcome.carried:,} new files show pictures that were known: what is known of them was kept."
+        )
+    for gone in outcome.gone[:SHOWN_FOLDERS]:
+        name = printable(gone.folder.relative)
+        places = ", ".join(f"{images:,} in {printable(place)}" for place, images in gone.now_in.items())
+        left = gone.images - sum(gone.now_in.values())
+        if gone.has_moved:
+            told.append(f"{name} is not there any more; all of its images are elsewhere: {places}.")
+        else:
+            told.append(
+                f"{name} is not there any more: gone since {gone.folder.gone_since}."
+                + (f" Of its images {places};" if places else "")
+                + f" what is known of {left:,} is kept until vistag forget --yes."
+            )
+    hidden = len(outcome.gone) - SHOWN_FOLDERS
+    return [*told, f"and {hidden:,} more folders: vistag forget lists them."] if hidden > 0 else told
+
+
 def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:
     """Best tags by image path."""
     table = Table("image", "best tags")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from resources.home import Home
 
 SHOWN_ROWS = 200
+DECISIONS = "decisions"
+"""The view of what people said."""
 
 FacetsOption = Annotated[
     Path | None,
@@ -23,7 +25,12 @@ PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port on this ma
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="DuckDB SQL; each table of the lake is a view.")],
+    query: Annotated[
+        str,
+        typer.Argument(
+            help="DuckDB SQL; each table of the lake is a view, and tagged_images, and decisions."
+        ),
+    ],
     home: HomeOption = None,
 ) -> None:
     """Ask the lake."""
@@ -31,7 +38,10 @@ def sql(
         import duckdb
 
         base = home_of(home)
-        with base.lake.connect() as connection:
+        gone = [folder.key for folder in base.folders() if folder.gone_since]
+        with base.lake.connect(gone=gone) as connection:
+            if DECISIONS in query and DECISIONS not in base.lake.tables():
+                connection.register(DECISIONS, base.decisions.as_table())
             try:
                 result = connection.execute(query)
             except duckdb.Error as error:

@@ -76,6 +76,9 @@ def run(
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Read all files again, also those that look as they did.")
+    ] = False,
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
     with plain_errors():
@@ -89,7 +92,7 @@ def run(
         settings = choose(base, tier, taxonomy, facets, lake)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
-        outcome = _tag(base, root, name)
+        outcome = _tag(base, root, name, read_again=force)
         passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
@@ -106,7 +109,7 @@ def _take_ground_truth(home: Home, file: Path, library: str) -> None:
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
 
 
-def _tag(home: Home, folder: Location, library: str) -> TagOutcome:
+def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:
     from resources.workspace import open_workspace
     from vistag_assets.runs import find_library, tag_folders
 
@@ -114,9 +117,11 @@ def _tag(home: Home, folder: Location, library: str) -> TagOutcome:
     if any(home.is_worked_on(folder.key) for folder in folders):
         console.err.print("Another run is at work on these folders: this one goes on when that has ended.")
     with console.progress_bars() as watcher:
-        outcome = tag_folders(home, folders, watcher)
+        outcome = tag_folders(home, folders, watcher, read_again=read_again)
     console.out.print(console.folders_table(outcome))
     console.say(console.summary(outcome))
+    for line in console.gone_lines(outcome):
+        console.say(line)
     for file in outcome.quarantined:
         console.say(f"A damaged file of the lake was moved to {file}; its rows were computed again.")
     examples = _examples(open_workspace(home), [folder.folder for folder in outcome.folders if folder.images])

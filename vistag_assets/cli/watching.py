@@ -64,22 +64,29 @@ def watch(
 def forget(
     home: HomeOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else only list what would go.")] = False,
+    decisions: Annotated[
+        bool, typer.Option("--decisions", help="Also what people decided about images that are nowhere else.")
+    ] = False,
 ) -> None:
-    """Remove what the lake holds of watched folders that are gone for good."""
+    """Remove what the lake holds of folders that are gone for good. What people decided stays."""
     with plain_errors():
-        from vistag_assets.automation.forget import forget_folders, gone_folders
+        from vistag_assets.automation.forget import decisions_about, forget_folders, gone_folders
 
         base = home_of(home)
         folders = gone_folders(base)
         for folder in folders:
             rows = base.lake.read_or_none("images", folder.key, ["id"])
             images = 0 if rows is None else rows.num_rows
-            console.say(f"{folder.key}: {images:,} images, gone since {folder.gone_since}")
+            since = f"gone since {folder.gone_since}" if folder.gone_since else "gone"
+            console.say(f"{folder.key}: {images:,} images, {since}")
         if not folders:
             console.say("No folder is gone.")
         elif yes:
-            removed = forget_folders(base, folders)
+            said = 0 if decisions else decisions_about(base, folders)
+            removed = forget_folders(base, folders, decisions=decisions)
             console.say(f"Removed from the lake: {removed:,} folders.")
+            if said:
+                console.say(f"{said:,} decisions about their images are kept, for when they come back.")
         else:
             console.say("Is the disk below them mounted? If they are gone for good: vistag forget --yes")
 

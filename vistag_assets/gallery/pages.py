@@ -71,7 +71,8 @@ class _Made:
 
 
 def make_contact_sheet(workspace: Workspace, meter: Meter) -> Sheet:
-    """Write the pages and draw the pictures of what is new or has changed; those of what is gone go.
+    """Write the pages and draw the pictures of what is new or has changed; those of what is gone go,
+    folders that are marked as gone included.
 
     One page after another is in memory. A second call waits for the first, which would remove what it draws.
     """
@@ -81,6 +82,7 @@ def make_contact_sheet(workspace: Workspace, meter: Meter) -> Sheet:
         folders = [
             (key, _name(workspace.home, key), _count(workspace, key))
             for key in workspace.lake.folders("images")
+            if not workspace.home.folder(key).gone_since
         ]
         if only := one_page(folders):
             sheet = writer.write_only(only, [key for key, _, _ in folders])

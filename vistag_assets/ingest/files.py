@@ -9,21 +9,24 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from resources.home import FolderRef
+from resources.home import FolderRef, holds_anything
 from resources.images import ingest_folder, prune_proxies
 from resources.lake import CorruptPartition, read_stored, same_rows
-from resources.object_store import Location, ObjectPath, location
-from resources.tables import IMAGES, PROXIES, REJECTS
+from resources.object_store import location
+from resources.tables import TABLES
 from resources.workspace import Workspace
+from vistag_assets.ingest.carry import INGESTED, Elsewhere, carry
 from vistag_assets.progress import Meter
+from vistag_assets.tags.decided import import_states
 
 _log = logging.getLogger(__name__)
-_INGESTED = {table.name: table.schema for table in (PROXIES, REJECTS, IMAGES)}
+_INGESTED = {name: TABLES[name].schema for name in INGESTED}
 
 
 @dataclass(frozen=True, slots=True)
 class IngestStats:
-    """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there.
+    """One folder, in numbers of images and of rejected files; `removed`: images that are no longer there, `carried`:
+    new ones of which the lake held rows, in another folder or of other bytes with the same pixels.
 
     `quarantined`: by table, where its damaged file went. `gone`: why the rows were left as they were, if they were.
     """
@@ -35,14 +38,25 @@ class IngestStats:
     removed: int
     quarantined: Mapping[str, Path]
     gone: str | None = None
+    carried: int = 0
 
 
-def ingest_files(workspace: Workspace, folder: FolderRef, meter: Meter) -> IngestStats:
-    """Bring `images`, `rejects` and `proxies` of a folder up to date with its files.
+def ingest_files(
+    workspace: Workspace,
+    folder: FolderRef,
+    meter: Meter,
+    elsewhere: Elsewhere | None = None,
+    *,
+    read_again: bool = False,
+) -> IngestStats:
+    """Bring `images`, `rejects` and `proxies` of a folder up to date with its files, and take along what is known of
+    those that came from `elsewhere`, which is the same for all folders of a run.
 
+    What rows of people the tags hold goes to the log first: the image may be gone, for this run or for good.
     A folder that is marked as gone, or that vanishes, keeps its rows: its disk may come back. Raises CorruptPartition
     where those are damaged: there are no files to make them of; FileNotFoundError where all of the library vanished.
     """
+    import_states(workspace.home, folder.key)
     if folder.gone_since:
         return _keep(workspace, folder.key, f"gone since {folder.gone_since}")
     known: dict[str, pa.Table | None] = {}
@@ -64,26 +78,31 @@ def ingest_files(workspace: Workspace, folder: FolderRef, meter: Meter) -> Inges
                 known["rejects"],
                 known["proxies"],
                 on_progress=meter.folder(),
+                read_again=read_again,
             )
     except (FileNotFoundError, NotADirectoryError) as error:
-        if error.filename != str(folder.directory) or not _holds_anything(location(folder.root)):
+        if error.filename != str(folder.directory) or not holds_anything(location(folder.root)):
             raise
         _log.warning("%s: %s; what the lake holds of it stays", folder.directory, error.strerror)
         kept = _keep(workspace, folder.key, "not there when the run came to it")
         return replace(kept, quarantined=quarantined)
+    found, carried = carry(
+        workspace, folder.key, known["images"], found, elsewhere or Elsewhere(workspace.lake)
+    )
     # images last: whoever sees an image finds its proxy
     for table, rows in (("proxies", found.proxies), ("rejects", found.rejects), ("images", found.images)):
         if not same_rows(known[table], rows):
             workspace.lake.write(table, rows, folder.key)
     removed = _count_missing(known["images"], found.images)
     return IngestStats(
-        found.images.num_rows, found.rejects.num_rows, found.decoded, found.kept, removed, quarantined
+        found.images.num_rows,
+        found.rejects.num_rows,
+        found.decoded,
+        found.kept,
+        removed,
+        quarantined,
+        carried=carried,
     )
-
-
-def _holds_anything(root: Location) -> bool:
-    """Whether a library is there: an empty folder is what a disk leaves that is not mounted."""
-    return root.is_dir() and (isinstance(root, ObjectPath) or any(root.iterdir()))
 
 
 def _keep(workspace: Workspace, key: str, why: str) -> IngestStats:

@@ -10,9 +10,10 @@ from resources.metadata import OWNERS, Preview, column_schema, moved_away, previ
 from resources.object_store import location
 from resources.tables import IMAGES, PROXIES, REJECTS, Table
 from resources.workspace import VistagResource, Workspace, require_card
+from vistag_assets.ingest.carry import Elsewhere
 from vistag_assets.ingest.files import ingest_files, prune
 from vistag_assets.lineage import column_by_id
-from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
+from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES, READ_AGAIN
 from vistag_assets.progress import Meter
 
 PREVIEWED_REJECTS = 20
@@ -44,16 +45,18 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
     workspace = vistag.open()
     require_card(workspace.tier)  # a tier that cannot run here fails now, before hours of decoding
     _ = workspace.encoder.fingerprint
-    meter = Meter("Reading images")
+    meter, elsewhere = Meter("Reading images"), Elsewhere(workspace.lake)
+    read_again = READ_AGAIN in context.run.tags
     decoded, removed = 0, 0
     for number, key in enumerate(context.partition_keys):
-        stats = ingest_files(workspace, workspace.home.folder(key), meter)
+        stats = ingest_files(workspace, workspace.home.folder(key), meter, elsewhere, read_again=read_again)
         decoded, removed = decoded + stats.decoded, removed + stats.removed
         counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
+        carried = {"carried": stats.carried}
         gone = {"gone": stats.gone} if stats.gone else {}
         rejects = {"rejects": stats.rejects}
         for asset, rows, more, look in (
-            ("images", stats.images, counts | rejects, _images_preview),
+            ("images", stats.images, counts | rejects | carried, _images_preview),
             ("rejects", stats.rejects, {}, _rejects_preview),
             ("proxies", stats.images, counts, _proxies_preview),
         ):

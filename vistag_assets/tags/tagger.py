@@ -1,4 +1,4 @@
-"""From a folder's evidence to its tags: fused, cut, lent to broader concepts, and what people decided kept."""
+"""From a folder's evidence to its tags: fused, cut, lent to broader concepts, in the state that people gave them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from resources.fingerprint import fingerprint
-from resources.lake import CorruptPartition, Lake, LakeError
 from resources.models.tiers import Option, TagSettings, Tier
 from resources.tables import TAGS
 from resources.workspace import Workspace
 from taxonomy import Taxonomy
-from vistag_assets.lineage import by_id
+from vistag_assets.tags.decided import MACHINE, REJECTED
 from vistag_assets.tags.evidence import EVIDENCE, TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.tags.fusion import Fusion, fuse, load_fusion
 from vistag_assets.whole_image.scoring import Scorer, make_scorer
 
-MACHINE, DECIDED = "machine", ("human", "rejected")
 _COLUMNS = TAGS.select(*TAGS.schema.names[:-1])
 
 SOURCES_OF_OPTION: Mapping[Option, frozenset[Source]] = {
@@ -58,10 +54,6 @@ def sources_of(tier: Tier, option: Option | None = None) -> frozenset[Source]:
     return frozenset(
         source for source in SOURCES_OF_OPTION[option or tier.option] if roles[source] is not None
     )
-
-
-class DamagedDecisions(LakeError):
-    """A damaged file of tags, which holds what no model can compute; the message says what to do."""
 
 
 def make_tagger(workspace: Workspace) -> Tagger:
@@ -105,7 +97,10 @@ def tag_images(
     taxonomy: Taxonomy,
     scorer: Scorer,
 ) -> pa.Table:
-    """The columns of `tags` but the fingerprint, of some images, from the tables of the lake and what people decided."""
+    """The columns of `tags` but the fingerprint, of some images, from the tables of the lake and what people decided.
+
+    `decided` has the columns of `DECIDED`. Each pair in it has a row, with what the machine says of it however little.
+    """
     own = EvidenceTables.of(tables)
     evidence = gather(own, taxonomy, scorer)
     fused = fuse(evidence, tagger.fusion, tagger.sources)
@@ -126,50 +121,30 @@ def tag_images(
         return rows.to_arrow_table().select(_COLUMNS.names).cast(_COLUMNS)
 
 
-def decisions(tags: pa.Table | None) -> pa.Table:
-    """The rows of people among stored tags, also of an older schema: what it lacks is null."""
-    if tags is None:
-        return TAGS.schema.empty_table()
-    rows = tags.filter(pc.is_in(tags["state"], value_set=pa.array(DECIDED)))
-    columns = [
-        rows[field.name].cast(field.type)
-        if field.name in rows.column_names
-        else pa.nulls(rows.num_rows, field.type)
-        for field in TAGS.schema
-    ]
-    return pa.table(columns, schema=TAGS.schema)
-
-
-def decisions_in(lake: Lake, key: str) -> pa.Table:
-    """What people decided about the tags of a folder. Raises DamagedDecisions."""
-    try:
-        return decisions(lake.read_or_none("tags", key))
-    except CorruptPartition as error:
-        raise DamagedDecisions(
-            f"{error.problem}. What people decided about tags is in this file, so it is not computed anew by itself: "
-            "restore it from a backup, or move it away to have the tags made without those decisions"
-        ) from error
-
-
 _TAGS = f"""
 with ranked as (
     select *, row_number() over (partition by id order by probability desc, concept_id) as place
-    from fused anti join (select id, concept_id from decided where state = 'rejected') using (id, concept_id)
+    from fused anti join (select id, concept_id from decided where state = '{REJECTED}') using (id, concept_id)
 ), kept as (
     select * from ranked where place <= $top_k and probability >= $min_probability
 ), lent as (
     select * replace (broader as concept_id), kept.concept_id as lender
     from kept join broader on narrower = kept.concept_id
+), asked as (
+    select fused.* from fused semi join decided using (id, concept_id)
 ), best as (
-    select * from (select *, null as lender from kept union all by name select * exclude (broader, narrower) from lent)
+    select * from (
+        select *, null as lender from kept
+        union all by name select *, null as lender from asked
+        union all by name select * exclude (broader, narrower) from lent
+    )
     qualify row_number() over (
         partition by id, concept_id order by probability desc, lender nulls first
     ) = 1
 ), tagged as (
     select id, concept_id, phrase, probability, global_probability, detector_score, region_probability,
         vlm_logprob, region_caption_score, ocr_score, coalesce(region_ids, []) as region_ids, lender as inherited_from,
-        '{MACHINE}' as state, false as needs_review,
-        $regions and located and len(coalesce(region_ids, [])) = 0 as ungrounded, $fusion as fusion
+        false as needs_review
     from best join concepts using (concept_id)
 ), confident as (
     select id, count(*) as tags from kept where probability >= $confident_probability group by id
@@ -180,26 +155,38 @@ with ranked as (
             select list(region_id order by boxes.score desc, region_id) from boxes
             where boxes.id = words.id and boxes.concept_id is null and boxes.phrase = words.phrase
         ), []) as region_ids,
-        null as inherited_from, '{MACHINE}' as state, true as needs_review, false as ungrounded,
-        $fusion as fusion
+        null as inherited_from, true as needs_review
     from words left join confident using (id)
-    where coalesce(tags, 0) < $confident_tags
-), undecided as (
-    select * from (select * from tagged union all by name select * from proposed) as row
-    where not exists (
-        select * from decided where decided.id = row.id and (
-            decided.concept_id = row.concept_id
-            or (decided.concept_id is null and row.concept_id is null and decided.phrase = row.phrase)
-        )
+    where coalesce(tags, 0) < $confident_tags or exists (
+        select * from decided
+        where decided.id = words.id and decided.concept_id is null and decided.phrase = words.phrase
     )
+), machine as (
+    -- a concept is told apart by its id, what has none by its words
+    select *, case when concept_id is null then phrase end as words from (
+        select * from tagged union all by name select * from proposed
+    )
+), person as (
+    select *, case when concept_id is null then phrase end as words from decided
+), told as (
+    select coalesce(machine.id, person.id) as id, coalesce(machine.concept_id, person.concept_id) as concept_id,
+        coalesce(machine.phrase, concepts.phrase, person.phrase, person.concept_id) as phrase,
+        -- 0 where nothing speaks for it but a person
+        coalesce(probability, 0) as probability, global_probability, detector_score, region_probability, vlm_logprob,
+        region_caption_score, ocr_score, coalesce(region_ids, []) as region_ids, inherited_from,
+        coalesce(state, '{MACHINE}') as state, decision,
+        state is null and coalesce(needs_review, false) as needs_review,
+        $regions and coalesce(located, false) and len(coalesce(region_ids, [])) = 0 as ungrounded, $fusion as fusion
+    from machine full join person on machine.id = person.id
+        and machine.concept_id is not distinct from person.concept_id
+        and machine.words is not distinct from person.words
+    left join concepts on concepts.concept_id = coalesce(machine.concept_id, person.concept_id)
 )
-select * replace (
-    row_number() over (
-        partition by id
-        order by state = 'rejected', needs_review, probability desc, concept_id nulls last, phrase
-    ) as rank
-)
-from (select * from decided union all by name select * from undecided)
+select *, row_number() over (
+    partition by id
+    order by state = '{REJECTED}', needs_review, probability desc, concept_id nulls last, phrase
+) as rank
+from told
 order by id, rank
 """
 
@@ -216,11 +203,3 @@ def _own_words(captions: pa.Table) -> pa.Table:
     columns = {field.name: pa.nulls(words.num_rows, field.type) for field in EVIDENCE}
     columns |= {"id": words["id"], "vlm_logprob": words["vlm_logprob"], "phrase": words["phrase"]}
     return pa.table(columns)
-
-
-def decision_fingerprints(decided: pa.Table) -> pa.Table:
-    """(id, fingerprint) of what people said of each image, so that saying something makes its tags stale."""
-    said: dict[str, list[list[str | None]]] = {}
-    for row in decided.sort_by([("id", "ascending"), ("concept_id", "ascending")]).to_pylist():
-        said.setdefault(row["id"], []).append([row["concept_id"], row["phrase"], row["state"]])
-    return by_id({id_: fingerprint(decisions=sorted(of, key=str)) for id_, of in said.items()})

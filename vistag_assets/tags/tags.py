@@ -1,4 +1,4 @@
-"""The final tags: every source's evidence fused into one calibrated probability; people's decisions stay."""
+"""The final tags: every source's evidence fused into one calibrated probability, in the state that people gave it."""
 
 from typing import Annotated, Any
 
@@ -13,8 +13,9 @@ from resources.metadata import Preview, preview
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, gathered, of_ids
+from vistag_assets.tags.decided import decided_in, decision_fingerprints, import_states
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF
-from vistag_assets.tags.tagger import decision_fingerprints, decisions_in, make_tagger, tag_images
+from vistag_assets.tags.tagger import make_tagger, tag_images
 from vistag_assets.whole_image.scoring import make_scorer
 
 PREVIEWED_TAGS = 8
@@ -53,6 +54,7 @@ def _about(folder: Folder) -> dict[str, Any]:
 @folder_asset("Fusing tags", kinds={"duckdb", "scikitlearn"}, version=3, preview=_evidence, about=_about)
 def tags(
     folder: Folder,
+    images: pa.Table,
     proxies: Annotated[pa.Table, "id"],
     concept_embeddings: pa.Table,
     tag_scores: pa.Table | None,
@@ -63,10 +65,9 @@ def tags(
     region_captions: pa.Table | None,
     ocr_text: pa.Table | None,
 ) -> Rows:
-    """No model is needed for it. Rows that a person made or rejected are carried over as they are, but for their rank.
+    """No model is needed for it. `state` is what the log of decisions says, of the same content or the same pixels.
 
-    Raises MissingPartition where a table of a source that the tier has was never made, DamagedDecisions where the
-    tags themselves cannot be read.
+    Raises MissingPartition where a table of a source that the tier has was never made, LogUnavailable.
     """
     workspace = folder.workspace
     tagger = folder.once(make_tagger, workspace)
@@ -82,7 +83,8 @@ def tags(
     tables = {
         name: _made(name, made[name]) for source in sorted(tagger.sources) for name in TABLES_OF[source]
     }
-    decided = decisions_in(workspace.lake, folder.key)
+    import_states(workspace.home, folder.key)
+    decided = decided_in(workspace.decisions, images)
     wanted = gathered(
         proxies,
         [*(answered(tables[name]) for name in sorted(tables)), decision_fingerprints(decided)],
@@ -98,9 +100,7 @@ def tags(
     def fuse(ids: list[str]) -> pa.Table:
         scorer = folder.once(make_scorer, workspace, concept_embeddings)
         own = {name: rows.of(ids) for name, rows in rows_of.items()}
-        # decisions again: nobody else writes from here on
-        decided = of_ids(decisions_in(workspace.lake, folder.key), ids)
-        return tag_images(own, decided, tagger, workspace.taxonomy, scorer)
+        return tag_images(own, of_ids(decided, ids), tagger, workspace.taxonomy, scorer)
 
     return Rows(wanted, in_batches(_IMAGES_AT_A_TIME, fuse))
 

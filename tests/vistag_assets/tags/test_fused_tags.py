@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from tiny_checkpoint import save_tiny_siglip
 
+from resources.decisions import Event
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import UpdateStats, embedding_column, with_empty_ids
 from resources.lake.store import MissingPartition
@@ -310,38 +311,123 @@ def test_an_image_with_no_tag_is_remembered(home: Home) -> None:
     assert run(home).kept == 3
 
 
+def say(home: Home, verdict: str, id_: str = "a", concept: str | None = "bowl", **more: Any) -> Event:
+    said = {"who": "ada", "verdict": verdict, "image_id": id_, "concept_id": concept, "phrase": concept}
+    (event,) = home.decisions.append([Event(**{**said, **more})])
+    return event
+
+
 def test_decisions_of_people_are_never_overwritten(home: Home, use_tier: UseTier) -> None:
+    run(home)
+    say(home, "accept", concept="bowl")
+    say(home, "reject", concept="vase")
+    assert run(home).computed == 1  # the decisions change what stands beside them
+    assert run(home).computed == 0
+    states = {"bowl": ("human", 1), "vase": ("rejected", 2)}
+    for changes in ({"tags": {"top_k": 1}, "option": "A2"}, {"option": "A1"}, {}):
+        use_tier(**changes)
+        assert run(home).computed == 3
+        tags = tags_of(home, "a")
+        assert {phrase: (tags[phrase]["state"], tags[phrase]["decision"]) for phrase in states} == states
+        assert list(tags)[-1] == "vase"  # what was rejected comes last
+        assert "vessel" not in tags or tags["vessel"]["inherited_from"] != "vase"  # and lends nothing
+        assert not tags["bowl"]["needs_review"]
+
+
+def test_what_a_person_decided_has_a_row_however_low_it_ranks(home: Home, use_tier: UseTier) -> None:
+    use_tier(tags={"top_k": 1, "confident_tags": 0})
+    run(home)
+    assert "bronze" not in tags_of(home, "a")
+    say(home, "accept", concept="bronze")
+    say(home, "accept", concept="bowl", id_="c")
+    say(home, "accept", concept="of another vocabulary")
+    run(home)
+    low = tags_of(home, "a")["bronze"]  # what the machine says of it is told
+    assert (low["state"], low["global_probability"]) == ("human", pytest.approx(0.55))
+    for tag in (tags_of(home, "c")["bowl"], tags_of(home, "a")["of another vocabulary"]):
+        assert (tag["state"], tag["probability"], tag["global_probability"]) == ("human", 0, None)
+    assert tags_of(home, "c")["bowl"]["ungrounded"]
+    assert home.lake.read("tags", KEY).schema.equals(TAGS.schema)
+
+
+def test_a_decision_that_is_undone_leaves_the_machine_s_word(home: Home) -> None:
+    run(home)
+    before = tags_of(home, "a")
+    event = say(home, "reject", concept="vase")
+    say(home, "accept", id_="c")
+    run(home)
+    say(home, "undo", concept="vase", undoes=event.seq)
+    assert run(home).computed == 1
+    assert tags_of(home, "a") == before
+    assert list(tags_of(home, "c")) == ["bowl"]
+
+
+def test_a_correction_takes_one_tag_and_gives_another(home: Home) -> None:
+    run(home)
+    say(home, "correct", concept="vase", corrected_to="bowl", id_="b")
+    run(home)
+    tags = tags_of(home, "b")
+    assert (tags["vase"]["state"], tags["bowl"]["state"]) == ("rejected", "human")
+
+
+def test_a_decision_follows_the_pixels(home: Home) -> None:
+    run(home)
+    say(home, "reject", concept="vase", id_="before its metadata changed", pixel_hash="p")
+    images = home.lake.read("images", KEY)
+    home.lake.write("images", images.append_column("pixel_hash", pa.array(["p", "q", None])), KEY)
+    assert run(home).computed == 1
+    assert tags_of(home, "a")["vase"]["state"] == "rejected"
+
+
+def test_decisions_in_the_rows_of_an_older_home_go_to_the_log_once(home: Home) -> None:
     run(home)
     decide(home, "a", "bowl", "human")
     decide(home, "a", "vase", "rejected")
-    decided = {phrase: tags_of(home, "a")[phrase] for phrase in ("bowl", "vase")}
-    assert run(home).computed == 1  # the decisions change what stands beside them
+    home.lake.write("tags", home.lake.read("tags", KEY).drop_columns(["decision"]), KEY)
+    older = home.lake.read("tags", KEY)
+    assert run(home).computed == 3  # of another schema now
+    assert (tags_of(home, "a")["bowl"]["state"], tags_of(home, "a")["vase"]["state"]) == ("human", "rejected")
+    (rejected, accepted) = home.decisions.since()
+    assert (accepted.concept_id, accepted.verdict, accepted.who) == ("bowl", "accept", "unknown")
+    assert (rejected.folder, rejected.path) == (KEY, "a.jpg")
     assert run(home).computed == 0
-    use_tier(tags={"top_k": 1}, option="A2")
-    assert run(home).computed == 3
-    for phrase, before in decided.items():
-        after = tags_of(home, "a")[phrase]
-        assert {k: v for k, v in after.items() if k not in ("rank", "fingerprint")} == {
-            k: v for k, v in before.items() if k not in ("rank", "fingerprint")
-        }
-    assert list(tags_of(home, "a"))[-1] == "vase"  # what was rejected comes last
-    assert "vessel" not in tags_of(home, "a")  # and lends nothing
+    # what is said afterwards stands, also where a backup of those rows comes back
+    say(home, "undo", undoes=accepted.seq)
+    home.lake.write("tags", older, KEY)
+    run(home)
+    assert tags_of(home, "a")["bowl"]["state"] == "machine"
+    assert len(home.decisions.since()) == 3
 
 
-def test_a_decision_survives_another_schema_of_the_table(home: Home) -> None:
+def test_a_state_that_another_program_wrote_is_taken_into_the_log(home: Home) -> None:
     run(home)
     decide(home, "a", "bowl", "human")
-    home.lake.write("tags", home.lake.read("tags", KEY).drop_columns(["inherited_from"]), KEY)
+    assert run(home).computed == 1
+    home.lake.delete("tags", KEY)
     run(home)
     assert tags_of(home, "a")["bowl"]["state"] == "human"
+
+
+def test_decisions_outlive_the_file_of_the_tags(home: Home) -> None:
+    run(home)
+    say(home, "accept")
+    run(home)
+    before = home.lake.read("tags", KEY)
+    home.lake.data_file("tags", KEY).write_bytes(b"damaged")
+    assert run(home).quarantined is not None
+    assert home.lake.read("tags", KEY) == before
 
 
 def test_a_rejected_word_of_the_vlm_does_not_come_back(home: Home, use_tier: UseTier) -> None:
     use_tier(tags={"confident_tags": 9})
     run(home)
-    decide(home, "a", "gadget", "rejected")
-    run(home)
-    assert tags_of(home, "a")["gadget"]["state"] == "rejected"
+    say(home, "reject", concept=None, phrase="gadget")
+    for confident_tags in (9, 0):
+        use_tier(tags={"confident_tags": confident_tags})
+        run(home)
+        gadget = tags_of(home, "a")["gadget"]
+        assert (gadget["state"], gadget["needs_review"]) == ("rejected", False)
+        assert gadget["vlm_logprob"] == pytest.approx(-0.7)
 
 
 def test_settings_of_the_tier_are_checked(use_tier: UseTier, tmp_path: Path) -> None:
