@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
 
 if TYPE_CHECKING:
@@ -50,9 +51,8 @@ def decide(
 
 
 def _told(decided: Decided) -> list[str]:
-    from vistag_assets.cli.console import printable
 
-    label = f"{decided.label!r} of {printable(decided.pictures[0].path)}"
+    label = f"{decided.label!r} of {console.printable(decided.pictures[0].path)}"
     if decided.event is None:
         return [f"Nothing was said of {label}: there is nothing to take back."]
     now = decided.now
