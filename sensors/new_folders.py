@@ -114,6 +114,7 @@ def tick(
         settle_s,
         time.time,
         is_enough=lambda findings: time.monotonic() > end_s or len(findings.settled) >= FOLDERS_A_LOOK,
+        exclude=read_settings(home).excluded,
     )
     watch, findings = looker.look(watch, libraries)
     findings.troubles += lost

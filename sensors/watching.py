@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -87,6 +87,8 @@ class Looker:
     settle_s: float
     clock: Callable[[], float]
     is_enough: Callable[[Findings], bool]
+    exclude: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Library -> gitignore's patterns of what is passed over in it"""
 
     def look(self, watch: Watch, libraries: Mapping[str, Location]) -> tuple[Watch, Findings]:
         """Look at the folders of `libraries` (name -> root) from where the last look stopped.
@@ -127,7 +129,7 @@ class Looker:
         after = PurePosixPath(resumed.folder) if resumed else None
         met: set[str] = set()
         last: PurePosixPath | None = None
-        for listing in walk_folders(root, self.home_root, after):
+        for listing in walk_folders(root, self.home_root, after, self.exclude.get(library, ())):
             if listing.error or listing.files:
                 met.add(str(listing.folder))
                 self._meet(Place(library, str(listing.folder)), root, listing, seen, findings)

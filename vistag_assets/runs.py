@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key
-from resources.images import find_folders
+from resources.images import Survey, find_folders
 from resources.object_store import Location
 from resources.workspace import run_config
 from vistag_assets.automation.forget import Gone, let_go, mark_missing
@@ -79,13 +79,14 @@ class TagOutcome:
         return sum(folder.scored for folder in self.folders)
 
 
-def find_library(root: Location, library: str, home: Home) -> list[FolderRef]:
-    """The folders of a library that hold files with the names of images, and those it had before.
+def find_library(root: Location, library: str, home: Home, survey: Survey | None = None) -> list[FolderRef]:
+    """The folders of a library that hold images, by a survey of it or a new look, and those it had before.
 
     Raises NotADirectoryError for a root that is no directory, NoImagesError where nothing is found, StoreError.
     """
     root = root.resolve()
-    found = {str(relative) for relative in find_folders(root, home.root)}
+    folders = survey.folders if survey else find_folders(root, home.root)
+    found = {str(relative) for relative in folders}
     if not found:
         raise NoImagesError(
             f"There are no images in {root}. Give a folder that holds image files, directly or below it."

@@ -34,6 +34,8 @@ class Settings(BaseModel):
     """The library whose files the ground truth names."""
     watched: dict[str, str] = {}
     """Library -> the absolute path, or the URL on an object store, of the folder that a sensor looks at."""
+    excluded: dict[str, tuple[str, ...]] = {}
+    """Library -> gitignore's patterns of what is passed over in it."""
     settle_seconds: float = Field(default=20, ge=0)
     """How long the files of a watched folder must stay as they are before it is run."""
 

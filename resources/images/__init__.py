@@ -12,9 +12,11 @@ from resources.images.scan import (
     Found,
     Listing,
     Rejected,
+    Survey,
     find_folders,
     folder_order,
     scan_folder,
+    survey_library,
     walk_folders,
 )
 
@@ -27,6 +29,7 @@ __all__ = [
     "Listing",
     "Reject",
     "Rejected",
+    "Survey",
     "decode_isolated",
     "decode_to_proxy",
     "find_folders",
@@ -37,5 +40,6 @@ __all__ = [
     "perceptual_hash",
     "prune_proxies",
     "scan_folder",
+    "survey_library",
     "walk_folders",
 ]

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +23,7 @@ from resources.images.reading import (
     settled,
 )
 from resources.images.rejects import Reject
-from resources.images.scan import Found, Rejected, scan_folder
+from resources.images.scan import Found, Rejected, pair_raws, scan_folder
 from resources.object_store import Location
 from resources.tables import IMAGES, PROXIES, REJECTS
 
@@ -69,6 +69,7 @@ def ingest_folder(
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     read_again: bool = False,
+    exclude: Sequence[str] = (),
 ) -> Ingested:
     """Read the image files directly in `directory` and write a proxy for each new content.
 
@@ -79,34 +80,56 @@ def ingest_folder(
     to does (OSError), and so does a directory that is missing (see `scan_folder`) or loses all its files on
     the way. `on_progress(done, total)` is called with numbers of files, from the calling thread.
     `workers` threads, as many as there are cores if None, share one budget of `limits.max_megapixels`.
+    A raw file beside the JPEG or HEIF of its stem is not read unless that is rejected: it is another name of it.
+    `exclude` has gitignore's patterns of what is passed over.
     """
-    entries = scan_folder(directory, library_root)
+    entries = scan_folder(directory, library_root, exclude)
     contents = _known_contents(home_root, known_images, known_proxies, limits)
     known_files = {} if read_again else _known_files(entries, known_images, contents)
     known_failures = {} if read_again else _known_failures(known_rejects, rejects_fingerprint(limits))
 
-    outcomes = [_without_reading(entry, known_files, known_failures) for entry in entries]
-    unread = [
-        (index, entry)
-        for index, entry in enumerate(entries)
-        if isinstance(entry, Found) and outcomes[index] is None
-    ]
+    outcomes: list[Read | Rejected | None] = [None] * len(entries)
     reader = Reader(library_root, home_root, limits, contents)
-    done = len(entries) - len(unread)
-    report = on_progress or (lambda done, total: None)
-    report(done, len(entries))
-    for index, outcome in _in_threads(reader.read, unread, workers or os.cpu_count() or 1):
-        outcomes[index] = outcome
-        done += 1
+    index_of = {entry.path: index for index, entry in enumerate(entries)}
+    raw_of = {index_of[raw]: index_of[of] for raw, of in pair_raws(entries).items()}
+    done, report = 0, on_progress or (lambda done, total: None)
+
+    def read_all(indices: Iterable[int]) -> None:
+        nonlocal done
+        unread: list[tuple[int, Found]] = []
+        for index in indices:
+            entry = entries[index]
+            outcomes[index] = _without_reading(entry, known_files, known_failures)
+            if isinstance(entry, Found) and outcomes[index] is None:
+                unread.append((index, entry))
+            else:
+                done += 1
         report(done, len(entries))
-    if None in outcomes and not scan_folder(directory, library_root):
+        for index, outcome in _in_threads(reader.read, unread, workers or os.cpu_count() or 1):
+            outcomes[index] = outcome
+            done += 1
+            report(done, len(entries))
+
+    read_all(index for index in range(len(entries)) if index not in raw_of)
+    beside: dict[str, list[str]] = {}
+    paired: set[int] = set()
+    for raw, of in raw_of.items():
+        outcome = outcomes[of]
+        if isinstance(outcome, Read) and outcome.id not in reader.failures:
+            beside.setdefault(entries[of].path, []).append(entries[raw].path)
+            paired.add(raw)
+    done += len(paired)
+    if raw_of:
+        read_all(sorted(raw_of.keys() - paired))
+    vanished = any(outcome is None for index, outcome in enumerate(outcomes) if index not in paired)
+    if vanished and not scan_folder(directory, library_root, exclude):
         raise FileNotFoundError(
             errno.ENOENT,
             "all files vanished while it was read; check that its disk is mounted",
             str(directory),
         )
     told = [settled(outcome, reader.failures) for outcome in outcomes if outcome is not None]
-    return _tables(told, contents, reader.decoded_ids, limits)
+    return _tables(told, contents, reader.decoded_ids, beside, limits)
 
 
 def _known_contents(
@@ -201,14 +224,18 @@ def _in_threads(
 
 
 def _tables(
-    outcomes: list[Read | Rejected], contents: dict[str, Content], decoded_ids: set[str], limits: Limits
+    outcomes: list[Read | Rejected],
+    contents: dict[str, Content],
+    decoded_ids: set[str],
+    beside: dict[str, list[str]],
+    limits: Limits,
 ) -> Ingested:
     names: dict[str, list[Read]] = {}
     for outcome in outcomes:
         if isinstance(outcome, Read):
             names.setdefault(outcome.id, []).append(outcome)
     current = ingest_fingerprint(limits)
-    images = [_image_row(reads, contents[image_id], current) for image_id, reads in names.items()]
+    images = [_image_row(reads, contents[image_id], beside, current) for image_id, reads in names.items()]
     proxies = [_proxy_row(image_id, contents[image_id]) for image_id in names]
     failed = rejects_fingerprint(limits)
     rejects = [_reject_row(outcome, failed) for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -221,12 +248,15 @@ def _tables(
     )
 
 
-def _image_row(reads: list[Read], content: Content, current: str) -> dict[str, Any]:
+def _image_row(
+    reads: list[Read], content: Content, beside: dict[str, list[str]], current: str
+) -> dict[str, Any]:
     first, *others = reads
+    pairs = [path for read in reads for path in (*beside.get(read.found.path, ()), *read.found.beside)]
     return {
         "id": first.id,
         "path": first.found.path,
-        "also_at": [read.found.path for read in others],
+        "also_at": [*(read.found.path for read in others), *pairs],
         "bytes": first.bytes,
         "modified_at": first.modified_us,
         "changed_at": first.changed_us,

@@ -21,7 +21,16 @@ from resources.images.isolated import decode_isolated
 from resources.images.picture import Decoded, Limits
 from resources.images.proxies import JPEG_QUALITY, encode_proxy, proxy_is, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
-from resources.images.scan import Found, Rejected, changed_us, microseconds, require_inside
+from resources.images.scan import (
+    EDITOR_SUFFIXES,
+    RAW_SUFFIXES,
+    Found,
+    Rejected,
+    changed_us,
+    microseconds,
+    require_inside,
+    suffix_of,
+)
 from resources.object_store import Location, ObjectInfo, ObjectReplaced, StoreError
 
 VERSION = 2  # to be raised when the same file would give another proxy or another row
@@ -34,6 +43,23 @@ CHANGED = (
     "changed_while_reading",
     "The file changed while it was read; something is still writing it. The next run tries again.",
 )
+UNREAD = {
+    **dict.fromkeys(
+        RAW_SUFFIXES,
+        (
+            "unsupported",
+            "This is a camera's raw format, or a kind of it, that LibRaw does not read, or it is damaged. Export it as "
+            "TIFF or JPEG beside the original.",
+        ),
+    ),
+    **dict.fromkeys(
+        EDITOR_SUFFIXES,
+        (
+            "unsupported",
+            "This is an editor's own format, which vistag does not decode. Export it as TIFF or JPEG beside the original.",
+        ),
+    ),
+}
 # A file system tells time in such steps: a change within one of them may leave a file's time as it was.
 TICK_NS = 20_000_000
 
@@ -260,4 +286,7 @@ def _file_too_large(size_bytes: int, limits: Limits) -> Reject:
 
 
 def rejected(found: Found, reject: Reject) -> Rejected:
-    return Rejected(found.path, found.bytes, found.changed_us, reject.code, reject.reason)
+    """The reject of a file; where its content says nothing, its name may tell what it should have been."""
+    advice = UNREAD.get(suffix_of(found.path)) if reject.code in ("not_an_image", "damaged") else None
+    code, reason = advice or (reject.code, reject.reason)
+    return Rejected(found.path, found.bytes, found.changed_us, code, reason)

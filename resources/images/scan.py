@@ -1,14 +1,18 @@
-"""Which files of a folder are taken for images. Looks at names and file status, and opens nothing."""
+"""Which files of a folder are taken for images: by their names and status, and where a name says nothing by their first
+bytes."""
 
 import errno
 import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 
+from resources.images.ignore import Ignore
 from resources.images.rejects import Reject, unreadable
 from resources.object_store import Location, ObjectInfo, ObjectPath
 
@@ -16,17 +20,44 @@ _log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib "  # noqa: SIM905
-    ".heic .heif .hif .avif .jp2 .j2k .jpx .jpf .ppm .pgm .pbm .pnm".split()
+    ".heic .heif .hif .avif .jp2 .j2k .jpx .jpf .jxl .ppm .pgm .pbm .pnm .psd".split()
+)
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw "  # noqa: SIM905
+    ".rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 # Pictures to their owner, but not decoded here: rejected with advice rather than passed over.
-UNSUPPORTED_SUFFIXES = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw "  # noqa: SIM905
-    ".rw2 .rwl .sr2 .srf .srw .x3f .psd .psb .xcf .jxl .jxr .exr .hdr .tga .svg .ai .eps".split()
+EDITOR_SUFFIXES = frozenset([".psb", ".xcf", ".jxr", ".exr", ".hdr", ".tga", ".svg", ".ai", ".eps"])
+CANDIDATE_SUFFIXES = IMAGE_SUFFIXES | RAW_SUFFIXES | EDITOR_SUFFIXES
+# What lies beside pictures and is none: passed over by its name, and counted. Whatever else a file is called, its first
+# bytes say whether it is one.
+OTHER_SUFFIXES = frozenset(
+    ".xmp .aae .pp3 .dop .thm .lrv .json .jsonl .txt .xml .csv .tsv .md .rst .html .htm .css .js .ts .py .pyc .sh .bat "  # noqa: SIM905
+    ".ini .cfg .conf .yaml .yml .toml .log .db .sqlite .sqlite3 .lock .plist .pdf .doc .docx .xls .xlsx .ppt .pptx .odt "
+    ".ods .odp .rtf .zip .rar .7z .tar .gz .bz2 .xz .zst .mov .mp4 .m4v .avi .mkv .mts .m2ts .3gp .wmv .webm .mpg .mpeg "
+    ".mp3 .m4a .wav .aac .flac .ogg .opus .part .partial .crdownload .download .tmp .temp .bak .swp .exe .dll .so .iso "
+    ".dmg .parquet .npy .npz .pt .safetensors .pkl .ttf .otf .icc .icm .cube .lnk .url .lrcat .cos .cot .ttl .jsonld".split()
 )
-# Folders that systems and network disks keep for themselves, some of them full of thumbnails.
-SYSTEM_FOLDERS = frozenset(
-    ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found"]
+# A raw file beside its JPEG, and the film of a live photograph, are the same picture once more.
+PAIRED_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".heic", ".heif", ".hif"])
+LIVE_SUFFIXES = frozenset([".mov"])
+# First bytes of the formats that are read and can be told by them (BMP, PPM and DIB cannot: two letters or less).
+BEGINNINGS = (
+    *(
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF87a",
+        b"GIF89a",
+        b"8BPS",
+        b"FUJIFILMCCD",
+        b"FOVb",
+        b"\0MRM",
+    ),
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIRO", b"IIRS", b"MMOR", b"IIU\0"),
+    *(b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL \r\n", b"\xff\x0a"),
 )
+BRANDS = frozenset([b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx "])
+BEGINNING_BYTES = 16
 
 _LIKE_AN_ESCAPE = re.compile(rb"\\(?=x[0-9a-f]{2})")
 
@@ -44,11 +75,6 @@ LEAVES_LIBRARY = (
 NOT_A_FILE = (
     "not_a_file",
     "This is a pipe, a socket or a device with the name of an image. Move it out of the library.",
-)
-UNSUPPORTED = (
-    "unsupported",
-    "This is a camera's raw format or an editor's own format, which vistag does not decode. "
-    "Export it as TIFF or JPEG beside the original.",
 )
 
 
@@ -68,6 +94,8 @@ class Found:
     modified_us: int
     changed_us: int
     inode: int | None = None
+    beside: tuple[str, ...] = ()
+    """paths of files that are the same picture once more and are not read: the film of a live photograph"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +112,29 @@ class Rejected:
     reason: str
 
 
-def scan_folder(directory: Location, library_root: Location) -> list[Found | Rejected]:
+def scan_folder(
+    directory: Location, library_root: Location, exclude: Sequence[str] = ()
+) -> list[Found | Rejected]:
     """List the image files directly in `directory`, sorted by the bytes of their names.
 
-    Sub-folders, hidden files and files without the suffix of a picture (side-cars, partial copies) are passed
-    over. `directory` must be `library_root` or lie below it (else ValueError). A directory that may not be
-    listed is itself the one reject. Raises FileNotFoundError or NotADirectoryError if it is not there at all:
-    an unmounted disk must not look like an empty folder; StoreError where an object store does not tell.
+    Passed over are sub-folders, hidden files, files whose suffix is that of something else (side-cars, partial copies),
+    files of any other name that do not begin like a picture, and what `Ignore` says. `directory` must be `library_root`
+    or lie below it (else ValueError). A directory that may not be listed is itself the one reject. Raises
+    FileNotFoundError or NotADirectoryError if it is not there at all: an unmounted disk must not look like an empty
+    folder; StoreError where an object store does not tell.
     """
+    ignore = Ignore(library_root, exclude)
     if isinstance(directory, ObjectPath):
-        return _scan_objects(directory, library_root)
+        return _scan_objects(directory, library_root, ignore)
     assert isinstance(library_root, Path), "a library lies on a disk or on a store"
     folder = directory.relative_to(library_root)
     root = os.path.realpath(library_root)
     if not is_inside(os.path.realpath(directory), root):
         return [Rejected(shown(folder), None, None, *LEAVES_LIBRARY)]
+    if ignore.passes_over_all(PurePosixPath(folder)):
+        return []
     try:
-        names = sorted(
-            (file.name for file in directory.iterdir() if is_candidate(file.name)), key=os.fsencode
-        )
+        there = sorted((file.name for file in directory.iterdir()), key=os.fsencode)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise type(error)(
             error.errno, "no such folder; check that its disk is mounted", str(directory)
@@ -110,8 +142,38 @@ def scan_folder(directory: Location, library_root: Location) -> list[Found | Rej
     except OSError as error:
         refused = unreadable(error)
         return [Rejected(shown(folder), None, None, refused.code, refused.reason)]
-    entries = (_examine(directory / name, shown(folder / name), root) for name in names)
-    return [entry for entry in entries if entry is not None]
+    live = _live(there)
+    entries: list[Found | Rejected] = []
+    for name in there:
+        if ignore.passes_over(PurePosixPath(folder / name), False) or not _may_be_image(directory / name):
+            continue
+        beside = tuple(shown(folder / film) for film in live.get(name, ()))
+        if entry := _examine(directory / name, shown(folder / name), root, beside):
+            entries.append(entry)
+    return entries
+
+
+def pair_raws(entries: Sequence[Found | Rejected]) -> dict[str, str]:
+    """Path of a raw file -> that of the JPEG or HEIF of its stem in the same folder, of the first if there are more."""
+    stems: dict[str, str] = {}
+    for entry in entries:
+        if isinstance(entry, Found) and suffix_of(entry.path) in PAIRED_SUFFIXES:
+            stems.setdefault(_stem(entry.path), entry.path)
+    return {
+        entry.path: stems[_stem(entry.path)]
+        for entry in entries
+        if isinstance(entry, Found) and suffix_of(entry.path) in RAW_SUFFIXES and _stem(entry.path) in stems
+    }
+
+
+def _live(names: Sequence[str]) -> dict[str, list[str]]:
+    """Name of a photograph -> the films of its stem; the first photograph of a stem has them."""
+    films: dict[str, list[str]] = {}
+    for name in names:
+        if suffix_of(name) in LIVE_SUFFIXES and not name.startswith("."):
+            films.setdefault(_stem(name), []).append(name)
+    photographs = (name for name in names if suffix_of(name) in PAIRED_SUFFIXES)
+    return {name: films.pop(_stem(name)) for name in photographs if _stem(name) in films}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +187,21 @@ class Listing:
     folder: PurePosixPath
     files: tuple[os.DirEntry[str], ...] | tuple[ObjectInfo, ...]
     error: OSError | None = None
+    passed_over: tuple[str, ...] = ()
+    """names of the files that are no candidates, less the hidden ones"""
+    ignored: tuple[str, ...] = ()
+    """names of the folders that are passed over, less the hidden ones"""
 
 
 def walk_folders(
-    library_root: Location, home_root: Path | None = None, after: PurePosixPath | None = None
+    library_root: Location,
+    home_root: Path | None = None,
+    after: PurePosixPath | None = None,
+    exclude: Sequence[str] = (),
 ) -> Iterator[Listing]:
     """List every folder of a library, in the order of `folder_order`, from the first one behind `after`.
 
-    Hidden folders, folders that systems keep for themselves and the home (`home_root`) are passed over. Links
+    The home (`home_root`), hidden folders and what `Ignore` says are passed over. Links
     to folders are not followed: what they lead to inside the library is found there, and the rest is not the
     library's. What vanishes on the way is passed over. Raises NotADirectoryError for the library itself, and
     StoreError where an object store does not tell.
@@ -142,6 +211,7 @@ def walk_folders(
         if not library_root.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "the library is no folder", str(library_root))
         home = _inside(home_root, library_root) if home_root is not None else None
+    ignore = Ignore(library_root, exclude)
     passed = folder_order(after) if after is not None else None
     waiting = [PurePosixPath()]
     while waiting:
@@ -149,7 +219,7 @@ def walk_folders(
         place = folder_order(folder)
         if passed is not None and place <= passed and passed[: len(place)] != place:
             continue  # all of it lies before `after`
-        listing, children = _list_folder(library_root, folder)
+        listing, children = _list_folder(library_root, folder, ignore)
         if listing is not None and (passed is None or place > passed):
             yield listing
         waiting += (child for child in reversed(children) if child != home)
@@ -160,35 +230,87 @@ def folder_order(folder: PurePosixPath) -> tuple[bytes, ...]:
     return tuple(map(os.fsencode, folder.parts))
 
 
-def find_folders(library_root: Location, home_root: Path | None = None) -> list[PurePosixPath]:
-    """The folders of `walk_folders` that directly hold a candidate.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A library before anything of it is read.
 
-    A folder that may not be listed is included, so that its scan can say so. Raises NotADirectoryError, and
-    StoreError for a library on an object store.
+    `folders` directly hold a candidate, or may not be listed. `passed_over`: files that are no candidates, by suffix
+    ("" for none). `ignored`: folders that were passed over, by name; hidden ones are in neither.
     """
+
+    folders: list[PurePosixPath]
+    passed_over: Counter[str]
+    ignored: Counter[str]
+
+
+def survey_library(
+    library_root: Location, home_root: Path | None = None, exclude: Sequence[str] = ()
+) -> Survey:
+    """Look through all of a library. Raises NotADirectoryError, and StoreError for a library on an object store."""
     if isinstance(library_root, ObjectPath):
-        return _find_prefixes(library_root)
-    listings = walk_folders(library_root, home_root)
-    return [listing.folder for listing in listings if listing.files or listing.error]
+        return _survey_store(library_root, Ignore(library_root, exclude))
+    survey = Survey([], Counter(), Counter())
+    for listing in walk_folders(library_root, home_root, exclude=exclude):
+        if listing.files or listing.error:
+            survey.folders.append(listing.folder)
+        survey.passed_over.update(map(suffix_of, listing.passed_over))
+        survey.ignored.update(listing.ignored)
+    return survey
 
 
-def _list_folder(library_root: Location, folder: PurePosixPath) -> tuple[Listing | None, list[PurePosixPath]]:
+def find_folders(
+    library_root: Location, home_root: Path | None = None, exclude: Sequence[str] = ()
+) -> list[PurePosixPath]:
+    """The folders of `survey_library`."""
+    return survey_library(library_root, home_root, exclude).folders
+
+
+def _list_folder(
+    library_root: Location, folder: PurePosixPath, ignore: Ignore
+) -> tuple[Listing | None, list[PurePosixPath]]:
     """A folder (None if it vanished), and the folders directly inside it that are to be listed, sorted."""
     if isinstance(library_root, ObjectPath):
         objects, prefixes = (library_root / folder).contents()
-        candidates = tuple(found for found in objects if is_candidate(found.path.name))
-        return Listing(folder, candidates), [folder / name for name in prefixes if _is_visible(name)]
+        kept = [folder / name for name in prefixes if not ignore.passes_over(folder / name, True)]
+        names = [found.path.name for found in objects]
+        candidates = tuple(
+            found
+            for found in objects
+            if is_candidate(found.path.name) and not ignore.passes_over(folder / found.path.name, False)
+        )
+        passed = tuple(name for name in names if not name.startswith(".") and not is_candidate(name))
+        return Listing(folder, candidates, None, passed, _named(set(map(str, prefixes)), kept)), kept
     try:
-        with os.scandir(library_root / folder) as found:
-            entries = list(found)
+        with os.scandir(library_root / folder) as found_there:
+            entries = list(found_there)
     except FileNotFoundError:
         return None, []
     except OSError as error:
         return Listing(folder, (), error), []
-    children = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    files = tuple(entry for entry in entries if is_candidate(entry.name) and not _is_folder(entry))
-    kept = (name for name in children if _is_visible(name))
-    return Listing(folder, files), [folder / name for name in sorted(kept, key=os.fsencode)]
+    names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    children = [
+        folder / name
+        for name in sorted(names, key=os.fsencode)
+        if not ignore.passes_over(folder / name, True)
+    ]
+    files: list[os.DirEntry[str]] = []
+    passed_over: list[os.DirEntry[str]] = []
+    for entry in entries:
+        if entry.name.startswith(".") or _is_folder(entry):
+            continue
+        is_image = not ignore.passes_over(folder / entry.name, False) and _may_be_image(Path(entry.path))
+        (files if is_image else passed_over).append(entry)
+    listing = Listing(
+        folder, tuple(files), None, tuple(entry.name for entry in passed_over), _named(set(names), children)
+    )
+    return listing, children
+
+
+def _named(there: set[str], kept: Sequence[PurePosixPath]) -> tuple[str, ...]:
+    """The folders that are passed over, less the hidden ones."""
+    return tuple(
+        sorted(name for name in there - {folder.name for folder in kept} if not name.startswith("."))
+    )
 
 
 def _inside(home_root: Path, library_root: Path) -> PurePosixPath | None:
@@ -197,12 +319,8 @@ def _inside(home_root: Path, library_root: Path) -> PurePosixPath | None:
     return PurePosixPath(os.path.relpath(home, root)) if is_inside(home, root) else None
 
 
-def _is_visible(folder_name: str) -> bool:
-    return not folder_name.startswith(".") and folder_name not in SYSTEM_FOLDERS
-
-
-def _find_prefixes(library_root: ObjectPath) -> list[PurePosixPath]:
-    """The prefixes that stand for folders with candidates, from one listing of the library, sorted."""
+def _survey_store(library_root: ObjectPath, ignore: Ignore) -> Survey:
+    """Of one listing of the library; what is an image is decided by name, for a look at each object is paid for."""
     found, odd = library_root.listing_and_odd_keys()
     if odd:
         _log.warning(
@@ -211,28 +329,42 @@ def _find_prefixes(library_root: ObjectPath) -> list[PurePosixPath]:
             library_root,
             odd[0],
         )
-    files = (info.path.relative_to(library_root) for info in found)
-    folders = {
-        file.parent for file in files if is_candidate(file.name) and all(map(_is_visible, file.parts[:-1]))
-    }
-    return sorted(folders, key=folder_order)
+    survey = Survey([], Counter(), Counter())
+    folders: set[PurePosixPath] = set()
+    for file in (info.path.relative_to(library_root) for info in found):
+        above = next((up for up in reversed(file.parents) if up.parts and ignore.passes_over(up, True)), None)
+        if above is not None:
+            if not above.name.startswith("."):
+                survey.ignored[above.name] += 1
+        elif is_candidate(file.name) and not ignore.passes_over(file, False):
+            folders.add(file.parent)
+        elif not file.name.startswith("."):
+            survey.passed_over[suffix_of(file.name)] += 1
+    survey.folders.extend(sorted(folders, key=folder_order))
+    return survey
 
 
-def _scan_objects(directory: ObjectPath, library_root: Location) -> list[Found | Rejected]:
+def _scan_objects(directory: ObjectPath, library_root: Location, ignore: Ignore) -> list[Found | Rejected]:
     """The objects directly below `directory`: there are no links and no pipes, and one time."""
     listing = directory.listing(recursive=False)
     if not listing and not directory.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no object below", str(directory))
-    entries: list[Found | Rejected] = []
-    for found in listing:
-        path, when_us = str(found.path.relative_to(library_root)), found.modified_us
-        if not is_candidate(found.path.name):
-            continue
-        if _suffix(path) in UNSUPPORTED_SUFFIXES:
-            entries.append(Rejected(path, found.bytes, when_us, *UNSUPPORTED))
-        else:
-            entries.append(Found(path, found, found.bytes, when_us, when_us))
-    return entries
+    folder = PurePosixPath(directory.relative_to(library_root))
+    if ignore.passes_over_all(folder):
+        return []
+    live = _live([found.path.name for found in listing])
+    return [
+        Found(
+            str(folder / found.path.name),
+            found,
+            found.bytes,
+            found.modified_us,
+            found.modified_us,
+            beside=tuple(str(folder / film) for film in live.get(found.path.name, ())),
+        )
+        for found in listing
+        if is_candidate(found.path.name) and not ignore.passes_over(folder / found.path.name, False)
+    ]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -243,10 +375,45 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_candidate(name: str) -> bool:
-    """Whether a file of this name is tried as an image: with the suffix of a picture, and no sign that it is
-    hidden (".") or that a program is still at it ("~")."""
-    suffix = _suffix(name)
-    return not name.startswith((".", "~")) and (suffix in IMAGE_SUFFIXES or suffix in UNSUPPORTED_SUFFIXES)
+    """Whether a file of this name is tried as an image whatever it begins with: with the suffix of a picture, and no sign
+    that it is hidden (".") or that a program is still at it ("~")."""
+    return not name.startswith((".", "~")) and suffix_of(name) in CANDIDATE_SUFFIXES
+
+
+def _may_be_image(file: Path) -> bool:
+    """Whether a file is tried as an image: by its name, or where that says nothing by its first bytes."""
+    if (
+        file.name.startswith((".", "~"))
+        or file.name.endswith(("~", "#"))
+        or suffix_of(file.name) in OTHER_SUFFIXES
+    ):
+        return False
+    if suffix_of(file.name) in CANDIDATE_SUFFIXES:
+        return True
+    try:
+        status = file.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and _begins_like_image(
+        file, status.st_ino, status.st_size, status.st_mtime_ns
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _begins_like_image(file: Path, inode: int, size: int, modified_ns: int) -> bool:
+    """Whether a file, as it was then, begins like one of the formats; False if it may not be opened."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as opened:
+            start = opened.read(BEGINNING_BYTES)
+    except OSError:
+        return False
+    return (
+        start.startswith(BEGINNINGS)
+        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+        or (start[4:8] == b"ftyp" and start[8:12] in BRANDS)
+        or start[6:14] == b"HEAPCCDR"
+    )
 
 
 def shown(path: PurePath) -> str:
@@ -262,11 +429,16 @@ def microseconds(nanoseconds: int) -> int:
     return nanoseconds // 1000
 
 
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+def suffix_of(path: str) -> str:
+    """The suffix of a file's name in lower case, "" for none."""
+    return PurePosixPath(path).suffix.lower()
 
 
-def _examine(file: Path, path: str, root: str) -> Found | Rejected | None:
+def _stem(path: str) -> str:
+    return PurePosixPath(path).stem.casefold()
+
+
+def _examine(file: Path, path: str, root: str, beside: tuple[str, ...]) -> Found | Rejected | None:
     """What to do with one candidate: read it, reject it, or pass over it (a folder, or gone meanwhile)."""
     try:
         status = file.lstat()
@@ -280,12 +452,10 @@ def _examine(file: Path, path: str, root: str) -> Found | Rejected | None:
             return None
         if not stat.S_ISREG(status.st_mode):
             raise Reject(*NOT_A_FILE)
-        if _suffix(path) in UNSUPPORTED_SUFFIXES:
-            raise Reject(*UNSUPPORTED)
     except Reject as reject:
         return Rejected(path, status.st_size, changed_us(status), reject.code, reject.reason)
     modified_us = microseconds(status.st_mtime_ns)
-    return Found(path, file, status.st_size, modified_us, changed_us(status), status.st_ino or None)
+    return Found(path, file, status.st_size, modified_us, changed_us(status), status.st_ino or None, beside)
 
 
 def _target(link: Path, root: str) -> Path:

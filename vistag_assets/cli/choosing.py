@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ def choose(
     taxonomy: str | None = None,
     facets: Path | None = None,
     lake: str | None = None,
+    excluded: Mapping[str, Sequence[str]] | None = None,
 ) -> Settings:
     """Check what was chosen before any work, and remember it in the home. Another vocabulary forgets the facets."""
     from resources.home import read_settings, write_settings
@@ -35,6 +37,8 @@ def choose(
         changes["facets"] = str(facets.resolve())
     if lake:
         changes["lake"] = _empty_place(home, lake)
+    if excluded:
+        changes["excluded"] = {**settings.excluded, **{name: tuple(said) for name, said in excluded.items()}}
     settings = settings.model_copy(update=changes)
     chosen = load_tier(settings.tier)
     require_card(chosen)

@@ -79,6 +79,13 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Read all files again, also those that look as they did.")
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to pass over, as in .gitignore; may be given again. Remembered for the library, until others "
+            "are given; '' for none."
+        ),
+    ] = None,
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
     with plain_errors():
@@ -89,7 +96,8 @@ def run(
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
         name = library or root.resolve().name or "root"
-        settings = choose(base, tier, taxonomy, facets, lake)
+        excluded = {name: list(filter(None, exclude))} if exclude else None
+        settings = choose(base, tier, taxonomy, facets, lake, excluded)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, root, name, read_again=force)
@@ -110,16 +118,22 @@ def _take_ground_truth(home: Home, file: Path, library: str) -> None:
 
 
 def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:
+    from resources.home import read_settings
+    from resources.images import survey_library
     from resources.workspace import open_workspace
+    from vistag_assets.ingest.coverage import what_came_in
     from vistag_assets.runs import find_library, tag_folders
 
-    folders = find_library(folder, library, home)
+    survey = survey_library(folder.resolve(), home.root, read_settings(home).excluded.get(library, ()))
+    folders = find_library(folder, library, home, survey)
     if any(home.is_worked_on(folder.key) for folder in folders):
         console.err.print("Another run is at work on these folders: this one goes on when that has ended.")
     with console.progress_bars() as watcher:
         outcome = tag_folders(home, folders, watcher, read_again=read_again)
     console.out.print(console.folders_table(outcome))
     console.say(console.summary(outcome))
+    for line in what_came_in(home.lake, [folder.folder.key for folder in outcome.folders], survey):
+        console.say(line)
     for line in console.gone_lines(outcome):
         console.say(line)
     for file in outcome.quarantined:

@@ -79,6 +79,7 @@ def ingest_files(
                 known["proxies"],
                 on_progress=meter.folder(),
                 read_again=read_again,
+                exclude=workspace.settings.excluded.get(folder.library, ()),
             )
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.filename != str(folder.directory) or not holds_anything(location(folder.root)):

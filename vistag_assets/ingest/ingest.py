@@ -85,7 +85,8 @@ def images_and_rejects_cover_the_folder(vistag: VistagResource) -> dg.AssetCheck
         images = workspace.lake.read("images", key, ["path", "also_at"]).to_pylist()
         accounted = {row["path"] for row in images} | {name for row in images for name in row["also_at"]}
         accounted |= set(workspace.lake.read("rejects", key, ["path"])["path"].to_pylist())
-        there = [entry.path for entry in scan_folder(folder.directory, location(folder.root))]
+        exclude = workspace.settings.excluded.get(folder.library, ())
+        there = [entry.path for entry in scan_folder(folder.directory, location(folder.root), exclude)]
         files += len(there)
         missing += [path for path in there if path not in accounted]
     return checked(

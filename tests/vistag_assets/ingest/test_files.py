@@ -6,7 +6,9 @@ from pathlib import Path
 import image_zoo as zoo
 
 from resources.home import FolderRef, Home, Settings, write_settings
+from resources.images import survey_library
 from resources.workspace import open_workspace
+from vistag_assets.ingest.coverage import what_came_in
 from vistag_assets.ingest.files import ingest_files
 from vistag_assets.progress import Meter
 
@@ -31,3 +33,25 @@ def test_a_folder_that_is_gone_keeps_its_rows_and_gets_the_columns_of_today(tmp_
     assert kept.schema == rows.schema
     assert kept.drop_columns(NEW_COLUMNS) == rows.drop_columns(NEW_COLUMNS)
     assert kept.select(NEW_COLUMNS).to_pylist() == [dict.fromkeys(NEW_COLUMNS)]
+
+
+def test_a_run_says_what_became_of_all_files(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    jpeg = zoo.encoded(zoo.picture(), "JPEG")
+    zoo.write(
+        library, {"a.jpg": jpeg, "a.cr2": b"raw", "b.jpg": jpeg[:-90], "c.xmp": b"", "d.xmp": b"", "e": b""}
+    )
+    zoo.write(library, {"f.jpg": zoo.encoded(zoo.picture(seed=1), "JPEG")[:-2], "g.jpg": b"text"})
+    zoo.write(library / "@eaDir", {"a.jpg": jpeg})
+    home = Home(tmp_path / "home")
+    folder = FolderRef("lib--.", "lib", str(library), ".")
+    home.register(folder)
+    write_settings(home, Settings())
+    ingest_files(open_workspace(home), folder, Meter("images"))
+    assert what_came_in(home.lake, [folder.key], survey_library(library, home.root)) == [
+        "Rejected: 1 not_an_image, 1 truncated.",
+        "Pairs, each one picture (raw beside JPEG, film beside photograph): 1.",
+        "Pictures with a note (docs/ingest.md): 1 no_end_marker.",
+        "Files passed over, being no pictures: 2 .xmp, 1 no suffix.",
+        "Folders passed over: 1 @eaDir.",
+    ]
