@@ -4,6 +4,7 @@ They are imported when they are first needed, which most libraries never do.
 """
 
 import struct
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -24,6 +25,7 @@ DECODERS = {
     "JPEG2000": "jpeg2k_decode",
     "AVIF": "avif_decode",
     "JXL": "jpegxl_decode",
+    "BMP": "bmp_decode",
 }
 REDUCED_OR_MASK = 0b101
 MAX_PAGES = 64
@@ -39,8 +41,8 @@ def open_by_imagecodecs(source: BinaryIO, limits: Limits, name: str) -> Opened:
     """
     if name == "TIFF":
         return _open_tiff(source)
-    if name in ("BMP", "DIB"):
-        return _open_bitmap(source, name)
+    if name in ("BMP", "DIB") and (opened := _open_bitmap(source, name)):
+        return opened
     size_px, held_pixels = (0, 0), limits.max_pixels
     if name == "JXL" and (said := jpeg_xl.header(source)):
         size_px, held_pixels = (said.width, said.height), said.width * said.height
@@ -171,47 +173,77 @@ def _with_channels(values: np.ndarray, photometric: int, page: Any) -> Image.Ima
     return image
 
 
-# Windows bitmaps whose channels lie anywhere in words of 16 or 32 bits
+# Windows bitmaps whose channels lie anywhere in words of 16 or 32 bits, and whose palettes are of odd sizes
 
 
-def _open_bitmap(source: BinaryIO, name: str) -> Opened:
+@dataclass(frozen=True, slots=True)
+class _Bitmap:
+    """Where the pixels of a bitmap start, and how they lie: bits of each, rows from the bottom if `height` is above 0."""
+
+    start: int
+    width: int
+    height: int
+    bits: int
+    masks: tuple[int, ...] = ()
+    palette: np.ndarray | None = None
+
+
+def _open_bitmap(source: BinaryIO, name: str) -> Opened | None:
+    """None where it is of none of those kinds."""
     source.seek(0)
     head = source.read(14 + 124)
     at, start = (14, struct.unpack("<I", head[10:14])[0]) if head[:2] == b"BM" else (0, 0)
     length, width, height, _, bits, compression = struct.unpack("<IiiHHI", head[at : at + 20])
-    if compression not in (3, 6) or bits not in (16, 32) or width <= 0 or height == 0:
-        raise Reject("unsupported", f"A bitmap with compression {compression} and {bits} bits a pixel.")
-    masks = struct.unpack("<4I", head[at + 40 : at + 56])
-    has_alpha = length >= 56 or compression == 6
-    start = start or at + length + (0 if length > 40 else 16 if compression == 6 else 12)
-    masks = masks if has_alpha else (*masks[:3], 0)
-    return Opened(
-        (width, abs(height)),
-        width * abs(height),
-        partial(_read_bitmap, source, name, start, width, height, bits, masks),
-    )
+    (colours,) = struct.unpack("<I", head[at + 32 : at + 36])
+    if width <= 0 or height == 0 or length < 40:
+        return None
+    if compression in (3, 6) and bits in (16, 32):
+        has_alpha = length >= 56 or compression == 6
+        masks = (
+            struct.unpack("<4I", head[at + 40 : at + 56])
+            if has_alpha
+            else struct.unpack("<3I", head[at + 40 : at + 52])
+        )
+        behind = 0 if length > 40 else 4 * len(masks)
+        bitmap = _Bitmap(start or at + length + behind, width, height, bits, masks)
+    elif compression == 0 and bits in (1, 2, 4, 8):
+        source.seek(at + length)
+        table = np.frombuffer(source.read(4 * min(colours or 2**bits, 2**bits)), np.uint8).reshape(-1, 4)
+        start = start or at + length + 4 * (colours or 2**bits)
+        bitmap = _Bitmap(start, width, height, bits, palette=table[:, 2::-1])
+    else:
+        return None
+    return Opened((width, abs(height)), width * abs(height), partial(_read_bitmap, source, name, bitmap))
 
 
-def _read_bitmap(
-    source: BinaryIO, name: str, start: int, width: int, height: int, bits: int, masks: tuple[int, ...]
-) -> Pixels:
-    stride = (width * bits // 8 + 3) // 4 * 4
-    source.seek(start)
-    content = source.read(stride * abs(height))
-    if len(content) < stride * abs(height):
+def _read_bitmap(source: BinaryIO, name: str, bitmap: _Bitmap) -> Pixels:
+    height, used = abs(bitmap.height), -(-bitmap.width * bitmap.bits // 8)
+    stride = (used + 3) // 4 * 4
+    source.seek(bitmap.start)
+    content = source.read(stride * height)
+    if len(content) < stride * height:
         raise Reject("truncated", "The file ends before its picture does.")
-    rows = np.frombuffer(content, np.uint8).reshape(abs(height), stride)[:, : width * bits // 8]
-    words = np.ascontiguousarray(rows).view("<u2" if bits == 16 else "<u4")
+    rows = np.ascontiguousarray(np.frombuffer(content, np.uint8).reshape(height, stride)[:, :used])
+    values = _by_palette(rows, bitmap) if bitmap.palette is not None else _by_masks(rows, bitmap)
+    image = Image.fromarray(values[::-1] if bitmap.height > 0 else values)
+    return Pixels(image, image.size, name, image.mode, notes=["second_decoder"])
+
+
+def _by_masks(rows: np.ndarray, bitmap: _Bitmap) -> np.ndarray:
+    words = rows.view("<u2" if bitmap.bits == 16 else "<u4")
     channels = []
-    for mask in [mask for mask in masks if mask]:
+    for mask in filter(None, bitmap.masks):
         shift = (mask & -mask).bit_length() - 1
-        most = mask >> shift
-        channels.append((((words & mask) >> shift) * (255.0 / most) + 0.5).astype(np.uint8))
+        channels.append((((words & mask) >> shift) * (255.0 / (mask >> shift)) + 0.5).astype(np.uint8))
     if len(channels) < 3:
         raise Reject("unsupported", "A bitmap without three channels.")
     if len(channels) == 4 and not channels[3].any():  # nobody filled it
         channels.pop()
-    image = Image.fromarray(np.stack(channels, axis=-1))
-    if height > 0:
-        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    return Pixels(image, image.size, name, image.mode, notes=["second_decoder"])
+    return np.stack(channels, axis=-1)
+
+
+def _by_palette(rows: np.ndarray, bitmap: _Bitmap) -> np.ndarray:
+    assert bitmap.palette is not None
+    bits = np.unpackbits(rows, axis=1).reshape(len(rows), -1, bitmap.bits)[:, : bitmap.width]
+    indices = bits @ (1 << np.arange(bitmap.bits - 1, -1, -1))
+    return bitmap.palette[np.minimum(indices, len(bitmap.palette) - 1)]

@@ -50,6 +50,8 @@ COMPLAINTS = (
     ("end of file", "truncated", f"{ENDS_EARLY} {COPY_AGAIN}"),
     ("unknown pixel mode", "unsupported", ODD_PIXELS),
     ("cannot handle", "unsupported", ODD_PIXELS),
+    ("unsupported", "unsupported", ODD_PIXELS),
+    ("not implemented", "unsupported", ODD_PIXELS),
     ("", "damaged", f"It starts like an image but is damaged or incomplete. {COPY_AGAIN}"),
 )
 ONE_DECODER = (

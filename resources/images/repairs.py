@@ -18,6 +18,8 @@ BLOCK_BYTES = 1 << 20
 MAX_PROFILE_BYTES = 32 * 1024 * 1024
 MAX_TEXT_BYTES = PngImagePlugin.MAX_TEXT_CHUNK
 _PACKED = (b"zTXt", b"iTXt", b"iCCP")
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_OF_PIXELS = {"wrong_checksum", "no_end_marker"}
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 EOI = b"\xff\xd9"
 MAX_PADDING_BYTES = 64
@@ -75,8 +77,8 @@ class Mended:
 def mended_png(source: BinaryIO) -> Mended:
     """A PNG without the chunks beside the picture that are broken or unpack to more than Pillow takes (1 MiB).
 
-    A wrong checksum of the pixels themselves is put right if what they hold has a checksum of its own that is right:
-    the picture is whole then. Raises Reject where there is nothing to mend.
+    A wrong checksum of the pixels themselves is put right, and a missing end is put there, if what the pixels are packed
+    in has an end and a checksum that is right: the picture is whole then. Raises Reject where there is nothing to mend.
     """
     parts: list[bytes | tuple[int, int]] = [(0, len(PNG_SIGNATURE))]
     notes: set[str] = set()
@@ -87,8 +89,9 @@ def mended_png(source: BinaryIO) -> Mended:
         head = source.read(8)
         length, kind = struct.unpack(">I4s", head) if len(head) == 8 else (end, b"")
         stop = at + 12 + length
-        if stop > end:
-            parts.append((at, end))
+        if stop > end:  # cut off, it may be behind the last pixel
+            parts.append(_PNG_END)
+            notes.add("no_end_marker")
             break
         told, right = _checksums(source, at, length)
         if told != right and kind[:1].islower():
@@ -114,7 +117,7 @@ def mended_png(source: BinaryIO) -> Mended:
         if kind == b"IEND":
             break
     mended = io.BufferedReader(Spliced(source, parts))
-    if not notes or ("wrong_checksum" in notes and not _pixels_are_whole(mended)):
+    if not notes or (notes & _OF_PIXELS and not _pixels_are_whole(mended)):
         raise Reject("damaged", "There is nothing beside its picture that could be mended.")
     mended.seek(0)
     return Mended(mended, sorted(notes), profile)

@@ -32,7 +32,7 @@ def what_came_in(lake: Lake, keys: Sequence[str], survey: Survey) -> list[str]:
         lines.append(f"Pictures with a note (docs/ingest.md): {_counted(notes)}.")
     if survey.passed_over:
         named = Counter({suffix or "no suffix": count for suffix, count in survey.passed_over.items()})
-        lines.append(f"Files passed over, being no pictures: {_counted(named)}.")
+        lines.append(f"Files passed over, being no pictures or excluded: {_counted(named)}.")
     if survey.ignored:
         lines.append(f"Folders passed over: {_counted(survey.ignored)}.")
     return lines

@@ -81,6 +81,15 @@ def test_a_wrong_checksum_of_pixels_that_are_right_is_a_note_and_of_wrong_ones_d
     assert rejected(PNG[:middle] + bytes(40) + PNG[middle + 40 :]).code in {"damaged", "truncated"}
 
 
+@pytest.mark.parametrize("missing", [1, 4, 8, 11, 12])
+def test_a_png_that_lacks_only_its_end_comes_in(missing: int) -> None:
+    decoded = decode(PNG[:-missing])
+    assert off_by(decoded, PICTURE) == 0
+    assert decoded.notes in ((), ("no_end_marker",))
+    assert decoded.pixel_hash == decode(PNG).pixel_hash
+    assert rejected(PNG[: -12 - 20]).code == "truncated"
+
+
 @pytest.mark.parametrize("padding", [0, 1, 2, 8, 30])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("size", [(160, 120), (2600, 1900)])
@@ -126,6 +135,25 @@ def bitmap(bits: int, masks: tuple[int, ...], header: int = 40, is_file: bool = 
         head = head[:56] + b"BGRs" + head[60:]
     file = b"BM" + struct.pack("<IHHI", 14 + len(head) + len(rows), 0, 0, 14 + len(head))
     return (file if is_file else b"") + head + rows
+
+
+def palette_bitmap(bits: int, colours: int) -> tuple[bytes, Image.Image]:
+    """A bitmap with a palette of any size, and what it shows."""
+    levels = np.arange(160 * 120).reshape(120, 160) % min(2**bits, colours)
+    table = np.random.default_rng(2).integers(0, 256, (colours, 4), dtype=np.uint8)
+    packed = np.packbits(
+        np.unpackbits(levels.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :].reshape(120, -1), axis=1
+    )
+    head = struct.pack("<IiiHHIIiiII", 40, 160, -120, 1, bits, 0, packed.size, 0, 0, colours, 0)
+    start = 14 + 40 + table.size
+    content = b"BM" + struct.pack("<IHHI", start + packed.size, 0, 0, start) + head + table.tobytes()
+    return content + packed.tobytes(), Image.fromarray(table[:, 2::-1][levels])
+
+
+@pytest.mark.parametrize(("bits", "colours"), [(8, 300), (8, 256), (4, 16), (2, 4), (1, 2)])
+def test_bitmaps_with_palettes_of_any_size(bits: int, colours: int) -> None:
+    content, shown = palette_bitmap(bits, colours)
+    assert off_by(decode(content), shown) == 0
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,6 @@ def test_a_run_says_what_became_of_all_files(tmp_path: Path) -> None:
         "Rejected: 1 not_an_image, 1 truncated.",
         "Pairs, each one picture (raw beside JPEG, film beside photograph): 1.",
         "Pictures with a note (docs/ingest.md): 1 no_end_marker.",
-        "Files passed over, being no pictures: 2 .xmp, 1 no suffix.",
+        "Files passed over, being no pictures or excluded: 2 .xmp, 1 no suffix.",
         "Folders passed over: 1 @eaDir.",
     ]
