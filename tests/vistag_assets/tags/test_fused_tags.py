@@ -456,3 +456,14 @@ def test_the_asset_and_its_checks(home: Home, tmp_path: Path) -> None:
     assert result.success
     assert all(check.passed for check in result.get_asset_check_evaluations())
     assert len(result.get_asset_check_evaluations()) == 2
+
+
+def test_a_blank_picture_has_no_tags_of_a_machine(home: Home) -> None:
+    run(home)
+    assert tags_of(home, "a")
+    images = home.lake.read("images", KEY).to_pylist()
+    noted = [{**image, "notes": ["blank"] if image["id"] == "a" else []} for image in images]
+    home.lake.write("images", pa.Table.from_pylist(noted), KEY)
+    assert run(home).computed == 1
+    assert tags_of(home, "a") == {}
+    assert tags_of(home, "b")
