@@ -673,3 +673,28 @@ def test_a_batch_may_not_speak_for_ids_that_were_not_asked_for(lake: Lake) -> No
 
     with pytest.raises(ValueError, match="not asked for"):
         update(lake, {"a": OLD}, compute)
+
+
+def test_tagged_images_join_by_folder_and_leave_out_what_is_gone(lake: Lake) -> None:
+    """One content lies in two folders."""
+    for folder in ("a", "b", "it's"):
+        lake.write(
+            "images", pa.table({"id": ["1"], "path": [f"{folder}/1.jpg"], "fingerprint": ["f"]}), folder
+        )
+        tags = {"id": ["1", "1"], "phrase": ["vase", "bowl"], "state": ["machine", "human"]}
+        lake.write("tags", pa.table({**tags, "fingerprint": ["f", "f"]}), folder)
+    for gone, paths in (((), ["a", "b", "it's"]), (("b", "it's"), ["a"])):
+        with lake.connect(gone=gone) as sql:
+            found = sql.execute("select path, phrase, state from tagged_images order by all").fetchall()
+        assert found == [
+            row
+            for key in paths
+            for row in ((f"{key}/1.jpg", "bowl", "human"), (f"{key}/1.jpg", "vase", "machine"))
+        ]
+    lake.delete("tags", "a")
+    lake.delete("tags", "b")
+    lake.delete("tags", "it's")
+    with lake.connect() as sql:  # nothing to join
+        assert sql.execute("select view_name from duckdb_views() where not internal").fetchall() == [
+            ("images",)
+        ]
