@@ -18,12 +18,13 @@ import dagster as dg
 import numpy as np
 from PIL import Image
 
-from demo.training.tiny_checkpoint import save_tiny_siglip
+from benchmarks.tiny_checkpoint import save_tiny_siglip
 from resources.home import Home, Settings, write_settings
 from vistag_assets.automation.verify import verify_home
 
 MIB = 1024 * 1024
 ADDED_FILES = 10
+_VISTAG = (sys.executable, "-c", "from vistag_assets.cli import app; app()")
 _PICTURES = 300
 _SIZE_PX = (24, 32)
 _START_OF_IMAGE, _COMMENT = b"\xff\xd8", b"\xff\xfe"
@@ -66,12 +67,8 @@ def make_library(root: Path, folders: int, images: int, jpegs: Iterator[bytes]) 
 
 def make_home(root: Path) -> Home:
     """A home whose tier has a tiny encoder of random weights and no other model."""
-    encoder = {
-        "family": "siglip",
-        "model": str(save_tiny_siglip(root / "encoder")),
-        "batch_size": 64,
-        "licence": "own",
-    }
+    checkpoint = str(save_tiny_siglip(root / "encoder"))
+    encoder = {"family": "siglip", "model": checkpoint, "batch_size": 64, "licence": "own"}
     tier = root / "tiny.yaml"
     tier.write_text(json.dumps({"description": "tiny", "device": "cpu", "encoder": encoder}))  # JSON is YAML
     home = Home(root / "home")
@@ -81,15 +78,7 @@ def make_home(root: Path) -> Home:
 
 def run_vistag(home: Home, library: Path) -> Cost:
     """`vistag run`, in a process of its own. Raises CalledProcessError where it fails."""
-    command = [
-        sys.executable,
-        "-c",
-        "from vistag_assets.cli import app; app()",
-        "run",
-        str(library),
-        "--home",
-        str(home.root),
-    ]
+    command = [*_VISTAG, "run", str(library), "--home", str(home.root)]
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

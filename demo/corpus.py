@@ -25,6 +25,8 @@ LONGER_SIDE_PX = 1024
 JPEG_QUALITY = 90
 FIRST_YEAR = 2019
 CHUNK = 10
+PARTS = ("images", "annotations", "image_tags", "captions", "texts")
+"""of the ground truth"""
 ROTATED_FOR_VIEWING = 6
 """EXIF orientation of a camera held upright: the stored pixels lie on their side."""
 
@@ -80,7 +82,7 @@ def make_corpus(
         )
     truth_path.unlink(missing_ok=True)
     columns = {concept: number for number, concept in enumerate(drawable_concepts(), start=1)}
-    truth: dict[str, Any] = {"images": [], "annotations": [], "image_tags": [], "captions": [], "texts": []}
+    truth: dict[str, list[Any]] = {part: [] for part in PARTS}
     with ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn")) as executor:
         starts = range(0, images, CHUNK)
         jobs = [
@@ -106,13 +108,7 @@ def _draw(
     """Render some images to disk and return their part of the ground truth."""
     cv2.setNumThreads(1)
     taxonomy = starter_taxonomy()
-    truth: dict[str, list[Any]] = {
-        "images": [],
-        "annotations": [],
-        "image_tags": [],
-        "captions": [],
-        "texts": [],
-    }
+    truth: dict[str, list[Any]] = {part: [] for part in PARTS}
     for number in numbers:
         scene, image_id = recipe.scene(number), number + 1
         picture = render(scene, recipe.longer_side_px)

@@ -28,6 +28,5 @@ def write_comparison(home: Home, other: str) -> tuple[Compared, Path]:
     lake, key = (Home(Path(other)).lake, None) if Path(other).is_dir() else (home.lake, other)
     compared = compare_runs(lake, find_run(lake, key), home.lake, find_run(home.lake), labels)
     page = home.reports_dir / f"{COMPARISON}.html"
-    markdown = comparison_markdown(compared) + "\n"
-    write_report(page, render_comparison(compared), markdown, comparison_json(compared))
+    write_report(page, render_comparison(compared), comparison_markdown(compared), comparison_json(compared))
     return compared, page

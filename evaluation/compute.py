@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation import from_lake
-from evaluation.figures import HEADLINE_K, Figures, LaneFigures, Share, Throughput
-from evaluation.metrics.ablation import Rung, ladder
-from evaluation.metrics.bootstrap import interval95, resampled_sums
-from evaluation.metrics.captions import NamedObjects, named_objects
-from evaluation.metrics.grounding import GroundingEvaluation, Matching, grounding_recall, match_regions
+from evaluation.figures import (
+    LaneFigures,
+    RegionFigures,
+    TagFigures,
+    TextFigures,
+    Throughput,
+    evaluate_pairs,
+    ranked_recall,
+)
+from evaluation.from_lake import StoredTruth
+from evaluation.metrics.ablation import AblationRow, ladder
+from evaluation.metrics.bootstrap import Share, ratio_interval
+from evaluation.metrics.captions import Counts, NamedObjects, named_objects, object_counts
+from evaluation.metrics.comparison import rank_table
+from evaluation.metrics.grounding import grounding_recall
 from evaluation.metrics.masks import MaskFigures, mask_figures
-from evaluation.metrics.ocr import read_signs, sign_recall
+from evaluation.metrics.matching import Matching, match_regions
+from evaluation.metrics.ocr import sign_recall
 from evaluation.metrics.phrase_grounding import PhraseFigure, grounded_phrases, phrase_grounding
-from evaluation.metrics.recall_at_k import pair_up, recall_at_k, true_ranks
-from evaluation.options import found_regions, option_tables
+from evaluation.metrics.recall_at_k import HEADLINE_K
+from evaluation.options import option_tables
+from evaluation.readers.ground_truth import read_signs
 from resources.lake import Lake
 from resources.workspace import Workspace
 
+_REGIONS = """
+select distinct on (id, region_id) id, region_id, concept_id, bbox, score
+from grounded_regions semi join ground_truth_images using (id) order by id, region_id
+"""
 # Files of one content are one image, with the signs of its first name.
 _SIGNS = """
 select id, text, bbox from signs
@@ -30,51 +48,46 @@ join (select id, min(file_name) as file_name from names semi join signs using (f
 using (file_name)
 order by all
 """
-OBJECT_FACET = "object"
-AIDS = "cataloguing-aid"
-"""What is narrower than this (scale bars, colour charts, labels) lies beside the subject: captions leave it out."""
 
 
-def evaluate(workspace: Workspace, throughput: Mapping[str, Throughput]) -> Figures:
-    """All figures that the tables of the lake allow."""
-    lake = workspace.lake
+@dataclass(frozen=True, slots=True)
+class MeasuredTags:
+    """The figures of tags, and what they are made of pair by pair."""
+
+    figures: TagFigures
+    ranks: pa.Table  # `tag_ranks`
+    confusions: pa.Table  # `tag_confusions`
+
+
+def tags(workspace: Workspace) -> MeasuredTags:
+    """The final tags, or the embeddings where there are none, against the true ones. Raises EvaluationError."""
+    lake, taxonomy, truth = workspace.lake, workspace.taxonomy, StoredTruth.read(workspace.lake)
     from_lake.require_answers(lake, "tag_scores", "tag scores")
     embeddings, final = from_lake.embedding_scores(lake), from_lake.final_tags(lake)
-    tags = embeddings if final is None else final
-    concepts = set(lake.read("ground_truth_concepts")["concept_id"].to_pylist())
-    wider = {concept.id for concept in workspace.taxonomy.concepts} - concepts
-    of_embeddings = from_lake.evaluate_tags(workspace, embeddings)
-    grounding, masks = regions(lake)
-    texts = _Texts(workspace)
-    return Figures(
-        tier=workspace.tier.name,
-        images=lake.read("ground_truth_images").num_rows,
-        rejects=lake.read_all("rejects", ["path"]).num_rows,
-        tags=of_embeddings if final is None else from_lake.evaluate_tags(workspace, final),
-        tags_whole_vocabulary=from_lake.evaluate_tags(workspace, tags, whole_vocabulary=True)
-        if wider
-        else None,
-        tags_embeddings=of_embeddings,
-        grounding=grounding,
-        masks=masks,
-        ocr=signs(workspace),
-        captions=texts.named("captions", "caption"),
-        schema_valid=schema_valid(lake),
-        lanes=_lanes(lake, tags, texts),
-        ladder=option_ladder(workspace, throughput),
-        throughput=throughput,
+    scored = embeddings if final is None else final
+    pairs = truth.pairs(scored)
+    every = [concept.id for concept in taxonomy.concepts]
+    whole = None if set(every) <= set(truth.concepts) else truth.pairs(scored, ranked_among=every)
+    figures = TagFigures(
+        evaluate_pairs(pairs, truth.bands),
+        embeddings=None if final is None else ranked_recall(truth.pairs(embeddings), truth.bands),
+        whole_vocabulary=None if whole is None else ranked_recall(whole, truth.bands),
+        calibration=from_lake.calibration(taxonomy, truth, scored),
+    )
+    return MeasuredTags(
+        figures, rank_table(pairs, truth.bands), from_lake.tail_confusions(taxonomy, truth, scored)
     )
 
 
-def regions(lake: Lake) -> tuple[GroundingEvaluation | None, MaskFigures | None]:
-    """Recall@IoU, and mask IoU where there are masks."""
+def regions(lake: Lake) -> RegionFigures:
+    """Recall@IoU, and mask IoU where there are masks. Raises EvaluationError."""
     both = _regions_to_compare(lake)
     if both is None:
-        return None, None
+        return RegionFigures()
     truth, found = both
     matching = match_regions(truth, found)
     evaluation = grounding_recall(matching, lake.read("frequency_bands"))
-    return evaluation, _masks(lake, matching, truth, found)
+    return RegionFigures(evaluation, _masks(lake, matching, truth, found))
 
 
 def phrases(lake: Lake) -> tuple[PhraseFigure, ...]:
@@ -83,22 +96,26 @@ def phrases(lake: Lake) -> tuple[PhraseFigure, ...]:
     return phrase_grounding(grounded_phrases(*both), lake.read("frequency_bands")) if both else ()
 
 
-def true_regions(lake: Lake) -> pa.Table | None:
-    """`ground_truth_regions`, None where nobody drew any."""
-    truth = lake.read_or_none("ground_truth_regions")
-    return truth if truth is not None and truth.num_rows else None
-
-
-def option_ladder(workspace: Workspace, throughput: Mapping[str, Throughput]) -> tuple[Rung, ...]:
-    lake = workspace.lake
-    return ladder(
-        option_tables(workspace, throughput),
-        lake.read("ground_truth"),
-        true_regions(lake),
-        lake.read("frequency_bands"),
-        lake.read("ground_truth_concepts")["concept_id"].to_pylist(),
-        lake.read("ground_truth_images")["id"].to_pylist(),
+def texts(workspace: Workspace) -> TextFigures:
+    """Captions, descriptions and text in the pictures, and what routing changed. Raises EvaluationError."""
+    present: dict[str, set[str]] = {}
+    for row in workspace.lake.read("ground_truth").to_pylist():
+        present.setdefault(row["id"], set()).add(row["concept_id"])
+    captions = _object_counts(workspace, present, "captions", "caption")
+    descriptions = _object_counts(workspace, present, "descriptions", "description")
+    return TextFigures(
+        ocr=signs(workspace),
+        captions=_named(captions),
+        schema_valid=schema_valid(workspace.lake),
+        lanes=_lanes(workspace.lake, captions, descriptions),
     )
+
+
+def option_ladder(workspace: Workspace, throughput: Mapping[str, Throughput]) -> tuple[AblationRow, ...]:
+    """A row an option, of what the lake holds. Raises MissingPartition."""
+    truth = StoredTruth.read(workspace.lake)
+    options = option_tables(workspace, throughput)
+    return ladder(options, truth.tags, truth.bands, truth.concepts, truth.images)
 
 
 def schema_valid(lake: Lake) -> Share | None:
@@ -107,7 +124,7 @@ def schema_valid(lake: Lake) -> Share | None:
     valid = pc.cast(asked, pa.float64()).to_numpy()
     if len(valid) == 0:
         return None
-    interval = interval95(resampled_sums(valid[:, None])[:, 0] / len(valid)) if len(valid) > 1 else None
+    interval = ratio_interval(np.stack([valid, np.ones(len(valid))], axis=1))
     return Share(float(valid.mean()), len(valid), interval)
 
 
@@ -126,38 +143,31 @@ def signs(workspace: Workspace) -> Share | None:
     return None if recall.recall is None else Share(recall.recall, recall.support, recall.ci95)
 
 
-class _Texts:
-    """The captions and descriptions of the evaluated images against the objects that are there."""
+def _object_counts(
+    workspace: Workspace, present: Mapping[str, set[str]], table: str, column: str
+) -> dict[str, Counts]:
+    """Of each text of a table; none where there is no such table, or no object is evaluated."""
+    evaluated = workspace.lake.read("ground_truth_concepts")["concept_id"].to_pylist()
+    objects = workspace.taxonomy.things.intersection(evaluated)
+    rows = _of_evaluated(workspace.lake, table, ["id", column]).to_pylist() if objects else []
+    texts = {row["id"]: row[column] or "" for row in rows}
+    return object_counts(texts, present, objects, workspace.taxonomy)
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._lake, self._taxonomy = workspace.lake, workspace.taxonomy
-        evaluated = set(workspace.lake.read("ground_truth_concepts")["concept_id"].to_pylist())
-        self._objects = frozenset(
-            concept.id
-            for concept in workspace.taxonomy.concepts
-            if concept.facet == OBJECT_FACET
-            and concept.id in evaluated
-            and AIDS not in workspace.taxonomy.ancestors(concept.id)
-        )
-        self._present: dict[str, set[str]] = {}
-        for row in workspace.lake.read("ground_truth").to_pylist():
-            self._present.setdefault(row["id"], set()).add(row["concept_id"])
 
-    def named(self, table: str, column: str, ids: set[str] | None = None) -> NamedObjects | None:
-        rows = _of_evaluated(self._lake, table, ["id", column])
-        texts = {row["id"]: row[column] or "" for row in rows.to_pylist() if ids is None or row["id"] in ids}
-        if not texts or not self._objects:
-            return None
-        return named_objects(texts, self._present, self._objects, self._taxonomy)
+def _named(counts: Mapping[str, Counts], ids: Container[str] | None = None) -> NamedObjects | None:
+    """Over all texts, or over those of some images; None where there is none."""
+    chosen = [of for id_, of in counts.items() if ids is None or id_ in ids]
+    return named_objects(chosen) if chosen else None
 
 
 def _regions_to_compare(lake: Lake) -> tuple[pa.Table, pa.Table] | None:
     """The true regions and those that were found; None where nobody drew any or nothing was grounded."""
-    truth = true_regions(lake)
-    if truth is None or not lake.folders("grounded_regions"):
+    truth = lake.read_or_none("ground_truth_regions")
+    if truth is None or truth.num_rows == 0 or not lake.folders("grounded_regions"):
         return None
     from_lake.require_answers(lake, "grounded_regions", "grounded regions")
-    return truth, found_regions(lake)
+    with lake.connect() as sql:
+        return truth, sql.sql(_REGIONS).to_arrow_table()
 
 
 def _masks(lake: Lake, matching: Matching, truth: pa.Table, found: pa.Table) -> MaskFigures | None:
@@ -167,32 +177,25 @@ def _masks(lake: Lake, matching: Matching, truth: pa.Table, found: pa.Table) -> 
     return mask_figures(matching, truth, found, masks)
 
 
-def _lanes(lake: Lake, tags: pa.Table, texts: _Texts) -> dict[str, LaneFigures]:
+def _lanes(
+    lake: Lake, captions: Mapping[str, Counts], descriptions: Mapping[str, Counts]
+) -> dict[str, LaneFigures]:
     """Figures of the images of each lane, the fast one first."""
-    rows = _of_evaluated(lake, "routing", ["id", "lane", "reasons"]).to_pylist()
-    truth = lake.read("ground_truth")
-    concepts = lake.read("ground_truth_concepts")["concept_id"].to_pylist()
+    rows, ranks = _of_evaluated(lake, "routing", ["id", "lane", "reasons"]), lake.read("tag_ranks")
     lanes = {}
-    for lane in sorted({row["lane"] for row in rows}):
-        ids = {row["id"] for row in rows if row["lane"] == lane}
+    for lane in sorted(set(rows["lane"].to_pylist())):
+        own = rows.filter(pc.equal(rows["lane"], lane))
+        true = ranks.filter(pc.is_in(ranks["id"], value_set=own["id"].combine_chunks()))
+        found = pc.sum(pc.less_equal(true["rank"], HEADLINE_K)).as_py() or 0
+        ids = set(own["id"].to_pylist())
         lanes[lane] = LaneFigures(
             images=len(ids),
-            reasons=dict(Counter(reason for row in rows if row["lane"] == lane for reason in row["reasons"])),
-            tag_recall=_recall(truth, tags, concepts, ids),
-            captions=texts.named("captions", "caption", ids),
-            descriptions=texts.named("descriptions", "description", ids),
+            reasons=dict(Counter(reason for reasons in own["reasons"].to_pylist() for reason in reasons)),
+            tag_recall=found / true.num_rows if true.num_rows else None,
+            captions=_named(captions, ids),
+            descriptions=_named(descriptions, ids),
         )
     return lanes
-
-
-def _recall(truth: pa.Table, tags: pa.Table, concepts: list[str], ids: set[str]) -> float | None:
-    chosen = pa.array(sorted(ids), pa.string())
-    of_lane = truth.filter(pc.is_in(truth["id"], value_set=chosen))
-    if of_lane.num_rows == 0:
-        return None
-    pairs = pair_up(of_lane, tags.filter(pc.is_in(tags["id"], value_set=chosen)), concepts, sorted(ids))
-    every = {"all": pc.is_valid(pairs.concepts).to_numpy(zero_copy_only=False)}
-    return recall_at_k(pairs, true_ranks(pairs), every, (HEADLINE_K,), resamples=1).figures[0].micro
 
 
 def _of_evaluated(lake: Lake, table: str, columns: list[str]) -> pa.Table:

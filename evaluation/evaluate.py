@@ -10,7 +10,7 @@ from evaluation.metrics.bands import frequency_bands
 from evaluation.metrics.bootstrap import RESAMPLES
 from evaluation.metrics.grounding import GroundingEvaluation, grounding_recall
 from evaluation.metrics.matching import match_regions
-from evaluation.readers import Held, Truth, UnusableFile, hold_against, read_predictions, read_truth
+from evaluation.readers import Aligned, Truth, UnusableFile, align, read_predictions, read_truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ def evaluate_files(
     truth = read_truth(ground_truth, ground_truth_format)
     if truth.tags.num_rows == 0:
         raise UnusableFile(f"{ground_truth}: names no tag of any image, so there is nothing to find")
-    return evaluate_held(
-        truth, hold_against(truth, read_predictions(predictions, predictions_format)), f1_cut, resamples, seed
+    return evaluate_aligned(
+        truth, align(truth, read_predictions(predictions, predictions_format)), f1_cut, resamples, seed
     )
 
 
-def evaluate_held(
-    truth: Truth, held: Held, f1_cut: Cut | None = None, resamples: int = RESAMPLES, seed: int = 0
+def evaluate_aligned(
+    truth: Truth, aligned: Aligned, f1_cut: Cut | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> FileEvaluation:
     """As `evaluate_files`, of what was read."""
     concepts = truth.concepts["concept_id"].to_pylist()
@@ -63,7 +63,7 @@ def evaluate_held(
     images = truth.images["id"].to_pylist()
     tags = compute_tag_figures(
         truth.tags,
-        held.tags,
+        aligned.tags,
         concepts,
         images=images,
         bands=bands,
@@ -72,21 +72,21 @@ def evaluate_held(
         seed=seed,
     )
     grounding = None
-    if truth.boxes is not None and held.boxes is not None and not pc.all(truth.boxes["crowd"]).as_py():
+    if truth.boxes is not None and aligned.boxes is not None and not pc.all(truth.boxes["crowd"]).as_py():
         matching = match_regions(
             truth.boxes,
-            held.boxes,
+            aligned.boxes,
             negatives=truth.negatives,
             not_exhaustive=truth.not_exhaustive,
             images=images,
         )
         grounding = grounding_recall(matching, bands, resamples, seed)
-    spoken_of = pc.count_distinct(held.tags["id"]).as_py()
+    spoken_of = pc.count_distinct(aligned.tags["id"]).as_py()
     return FileEvaluation(
         tags,
         grounding,
         tags.images - spoken_of,
-        held.unknown_concept_rows,
-        held.other_image_rows,
+        aligned.unknown_concept_rows,
+        aligned.other_image_rows,
         truth.negatives is not None,
     )

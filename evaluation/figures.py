@@ -1,24 +1,27 @@
 """The figures of an evaluation: what there is to know about a run, and those of its tags."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.metrics.ablation import Rung
-from evaluation.metrics.bands import BANDS, LVIS_BANDS, ZERO, frequency_bands
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, bounds, interval95
+from evaluation.metrics.ablation import AblationRow
+from evaluation.metrics.bands import BANDS, LVIS_BANDS, RARE_BAND, ZERO, frequency_bands
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, Share, interval95
+from evaluation.metrics.calibration import Reliability
 from evaluation.metrics.captions import NamedObjects
 from evaluation.metrics.f1 import F1Figure, f1_scores
 from evaluation.metrics.grounding import GroundingEvaluation
 from evaluation.metrics.masks import MaskFigures
+from evaluation.metrics.phrase_grounding import PhraseFigure
 from evaluation.metrics.recall_at_k import (
+    HEADLINE_K,
     KS,
     OVERALL,
-    TAG_RECALL_SCHEMA,
     UNRANKED,
     Recall,
     RecallFigure,
@@ -30,23 +33,8 @@ from evaluation.metrics.recall_at_k import (
     tag_hits,
     true_ranks,
 )
-
-HEADLINE_K = 10
-RARE_BAND = "tail"
-
-TAG_FIGURES_SCHEMA = pa.schema(
-    [
-        ("concept_id", pa.string()),
-        ("band", pa.string()),
-        ("lvis_band", pa.string()),
-        ("images", pa.int32()),  # that carry the tag
-        ("rank", pa.int32()),  # by images, 1 = the most frequent
-        ("found", pa.int32()),  # images that carry it and have it among their first HEADLINE_K tags
-        ("recall", pa.float64()),  # found / images; null without support
-        ("best_rank", pa.int32()),  # on the images that carry it; null if it was never predicted there
-        ("average_precision", pa.float64()),  # null without support
-    ]
-)
+from evaluation.metrics.rows import ArrowRows, as_row
+from resources.tables import TAG_FIGURES, TAG_RECALL, TEXT_FIGURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +84,7 @@ class TagEvaluation:
     f1: tuple[F1Figure, ...]
     f1_cut: Cut
     gap: Gap | None
-    tags: pa.Table  # TAG_FIGURES_SCHEMA, one row a concept of the evaluated vocabulary, by rank
+    tags: Annotated[pa.Table, ArrowRows(TAG_FIGURES.schema)]  # a row a concept of the vocabulary, by rank
     resamples: int  # of the bootstrap
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
@@ -108,24 +96,52 @@ class TagEvaluation:
         return next((figure for figure in self.f1 if figure.band == band), None)
 
     def recall_rows(self) -> pa.Table:
-        """The figures as rows of TAG_RECALL_SCHEMA, for the lake."""
-        f1 = {figure.band: figure for figure in self.f1}
-        names = ("band", "k", "micro", "macro", "ceiling", "support", "tags")
-        rows = [
-            {
-                **{name: getattr(figure, name) for name in names},
-                **bounds(figure.ci95),
-                "mean_average_precision": self.mean_average_precision[figure.band],
-                "f1_micro": f1[figure.band].micro,
-                "f1_macro": f1[figure.band].macro,
+        """The figures as rows of `tag_recall`, for the lake."""
+        of_band = {
+            f1.band: {
+                "mean_average_precision": self.mean_average_precision[f1.band],
+                "f1_micro": f1.micro,
+                "f1_macro": f1.macro,
             }
-            for figure in self.recall
-        ]
-        return pa.Table.from_pylist(rows, schema=TAG_RECALL_SCHEMA)
+            for f1 in self.f1
+        }
+        rows = [as_row(figure) | of_band[figure.band] for figure in self.recall]
+        return pa.Table.from_pylist(rows, schema=TAG_RECALL.schema)
 
     @property
     def zero_support_tags(self) -> list[str]:
         return self.tags.filter(pc.equal(self.tags["band"], ZERO))["concept_id"].to_pylist()
+
+
+@dataclass(frozen=True, slots=True)
+class RankedRecall:
+    """Recall@k alone, of tags that are ranked in another way than those that the report is about."""
+
+    ranked_concepts: int
+    recall: tuple[RecallFigure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TagFigures:
+    """All figures of tags."""
+
+    reported: TagEvaluation  # of the final tags, of the embeddings alone where there are none
+    embeddings: RankedRecall | None = None  # of the embeddings, where the reported tags are others
+    whole_vocabulary: RankedRecall | None = None  # ranked among all concepts, where some are not evaluated
+    calibration: Mapping[str, Reliability] = field(default_factory=lambda: MappingProxyType({}))
+    """of the probabilities of all reported tags, and of those of the tail"""
+
+    def with_tags(self, tags: pa.Table) -> "TagFigures":
+        """The same with other rows tag by tag: they are a table of their own in the lake."""
+        return replace(self, reported=replace(self.reported, tags=tags))
+
+
+@dataclass(frozen=True, slots=True)
+class RegionFigures:
+    """All figures of regions; None where there is nothing to compare."""
+
+    grounding: GroundingEvaluation | None = None
+    masks: MaskFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +150,6 @@ class Throughput:
 
     images_per_second: float
     device: str
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A share of `support` things; the interval is over images."""
-
-    value: float  # 0..1
-    support: int
-    ci95: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,23 +164,46 @@ class LaneFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class TextFigures:
+    """All figures of texts; what was not measured is None or empty."""
+
+    ocr: Share | None = None  # of the lines of text that are there, those that were read
+    captions: NamedObjects | None = None
+    schema_valid: Share | None = None  # of the descriptions, those whose first answer fits the schema
+    lanes: Mapping[str, LaneFigures] = field(default_factory=lambda: MappingProxyType({}))
+
+    def rows(self) -> pa.Table:
+        """The shares as rows of `text_figures`, for the lake."""
+        named: list[tuple[str, str | None, NamedObjects | None]] = [("caption", None, self.captions)]
+        for lane, found in self.lanes.items():
+            named += [("caption", lane, found.captions), ("description", lane, found.descriptions)]
+        shares = [
+            ("sign_recall", None, self.ocr),
+            ("schema_valid", None, self.schema_valid),
+            *(
+                (f"{text}_{name}", lane, share)
+                for text, lane, objects in named
+                if objects
+                for name, share in objects.shares.items()
+            ),
+        ]
+        rows = [{"figure": figure, "lane": lane} | as_row(share) for figure, lane, share in shares if share]
+        return pa.Table.from_pylist(rows, schema=TEXT_FIGURES.schema)
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Every figure of one evaluated run; what was not measured is None or empty, and absent from the JSON."""
 
     tier: str
     images: int
     rejects: int
-    tags: TagEvaluation | None = None  # of the final tags, of the embeddings alone where there are none
-    tags_whole_vocabulary: TagEvaluation | None = None
+    tags: TagFigures | None = None
+    regions: RegionFigures = RegionFigures()
+    phrases: tuple[PhraseFigure, ...] = ()
+    texts: TextFigures = TextFigures()
+    ladder: tuple[AblationRow, ...] = ()
     throughput: Mapping[str, Throughput] = field(default_factory=lambda: MappingProxyType({}))
-    tags_embeddings: TagEvaluation | None = None  # of the embeddings alone
-    grounding: GroundingEvaluation | None = None
-    masks: MaskFigures | None = None
-    ocr: Share | None = None  # of the lines of text that are there, those that were read
-    captions: NamedObjects | None = None
-    schema_valid: Share | None = None  # of the descriptions, those whose first answer fits the schema
-    lanes: Mapping[str, LaneFigures] = field(default_factory=lambda: MappingProxyType({}))
-    ladder: tuple[Rung, ...] = ()
 
 
 def compute_tag_figures(
@@ -209,6 +239,13 @@ def compute_tag_figures(
     if bands is None:
         bands = frequency_bands(truth, concepts)
     pairs = pair_up(truth, predictions, [*concepts, *(ranked_among or ())], images)
+    return evaluate_pairs(pairs, bands, f1_cut, resamples, seed)
+
+
+def evaluate_pairs(
+    pairs: TagPairs, bands: pa.Table, f1_cut: Cut = Cut(), resamples: int = RESAMPLES, seed: int = 0
+) -> TagEvaluation:
+    """As `compute_tag_figures`, of pairs that are encoded already."""
     ranks = true_ranks(pairs)
     groups = band_groups(bands, pairs.concepts)
     recall = recall_at_k(pairs, ranks, groups, KS, resamples, seed)
@@ -235,6 +272,14 @@ def compute_tag_figures(
         ignored_image_rows=pairs.ignored_image_rows,
         ignored_concept_rows=pairs.ignored_concept_rows,
     )
+
+
+def ranked_recall(
+    pairs: TagPairs, bands: pa.Table, resamples: int = RESAMPLES, seed: int = 0
+) -> RankedRecall:
+    """Recall@k by band alone, of pairs that are encoded already."""
+    recall = recall_at_k(pairs, true_ranks(pairs), band_groups(bands, pairs.concepts), KS, resamples, seed)
+    return RankedRecall(len(pairs.concepts), recall.figures)
 
 
 def _gap(recall: Recall) -> Gap | None:
@@ -268,4 +313,4 @@ def _tag_table(bands: pa.Table, concepts: pa.Array, by_concept: Mapping[str, np.
         "best_rank": pa.array(best_rank, mask=best_rank == UNRANKED),
         "average_precision": pa.array(precision, mask=images == 0),
     }
-    return pa.table(columns, schema=TAG_FIGURES_SCHEMA)
+    return pa.table(columns, schema=TAG_FIGURES.schema)

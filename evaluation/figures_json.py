@@ -1,42 +1,41 @@
 """The figures of a run as the JSON object that scripts compare. A public interface: docs/metrics.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evaluation.evaluate import FileEvaluation
-from evaluation.figures import HEADLINE_K, Figures, LaneFigures, Share, TagEvaluation
-from evaluation.metrics.ablation import LADDER_K, Rung
+from evaluation.figures import Figures, LaneFigures, TagEvaluation, TextFigures
+from evaluation.metrics.ablation import AblationRow
+from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.bootstrap import Interval
-from evaluation.metrics.captions import NamedObjects
 from evaluation.metrics.grounding import HEADLINE_IOU, GroundingEvaluation
-from evaluation.metrics.recall_at_k import RecallFigure
+from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, RecallFigure
+
+_SUPPORT_OF = {"object_recall": "objects", "hallucination_rate": "mentions", "schema_valid": "descriptions"}
 
 
 def figures_json(figures: Figures) -> dict[str, Any]:
     """The JSON object of a run. What was not measured is absent, never null or a made-up zero."""
-    tags, grounding = figures.tags, figures.grounding
+    tags, grounding, masks = figures.tags, figures.regions.grounding, figures.regions.masks
+    embeddings = tags and (tags.embeddings or tags.reported)
+    ocr = figures.texts.ocr
     parts: dict[str, Any] = {
         "tier": figures.tier,
         "images": figures.images,
         "rejects": figures.rejects,
-        **(_tags(tags) if tags else {}),
-        "tag_recall_embeddings": figures.tags_embeddings and _tag_recall(figures.tags_embeddings.recall),
-        "tag_recall_whole_vocabulary": figures.tags_whole_vocabulary
-        and _tag_recall(figures.tags_whole_vocabulary.recall),
-        "grounding_recall": grounding and _grounding_recall(grounding),
-        "grounding_map": grounding and _grounding_map(grounding),
-        "gap": _gap(tags, grounding),
-        "masks": figures.masks
-        and {
-            "mean_iou": figures.masks.mean_iou,
-            "support": figures.masks.support,
-            **_ci95(figures.masks.ci95),
-        },
-        "ocr": figures.ocr
-        and {"recall": figures.ocr.value, "support": figures.ocr.support, **_ci95(figures.ocr.ci95)},
-        "captions": _captions(figures.captions, figures.schema_valid),
-        "routing": {lane: _lane(found) for lane, found in figures.lanes.items()},
-        "ladder": [_rung(rung) for rung in figures.ladder],
+        **(_tags(tags.reported) if tags else {}),
+        "tag_recall_embeddings": embeddings and _tag_recall(embeddings.recall),
+        "tag_recall_whole_vocabulary": tags
+        and tags.whole_vocabulary
+        and _tag_recall(tags.whole_vocabulary.recall),
+        **_regions(grounding),
+        "phrase_grounding": {f.band: _figure(f, "micro", "macro", "support") for f in figures.phrases},
+        "gap": _gap(tags.reported if tags else None, grounding),
+        "masks": masks and _figure(masks, "mean_iou", "support"),
+        "ocr": ocr and {"recall": ocr.value, **_figure(ocr, "support")},
+        "captions": _captions(figures.texts),
+        "routing": {lane: _lane(found) for lane, found in figures.texts.lanes.items()},
+        "ladder": [_ablation_row(row) for row in figures.ladder],
         "throughput": {
             asset: {"images_per_second": speed.images_per_second, "device": speed.device}
             for asset, speed in figures.throughput.items()
@@ -56,8 +55,7 @@ def file_evaluation_json(evaluation: FileEvaluation) -> dict[str, Any]:
             "image_rows": evaluation.other_image_rows,
         },
         **_tags(tags),
-        "grounding_recall": grounding and _grounding_recall(grounding),
-        "grounding_map": grounding and _grounding_map(grounding),
+        **_regions(grounding),
         "gap": _gap(tags, grounding),
     }
     return _without_absent(parts)
@@ -81,75 +79,37 @@ def _tags(tags: TagEvaluation) -> dict[str, Any]:
         "zero_support_tags": tags.zero_support_tags,
         "tag_recall": _tag_recall(tags.recall),
         "tag_map": dict(tags.mean_average_precision),
-        "tag_f1": {
-            f.band: {
-                "micro": f.micro,
-                "macro": f.macro,
-                "support": f.support,
-                "predicted": f.predicted,
-                **_ci95(f.ci95),
-            }
-            for f in tags.f1
-        },
+        "tag_f1": {f.band: _figure(f, "micro", "macro", "support", "predicted") for f in tags.f1},
         "tag_f1_cut": {"first": tags.f1_cut.first, "min_score": tags.f1_cut.min_score},
     }
 
 
 def _tag_recall(recall: Sequence[RecallFigure]) -> dict[str, dict[str, Any]]:
-    nested: dict[str, dict[str, Any]] = {}
-    for f in recall:
-        nested.setdefault(f.band, {})[str(f.k)] = {
-            "micro": f.micro,
-            "macro": f.macro,
-            "ceiling": f.ceiling,
-            "support": f.support,
-            **_ci95(f.ci95),
-        }
-    return nested
+    return _nested((f.band, str(f.k), _figure(f, "micro", "macro", "ceiling", "support")) for f in recall)
 
 
-def _grounding_recall(grounding: GroundingEvaluation) -> dict[str, dict[str, Any]]:
-    nested: dict[str, dict[str, Any]] = {}
-    for f in grounding.recall:
-        nested.setdefault(f.band, {})[f.iou] = {
-            "micro": f.micro,
-            "macro": f.macro,
-            "support": f.support,
-            **_ci95(f.ci95),
-        }
-    return nested
-
-
-def _grounding_map(grounding: GroundingEvaluation) -> dict[str, dict[str, float | None]]:
-    nested: dict[str, dict[str, float | None]] = {}
-    for f in grounding.recall:
-        nested.setdefault(f.band, {})[f.iou] = f.mean_average_precision
-    return nested
-
-
-def _captions(named: NamedObjects | None, schema_valid: Share | None) -> dict[str, Any]:
-    support = {
-        "objects": named.objects if named else 0,
-        "mentions": named.mentions if named else 0,
-        "descriptions": schema_valid.support if schema_valid else 0,
-    }
-    ci95 = {
-        "object_recall": named and named.recall_ci95,
-        "hallucination_rate": named and named.hallucination_ci95,
-        "schema_valid": schema_valid and schema_valid.ci95,
-    }
-    figures = {
-        "object_recall": named and named.object_recall,
-        "hallucination_rate": named and named.hallucination_rate,
-        "schema_valid": schema_valid and schema_valid.value,
-    }
-    if all(value is None for value in figures.values()):
-        return {}
+def _regions(grounding: GroundingEvaluation | None) -> dict[str, Any]:
+    recall = grounding.recall if grounding else ()
     return {
-        **figures,
-        "ci95": {name: [bounds.low, bounds.high] for name, bounds in ci95.items() if bounds},
-        "support": {name: count for name, count in support.items() if count},
+        "grounding_recall": _nested((f.band, f.iou, _figure(f, "micro", "macro", "support")) for f in recall),
+        "grounding_map": _nested((f.band, f.iou, f.mean_average_precision) for f in recall),
     }
+
+
+def _nested(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
+    nested: dict[str, dict[str, Any]] = {}
+    for outer, inner, value in rows:
+        nested.setdefault(outer, {})[inner] = value
+    return nested
+
+
+def _captions(texts: TextFigures) -> dict[str, Any]:
+    shares = texts.captions.shares if texts.captions else {}
+    if texts.schema_valid:
+        shares["schema_valid"] = texts.schema_valid
+    ci95 = {name: _bounds(share.ci95) for name, share in shares.items()}
+    support = {_SUPPORT_OF[name]: share.support for name, share in shares.items()}
+    return {**{name: share.value for name, share in shares.items()}, "ci95": ci95, "support": support}
 
 
 def _lane(lane: LaneFigures) -> dict[str, Any]:
@@ -163,19 +123,26 @@ def _lane(lane: LaneFigures) -> dict[str, Any]:
     }
 
 
-def _rung(rung: Rung) -> dict[str, Any]:
+def _ablation_row(row: AblationRow) -> dict[str, Any]:
     return {
-        "option": rung.option,
-        f"tag_recall@{LADDER_K}": dict(rung.tag_recall),
-        f"grounding_recall@{HEADLINE_IOU}": dict(rung.grounding_recall),
-        "tail_gain": rung.tail_gain,
-        "tail_gain_ci95": rung.tail_gain_ci95 and [rung.tail_gain_ci95.low, rung.tail_gain_ci95.high],
-        "seconds_per_image": rung.seconds_per_image,
+        "option": row.option,
+        f"tag_recall@{HEADLINE_K}": {OVERALL: row.tag_recall_overall, RARE_BAND: row.tag_recall_tail},
+        f"grounding_recall@{HEADLINE_IOU}": {
+            OVERALL: row.grounding_recall_overall,
+            RARE_BAND: row.grounding_recall_tail,
+        },
+        "tail_gain": row.tail_gain,
+        "tail_gain_ci95": _bounds(row.tail_gain_ci95),
+        "seconds_per_image": row.seconds_per_image,
     }
 
 
-def _ci95(bounds: Interval | None) -> dict[str, list[float]]:
-    return {"ci95": [bounds.low, bounds.high]} if bounds else {}
+def _figure(figure: Any, *names: str) -> dict[str, Any]:
+    return {**{name: getattr(figure, name) for name in names}, "ci95": _bounds(figure.ci95)}
+
+
+def _bounds(ci95: Interval | None) -> list[float] | None:
+    return [ci95.low, ci95.high] if ci95 else None
 
 
 def _without_absent(part: Any) -> Any:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.figures import HEADLINE_K, RARE_BAND, TagEvaluation, compute_tag_figures
-from evaluation.ground_truth import GroundTruth
+from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.calibration import Reliability, reliability
-from evaluation.metrics.comparison import RANKS_SCHEMA
 from evaluation.metrics.confusions import confusions
-from evaluation.metrics.recall_at_k import OVERALL, UNRANKED, pair_up, true_ranks
+from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, TagPairs, pair_up
+from evaluation.readers.ground_truth import GroundTruth
 from resources.home import Home
 from resources.lake import Lake, empty_ids
-from resources.workspace import Workspace
+from resources.tables import GROUND_TRUTH_REGIONS
+from taxonomy import Taxonomy
 from vistag_assets.tags.fusion_fit import judged, truth_of
-
-EXAMPLES_A_TAG = 3
-TAGS_WITH_EXAMPLES = 60
 
 _NAMES = """
 select id, path as file_name, width, height from images where list_contains($folders, folder)
@@ -42,32 +40,38 @@ select id, concept_id, instance_id,
 from found semi join first_names using (id, file_name)
 order by id, concept_id, instance_id, bbox
 """
-_EXAMPLES = """
-with missed as (
-    select concept_id, id, rank is null or rank > $k as missed from ranks where band = $band
-),
-lowest as (
-    select concept_id from missed group by concept_id having bool_or(missed)
-    order by avg(missed::int) desc, count(*) desc, concept_id limit $tags
-)
-select concept_id, (list(distinct proxies.path order by proxies.path))[:$count]
-from missed semi join lowest using (concept_id) join proxies using (id) where missed group by concept_id
-"""
-GROUND_TRUTH_REGIONS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("concept_id", pa.string()),
-        ("instance_id", pa.string()),
-        ("bbox", pa.list_(pa.float32(), 4)),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("counts", pa.string()),
-    ]
-)
+
+TRUTH_TABLES = ("ground_truth", "ground_truth_images", "ground_truth_concepts", "frequency_bands")
+"""What `StoredTruth.read` reads."""
 
 
 class EvaluationError(ValueError):
     """The ground truth and the lake do not fit together; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTruth:
+    """The true tags in the lake."""
+
+    tags: pa.Table  # id, concept_id: one row a true tag
+    images: list[str]  # that are evaluated
+    concepts: list[str]  # the evaluated vocabulary
+    bands: pa.Table  # `frequency_bands`
+
+    @classmethod
+    def read(cls, lake: Lake) -> StoredTruth:
+        """Raises MissingPartition."""
+        tags, images, concepts, bands = map(lake.read, TRUTH_TABLES)
+        return cls(tags, images["id"].to_pylist(), concepts["concept_id"].to_pylist(), bands)
+
+    def pairs(self, scored: pa.Table, *, ranked_among: Sequence[str] = ()) -> TagPairs:
+        """(id, concept_id, score) beside the truth, ranked among the evaluated concepts and those."""
+        return pair_up(self.tags, scored, [*self.concepts, *ranked_among], self.images)
+
+    @property
+    def rare(self) -> pa.Table:
+        """The rows of `bands` of the tail."""
+        return self.bands.filter(pc.equal(self.bands["band"], RARE_BAND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def match_ground_truth(truth: GroundTruth, names: pa.Table) -> MatchedTruth:
         sql.register("true_tags", truth.truth)
         sql.register("names", names)
         sql.register("regions", truth.regions)
-        regions = sql.sql(_REGIONS).to_arrow_table().cast(GROUND_TRUTH_REGIONS)
+        regions = sql.sql(_REGIONS).to_arrow_table().cast(GROUND_TRUTH_REGIONS.schema)
         images = sql.sql("select distinct id from annotated join names using (file_name) order by id")
         tags = sql.sql(
             "select distinct id, concept_id from true_tags join names using (file_name) order by all"
@@ -133,44 +137,6 @@ def final_tags(lake: Lake) -> pa.Table | None:
     return _ranked(lake, "from tags where concept_id is not null and state <> 'rejected'")
 
 
-def reported_tags(lake: Lake) -> pa.Table:
-    """What the report is about: the final tags, or the scores of the embeddings where there are none."""
-    final = final_tags(lake)
-    return embedding_scores(lake) if final is None else final
-
-
-def true_tag_ranks(lake: Lake, scored: pa.Table) -> pa.Table:
-    """RANKS_SCHEMA: the place of every true tag among the evaluated concepts on its image."""
-    concepts = lake.read("ground_truth_concepts")["concept_id"].to_pylist()
-    pairs = pair_up(
-        lake.read("ground_truth"), scored, concepts, lake.read("ground_truth_images")["id"].to_pylist()
-    )
-    ranks, bands = true_ranks(pairs), lake.read("frequency_bands")
-    concept_id = pairs.concepts.take(pa.array(pairs.true_tag))
-    columns = [
-        pairs.images.take(pa.array(pairs.true_image)),
-        concept_id,
-        bands["band"]
-        .take(pc.index_in(concept_id, value_set=bands["concept_id"].combine_chunks()))
-        .combine_chunks(),
-        pa.array(ranks, mask=ranks == UNRANKED),
-    ]
-    return pa.table(columns, schema=RANKS_SCHEMA)
-
-
-def evaluate_tags(workspace: Workspace, scored: pa.Table, whole_vocabulary: bool = False) -> TagEvaluation:
-    """Figures of (id, concept_id, score), ranked among the ground truth's concepts, or among all there are."""
-    lake = workspace.lake
-    return compute_tag_figures(
-        lake.read("ground_truth"),
-        scored,
-        lake.read("ground_truth_concepts")["concept_id"].to_pylist(),
-        images=lake.read("ground_truth_images")["id"].to_pylist(),
-        ranked_among=[concept.id for concept in workspace.taxonomy.concepts] if whole_vocabulary else None,
-        bands=lake.read("frequency_bands"),
-    )
-
-
 def require_answers(lake: Lake, table: str, what: str) -> None:
     """Raises EvaluationError unless every image of the ground truth was looked at by the stage of `table`."""
     answered: set[str] = set()
@@ -186,57 +152,31 @@ def require_answers(lake: Lake, table: str, what: str) -> None:
         )
 
 
-def example_images(lake: Lake, ranks: pa.Table) -> dict[str, list[str]]:
-    """Proxy paths of a few images on which a tail tag was missed, for the tags of the lowest recall.
-
-    `ranks`: RANKS_SCHEMA.
-    """
-    with lake.connect() as sql:
-        sql.register("ranks", ranks)
-        rows = sql.execute(
-            _EXAMPLES,
-            {"k": HEADLINE_K, "band": RARE_BAND, "count": EXAMPLES_A_TAG, "tags": TAGS_WITH_EXAMPLES},
-        ).fetchall()
-    return dict(rows)
+def tail_confusions(taxonomy: Taxonomy, truth: StoredTruth, scored: pa.Table) -> pa.Table:
+    """`tag_confusions` of the tail tags, among the evaluated concepts."""
+    facets = {
+        "concept_id": [concept.id for concept in taxonomy.concepts],
+        "facet": [concept.facet for concept in taxonomy.concepts],
+    }
+    rare, broader = truth.rare["concept_id"].to_pylist(), taxonomy.broader_pairs()
+    return confusions(truth.tags, scored, truth.concepts, rare, pa.table(facets), broader, HEADLINE_K)
 
 
-def tail_confusions(workspace: Workspace, scored: pa.Table) -> pa.Table:
-    """CONFUSIONS_SCHEMA of the tail tags, among the evaluated concepts."""
-    lake, bands = workspace.lake, workspace.lake.read("frequency_bands")
-    return confusions(
-        lake.read("ground_truth"),
-        scored,
-        lake.read("ground_truth_concepts")["concept_id"].to_pylist(),
-        bands.filter(pc.equal(bands["band"], RARE_BAND))["concept_id"].to_pylist(),
-        pa.table(
-            {
-                "concept_id": [concept.id for concept in workspace.taxonomy.concepts],
-                "facet": [concept.facet for concept in workspace.taxonomy.concepts],
-            }
-        ),
-        workspace.taxonomy.broader_pairs(),
-        HEADLINE_K,
-    )
-
-
-def calibration(workspace: Workspace, scored: pa.Table) -> dict[str, Reliability]:
+def calibration(taxonomy: Taxonomy, truth: StoredTruth, scored: pa.Table) -> dict[str, Reliability]:
     """Reliability of the probabilities of the evaluated concepts, over all and over those of the tail.
 
     A broader concept of a true tag is neither true nor false here: the ground truth names the narrowest one.
     """
-    truth, bands = workspace.lake.read("ground_truth"), workspace.lake.read("frequency_bands")
-
-    rows = judged(_among(scored, bands), truth, workspace.taxonomy.broader_pairs())
-    rare = _among(rows, bands.filter(pc.equal(bands["band"], RARE_BAND)))
+    rows = judged(_among(scored, truth.bands), truth.tags, taxonomy.broader_pairs())
     found = {
         name: reliability(
             group["score"].to_numpy(),
-            truth_of(group, truth),
+            truth_of(group, truth.tags),
             group["id"].combine_chunks().dictionary_encode().indices.to_numpy(),
         )
-        for name, group in ((OVERALL, rows), (RARE_BAND, rare))
+        for name, group in ((OVERALL, rows), (RARE_BAND, _among(rows, truth.rare)))
     }
-    return {name: told for name, told in found.items() if told}
+    return {name: bins for name, bins in found.items() if bins}
 
 
 def _among(rows: pa.Table, concepts: pa.Table) -> pa.Table:

@@ -6,7 +6,7 @@ A checkpoint says what it saw in a file `training.json` beside its weights:
 ```
 Both keys may be absent; `splits_seen` may also be an object whose keys are the splits. A ground truth says where
 its images come from in `info.split` (one name or a list). A model without such a file says nothing, and nothing
-can be held against it: the metadata of the evaluation lists those models.
+speaks against it: the metadata of the evaluation lists those models.
 """
 
 from __future__ import annotations

@@ -1,25 +1,28 @@
 """The history of evaluations: one partition a run in the table `evaluation_history` of the lake.
 
 A partition holds one row with the figures of its run and the rank of every true tag, which is what a later run
-is compared with. It is written once and whole, so a kill leaves every run before it as it was.
+is compared with; a note in its file says what changed since its baseline. It is written once and whole, so a kill
+leaves every run before it as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
 
-from evaluation.metrics.comparison import RANKS_SCHEMA, Comparison
-from evaluation.metrics.grounding import GROUNDING_RECALL_SCHEMA
-from evaluation.metrics.recall_at_k import TAG_RECALL_SCHEMA
+from evaluation.metrics.comparison import Comparison, compare_ranks
+from evaluation.metrics.recall_at_k import HEADLINE_K
+from evaluation.stored import figures_of, with_figures
 from resources.fingerprint import fingerprint
 from resources.lake import Lake
+from resources.tables import EVALUATION_HISTORY, TAG_RANKS
 
 HISTORY = "evaluation_history"
 BY_CHECK, BY_PERSON = "check", "person"
@@ -30,27 +33,7 @@ def _rows_of(schema: pa.Schema) -> pa.DataType:
     return pa.list_(pa.struct([*schema]))
 
 
-HISTORY_SCHEMA = pa.schema(
-    [
-        ("run", pa.string()),  # key of the partition: time and the first digits of the id of Dagster's run
-        ("created_at", pa.timestamp("us", "UTC")),
-        ("tier", pa.string()),
-        ("option", pa.string()),
-        (
-            "models",
-            _rows_of(pa.schema([("role", pa.string()), ("name", pa.string()), ("fingerprint", pa.string())])),
-        ),
-        ("taxonomy", pa.string()),  # fingerprint
-        ("corpus", pa.string()),  # fingerprint of images, true tags and evaluated vocabulary
-        ("images", pa.int64()),
-        ("baseline", pa.string()),  # the run it was held against; null: there was none
-        ("accepted_by", pa.string()),  # check, person; null: rare tags were lost
-        ("tag_recall", _rows_of(TAG_RECALL_SCHEMA)),
-        ("grounding_recall", _rows_of(GROUNDING_RECALL_SCHEMA)),
-        ("ranks", _rows_of(RANKS_SCHEMA)),
-    ]
-)
-_SHORT = [name for name in HISTORY_SCHEMA.names if name != "ranks"]
+_SHORT = [name for name in EVALUATION_HISTORY.schema.names if name != "ranks"]
 
 
 class HistoryError(ValueError):
@@ -81,9 +64,9 @@ class Run:
     baseline: str | None
     accepted_by: str | None
     tag_recall: tuple[Mapping[str, Any], ...]
-    """rows of TAG_RECALL_SCHEMA"""
+    """rows of `tag_recall`"""
     grounding_recall: tuple[Mapping[str, Any], ...]
-    """rows of GROUNDING_RECALL_SCHEMA"""
+    """rows of `grounding_recall`"""
 
     def recall(self, band: str, k: int) -> Mapping[str, Any] | None:
         """The row of a band at a cut-off."""
@@ -120,16 +103,20 @@ def corpus_fingerprint(truth: pa.Table, images: pa.Table, concepts: pa.Table) ->
     )
 
 
-def append(lake: Lake, run: Run, ranks: pa.Table) -> None:
-    """Add a run. `ranks`: RANKS_SCHEMA, one row a true pair."""
-    row = {
-        **{name: getattr(run, name) for name in _SHORT},
-        "models": [{"role": m.role, "name": m.name, "fingerprint": m.fingerprint} for m in run.models],
-    }
-    short = pa.Table.from_pylist([row], schema=pa.schema([HISTORY_SCHEMA.field(name) for name in _SHORT]))
-    pairs = ranks.select(RANKS_SCHEMA.names).combine_chunks().to_struct_array()
+def append(lake: Lake, run: Run, ranks: pa.Table, comparison: Comparison | None = None) -> None:
+    """Add a run.
+
+    Args:
+        ranks: `tag_ranks`, one row a true pair.
+        comparison: of its baseline with it. Of the tags only those that changed are kept.
+    """
+    short = pa.Table.from_pylist([asdict(run)], schema=EVALUATION_HISTORY.select(*_SHORT))
+    pairs = ranks.select(TAG_RANKS.schema.names).combine_chunks().to_struct_array()
     nested = pa.ListArray.from_arrays([0, ranks.num_rows], pa.concat_arrays(pairs.chunks))
-    lake.write(HISTORY, short.append_column("ranks", nested).cast(HISTORY_SCHEMA), run.run)
+    rows = short.append_column("ranks", nested).cast(EVALUATION_HISTORY.schema)
+    if comparison:
+        rows = with_figures(rows, Comparison, replace(comparison, tags=comparison.changed_tags))
+    lake.write(HISTORY, rows, run.run)
 
 
 def runs(lake: Lake) -> list[Run]:
@@ -138,26 +125,23 @@ def runs(lake: Lake) -> list[Run]:
     Each partition is read by itself: those of older versions may have fewer figures.
     """
     parts = (lake.read_or_none(HISTORY, run, _SHORT) for run in lake.folders(HISTORY))
-    found = [
-        Run(
-            **{
-                **row,
-                "models": tuple(Model(**model) for model in row["models"]),
-                "tag_recall": tuple(row["tag_recall"]),
-                "grounding_recall": tuple(row["grounding_recall"]),
-            }
-        )
-        for part in parts
-        if part is not None
-        for row in part.to_pylist()
-    ]
-    return sorted(found, key=lambda run: (run.created_at, run.run))
+    rows = [row for part in parts if part is not None for row in part.to_pylist()]
+    return sorted(TypeAdapter(list[Run]).validate_python(rows), key=lambda run: (run.created_at, run.run))
 
 
 def ranks_of(lake: Lake, run: str) -> pa.Table:
-    """RANKS_SCHEMA of one run. Raises MissingPartition."""
+    """`tag_ranks` of one run. Raises MissingPartition."""
     nested = lake.read(HISTORY, run, ["ranks"])["ranks"]
-    return pa.Table.from_struct_array(pc.list_flatten(nested)).cast(RANKS_SCHEMA)
+    return pa.Table.from_struct_array(pc.list_flatten(nested)).cast(TAG_RANKS.schema)
+
+
+def since_baseline(lake: Lake, run: Run) -> Comparison | None:
+    """What changed from the baseline of a run to it; None where there was none."""
+    if run.baseline is None:
+        return None
+    stored = figures_of(lake.read(HISTORY, run.run, ["run"]), Comparison)
+    # older versions stored the ranks alone
+    return stored or compare_ranks(ranks_of(lake, run.baseline), ranks_of(lake, run.run), HEADLINE_K)
 
 
 def last_accepted(history: list[Run], tier: str) -> Run | None:
@@ -185,11 +169,11 @@ def find_run(lake: Lake, name: str | None = None) -> Run:
 
 
 def accept(lake: Lake, name: str | None = None) -> Run:
-    """Make a run (the last one without a name) the one that later runs are held against. Raises HistoryError."""
+    """Make a run (the last one without a name) the baseline of those to come. Raises HistoryError."""
     run = find_run(lake, name)
     if run.accepted_by is None:
         with lake.locked(HISTORY, run.run):
             row = lake.read(HISTORY, run.run)
-            place = row.column_names.index("accepted_by")
-            lake.replace(HISTORY, row.set_column(place, "accepted_by", pa.array([BY_PERSON])), run.run)
+            index = row.column_names.index("accepted_by")
+            lake.replace(HISTORY, row.set_column(index, "accepted_by", pa.array([BY_PERSON])), run.run)
     return find_run(lake, run.run)

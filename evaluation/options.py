@@ -5,24 +5,22 @@ The lake holds what every stage found; an option is the final tags made of some 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from evaluation.figures import Throughput
 from evaluation.metrics.ablation import OptionTables
+from evaluation.metrics.bands import RARE_BAND
+from evaluation.metrics.grounding import HEADLINE_IOU
+from evaluation.metrics.recall_at_k import OVERALL
 from resources.lake import Lake
 from resources.models.tiers import Option
 from resources.workspace import Workspace
 from vistag_assets.tags.evidence import TABLES_OF, Source
-from vistag_assets.tags.tagger import SOURCES_OF_OPTION, fused_as, sources_of
-
-_REGIONS = """
-select distinct on (id, region_id) id, region_id, concept_id, bbox, score
-from grounded_regions semi join ground_truth_images using (id) order by id, region_id
-"""
-
+from vistag_assets.tags.fusion import fuse, load_fusion
+from vistag_assets.tags.tagger import SOURCES_OF_OPTION, evidence_in, sources_of
 
 _FUSED = """
 select id, concept_id, max(probability)::double as score
@@ -53,40 +51,53 @@ PARTS: Mapping[Option, _Parts] = {
 }
 
 
-def option_tables(workspace: Workspace, throughput: Mapping[str, Throughput]) -> Sequence[OptionTables]:
+def option_tables(workspace: Workspace, throughput: Mapping[str, Throughput]) -> list[OptionTables]:
     """The options that the tier has the models for and the lake the tables, in the order of the ladder.
 
     Text is read where there is an OCR engine; no option is without it for want of one.
     """
-    found = []
-    regions, ranked = None, dict[frozenset[Source], pa.Table]()
-    for option, parts in PARTS.items():
-        heard = sources_of(workspace.tier, option)
-        tables = [table for source in heard for table in TABLES_OF[source]]
-        able = SOURCES_OF_OPTION[option] - {"ocr"} <= heard
-        if not able or not all(workspace.lake.folders(table) for table in tables):
-            continue
-        if parts.regions and regions is None:
-            regions = found_regions(workspace.lake)
-        if heard not in ranked:
-            ranked[heard] = ranked_tags(workspace, option)
-        seconds = _seconds(parts.stages, throughput)
-        found.append(OptionTables(option, ranked[heard], regions if parts.regions else None, seconds))
-    return found
+    sources = {option: sources_of(workspace.tier, option) for option in PARTS}
+    able = [
+        option
+        for option in PARTS
+        if SOURCES_OF_OPTION[option] - {"ocr"} <= sources[option]
+        and all(workspace.lake.folders(table) for source in sources[option] for table in TABLES_OF[source])
+    ]
+    ranked = _ranked_tags(workspace, {sources[option] for option in able})
+    grounding = _grounding_recall(workspace.lake)
+    return [
+        OptionTables(
+            option,
+            ranked[sources[option]],
+            grounding if PARTS[option].regions else {},
+            _seconds(PARTS[option].stages, throughput),
+        )
+        for option in able
+    ]
 
 
-def ranked_tags(workspace: Workspace, option: Option) -> pa.Table:
-    """(id, concept_id, score) of the tags that an option would give of what is in the lake."""
-    fused = fused_as(workspace, option)
+def _ranked_tags(
+    workspace: Workspace, source_sets: Collection[frozenset[Source]]
+) -> dict[frozenset[Source], pa.Table]:
+    """(id, concept_id, score) of the tags that each set of sources would make of what is in the lake."""
+    evidence = evidence_in(workspace, frozenset[Source]().union(*source_sets))
+    fusion = load_fusion(workspace.tier.fusion)
+    ranked = {}
     with workspace.lake.connect() as sql:
-        sql.register("fused", fused)
-        return sql.sql(_FUSED).to_arrow_table()
+        for sources in source_sets:
+            sql.register("fused", fuse(evidence, fusion, sources))
+            ranked[sources] = sql.sql(_FUSED).to_arrow_table()
+    return ranked
 
 
-def found_regions(lake: Lake) -> pa.Table:
-    """`grounded_regions` of the evaluated images, each region once, as `grounding.match_regions` takes them."""
-    with lake.connect() as sql:
-        return sql.sql(_REGIONS).to_arrow_table()
+def _grounding_recall(lake: Lake) -> dict[str, float]:
+    """Micro recall of the true regions, overall and tail; every option that grounds has the same regions."""
+    rows = lake.read("grounding_recall").to_pylist()
+    return {
+        row["band"]: row["micro"]
+        for row in rows
+        if row["iou"] == HEADLINE_IOU and row["band"] in (OVERALL, RARE_BAND)
+    }
 
 
 def _seconds(stages: Sequence[str], throughput: Mapping[str, Throughput]) -> float | None:

@@ -1,33 +1,33 @@
-"""Adds the evaluation that lies in the lake to the history, and holds it against the last accepted run."""
+"""Adds the evaluation that lies in the lake to the history, compared with its baseline: the last accepted run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
-from evaluation import from_lake, history
-from evaluation.figures import HEADLINE_K
+from evaluation import history
 from evaluation.history import Compared, Model, Run
 from evaluation.metrics.comparison import compare_ranks
-from evaluation.verdict import judge
+from evaluation.metrics.recall_at_k import HEADLINE_K
+from evaluation.verdict import is_kept
 from resources.lake import Lake
 from resources.models.tiers import role_specs
 from resources.workspace import Workspace
 
 
 def record_run(workspace: Workspace, created_at: datetime, run_id: str) -> Run:
-    """Append a run, after all others, of the tables `tag_recall` and `grounding_recall`, and of the tags that they are about.
+    """Append a run, after all others, of the tables `tag_recall`, `grounding_recall` and `tag_ranks`.
 
-    It is accepted where rare tags are recovered as well as in the last accepted run of its tier, as far as the
-    tier's checks allow, and where there is none to hold it against.
+    It is accepted where rare tags are recovered as well as in its baseline, the last accepted run of its tier, as
+    far as the tier's checks allow, and where there is no baseline.
     """
     lake, tier = workspace.lake, workspace.tier
-    ranks = from_lake.true_tag_ranks(lake, from_lake.reported_tags(lake))
+    ranks = lake.read("tag_ranks")
+    truth, images, concepts = map(lake.read, ("ground_truth", "ground_truth_images", "ground_truth_concepts"))
     earlier = history.runs(lake)
     created_at = history.following(earlier, created_at)
     baseline = history.last_accepted(earlier, tier.name)
-    compared = compare_ranks(history.ranks_of(lake, baseline.run), ranks, HEADLINE_K) if baseline else None
-    passed = judge(compared, tier.checks.tail_recall_drop.allowed_drop, {}).passed
+    comparison = compare_ranks(history.ranks_of(lake, baseline.run), ranks, HEADLINE_K) if baseline else None
     run = Run(
         run=history.run_key(created_at, run_id),
         created_at=created_at,
@@ -35,27 +35,26 @@ def record_run(workspace: Workspace, created_at: datetime, run_id: str) -> Run:
         option=tier.option,
         models=models_of(workspace),
         taxonomy=workspace.taxonomy.fingerprint,
-        corpus=history.corpus_fingerprint(
-            *(lake.read(table) for table in ("ground_truth", "ground_truth_images", "ground_truth_concepts"))
-        ),
-        images=lake.read("ground_truth_images").num_rows,
+        corpus=history.corpus_fingerprint(truth, images, concepts),
+        images=images.num_rows,
         baseline=baseline.run if baseline else None,
-        accepted_by=history.BY_CHECK if passed else None,
+        accepted_by=history.BY_CHECK
+        if is_kept(comparison, tier.checks.tail_recall_drop.allowed_drop)
+        else None,
         tag_recall=tuple(lake.read("tag_recall").to_pylist()),
         grounding_recall=tuple(lake.read("grounding_recall").to_pylist()),
     )
-    history.append(lake, run, ranks)
+    history.append(lake, run, ranks, comparison)
     return run
 
 
 def against_baseline(lake: Lake, run: Run, labels: Mapping[str, str]) -> Compared | None:
-    """What changed from the run that `run` was held against; None where there was none.
+    """What changed from its baseline to a run; None where there was none.
 
     `labels`: concept id -> preferred label.
     """
-    if run.baseline is None:
-        return None
-    return compare_runs(lake, history.find_run(lake, run.baseline), lake, run, labels)
+    comparison = history.since_baseline(lake, run)
+    return Compared(history.find_run(lake, run.baseline), run, comparison, labels) if comparison else None
 
 
 def compare_runs(

@@ -1,4 +1,4 @@
-"""What an evaluation is of: the ground truth and the tags that it is held against."""
+"""What an evaluation is of: the ground truth and the tags that are compared with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVALUATED_STATE = "evaluated_state"
 def evaluated_files(home: Home, library: str | None) -> list[Location]:
     """The ground truth, and the tags of each folder of its library (None: of any), in a fixed order.
 
-    Empty where there is no ground truth, or nothing to hold against it.
+    Empty where there is no ground truth, or there are no tags to compare with it.
     """
     lake, truth = home.lake, home.ground_truth_path
     if not truth.is_file():

@@ -1,12 +1,10 @@
 """Whether rare tags that the last accepted run found were lost, and the sentence that says so."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from evaluation.figures import RARE_BAND
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.comparison import Comparison
 from evaluation.report.changes import points_interval
 from evaluation.report.view import percent, signed_points
@@ -14,41 +12,33 @@ from evaluation.report.view import percent, signed_points
 _SHOWN_TAGS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether the tail is recovered as well as before, and the sentence that says so."""
+def is_kept(comparison: Comparison | None, allowed_drop: float) -> bool:
+    """Whether the tail's recall fell by no more than `allowed_drop` (0..1) and what its interval explains.
 
-    passed: bool
-    message: str
-
-
-def judge(comparison: Comparison | None, allowed_drop: float, labels: Mapping[str, str]) -> Verdict:
-    """Fail where the tail's recall fell by more than `allowed_drop` (0..1) and more than its interval explains.
-
-    That is: where the whole 95 % interval of the paired difference lies below -allowed_drop. Without a run to
-    compare with, a common image, a tail or an interval nothing can be held against a run, and it passes.
-
-    Args:
-        labels: concept id -> what the message calls it; a concept without one goes by its id.
+    It is lost where the whole 95 % interval of the paired difference lies below -allowed_drop. Without a baseline,
+    a common image, a tail or an interval nothing speaks against a run.
     """
+    tail = comparison.band(RARE_BAND) if comparison else None
+    return tail is None or tail.ci95 is None or tail.ci95.high >= -allowed_drop
+
+
+def sentence(comparison: Comparison | None, allowed_drop: float, labels: Mapping[str, str]) -> str:
+    """What `is_kept` says in words; `labels`: concept id -> what it is called, else it goes by its id."""
     if comparison is None:
-        return Verdict(
-            True, "There is no accepted run of this tier before it, so nothing to hold it against."
-        )
+        return "There is no accepted run of this tier before it, so it has no baseline."
     tail = comparison.band(RARE_BAND)
     if tail is None:
-        return Verdict(True, "It has no rare tag of an image in common with the last accepted run.")
-    bounds = tail.ci95
+        return "It has no rare tag of an image in common with the last accepted run."
+    bounds = f" (95 % interval {points_interval(tail.ci95)})" if tail.ci95 else ""
     change = (
-        f"recall@{comparison.k} of rare tags went from {percent(tail.before, 1)} to {percent(tail.after, 1)}: "
-        f"{signed_points(tail.difference, 1)} points{_interval(bounds)}, over {tail.support:,} true tags"
+        f"Against the last accepted run recall@{comparison.k} of rare tags went from {percent(tail.before, 1)} to "
+        f"{percent(tail.after, 1)}: {signed_points(tail.difference, 1)} points{bounds}, over {tail.support:,} true tags"
     )
-    if bounds is None or bounds.high >= -allowed_drop:
-        return Verdict(True, f"Against the last accepted run {change}.")
-    return Verdict(
-        False,
-        f"Rare tags were lost. Against the last accepted run {change}. Lost: {lost_tags(comparison, labels)}. "
-        "If that is meant, make this run the one to compare with: vistag accept",
+    if is_kept(comparison, allowed_drop):
+        return f"{change}."
+    return (
+        f"Rare tags were lost. {change}. Lost: {lost_tags(comparison, labels)}. "
+        "If that is meant, make this run the one to compare with: vistag accept"
     )
 
 
@@ -62,9 +52,3 @@ def lost_tags(comparison: Comparison, labels: Mapping[str, str]) -> str:
     ]
     rest = fewer.num_rows - len(names)
     return ", ".join(names) + (f" and {rest} more" if rest else "")
-
-
-def _interval(bounds: Interval | None) -> str:
-    if bounds is None:
-        return ""
-    return f" (95 % interval {points_interval(bounds)})"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from resources.lake import Lake
-from resources.lake.checks import sample_rows
+from resources.lake.checks import count_lacking, sample_rows
 
 UNIT_LENGTH_TOLERANCE = 2e-3
 """A float16 unit vector of any size is at most this far from length 1."""
@@ -40,6 +40,24 @@ def checked(
         description=_sentence(things, looked_at, count, names, right, fault)
         + (f" Up to {allowed_share:.0%} pass." if count and allowed_share else ""),
         metadata={"looked_at": looked_at, "wrong": count, **metadata},
+    )
+
+
+def check_counterparts(
+    lake: Lake, table: str, counterparts: str, keys: str, *, things: str, name: str, article: str = ""
+) -> dg.AssetCheckResult:
+    """Passed where each row of `table` has one of `counterparts` with the same `keys`, in the folders that have both."""
+    count = lacking = 0
+    if folders := sorted(lake.folders(counterparts)):
+        with lake.connect(skip_damaged=True) as sql:
+            rows = f"(from {table} where list_contains($folders, folder))"
+            count, lacking = count_lacking(sql, rows, counterparts, keys, {"folders": folders})
+    return checked(
+        things,
+        count,
+        lacking,
+        right=f"have {article}{name}",
+        fault=f"have no {name}; run their folders again",
     )
 
 

@@ -259,7 +259,7 @@ GROUNDED_REGIONS = _table(
 )
 REGION_MASKS = _table(
     "region_masks", "regions",
-    "The outline of each region whose facet the segmenter of the tier asks for, as COCO RLE.",
+    "The outline of each region whose facet wants one, as COCO RLE.",
     "id", "region_id",
     Column("height", pa.int32(), "pixels of the proxy"),
     Column("width", pa.int32(), "pixels of the proxy"),
@@ -415,6 +415,38 @@ TAG_RECALL = _evaluation(
     Column("f1_macro", _F64, "mean over the tags of the band, 0..1, the same for each k"),
     key=("band", "k"),
 )
+TAG_FIGURES = _evaluation(
+    "tag_figures",
+    "How well each tag of the evaluated vocabulary is recovered.",
+    "concept_id",
+    Column("band", _TEXT, "head, body, tail or zero"),
+    Column("lvis_band", _TEXT, "rare (<= 10 images), common (<= 100), frequent or zero"),
+    Column("images", pa.int32(), "that carry the tag"),
+    Column("rank", pa.int32(), "1 = on the most images, ties by concept_id"),
+    Column("found", pa.int32(), "images that carry it and have it among their first ten tags"),
+    Column("recall", _F64, "found / images, 0..1; null where no image carries it"),
+    Column("best_rank", pa.int32(), "on the images that carry it; null where it was never suggested there"),
+    Column("average_precision", _F64, "0..1; null where no image carries it"),
+    key=("concept_id",),
+)
+TAG_RANKS = _evaluation(
+    "tag_ranks",
+    "One row a true tag of an image: its rank among what was suggested there.",
+    "id", "concept_id",
+    Column("band", _TEXT, "head, body or tail"),
+    Column("rank", pa.int32(), "1 = best; null where it was not suggested"),
+    key=("id", "concept_id"),
+)
+TAG_CONFUSIONS = _evaluation(
+    "tag_confusions",
+    "Of each rare tag that is missed somewhere, the wrong tags of its facet that stand above it.",
+    "concept_id",
+    Column("images", pa.int32(), "that carry the tag"),
+    Column("missed", pa.int32(), "of those, it is not among the first ten tags"),
+    Column("instead", _TEXT, "a concept; null where no wrong tag of its facet is among the first ten"),
+    Column("times", pa.int32(), "missed images on which `instead` is; 0 where it is null"),
+    key=("concept_id", "instead"),
+)
 GROUNDING_RECALL = _evaluation(
     "grounding_recall",
     "Recall and precision of the true regions at IoU 0.5, 0.75 and 0.5:0.95, by band, as LVIS counts.",
@@ -437,6 +469,19 @@ PHRASE_GROUNDING = _evaluation(
     "tags",
     key=("band",),
 )
+TEXT_FIGURES = _evaluation(
+    "text_figures",
+    "What captions and descriptions name of what is there, whether descriptions fit their schema, and which signs were "
+    "read; of all images and of those of each lane.",
+    Column("figure", _TEXT,
+           "sign_recall, schema_valid, or caption_ and description_ with object_recall and hallucination_rate"),
+    Column("lane", _TEXT, "fast or heavy; null for all images"),
+    Column("value", _F64, "0..1"),
+    _like("ci95_low", "of value: lower end of the 95 % interval, bootstrapped over images"),
+    _like("ci95_high", "of value: upper end of that interval"),
+    Column("support", pa.int64(), "things that the value is a share of"),
+    key=("figure", "lane"),
+)
 LADDER = _evaluation(
     "ladder",
     "The same images by each option, from captions alone to the full graph: tag recall@10, recall of regions, "
@@ -452,7 +497,6 @@ LADDER = _evaluation(
     Column("seconds_per_image", _F64, "of all stages that the option needs"),
     key=("option",),
 )
-_RANKS = [("id", _TEXT), ("concept_id", _TEXT), ("band", _TEXT), ("rank", pa.int32())]
 EVALUATION_HISTORY = _evaluation(
     "evaluation_history",
     "One row an evaluation, with its figures and the rank of every true tag: the baseline of later runs. Each "
@@ -470,7 +514,7 @@ EVALUATION_HISTORY = _evaluation(
     Column("accepted_by", _TEXT, "check or person; null where rare tags were lost"),
     Column("tag_recall", pa.list_(pa.struct([*TAG_RECALL.schema])), "the rows of that table"),
     Column("grounding_recall", pa.list_(pa.struct([*GROUNDING_RECALL.schema])), "the rows of that table"),
-    Column("ranks", pa.list_(pa.struct(_RANKS)), "of every true tag, 1 = best; null where it was not suggested"),
+    Column("ranks", pa.list_(pa.struct([*TAG_RANKS.schema])), "of every true tag, 1 = best; null where it was not suggested"),
     key=("run",),
 )
 

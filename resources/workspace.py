@@ -27,7 +27,7 @@ from resources.models.ocr import OcrSpec
 from resources.models.segmenters import SegmenterSpec
 from resources.models.tiers import Tier, TierError, load_tier
 from resources.models.vlms import TextModel, Vlm, VlmSpec
-from taxonomy import Taxonomy, load_taxonomy, starter_taxonomy
+from taxonomy import STARTER, Taxonomy, load_taxonomy
 
 HEAVY_EXTRA_BEAMS = 3
 
@@ -93,8 +93,10 @@ class Workspace:
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
+        """Raises TaxonomyError where the vocabulary or the description of its facets cannot be used."""
         name = self.settings.taxonomy or self.tier.taxonomy
-        return starter_taxonomy() if name == "starter" else load_taxonomy(Path(name))
+        facets = self.settings.facets or (None if self.settings.taxonomy else self.tier.facets)
+        return load_taxonomy(STARTER if name == "starter" else Path(name), Path(facets) if facets else None)
 
 
 def _with_more_beams(fast: VlmSpec) -> VlmSpec:

@@ -1,25 +1,26 @@
-"""The controlled vocabulary: SKOS concepts, their labels and hierarchy, and the prompts made of them."""
+"""The controlled vocabulary: SKOS concepts, their labels and hierarchy, and their facets."""
 
 from taxonomy.concept import Concept
+from taxonomy.facets import Facet, load_facets
 from taxonomy.labels import Labels, Named
-from taxonomy.loading import load_taxonomy, starter_taxonomy, write_taxonomy
-from taxonomy.model import Prompts, Taxonomy
+from taxonomy.loading import STARTER, load_taxonomy, starter_taxonomy, write_taxonomy
+from taxonomy.model import Taxonomy
 from taxonomy.problems import Flaw, TaxonomyError
-from taxonomy.prompts import load_prompts
 from taxonomy.stats import FacetStats, TaxonomyStats, check_report, stats
 
 __all__ = [
+    "STARTER",
     "Concept",
+    "Facet",
     "FacetStats",
     "Flaw",
     "Labels",
     "Named",
-    "Prompts",
     "Taxonomy",
     "TaxonomyError",
     "TaxonomyStats",
     "check_report",
-    "load_prompts",
+    "load_facets",
     "load_taxonomy",
     "starter_taxonomy",
     "stats",

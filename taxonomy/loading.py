@@ -1,18 +1,20 @@
 """Vocabularies from files and to files, by suffix."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taxonomy.csv_format import read_csv, to_csv
+from taxonomy.facets import STARTER_FACETS, load_facets
 from taxonomy.model import Taxonomy
 from taxonomy.problems import Flaw, TaxonomyError
-from taxonomy.prompts import STARTER_PROMPTS, load_prompts
 from taxonomy.skos_reader import read_jsonld, read_turtle
 from taxonomy.skos_writer import to_jsonld, to_turtle
 from taxonomy.validation import Draft, validate
 
 STARTER = Path(__file__).parent / "data" / "starter.csv"
+FACETS_FILE = "facets.yaml"
+"""Beside a vocabulary, what its facets are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +30,28 @@ _FORMATS = {
 }
 
 
-def load_taxonomy(path: Path, prompts_path: Path = STARTER_PROMPTS) -> Taxonomy:
-    """The vocabulary in a .csv, .ttl or .jsonld file. The facets of ``prompts_path`` are the closed list.
+def load_taxonomy(path: Path, facets_path: Path | None = None) -> Taxonomy:
+    """The vocabulary in a .csv, .ttl or .jsonld file.
+
+    Its facets are described by `facets_path`, else by a facets.yaml beside it, else by the starter's. A facet that
+    is not described has the defaults; a concept without a facet is of the first one described.
 
     Raises TaxonomyError, whose message has a ``file:line: problem`` for everything that is wrong.
     """
-    prompts = load_prompts(prompts_path)
-    drafts, flaws = _format(path).read(path, tuple(prompts))
+    beside = path.parent / FACETS_FILE
+    facets = load_facets(facets_path or (beside if beside.is_file() else STARTER_FACETS))
+    drafts, flaws = _format(path).read(path, facets)
+    drafts = [_with_facet(draft, next(iter(facets))) for draft in drafts]
     # A file whose only rows are broken has no concepts for that reason, which is already said.
     if drafts or not flaws:
-        flaws += validate(drafts, tuple(prompts))
+        flaws += validate(drafts, facets)
     if flaws:
         raise TaxonomyError(path, flaws)
-    return Taxonomy(tuple(draft.concept for draft in drafts), prompts)
+    return Taxonomy(tuple(draft.concept for draft in drafts), facets)
+
+
+def _with_facet(draft: Draft, default: str) -> Draft:
+    return replace(draft, concept=replace(draft.concept, facet=draft.concept.facet or default))
 
 
 def starter_taxonomy() -> Taxonomy:
@@ -51,7 +62,7 @@ def starter_taxonomy() -> Taxonomy:
 def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
     """Write a .csv, .ttl or .jsonld file that loads to a vocabulary with the same fingerprint.
 
-    The prompts are not part of it. Raises TaxonomyError for another suffix.
+    The facets are not described in it. Raises TaxonomyError for another suffix.
     """
     path.write_text(_format(path).write(taxonomy), encoding="utf-8", newline="\n")
 

@@ -1,16 +1,14 @@
-"""What a vocabulary is: concepts with their hierarchy, and prompts that phrase them."""
+"""What a vocabulary is: concepts with their hierarchy, and the facets that they are of."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from taxonomy.concept import Concept
+from taxonomy.facets import Facet
 from taxonomy.labels import Labels
-
-Prompts = Mapping[str, tuple[str, ...]]
-"""Facet -> prompt templates, each with one ``{label}``. Its keys are the closed list of facets."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +16,14 @@ class Taxonomy:
     """A validated vocabulary: unique ids, known parents, no cycles (`taxonomy.load_taxonomy` sees to it)."""
 
     concepts: tuple[Concept, ...]
-    prompts: Prompts
+    facets: Mapping[str, Facet] = field(default_factory=dict)
+    """Name -> facet, of those that have concepts, in the order given; what is given none has the defaults."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concepts", tuple(sorted(self.concepts, key=lambda concept: concept.id)))
-        object.__setattr__(self, "prompts", dict(self.prompts))
+        used = {concept.facet: Facet(concept.facet) for concept in self.concepts}
+        described = {name: facet for name, facet in self.facets.items() if name in used}
+        object.__setattr__(self, "facets", described | {n: used[n] for n in sorted(used.keys() - described)})
 
     @cached_property
     def by_id(self) -> Mapping[str, Concept]:
@@ -38,21 +39,32 @@ class Taxonomy:
         """All labels, to be found in texts."""
         return Labels(self.concepts)
 
+    def facet_of(self, concept_id: str) -> Facet:
+        """KeyError for an id that is not in the vocabulary."""
+        return self.facets[self.by_id[concept_id].facet]
+
     @cached_property
-    def facets(self) -> tuple[str, ...]:
-        """The facets that have concepts, in the order of the prompts."""
-        used = {concept.facet for concept in self.concepts}
-        return tuple(facet for facet in self.prompts if facet in used)
+    def things(self) -> frozenset[str]:
+        """Ids of the concepts that captions are expected to name: things, but for those that lie beside the subject."""
+        aside = {id_ for facet in self.facets.values() for id_ in facet.aside}
+        return frozenset(
+            concept.id
+            for concept in self.concepts
+            if self.facets[concept.facet].thing and aside.isdisjoint(self._ancestors[concept.id])
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of the SHA-256 of everything in the vocabulary, in whatever order it was written."""
-        content = {
+        content: dict[str, object] = {
             "concepts": [
                 [c.id, c.pref_label, c.alt_labels, c.facet, c.broader, c.definition] for c in self.concepts
             ],
-            "prompts": {facet: sorted(self.prompts[facet]) for facet in self.facets},
+            "prompts": {name: sorted(facet.prompts) for name, facet in self.facets.items()},
         }
+        told = {name: facet.fingerprint for name, facet in self.facets.items()}
+        if changed := {name: text for name, text in told.items() if text is not None}:
+            content["facets"] = changed
         canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -61,7 +73,7 @@ class Taxonomy:
         return tuple(
             template.replace("{label}", label)
             for label in concept.labels
-            for template in self.prompts[concept.facet]
+            for template in self.facets[concept.facet].prompts
         )
 
     def narrower_of(self, concept_id: str) -> tuple[str, ...]:

@@ -204,6 +204,8 @@ def _facets_of(graph: Graph, subject: URIRef, facets: Collection[str]) -> list[s
 
 
 def _facet_problems(graph: Graph, subject: URIRef, facets: Collection[str]) -> Iterator[str]:
-    names = [name for name in _facets_of(graph, subject, facets) if name in facets]
-    if len(names) > 1:
+    names = _facets_of(graph, subject, facets)
+    if len(names) > 1 and names[0] in facets:
         yield f"is a member of {len(names)} facets: {', '.join(names)}; keep one"
+    elif len(names) > 1:
+        yield f"is a member of {len(names)} collections: {', '.join(names)}; say in facets.yaml which one is its facet"

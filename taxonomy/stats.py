@@ -8,7 +8,6 @@ from pathlib import Path
 from taxonomy.concept import Concept
 from taxonomy.loading import load_taxonomy
 from taxonomy.model import Taxonomy
-from taxonomy.prompts import STARTER_PROMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +60,9 @@ def stats(taxonomy: Taxonomy) -> TaxonomyStats:
     )
 
 
-def check_report(path: Path, prompts_path: Path = STARTER_PROMPTS) -> str:
+def check_report(path: Path, facets_path: Path | None = None) -> str:
     """One line that says the file is sound and what it holds. Raises TaxonomyError when it is not sound."""
-    found = stats(load_taxonomy(path, prompts_path))
+    found = stats(load_taxonomy(path, facets_path))
     counts = f"{found.total.concepts} concepts in {len(found.facets)} facets"
     return f"{path}: no problems; {counts}, fingerprint {found.fingerprint}"
 

@@ -10,6 +10,8 @@ from taxonomy.concept import Concept
 from taxonomy.problems import Flaw, did_you_mean
 
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MISSPELT = 0.8
+"""Similarity (of difflib) from which an unknown facet is a known one with a typing error."""
 # "|" separates labels in CSV; control characters (a line break, say) have no place in a prompt.
 UNUSABLE_IN_LABEL = re.compile(r"[|\x00-\x1f\x7f]")
 
@@ -23,7 +25,7 @@ class Draft:
 
 
 def validate(drafts: Sequence[Draft], facets: Collection[str]) -> list[Flaw]:
-    """Every broken rule, sorted by line. ``facets`` is the closed list of facet names."""
+    """Every broken rule, sorted by line. ``facets`` are the names of those that are described."""
     if not drafts:
         return [Flaw(1, "there are no concepts")]
     first: dict[str, Draft] = {}
@@ -51,10 +53,7 @@ def _broken_alone(concept: Concept, facets: Collection[str]) -> Iterator[str]:
     for label in concept.labels:
         if UNUSABLE_IN_LABEL.search(label):
             yield f'{name}: a label cannot hold "|", a tab or a line break: {label!r}'
-    if not concept.facet:
-        yield f"{name} has no facet; the facets are {', '.join(facets)}"
-    elif concept.facet not in facets:
-        hint = did_you_mean(concept.facet, facets) or f"; the facets are {', '.join(facets)}"
+    if concept.facet not in facets and (hint := did_you_mean(concept.facet, facets, _MISSPELT)):
         yield f'{name}: unknown facet "{concept.facet}"{hint}'
 
 

@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from evaluation import assets as evaluation_assets
-from evaluation import checks as evaluation_checks
+from evaluation import assets as evaluation
 from resources.workspace import VistagResource
 from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
@@ -13,21 +12,15 @@ from vistag_assets.automation.verify_job import verify
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
 
 GATHER_EVIDENCE = "gather_evidence"
-_ROOMS = (ingest, whole_image, regions, language, tags, gallery)
+_ROOMS = (ingest, whole_image, regions, language, tags, gallery, evaluation)
 """Each holds the assets of the group that bears its name, and their checks."""
 
 _tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
 
 defs = dg.Definitions(
-    assets=[
-        *(asset for room in _ROOMS for asset in dg.load_assets_from_package_module(room)),
-        *dg.load_assets_from_modules([evaluation_assets]),
-    ],
-    asset_checks=[
-        *(check for room in _ROOMS for check in dg.load_asset_checks_from_package_module(room)),
-        *dg.load_asset_checks_from_modules([evaluation_checks]),
-    ],
+    assets=[asset for room in _ROOMS for asset in dg.load_assets_from_package_module(room)],
+    asset_checks=[check for room in _ROOMS for check in dg.load_asset_checks_from_package_module(room)],
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,

@@ -44,6 +44,7 @@ from resources.models.encoders import prefetch
 from resources.models.tiers import Tier
 from resources.tables import TABLES, Table
 from resources.workspace import VistagResource, Workspace
+from vistag_assets.isolation import Batch, isolated
 from vistag_assets.lineage import column_by_id, of_ids
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
@@ -98,16 +99,6 @@ class Folder:
     ) -> list[dict[str, Any]]:
         """The rows of some images in a table, in their order there."""
         return of_ids(self.lake.read(table, self.key, columns), list(ids)).to_pylist()
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows that were made for some ids, without their fingerprints; an id may have many, or none."""
-
-    ids: Sequence[str]
-    rows: pa.Table | Sequence[Mapping[str, Any]]
-    failed: Mapping[str, str] = field(default_factory=dict)
-    """id -> why it could not be computed: it has no rows, and the next run tries again"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +385,7 @@ def _stamped(ids: list[str], made: Rows, schema: pa.Schema, meter: Meter) -> Ite
         return
     if made.load:
         made.load()
-    for batch in meter.timed_each(made.compute(asked)):
+    for batch in meter.timed_each(isolated(made.compute, asked)):
         rows = (
             batch.rows.select(unstamped.names).cast(unstamped)
             if isinstance(batch.rows, pa.Table)

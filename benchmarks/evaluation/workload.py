@@ -35,7 +35,7 @@ def write_regions(folder: Path, images: int, seed: int) -> None:
     shift = rng.normal(0, 0.16, (detections, 4)) * rng.random((detections, 1)) * box[source][:, [2, 3, 2, 3]]
     near = (box[source] + shift).clip(min=1)
     found = np.where(rng.random((detections, 1)) < 1 / 3, near, _boxes(rng, detections)).round(2)
-    said = np.where(rng.random(detections) < 0.5, category[source], _zipf(rng, CATEGORIES, detections))
+    answer = np.where(rng.random(detections) < 0.5, category[source], _zipf(rng, CATEGORIES, detections))
     score = rng.random(detections).round(5)
 
     truth = {
@@ -57,7 +57,7 @@ def write_regions(folder: Path, images: int, seed: int) -> None:
         ],
     }
     (folder / TRUTH).write_text(json.dumps(truth))
-    rows = zip((of_image + 1).tolist(), (said + 1).tolist(), found.tolist(), score.tolist(), strict=True)
+    rows = zip((of_image + 1).tolist(), (answer + 1).tolist(), found.tolist(), score.tolist(), strict=True)
     results = ({"image_id": i, "category_id": c, "bbox": b, "score": s} for i, c, b, s in rows)
     with (folder / RESULTS).open("w") as file:
         file.write("[" + ",\n".join(map(json.dumps, results)) + "]")

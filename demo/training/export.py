@@ -1,15 +1,34 @@
 """What the exports of the bundled models share: the end of a training, and a checkpoint as `transformers` reads it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from demo.world.scene import Split
+from resources.models.checkpoints import make_model
+from resources.models.encoders import Encoder, EncoderSpec
+from taxonomy import starter_taxonomy
+from vistag_assets.whole_image.scoring import unit_rows
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+
+
+def bundled_encoder(checkpoint: Path) -> Encoder:
+    """The encoder of a checkpoint, as a tier has it."""
+    spec = EncoderSpec(family="siglip", model=str(checkpoint.resolve()), batch_size=50, licence="Apache-2.0")
+    return make_model(spec, "cpu")
+
+
+def concept_vectors(encoder: Encoder, concepts: Sequence[str]) -> NDArray[np.float32]:
+    """float32 [concepts, width]: the unit vector that the encoder's text tower gives each concept."""
+    taxonomy = starter_taxonomy()
+    phrases = [taxonomy.phrases(taxonomy.by_id[concept]) for concept in concepts]
+    return unit_rows(np.stack([encoder.embed_texts(of_one).mean(axis=0) for of_one in phrases]))
 
 
 def finished_state(path: Path, steps: int | None = None) -> dict[str, Any]:

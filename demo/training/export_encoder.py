@@ -7,7 +7,7 @@ user's images, on scenes of a split that neither training nor the corpus draws f
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,19 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from transformers import SiglipImageProcessor, SiglipProcessor
 
-from demo.training.export import CHECKPOINTS, finished_state, write_cards, write_checkpoint
+from demo.training.export import (
+    CHECKPOINTS,
+    bundled_encoder,
+    concept_vectors,
+    finished_state,
+    write_cards,
+    write_checkpoint,
+)
 from demo.training.tokenizer import train_tokenizer
 from demo.training.train_encoder import IMAGE_PX, TEXT_TOKENS, Recipe, build_model
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split, drawable_concepts, tag_matrix
-from resources.models.checkpoints import make_model
-from resources.models.encoders import Encoder, EncoderSpec
-from taxonomy import starter_taxonomy
-from vistag_assets.whole_image.scoring import unit_rows
+from resources.models.encoders import Encoder, Platt
 
 CALIBRATION_SCENES = 4_000
 RENDER_PX = 384
@@ -46,15 +50,7 @@ A SigLIP of {parameters:.1f} M parameters at {image_px} px, trained from scratch
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """probability = sigmoid(slope * logit + intercept) (Platt 1999)."""
-
-    slope: float
-    intercept: float
-
-
-CONCEPT_SPREAD = Line(slope=0.3, intercept=2.5)
+CONCEPT_SPREAD = Platt(slope=0.3, intercept=2.5)
 
 
 def save_checkpoint(state: Path, tokenizer_folder: Path, recipe: Recipe, out: Path) -> None:
@@ -75,11 +71,10 @@ def save_checkpoint(state: Path, tokenizer_folder: Path, recipe: Recipe, out: Pa
 
 def logits_and_truth(encoder: Encoder, count: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Raw logits and truth of calibration scenes, [count, concepts] each, in the order of `drawable_concepts()`."""
-    taxonomy, concepts = starter_taxonomy(), drawable_concepts()
+    concepts = drawable_concepts()
     sampler = SceneSampler(Split.CALIBRATE)
     scenes = [sampler.scene(index) for index in range(count)]
-    phrases = [taxonomy.phrases(taxonomy.by_id[c]) for c in concepts]
-    texts = unit_rows(np.stack([encoder.embed_texts(p).mean(axis=0) for p in phrases]))
+    texts = concept_vectors(encoder, concepts)
     images = []
     for start in range(0, count, 100):
         pictures = [Image.fromarray(render(scene, RENDER_PX).pixels) for scene in scenes[start : start + 100]]
@@ -89,7 +84,7 @@ def logits_and_truth(encoder: Encoder, count: int) -> tuple[NDArray[np.float32],
     return encoder.score_head.logits(np.concatenate(images) @ texts.T), tag_matrix(scenes, concepts)
 
 
-def fit_line(logits: NDArray[np.float32], truth: NDArray[np.bool_], around: Line, spread: Line) -> Line:
+def fit_line(logits: NDArray[np.float32], truth: NDArray[np.bool_], around: Platt, spread: Platt) -> Platt:
     """The most probable line for logits and truth [n], if it lies `around` one with a normal `spread`.
 
     A concept with few examples stays near the line of all; a common one finds its own.
@@ -104,14 +99,14 @@ def fit_line(logits: NDArray[np.float32], truth: NDArray[np.bool_], around: Line
         return value, np.array([(excess * x).sum(), excess.sum()]) + away / width
 
     slope, intercept = minimize(cost, centre, jac=True, method="L-BFGS-B").x
-    return Line(float(slope), float(intercept))
+    return Platt(float(slope), float(intercept))
 
 
 def fit_calibration(
     logits: NDArray[np.float32], truth: NDArray[np.bool_], concepts: Sequence[str]
 ) -> dict[str, Any]:
     """One line over all pairs of image and concept, and a line for every concept near it; as `calibration.json`."""
-    overall = fit_line(logits.reshape(-1), truth.reshape(-1), Line(1.0, 0.0), Line(10.0, 10.0))
+    overall = fit_line(logits.reshape(-1), truth.reshape(-1), Platt(1.0, 0.0), Platt(10.0, 10.0))
     lines = {
         concept: asdict(fit_line(logits[:, column], truth[:, column], overall, CONCEPT_SPREAD))
         for column, concept in enumerate(concepts)
@@ -127,14 +122,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CHECKPOINTS / "encoder")
     arguments = parser.parse_args()
     save_checkpoint(arguments.pool / "state.pt", arguments.pool / "tokenizer", Recipe(), arguments.out)
-    spec = EncoderSpec(
-        family="siglip",
-        model=str(arguments.out.resolve()),
-        dtype="float32",
-        batch_size=50,
-        licence="Apache-2.0",
-    )
-    logits, truth = logits_and_truth(make_model(spec, "cpu"), CALIBRATION_SCENES)
+    logits, truth = logits_and_truth(bundled_encoder(arguments.out), CALIBRATION_SCENES)
     calibration = fit_calibration(logits, truth, drawable_concepts())
     (arguments.out / "calibration.json").write_text(
         json.dumps(calibration, indent=2) + "\n", encoding="utf-8"

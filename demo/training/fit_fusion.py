@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,18 @@ from demo.corpus import make_corpus
 from demo.world.scene import Split, drawable_concepts
 from evaluation.figures import compute_tag_figures
 from evaluation.from_lake import image_names, match_ground_truth
-from evaluation.ground_truth import read_ground_truth
 from evaluation.held_out import TRAINING_CARD
 from evaluation.metrics.calibration import reliability
+from evaluation.readers.ground_truth import read_ground_truth
 from resources.home import Home, Settings, write_settings
 from resources.models.tiers import Tier
 from resources.workspace import Workspace, open_workspace
 from vistag_assets.definitions import GATHER_EVIDENCE
 from vistag_assets.runs import find_library, tag_folders
-from vistag_assets.tags.evidence import SOURCES, TABLES_OF, EvidenceTables, Source, gather, only
+from vistag_assets.tags.evidence import SOURCES, only
 from vistag_assets.tags.fusion import FittedFusion, fusion_json
 from vistag_assets.tags.fusion_fit import BALANCE, cross_fused, fit_fusion, judged, source_sets, truth_of
-from vistag_assets.tags.tagger import sources_of
-from vistag_assets.whole_image.scoring import make_scorer
+from vistag_assets.tags.tagger import evidence_in, sources_of
 
 OUT = Path(__file__).parents[1] / "checkpoints" / "fusion" / "fusion.json"
 IMAGES = 500
@@ -102,14 +100,6 @@ def fit(workspace: Workspace, truth: pa.Table, corpus: str) -> FittedFusion:
         "cross_validated": figures,
     }
     return fit_fusion(evidence, truth, sources, fitted_on)
-
-
-def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
-    """EVIDENCE of every image in the lake."""
-    names = [name for source in SOURCES if source in sources for name in TABLES_OF[source]]
-    tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
-    scorer = make_scorer(workspace, workspace.lake.read("concept_embeddings"))
-    return gather(tables, workspace.taxonomy, scorer)
 
 
 def recall(fused: pa.Table, truth: pa.Table, column: str) -> dict[str, float]:

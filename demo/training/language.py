@@ -35,6 +35,7 @@ SURROUNDINGS = {
     "display-case": "the grey inside of a display case",
     "brick-wall": "a red brick wall and a grey floor",
 }
+NUMBERS = {2: "two", 3: "three"}
 LARGE, SMALL = 0.64, 0.3
 """Sizes of an object, as shares of the picture's shorter side."""
 ALIKE = 1.2
@@ -78,11 +79,8 @@ def _from_left(scene: SceneSpec) -> list[ObjectSpec]:
 
 
 def _place(index: int, count: int) -> str:
-    return (
-        ("near the centre",),
-        ("on the left", "on the right"),
-        ("on the left", "in the middle", "on the right"),
-    )[count - 1][index]
+    beside = ("on the left", *["in the middle"] * (count - 2), "on the right")
+    return "near the centre" if count == 1 else beside[index]
 
 
 class Speaker:
@@ -155,15 +153,11 @@ class Speaker:
         claims.append(_claim("colour", self._colour(scene, items)))
         claims.append(_claim("composition", self._composition(scene, items)))
         title = listed([f"{self.label[i.material]} {self.label[i.concept]}" for i in items])
-        answer = {
-            "title": f"{title[0].upper()}{title[1:]}",
-            "claims": claims,
-            "tags": self.tags(scene),
-        }
+        answer = {"title": f"{title[0].upper()}{title[1:]}", "claims": claims, "tags": self.tags(scene)}
         return json.dumps(answer, ensure_ascii=False, separators=COMPACT)
 
     def _things(self, items: Sequence[ObjectSpec]) -> str:
-        return "the object" if len(items) == 1 else f"the {('two', 'three')[len(items) - 2]} objects"
+        return "the object" if len(items) == 1 else f"the {NUMBERS[len(items)]} objects"
 
     def _lighting(self, scene: SceneSpec, items: Sequence[ObjectSpec]) -> str:
         side, things = "left" if scene.light_from_left else "right", self._things(items)
@@ -186,21 +180,15 @@ class Speaker:
         where = PLACES[scene.setting]
         if len(items) == 1:
             size = items[0].size
-            share = (
-                "fills most"
-                if size >= LARGE
-                else "takes up a small part"
-                if size < SMALL
-                else "takes up half"
-            )
+            share = "takes up half" if size < LARGE else "fills most"
+            share = "takes up a small part" if size < SMALL else share
             offset = items[0].centre_x - 0.5
             side = "left of" if offset < -OFF_CENTRE else "right of" if offset > OFF_CENTRE else "at"
             return _sentence(
                 f"one object is placed {where}, {side} the middle of the picture, and {share} of its height"
             )
         sizes = sorted(((item.size, index) for index, item in enumerate(items)), reverse=True)
-        count = ("two", "three")[len(items) - 2]
-        order = f"{count} objects are placed side by side {where}"
+        order = f"{NUMBERS[len(items)]} objects are placed side by side {where}"
         if sizes[0][0] < ALIKE * sizes[1][0]:
             return _sentence(f"{order}, and the largest ones are of about the same size")
         return _sentence(f"{order}, and the one {_place(sizes[0][1], len(items))} is clearly the largest")

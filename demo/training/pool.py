@@ -60,15 +60,12 @@ class Pool:
     tags: NDArray[np.bool_]
 
 
-def build_pools(folder: Path, recipe: Any, workers: int, **layout: Any) -> tuple[Pool, Pool]:
-    """The scenes that a training learns from and those that it is checked on, by its recipe, kept by `layout`."""
-    learned = PoolRecipe(Split.TRAIN, recipe.train_scenes, recipe.flatness, **layout)
-    checked = PoolRecipe(
-        Split.VALIDATE,
-        recipe.validate_scenes,
-        0.0,
-        **{n: v for n, v in layout.items() if n != "closeup_every"},
-    )
+def build_pools(
+    folder: Path, recipe: Any, workers: int, closeup_every: int = 0, **layout: Any
+) -> tuple[Pool, Pool]:
+    """The scenes that a training learns from, by its recipe, and those that it is checked on, kept by `layout`."""
+    learned = PoolRecipe(Split.TRAIN, recipe.train_scenes, recipe.flatness, closeup_every, **layout)
+    checked = PoolRecipe(Split.VALIDATE, recipe.validate_scenes, 0.0, **layout)
     return build_pool(folder / "train", learned, workers), build_pool(folder / "validate", checked, workers)
 
 

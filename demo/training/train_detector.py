@@ -24,14 +24,12 @@ from torch.nn import functional
 from torchvision.ops import batched_nms, box_convert, box_iou, generalized_box_iou_loss
 from transformers import Owlv2Config, Owlv2ForObjectDetection, PreTrainedTokenizerFast, SiglipModel
 
+from demo.training.export import bundled_encoder, concept_vectors
 from demo.training.loop import Training, bands_of, is_hidden, read_arguments
 from demo.training.pool import Pool, all_concepts, build_pools, dense_columns
 from demo.training.tokenizer import train_phrase_tokenizer
 from demo.training.train_encoder import patch_owners
-from resources.models.checkpoints import make_model
-from resources.models.encoders import EncoderSpec
 from taxonomy import starter_taxonomy
-from vistag_assets.whole_image.scoring import unit_rows
 
 IMAGE_PX = 192
 PATCH_PX = 16
@@ -143,17 +141,6 @@ def keep_first_norm_quiet(model: Owlv2ForObjectDetection, pixels: Tensor) -> Non
     tower.pre_layernorm.weight.fill_(float(tower.embeddings(pixels).std(dim=-1).mean()))
 
 
-def concept_targets(encoder_folder: Path, concepts: list[str]) -> NDArray[np.float32]:
-    """float32 [concepts, width]: the unit vector that the encoder's text tower gives each concept."""
-    taxonomy = starter_taxonomy()
-    encoder = make_model(
-        EncoderSpec(family="siglip", model=str(encoder_folder.resolve()), licence="Apache-2.0"), "cpu"
-    )
-    return unit_rows(
-        np.stack([encoder.embed_texts(taxonomy.phrases(taxonomy.by_id[c])).mean(axis=0) for c in concepts])
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Pixels float32 [b, 3, IMAGE_PX, IMAGE_PX] in -1..1, and for every patch the thing it belongs to.
@@ -237,7 +224,7 @@ class Trainer(Training):
         self.tokenizer = train_phrase_tokenizer(
             [p for _, p in self.phrases], folder / "tokenizer", TEXT_TOKENS
         )
-        self.targets = torch.from_numpy(concept_targets(encoder_folder, self.concepts))
+        self.targets = torch.from_numpy(concept_vectors(bundled_encoder(encoder_folder), self.concepts))
         self.model = build_model(
             recipe, self.tokenizer, SiglipModel.from_pretrained(encoder_folder, dtype=torch.float32)
         )

@@ -25,11 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import (
-    PreTrainedTokenizerFast,
-    SiglipConfig,
-    SiglipModel,
-)
+from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
 from demo.training.loop import Training, bands_of, is_hidden, read_arguments
 from demo.training.pool import Pool, all_concepts, build_pools, dense_columns

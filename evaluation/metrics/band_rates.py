@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import Interval, interval95, ratios, resampled_sums
 from evaluation.metrics.region_tables import Rows
 
 
@@ -34,13 +34,16 @@ def band_rates(
     resamples: int,
     seed: int = 0,
 ) -> dict[str, BandRates]:
-    """Micro: hits / things. Macro: the mean over concepts of hits / things. Of each band that has things.
+    """Micro: hits / things. Macro: the mean over concepts of hits / things.
 
     Args:
-        image, concept: of each thing, as numbers from 0.
-        hits: [things, columns], 0..1 each: several ways to count.
-        groups: name -> mask over the concepts.
+        image, concept: int64 [things], >= 0; images may be numbered in any way.
+        hits: float64 [things, columns], 0..1: whether each thing was hit, counted in several ways.
+        groups: band -> bool [concepts]; a concept may be in several.
         resamples, seed: of the bootstrap over the images that have a thing.
+
+    Returns:
+        Band -> its rates, in the order of `groups`, without the bands that have no thing.
     """
     concepts = max((len(mask) for mask in groups.values()), default=0)
     support = np.bincount(concept, minlength=concepts)
@@ -68,7 +71,7 @@ def band_rates(
             macro=(by_concept[mask] / support[mask, None]).mean(axis=0),
             support=things,
             tags=int(mask.sum()),
-            samples=_ratio(drawn[:, 1:], drawn[:, :1]),
+            samples=ratios(drawn[:, 1:], drawn[:, :1]),
             on_images=int(np.count_nonzero(counts[:, 0])),
         )
     return rates
@@ -77,7 +80,3 @@ def band_rates(
 def _sums(group: Rows, values: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
     """Sum of the rows of `values` [rows, columns] of each group: [groups, columns]."""
     return np.stack([np.bincount(group, column, minlength=groups) for column in values.T], axis=1)
-
-
-def _ratio(hits: NDArray[np.float64], things: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(hits, things, out=np.full_like(hits, np.nan), where=things > 0)

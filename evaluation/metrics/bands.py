@@ -9,24 +9,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.tables import FREQUENCY_BANDS
+
 BANDS = ("head", "body", "tail")
 LVIS_BANDS = ("rare", "common", "frequent")
+RARE_BAND = BANDS[-1]
+"""The band that this project is about."""
 ZERO = "zero"
 
 # Upper edges (images that carry the tag) of LVIS: Gupta, Dollar, Girshick, "LVIS: A Dataset for Large
 # Vocabulary Instance Segmentation", CVPR 2019, section 3.
 LVIS_RARE_MAX_IMAGES = 10
 LVIS_COMMON_MAX_IMAGES = 100
-
-FREQUENCY_BANDS_SCHEMA = pa.schema(
-    [
-        ("concept_id", pa.string()),
-        ("band", pa.string()),
-        ("lvis_band", pa.string()),
-        ("images", pa.int32()),
-        ("rank", pa.int32()),
-    ]
-)
 
 _RANK_AND_CUT = """
 with supported as (select concept_id, count(distinct id) as images from truth group by concept_id),
@@ -75,7 +69,7 @@ def frequency_bands(
             of its training set. Concepts that are not named are counted on the truth.
 
     Returns:
-        A table of `FREQUENCY_BANDS_SCHEMA`, one row a concept, by rank (1 = carried by the most images).
+        A table of `frequency_bands`, one row a concept, by rank (1 = carried by the most images).
 
     Raises:
         ValueError: the shares do not make a partition, a concept is repeated, the truth names a concept
@@ -105,7 +99,7 @@ def frequency_bands(
             "rare": LVIS_RARE_MAX_IMAGES,
             "common": LVIS_COMMON_MAX_IMAGES,
         }
-        return connection.sql(_RANK_AND_CUT, params=cuts).to_arrow_table().cast(FREQUENCY_BANDS_SCHEMA)
+        return connection.sql(_RANK_AND_CUT, params=cuts).to_arrow_table().cast(FREQUENCY_BANDS.schema)
 
 
 def band_size(share: float, tags: int) -> int:

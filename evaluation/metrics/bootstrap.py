@@ -20,9 +20,13 @@ class Interval:
     high: float
 
 
-def bounds(ci95: Interval | None) -> dict[str, float | None]:
-    """The columns `ci95_low` and `ci95_high` of a table of figures; null where there is no interval."""
-    return {"ci95_low": ci95.low if ci95 else None, "ci95_high": ci95.high if ci95 else None}
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of `support` things; the interval is over images, None where there are fewer than two."""
+
+    value: float  # 0..1
+    support: int
+    ci95: Interval | None = None
 
 
 def resampled_sums(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -62,10 +66,36 @@ def resampled_sums(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
     return sums
 
 
-def interval95(samples: np.ndarray) -> Interval | None:
-    """The 2.5 % and 97.5 % percentiles of float [resamples]; NaN (no support in that resample) is left out.
+def ratios(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    """parts / wholes, element by element: float64; NaN where the whole is 0 or less, which has no ratio."""
+    return np.divide(parts, wholes, out=np.full(np.shape(parts), np.nan), where=wholes > 0)
 
-    None if no resample had support.
+
+def ratio_interval(counts: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Interval | None:
+    """The 95 % interval of a ratio of sums over images.
+
+    Args:
+        counts: float or int [images, 2]: part and whole of each image; images whose whole is 0 are not drawn.
+        resamples, seed: as `resampled_sums` takes them.
+
+    Returns:
+        None for fewer than two such images: one always resamples to itself.
+    """
+    counted = counts[counts[:, 1] > 0]
+    if len(counted) < 2:
+        return None
+    sums = resampled_sums(counted, resamples, seed)
+    return interval95(sums[:, 0] / sums[:, 1])
+
+
+def interval95(samples: np.ndarray) -> Interval | None:
+    """The 2.5 % and 97.5 % percentiles.
+
+    Args:
+        samples: float [resamples]; NaN, where a resample had no support, is left out.
+
+    Returns:
+        None if no resample had support.
     """
     known = samples[~np.isnan(samples)]
     if known.size == 0:

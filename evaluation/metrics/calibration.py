@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.band_rates import band_rates
+from evaluation.metrics.bootstrap import RESAMPLES, Interval
 
 BINS = 10
 
@@ -63,26 +64,20 @@ def reliability(
     outside = np.flatnonzero(~((probability >= 0) & (probability <= 1)))
     if outside.size:
         raise ValueError(f"the probability of row {outside[0]} is {probability[outside[0]]}, not within 0..1")
-    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    images, row = np.unique(image, return_inverse=True)
-    cell, cells = row * bins + place, len(images) * bins
-    pairs = np.bincount(cell, minlength=cells).reshape(-1, bins)
-    true = np.bincount(cell, is_true, minlength=cells).reshape(-1, bins)
-    total, mean = pairs.sum(axis=0), np.bincount(place, probability, minlength=bins)
-    filled = np.flatnonzero(total)
-    sums = resampled_sums(np.concatenate([pairs[:, filled], true[:, filled]], axis=1), resamples, seed)
-    with np.errstate(invalid="ignore"):
-        shares = sums[:, len(filled) :] / sums[:, : len(filled)]
+    bin_of = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    total = np.bincount(bin_of, probability, minlength=bins)
+    members = {str(number): np.arange(bins) == number for number in range(bins)}
+    rates = band_rates(image, bin_of, is_true[:, None].astype(np.float64), members, resamples, seed)
     found = tuple(
         ReliabilityBin(
-            low=float(number / bins),
-            high=float((number + 1) / bins),
-            pairs=int(total[number]),
-            mean_probability=float(mean[number] / total[number]),
-            share_true=float(true[:, number].sum() / total[number]),
-            ci95=interval95(shares[:, n]) if np.count_nonzero(pairs[:, number]) > 1 else None,
+            low=int(number) / bins,
+            high=(int(number) + 1) / bins,
+            pairs=of.support,
+            mean_probability=float(total[int(number)] / of.support),
+            share_true=float(of.micro[0]),
+            ci95=of.ci95(0),
         )
-        for n, number in enumerate(filled)
+        for number, of in rates.items()
     )
     error = sum(bin_.pairs * abs(bin_.mean_probability - bin_.share_true) for bin_ in found)
     return Reliability(found, len(probability), float(error / len(probability)))

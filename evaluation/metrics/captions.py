@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, Share, ratio_interval
 from taxonomy import Taxonomy
+
+Counts = tuple[int, int, int, int]
+"""Of one text: objects there that it names, objects there, objects it names that are not there, objects it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +24,24 @@ class NamedObjects:
     mentions: int  # (image, object) pairs that are named
     hallucination_ci95: Interval | None
 
+    @property
+    def shares(self) -> dict[str, Share]:
+        """`object_recall` and `hallucination_rate`, where there is something to count."""
+        shares = {
+            "object_recall": (self.object_recall, self.objects, self.recall_ci95),
+            "hallucination_rate": (self.hallucination_rate, self.mentions, self.hallucination_ci95),
+        }
+        return {
+            name: Share(value, support, ci95)
+            for name, (value, support, ci95) in shares.items()
+            if value is not None
+        }
 
-def named_objects(
-    texts: Mapping[str, str],
-    present: Mapping[str, Set[str]],
-    objects: Set[str],
-    taxonomy: Taxonomy,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> NamedObjects:
-    """Compare what texts name with what is there.
+
+def object_counts(
+    texts: Mapping[str, str], present: Mapping[str, Set[str]], objects: Set[str], taxonomy: Taxonomy
+) -> dict[str, Counts]:
+    """Compare what each text names with what is there.
 
     A concept counts once a text. A label of several concepts names the one that is there, if one is. Naming a
     broader concept of an object that is there (a vessel for a bowl) is neither a hit nor a hallucination.
@@ -39,23 +50,37 @@ def named_objects(
         texts: image -> text.
         present: image -> the true concepts of it; an image without an entry has none.
         objects: the concepts that count, all others are ignored in truth and texts.
+        taxonomy: whose labels are looked for, and which concept is broader than which.
+
+    Returns:
+        Image -> its counts, in the order of the images' ids.
     """
-    rows = np.array(
-        [
-            _count(_mentions(text, taxonomy), present.get(id_, frozenset()), objects, taxonomy)
-            for id_, text in sorted(texts.items())
-        ],
-        np.float64,
-    ).reshape(-1, 4)
+    return {
+        id_: _count(_mentions(text, taxonomy), present.get(id_, frozenset()), objects, taxonomy)
+        for id_, text in sorted(texts.items())
+    }
+
+
+def named_objects(counts: Iterable[Counts], resamples: int = RESAMPLES, seed: int = 0) -> NamedObjects:
+    """The shares over all images, each with its 95 % interval.
+
+    Args:
+        counts: of `object_counts`, of any of its images.
+        resamples, seed: of the bootstrap over the images that have something to count.
+
+    Returns:
+        Object recall: hits / objects there. Hallucination rate: wrong mentions / mentions.
+    """
+    rows = np.array([*counts], np.float64).reshape(-1, 4)
     hits, there, wrong, named = rows.sum(axis=0)
     return NamedObjects(
         texts=len(rows),
         object_recall=float(hits / there) if there else None,
         objects=int(there),
-        recall_ci95=_ratio_interval(rows[:, :2], resamples, seed),
+        recall_ci95=ratio_interval(rows[:, :2], resamples, seed),
         hallucination_rate=float(wrong / named) if named else None,
         mentions=int(named),
-        hallucination_ci95=_ratio_interval(rows[:, 2:], resamples, seed),
+        hallucination_ci95=ratio_interval(rows[:, 2:], resamples, seed),
     )
 
 
@@ -66,8 +91,7 @@ def _mentions(text: str, taxonomy: Taxonomy) -> list[frozenset[str]]:
 
 def _count(
     mentions: Iterable[frozenset[str]], present: Set[str], objects: Set[str], taxonomy: Taxonomy
-) -> tuple[int, int, int, int]:
-    """Hits, objects there, wrong mentions, mentions."""
+) -> Counts:
     there = objects & present
     broader = {above for id_ in there & taxonomy.by_id.keys() for above in taxonomy.ancestors(id_)} - there
     right: set[str] = set()
@@ -78,11 +102,3 @@ def _count(
         elif ids & objects and not ids & broader:
             wrong.add(ids & objects)
     return len(right), len(there), len(wrong), len(right) + len(wrong)
-
-
-def _ratio_interval(rows: np.ndarray, resamples: int, seed: int) -> Interval | None:
-    rows = rows[rows[:, 1] > 0]
-    if len(rows) < 2:
-        return None
-    sums = resampled_sums(rows, resamples, seed)
-    return interval95(sums[:, 0] / sums[:, 1])

@@ -8,6 +8,7 @@ percentages", Psychometrika 12, 1947), as a tag stands on too few images for a b
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import duckdb
 import numpy as np
@@ -16,21 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from evaluation.metrics.band_rates import band_rates
 from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
-from evaluation.metrics.recall_at_k import OVERALL
-
-RANKS_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),  # image
-        ("concept_id", pa.string()),
-        ("band", pa.string()),
-        (
-            "rank",
-            pa.int32(),
-        ),  # of the true tag among the suggestions of its image, 1 = best; null: not suggested
-    ]
-)
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
+from evaluation.metrics.recall_at_k import OVERALL, UNRANKED, TagPairs, true_ranks
+from evaluation.metrics.rows import ArrowRows
+from resources.tables import TAG_RANKS
 
 TAG_CHANGES_SCHEMA = pa.schema(
     [
@@ -87,10 +79,34 @@ class Comparison:
     k: int
     images: int  # with a true tag, in both runs
     bands: tuple[BandChange, ...]  # tail, body, head, overall; those without support are absent
-    tags: pa.Table  # TAG_CHANGES_SCHEMA: by band, tail first, then by images lost, the most first
+    tags: Annotated[
+        pa.Table, ArrowRows(TAG_CHANGES_SCHEMA)
+    ]  # by band, tail first, then by images lost, the most first
 
     def band(self, name: str) -> BandChange | None:
         return next((change for change in self.bands if change.band == name), None)
+
+    @property
+    def changed_tags(self) -> pa.Table:
+        """The rows of `tags` that changed on any image."""
+        return self.tags.filter(pc.greater(pc.add(self.tags["lost"], self.tags["gained"]), 0))
+
+
+def rank_table(pairs: TagPairs, bands: pa.Table) -> pa.Table:
+    """`tag_ranks`: the rank of every true tag among the ranked concepts on its image.
+
+    Args:
+        bands: of `bands.frequency_bands`, of at least the true concepts.
+    """
+    ranks, concept_id = true_ranks(pairs), pairs.concepts.take(pa.array(pairs.true_tag))
+    row = pc.index_in(concept_id, value_set=bands["concept_id"].combine_chunks())
+    columns = [
+        pairs.images.take(pa.array(pairs.true_image)),
+        concept_id,
+        bands["band"].combine_chunks().take(row),
+        pa.array(ranks, mask=ranks == UNRANKED),
+    ]
+    return pa.table(columns, schema=TAG_RANKS.schema)
 
 
 def compare_ranks(
@@ -99,64 +115,49 @@ def compare_ranks(
     """Compare recall@k of two runs over the true (image, tag) pairs that both evaluated.
 
     Args:
-        before, after: RANKS_SCHEMA, one row a true pair. Where they disagree on a band, that of `after` counts.
+        before, after: `tag_ranks`, one row a true pair. Where they disagree on a band, that of `after` counts.
         k: the cut-off, >= 1.
         resamples, seed: of the bootstrap.
+
+    Returns:
+        What changed by band, and by tag; no band where no image is in both runs.
     """
-    bands = [*reversed(BANDS)]
     with duckdb.connect() as sql:
         sql.register("before", before)
         sql.register("after", after)
         pairs = sql.sql(_BOTH, params={"k": k}).to_arrow_table()
         sql.register("pairs", pairs)
-        tags = sql.sql(_BY_TAG, params={"bands": bands}).to_arrow_table()
+        tags = sql.sql(_BY_TAG, params={"bands": [*reversed(BANDS)]}).to_arrow_table()
     lost, gained = (tags[name].to_numpy() for name in ("lost", "gained"))
     p_value = pa.array(_mcnemar(lost, gained), mask=lost + gained == 0)
     images = pc.unique(pairs["id"])
     return Comparison(
         k=k,
         images=len(images),
-        bands=_changes(pairs, images, [*bands, OVERALL], resamples, seed) if len(images) else (),
+        bands=_changes(pairs, images, resamples, seed) if len(images) else (),
         tags=tags.append_column("p_value", p_value).cast(TAG_CHANGES_SCHEMA),
     )
 
 
-def _changes(
-    pairs: pa.Table, images: pa.Array, bands: list[str], resamples: int, seed: int
-) -> tuple[BandChange, ...]:
+def _changes(pairs: pa.Table, images: pa.Array, resamples: int, seed: int) -> tuple[BandChange, ...]:
     image = pc.index_in(pairs["id"], value_set=images).to_numpy()
-    band = pairs["band"].to_numpy(zero_copy_only=False)
-    hits = [pairs[name].to_numpy(zero_copy_only=False).astype(float) for name in ("before", "after")]
-    members = {name: np.ones(len(band), bool) if name == OVERALL else band == name for name in bands}
-    members = {name: member for name, member in members.items() if member.any()}
-    # float64 [images, bands, (support, before, after)]
-    counts = np.stack(
-        [
-            np.stack(
-                [np.bincount(image, member * hit, minlength=len(images)) for hit in (1.0, *hits)], axis=1
-            )
-            for member in members.values()
-        ],
-        axis=1,
-    )
-    sums = resampled_sums(counts.reshape(len(images), -1), resamples, seed).reshape(resamples, -1, 3)
-    with np.errstate(invalid="ignore"):
-        differences = (sums[..., 2] - sums[..., 1]) / sums[..., 0]
-    changes = []
-    for number, name in enumerate(members):
-        support, found_before, found_after = counts[:, number].sum(axis=0)
-        has_interval = np.count_nonzero(counts[:, number, 0]) > 1
-        changes.append(
-            BandChange(
-                name,
-                float(found_before / support),
-                float(found_after / support),
-                int(support),
-                bool((members[name] & (hits[0] != hits[1])).any()),
-                interval95(differences[:, number]) if has_interval else None,
-            )
+    band = pc.index_in(pairs["band"], value_set=pa.array(BANDS)).to_numpy()
+    hits = np.stack([pairs[name].to_numpy(zero_copy_only=False) for name in ("before", "after")], axis=1)
+    members = {name: np.arange(len(BANDS)) == BANDS.index(name) for name in reversed(BANDS)}
+    members[OVERALL] = np.ones(len(BANDS), bool)
+    rates = band_rates(image, band, hits.astype(np.float64), members, resamples, seed)
+    changed = hits[:, 0] != hits[:, 1]
+    return tuple(
+        BandChange(
+            name,
+            before=float(of.micro[0]),
+            after=float(of.micro[1]),
+            support=of.support,
+            has_changed=bool((members[name][band] & changed).any()),
+            ci95=interval95(of.samples[:, 1] - of.samples[:, 0]) if of.on_images > 1 else None,
         )
-    return tuple(changes)
+        for name, of in rates.items()
+    )
 
 
 def _mcnemar(lost: NDArray[np.int32], gained: NDArray[np.int32]) -> NDArray[np.float64]:

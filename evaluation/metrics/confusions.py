@@ -5,15 +5,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-CONFUSIONS_SCHEMA = pa.schema(
-    [
-        ("concept_id", pa.string()),
-        ("images", pa.int32()),  # that carry the tag
-        ("missed", pa.int32()),  # of those, it is not among the first k
-        ("instead", pa.string()),  # null: on the missed images no wrong tag of its facet is among the first k
-        ("times", pa.int32()),  # missed images on which `instead` is; 0 where it is null
-    ]
-)
+from resources.tables import TAG_CONFUSIONS
 
 _CONFUSIONS = """
 with ranked as (
@@ -72,7 +64,7 @@ def confusions(
         most: wrong tags kept for a tag, those on the most images first, ties by concept id.
 
     Returns:
-        CONFUSIONS_SCHEMA, the tags of the lowest recall first; one row a tag and wrong tag.
+        `tag_confusions`, the tags of the lowest recall first; one row a tag and wrong tag.
     """
     names = pa.array([*chosen], pa.string()), pa.array([*concepts], pa.string())
     with duckdb.connect() as sql:
@@ -90,4 +82,6 @@ def confusions(
             ),
         }.items():
             sql.register(table, rows)
-        return sql.sql(_CONFUSIONS, params={"k": k, "most": most}).to_arrow_table().cast(CONFUSIONS_SCHEMA)
+        return (
+            sql.sql(_CONFUSIONS, params={"k": k, "most": most}).to_arrow_table().cast(TAG_CONFUSIONS.schema)
+        )

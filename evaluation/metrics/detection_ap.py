@@ -10,24 +10,26 @@ RECALL_POINTS = np.linspace(0, 1, 101)
 
 
 def average_precision(matching: Matching) -> NDArray[np.float64]:
-    """Average precision of each concept at each threshold: float64 [thresholds, concepts], 0..1.
+    """Average precision of each concept at each threshold.
 
     All regions of a concept are ranked by score, equal ones by image and then as within the image. Precision at a
     recall is the best one at that recall or a higher one, read at the 101 points of `RECALL_POINTS`, 0 where
     the recall is not reached (`accumulate` of both evaluations). The mean over concepts and thresholds is their AP.
-    NaN for a concept that has no region to be found.
+
+    Returns:
+        float64 [thresholds, concepts], 0..1; NaN for a concept that has no region to be found.
     """
     support = matching.support
     order = by_group_and_score(matching.counted_concept, matching.score)
     concept, forgiven = matching.counted_concept[order], matching.forgiven[order]
     start = np.searchsorted(concept, np.arange(len(support)))
-    place = np.zeros(matching.counted.max(initial=-1) + 1, np.int64)
-    place[matching.counted[order]] = np.arange(len(order))
+    index = np.zeros(matching.counted.max(initial=-1) + 1, np.int64)
+    index[matching.counted[order]] = np.arange(len(order))
     needed = _needed(support)
 
     precision = np.full((len(IOU_THRESHOLDS), len(support)), np.nan)
     for t, takers in enumerate(matching.region):
-        hits = np.sort(place[takers[takers >= 0]])
+        hits = np.sort(index[takers[takers >= 0]])
         of = concept[hits]
         found = np.bincount(of, minlength=len(support))
         first_hit = np.cumsum(found) - found

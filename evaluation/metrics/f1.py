@@ -1,11 +1,11 @@
-"""F1 of tags, from the pairs that were predicted; `metrics` encodes them."""
+"""F1 of tags, from the pairs that were predicted; `recall_at_k.pair_up` encodes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, ratios, resampled_sums
 from evaluation.metrics.recall_at_k import TagPairs
 
 
@@ -35,10 +35,14 @@ def f1_scores(
     group. Macro: the mean over the tags of the group that have support.
 
     Args:
+        pairs: of `recall_at_k.pair_up`.
         chosen: bool [predicted pairs]: a score alone predicts nothing, so something must cut, such as
             `pairs.rank <= 10` or `pairs.score >= 0.5`.
         groups: name -> bool [tags]; a group without support is left out of the result.
         resamples, seed: of the bootstrap, over all evaluated images: also one without true tags can be wrong.
+
+    Returns:
+        A figure a group, in the order of `groups`.
     """
     support = pairs.tag_support
     hit = chosen & (pairs.true_pair >= 0)
@@ -60,9 +64,7 @@ def f1_scores(
             pairs.true_image[mask[pairs.true_tag]], minlength=images
         )
     drawn = resampled_sums(by_image.reshape(images, -1), resamples, seed).reshape(resamples, -1, 2)
-    rates = np.divide(
-        drawn[..., 0], drawn[..., 1], out=np.full(drawn.shape[:2], np.nan), where=drawn[..., 1] > 0
-    )
+    rates = ratios(drawn[..., 0], drawn[..., 1])
     return tuple(
         F1Figure(
             band=name,

@@ -13,46 +13,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.metrics.band_rates import BandRates, band_rates
-from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, bounds, interval95
+from evaluation.metrics.bands import RARE_BAND
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.detection_ap import average_precision
-from evaluation.metrics.matching import COCO_CAP, IOU_THRESHOLDS, LVIS_CAP, Cap, Matching, match_regions
+from evaluation.metrics.matching import Matching
 from evaluation.metrics.recall_at_k import OVERALL, band_groups
-
-__all__ = [
-    "COCO_CAP",
-    "GROUNDING_CONCEPTS_SCHEMA",
-    "GROUNDING_RECALL_SCHEMA",
-    "HEADLINE_IOU",
-    "IOU_NAMES",
-    "IOU_THRESHOLDS",
-    "LVIS_CAP",
-    "Cap",
-    "GroundingEvaluation",
-    "GroundingFigure",
-    "Matching",
-    "grounding_recall",
-    "match_regions",
-    "recall_by_concept",
-]
 
 IOU_NAMES: Mapping[str, tuple[int, ...]] = {"0.5": (0,), "0.75": (5,), "0.5:0.95": tuple(range(10))}
 """What is reported -> the thresholds whose figures are averaged."""
 HEADLINE_IOU = "0.5"
-
-GROUNDING_RECALL_SCHEMA = pa.schema(
-    [
-        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
-        ("iou", pa.string()),
-        ("micro", pa.float64()),
-        ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
-        ("ci95_high", pa.float64()),
-        ("mean_average_precision", pa.float64()),
-        ("support", pa.int64()),
-        ("tags", pa.int32()),
-    ]
-)
 GROUNDING_CONCEPTS_SCHEMA = pa.schema(
     [
         ("concept_id", pa.string()),
@@ -90,18 +59,6 @@ class GroundingEvaluation:
     def figure(self, band: str, iou: str = HEADLINE_IOU) -> GroundingFigure | None:
         return next((figure for figure in self.recall if (figure.band, figure.iou) == (band, iou)), None)
 
-    def rows(self) -> pa.Table:
-        """The figures as rows of `GROUNDING_RECALL_SCHEMA`, for the lake."""
-        names = ("band", "iou", "micro", "macro", "mean_average_precision", "support", "tags")
-        rows = [
-            {
-                **{name: getattr(f, name) for name in names},
-                **bounds(f.ci95),
-            }
-            for f in self.recall
-        ]
-        return pa.Table.from_pylist(rows, schema=GROUNDING_RECALL_SCHEMA)
-
 
 def grounding_recall(
     matching: Matching, bands: pa.Table, resamples: int = RESAMPLES, seed: int = 0
@@ -114,7 +71,12 @@ def grounding_recall(
     that have a true region.
 
     Args:
+        matching: of `match_regions`.
         bands: of `bands.frequency_bands`; concepts without true regions count for nothing.
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        A figure a band and IoU, and the gap between all regions and those of the tail.
     """
     truth = ~matching.crowd
     image, hits = matching.image[truth], _hits(matching)[truth]
@@ -164,7 +126,7 @@ def _precision(matching: Matching) -> NDArray[np.float64]:
 
 
 def _gap(rates: Mapping[str, BandRates]) -> tuple[float, Interval | None] | None:
-    overall, tail = rates.get(OVERALL), rates.get(BANDS[-1])
+    overall, tail = rates.get(OVERALL), rates.get(RARE_BAND)
     if overall is None or tail is None:
         return None
     j = list(IOU_NAMES).index(HEADLINE_IOU)

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
-from evaluation.metrics.grounding import Matching
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, ratio_interval
+from evaluation.metrics.matching import Matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,10 @@ def mask_figures(
         truth: also `height`, `width` (pixels), `counts` (COCO compressed RLE), null where there is no mask.
         regions: `id`, `region_id`.
         masks: `region_id`, `height`, `width`, `counts`; not every region has one.
+        resamples, seed: of the bootstrap over the images that have such a region.
 
-    Returns None where no matched region has both masks.
+    Returns:
+        None where no matched region has both masks.
     """
     true_row = np.flatnonzero(matching.region[0] >= 0)
     predicted = regions["region_id"].take(pa.array(matching.region[0, true_row]))
@@ -62,12 +64,7 @@ def mask_figures(
     )
     by_image = np.zeros((len(matching.images), 2))
     np.add.at(by_image, matching.image[true_row], np.stack([ious, np.ones(len(ious))], axis=1))
-    by_image = by_image[by_image[:, 1] > 0]
-    interval = None
-    if len(by_image) > 1:
-        sums = resampled_sums(by_image, resamples, seed)
-        interval = interval95(sums[:, 0] / sums[:, 1])
-    return MaskFigures(float(ious.mean()), len(ious), interval)
+    return MaskFigures(float(ious.mean()), len(ious), ratio_interval(by_image, resamples, seed))
 
 
 def mask_iou(true: dict[str, Any], predicted: dict[str, Any]) -> float:

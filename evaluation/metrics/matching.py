@@ -21,7 +21,7 @@ from evaluation.metrics.region_tables import (
     boxes,
     equal_keys,
     in_order,
-    places,
+    indices,
     positions,
     rank_in_group,
     scores,
@@ -98,6 +98,9 @@ def match_regions(
         images: all evaluated images, by default those of `truth` and `negatives`. Regions of others are left out.
         cap: regions beyond it are left out, whatever they say, before all else.
 
+    Returns:
+        Row numbers of the two tables, for every threshold.
+
     Raises:
         ValueError: there is no true region or one of an image that is not evaluated, a box is not four finite
             numbers, or a score is none.
@@ -128,14 +131,14 @@ def match_regions(
     key = on_image * len(concepts) + of_concept
     if negatives is not None:
         looked_for = np.union1d(true_key, _keys(negatives, evaluated, concepts))
-        rows = rows[places(key[rows], looked_for) >= 0]
+        rows = rows[indices(key[rows], looked_for) >= 0]
     rows = best_first(rows, on_image, all_scores, regions["region_id"])
     key = key[rows]
 
     found = _match(all_boxes[rows], key, true_boxes, np.where(crowd, -1, true_key))
     forgiven = _in_a_crowd(all_boxes[rows], key, true_boxes[crowd], true_key[crowd])
     if not_exhaustive is not None:
-        open_ended = places(key, np.unique(_keys(not_exhaustive, evaluated, concepts))) >= 0
+        open_ended = indices(key, np.unique(_keys(not_exhaustive, evaluated, concepts))) >= 0
         forgiven[open_ended] = len(IOU_THRESHOLDS)
     return Matching(
         images=evaluated,

@@ -1,21 +1,14 @@
 """How much of the text that is known to stand in the pictures was read."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, FiniteFloat, StrictInt, StrictStr, ValidationError
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
-from evaluation.readers.tables import UnusableFile
-
-SIGNS = pa.schema([("file_name", pa.string()), ("text", pa.string()), ("bbox", pa.list_(pa.float32(), 4))])
+from evaluation.metrics.bootstrap import RESAMPLES, Interval, ratio_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,70 +55,23 @@ def sign_recall(
     read = read_on_signs = 0
     for id_ in evaluated:
         here = [sign for sign in signs_of.get(id_, []) if normalised(sign["text"])]
-        said = lines_of.get(id_, [])
+        answer = lines_of.get(id_, [])
         if here:
-            per_image.append((sum(_found(sign, said) for sign in here), len(here)))
-        read += len(said)
+            per_image.append((sum(_found(sign, answer) for sign in here), len(here)))
+        read += len(answer)
         read_on_signs += sum(
-            any(_centre_within(line["bbox"], sign["bbox"]) for sign in here) for line in said
+            any(_centre_within(line["bbox"], sign["bbox"]) for sign in here) for line in answer
         )
     counts = np.array(per_image, np.int64).reshape(-1, 2)
     found, support = (int(total) for total in counts.sum(axis=0))
     return SignRecall(
         recall=found / support if support else None,
-        ci95=_interval(counts, resamples),
+        ci95=ratio_interval(counts, resamples),
         found=found,
         support=support,
         precision=read_on_signs / read if read else None,
         lines=read,
     )
-
-
-def read_signs(path: Path) -> pa.Table:
-    """The signs of a file of annotations as SIGNS: its key `texts`, boxes relative to the image.
-
-    ```
-    {"images": [{"id": 8, "file_name": "a/b.jpg", "width": 1024, "height": 768}],
-     "texts":  [{"image_id": 8, "bbox": [x, y, width, height], "text": "GALLERY 60"}]}
-    ```
-    Empty where there is no such key. Raises UnusableFile for a file or a sign that is not of this shape.
-    """
-    try:
-        document = _Document.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise UnusableFile(f"{path}: no signs can be read from it: {error}") from error
-    images = {image.id: image for image in document.images}
-    unknown = sorted({str(sign.image_id) for sign in document.texts if sign.image_id not in images})
-    if unknown:
-        raise UnusableFile(f"{path}: texts name images that are not in it: {', '.join(unknown[:5])}")
-    rows = []
-    for sign in document.texts:
-        image = images[sign.image_id]
-        x, y, width, height = sign.bbox
-        relative = (x / image.width, y / image.height, width / image.width, height / image.height)
-        rows.append({"file_name": image.file_name, "text": sign.text, "bbox": relative})
-    return pa.Table.from_pylist(rows, SIGNS)
-
-
-class _Image(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    id: StrictInt | StrictStr
-    file_name: str
-    width: FiniteFloat
-    height: FiniteFloat
-
-
-class _Sign(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    image_id: StrictInt | StrictStr
-    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-    text: str
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-    images: list[_Image]
-    texts: list[_Sign] = []
 
 
 def _by_id(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
@@ -146,10 +92,3 @@ def _found(sign: dict[str, Any], lines: list[dict[str, Any]]) -> bool:
 def _centre_within(line: list[float], box: list[float]) -> bool:
     x, y = line[0] + line[2] / 2, line[1] + line[3] / 2
     return box[0] <= x <= box[0] + box[2] and box[1] <= y <= box[1] + box[3]
-
-
-def _interval(counts: np.ndarray, resamples: int) -> Interval | None:
-    if len(counts) < 2:
-        return None
-    sums = resampled_sums(counts, resamples)
-    return interval95(sums[:, 0] / sums[:, 1])

@@ -12,24 +12,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.metrics.band_rates import band_rates
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, bounds
+from evaluation.metrics.bootstrap import RESAMPLES, Interval
 from evaluation.metrics.recall_at_k import band_groups
 from evaluation.metrics.region_tables import best_first, boxes, equal_keys, in_order, positions, scores
 from resources.boxes import paired_iou
 
 PHRASE_IOU = 0.5
-
-PHRASE_GROUNDING_SCHEMA = pa.schema(
-    [
-        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
-        ("micro", pa.float64()),
-        ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
-        ("ci95_high", pa.float64()),
-        ("support", pa.int64()),
-        ("tags", pa.int32()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +80,10 @@ def phrase_grounding(
     Args:
         phrases: of `grounded_phrases`.
         bands: of `bands.frequency_bands`.
+        resamples, seed: of the bootstrap over the images that have a phrase.
+
+    Returns:
+        A figure a band that has phrases, `overall` first.
     """
     concepts = in_order(phrases["concept_id"])
     groups = band_groups(bands.filter(pc.is_in(bands["concept_id"], value_set=concepts)), concepts)
@@ -102,16 +94,3 @@ def phrase_grounding(
         PhraseFigure(band, float(of.micro[0]), float(of.macro[0]), of.support, of.tags, of.ci95(0))
         for band, of in rates.items()
     )
-
-
-def phrase_grounding_rows(figures: tuple[PhraseFigure, ...]) -> pa.Table:
-    """The figures as rows of PHRASE_GROUNDING_SCHEMA, for the lake."""
-    names = ("band", "micro", "macro", "support", "tags")
-    rows = [
-        {
-            **{name: getattr(f, name) for name in names},
-            **bounds(f.ci95),
-        }
-        for f in figures
-    ]
-    return pa.Table.from_pylist(rows, schema=PHRASE_GROUNDING_SCHEMA)

@@ -13,30 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluation.metrics.band_rates import band_rates
 from evaluation.metrics.bands import BANDS, LVIS_BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, resampled_sums
+from evaluation.metrics.bootstrap import RESAMPLES, Interval
 from evaluation.metrics.region_tables import positions, scores
 
 KS = (1, 5, 10, 20)
+HEADLINE_K = 10
 OVERALL = "overall"
 UNRANKED = np.iinfo(np.int32).max
-
-TAG_RECALL_SCHEMA = pa.schema(
-    [
-        ("band", pa.string()),  # overall, head, body, tail; rare, common, frequent
-        ("k", pa.int32()),
-        ("micro", pa.float64()),
-        ("macro", pa.float64()),
-        ("ci95_low", pa.float64()),  # of micro; null where there is no interval
-        ("ci95_high", pa.float64()),
-        ("ceiling", pa.float64()),
-        ("support", pa.int64()),
-        ("tags", pa.int32()),
-        ("mean_average_precision", pa.float64()),  # of the band, the same for each k
-        ("f1_micro", pa.float64()),  # of the band, the same for each k
-        ("f1_macro", pa.float64()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +85,9 @@ def pair_up(
         concepts: the tags that are ranked.
         images: the evaluated images, a superset of those in the truth; by default exactly those. More images
             change average precision (they are negatives) and never recall.
+
+    Returns:
+        The pairs as positions in the images, in order of appearance, and in the tags, ascending.
 
     Raises:
         ValueError: a column is missing or holds nulls, a score is NaN, a pair is predicted twice, there is no
@@ -197,51 +185,54 @@ def recall_at_k(
     group. Ceiling: `sum over images of min(true tags of the group, k)` / true tags of the group.
 
     Args:
+        pairs: of `pair_up`.
         ranks: int32 [true pairs], of `true_ranks`.
         groups: name -> bool [tags]; a group without support is left out of the result.
         ks: cut-offs, each >= 1.
         resamples, seed: of the bootstrap, over the images that carry at least one true tag.
+
+    Returns:
+        A figure a group and cut-off, and the bootstrap samples of its micro recall.
 
     Raises:
         ValueError: a k is below 1.
     """
     if min(ks) < 1:
         raise ValueError(f"recall@k needs k >= 1, not {min(ks)}")
-    support = pairs.tag_support
-    supported = {name: mask & (support > 0) for name, mask in groups.items() if support[mask].any()}
-    positives, hits = _counts_by_image(pairs, ranks, supported, ks)
-    sums = resampled_sums(np.concatenate([positives, hits.reshape(len(hits), -1)], axis=1), resamples, seed)
-    positive_sums = sums[:, : len(supported), None]
-    hit_sums = sums[:, len(supported) :].reshape(resamples, len(supported), len(ks))
-    rates = np.divide(hit_sums, positive_sums, out=np.full_like(hit_sums, np.nan), where=positive_sums > 0)
-
+    support, hits = pairs.tag_support, np.stack([ranks <= k for k in ks], axis=1).astype(np.float64)
+    rates = band_rates(pairs.true_image, pairs.true_tag, hits, groups, resamples, seed)
     figures, samples = [], {}
-    for g, (name, mask) in enumerate(supported.items()):
-        total = int(positives[:, g].sum())
-        # One image always resamples to itself: the interval would have no width and claim certainty.
-        has_interval = np.count_nonzero(positives[:, g]) > 1
+    for name, of in rates.items():
+        mask = groups[name] & (support > 0)
+        on_image = np.bincount(pairs.true_image[mask[pairs.true_tag]])
         for j, k in enumerate(ks):
-            samples[name, k] = rates[:, g, j]
+            samples[name, k] = of.samples[:, j]
             figures.append(
                 RecallFigure(
                     band=name,
                     k=k,
-                    micro=float(hits[:, g, j].sum() / total),
+                    micro=float(of.micro[j]),
                     macro=float((tag_hits(pairs, ranks, k)[mask] / support[mask]).mean()),
-                    ceiling=float(np.minimum(positives[:, g], k).sum() / total),
-                    support=total,
-                    tags=int(mask.sum()),
-                    ci95=interval95(rates[:, g, j]) if has_interval else None,
+                    ceiling=float(np.minimum(on_image, k).sum() / of.support),
+                    support=of.support,
+                    tags=of.tags,
+                    ci95=of.ci95(j),
                 )
             )
     return Recall(tuple(figures), samples)
 
 
 def average_precision(pairs: TagPairs) -> np.ndarray:
-    """Average precision of each tag over the evaluated images: float64 [tags], 0..1, NaN without support.
+    """Average precision of each tag over the evaluated images.
 
     scikit-learn's definition (`average_precision_score`): the sum of (R_n - R_(n-1)) P_n over the distinct
     scores, no interpolation. Pairs that were not predicted tie below every predicted one.
+
+    Args:
+        pairs: of `pair_up`.
+
+    Returns:
+        float64 [tags], 0..1; NaN without support.
     """
     order = np.argsort(_joint(pairs.tag, pairs.level))
     tag, level, is_true = pairs.tag[order], pairs.level[order], pairs.true_pair[order] >= 0
@@ -291,21 +282,6 @@ def _ranks(image: np.ndarray, level: np.ndarray, images: int) -> np.ndarray:
     rank = np.empty(len(image), np.int32)
     rank[order] = np.arange(1, len(image) + 1) - first_of_image[image[order]]
     return rank
-
-
-def _counts_by_image(
-    pairs: TagPairs, ranks: np.ndarray, groups: Mapping[str, np.ndarray], ks: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """positives int64 [images with truth, groups] and hits int64 [images with truth, groups, ks]."""
-    carriers, row = np.unique(pairs.true_image, return_inverse=True)
-
-    def count(chosen: np.ndarray) -> np.ndarray:
-        return np.bincount(row[chosen], minlength=len(carriers))
-
-    member = [mask[pairs.true_tag] for mask in groups.values()]
-    positives = np.stack([count(chosen) for chosen in member], axis=1)
-    hits = np.stack([np.stack([count(m & (ranks <= k)) for k in ks], axis=1) for m in member], axis=1)
-    return positives, hits
 
 
 def _strings(table: pa.Table, column: str, what: str) -> pa.ChunkedArray:

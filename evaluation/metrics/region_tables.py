@@ -90,12 +90,12 @@ def rank_in_group(group: Rows) -> Rows:
     return ranks
 
 
-def places(values: Rows, keys: Rows) -> Rows:
+def indices(values: Rows, keys: Rows) -> Rows:
     """Where each value stands in `keys` (ascending, none twice), -1 for what is not there."""
     if len(keys) == 0:
         return np.full(len(values), -1)
-    place = np.searchsorted(keys, values).clip(max=len(keys) - 1)
-    return np.where(keys[place] == values, place, -1)
+    index = np.searchsorted(keys, values).clip(max=len(keys) - 1)
+    return np.where(keys[index] == values, index, -1)
 
 
 def equal_keys(left: Rows, right: Rows, block: int = 2**20) -> Iterator[tuple[Rows, Rows]]:
@@ -105,9 +105,9 @@ def equal_keys(left: Rows, right: Rows, block: int = 2**20) -> Iterator[tuple[Ro
     """
     order = np.argsort(right, kind="stable")
     keys, first, count = np.unique(right[order], return_index=True, return_counts=True)
-    place = places(left, keys)
-    rows = np.flatnonzero(place >= 0)
-    first, count = first[place[rows]], count[place[rows]]
+    index = indices(left, keys)
+    rows = np.flatnonzero(index >= 0)
+    first, count = first[index[rows]], count[index[rows]]
     total = np.cumsum(count)
     cuts = np.searchsorted(total, np.arange(block, total[-1] if len(rows) else 0, block))
     for part in np.split(np.arange(len(rows)), np.unique(cuts)):

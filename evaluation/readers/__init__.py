@@ -1,6 +1,6 @@
 """Ground truth and predictions in the formats of the field, as Arrow tables.
 
-A reader gives what a file says; `hold_against` joins the two. A file that cannot be used raises UnusableFile,
+A reader gives what a file says; `align` joins the two. A file that cannot be used raises UnusableFile,
 which names the file, the row and the field, and says what to do.
 """
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.readers import coco, imagefolder, lake, openimages, plain_csv
-from evaluation.readers.aligning import Held, hold_against
+from evaluation.readers.aligning import Aligned, align
 from evaluation.readers.tables import Predictions, Truth, UnusableFile
 
 __all__ = [
     "FORMATS",
-    "Held",
+    "Aligned",
     "Predictions",
     "Truth",
     "UnusableFile",
-    "hold_against",
+    "align",
     "read_predictions",
     "read_truth",
 ]

@@ -1,4 +1,4 @@
-"""Predictions held against a ground truth: the same ids on both sides, and what does not fit is named."""
+"""Predictions aligned with a ground truth: the same ids on both sides, and what does not fit is named."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _CORNERS_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Aligned:
     """Predictions by the ids of the ground truth; boxes in its unit."""
 
     tags: pa.Table  # id, concept_id, score: given as tags, else the best box of each concept
@@ -32,7 +32,7 @@ class Held:
     other_image_rows: int  # left out: about images that are not evaluated
 
 
-def hold_against(truth: Truth, predictions: Predictions) -> Held:
+def align(truth: Truth, predictions: Predictions) -> Aligned:
     """Join predictions with the ground truth they are about.
 
     Raises:
@@ -48,7 +48,7 @@ def hold_against(truth: Truth, predictions: Predictions) -> Held:
     if not any(part.table.num_rows for part in kept) and any(part.unknown_concept_rows for part in kept):
         raise UnusableFile(_nothing_known(truth, predictions))
     regions = boxes and _regions(truth, predictions, boxes.table)
-    return Held(
+    return Aligned(
         tags.table.select(["id", "concept_id", "score"]) if tags else _implied(regions),
         regions,
         sum(part.unknown_concept_rows for part in kept),

@@ -73,11 +73,11 @@ Side = Annotated[FiniteFloat, Field(gt=0)]
 Length = Annotated[FiniteFloat, Field(ge=0)]
 
 
-class _Entry(BaseModel):
+class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Image(_Entry):
+class Image(Entry):
     id: Id
     file_name: Name | None = None
     coco_url: Name | None = None
@@ -91,7 +91,7 @@ class Image(_Entry):
         return self.file_name or (self.coco_url or "").rpartition("/")[2] or str(self.id)
 
 
-class Category(_Entry):
+class Category(Entry):
     id: Id
     name: Name | None = None
     concept_id: Name | None = None
@@ -102,12 +102,12 @@ class Category(_Entry):
         return self.concept_id or self.name
 
 
-class ImageTag(_Entry):
+class ImageTag(Entry):
     image_id: Id
     category_id: Id
 
 
-class Rle(_Entry):
+class Rle(Entry):
     size: tuple[PositiveInt, PositiveInt]
     counts: StrictStr | list[NonNegativeInt]
 
@@ -128,7 +128,7 @@ class MaskedAnnotation(Annotation):
 A = TypeVar("A", bound=Annotation)
 
 
-class Document(_Entry, Generic[A]):
+class Document(Entry, Generic[A]):
     info: Any = None
     images: list[Image]
     categories: list[Category]

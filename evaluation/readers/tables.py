@@ -102,7 +102,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Predictions of any format, before they are held against a ground truth."""
+    """Predictions of any format, before they are aligned with a ground truth."""
 
     path: Path
     tags: Rows | None = None

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow.compute as pc
-
-from evaluation.figures import HEADLINE_K, RARE_BAND
 from evaluation.history import Compared, Run
+from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.report.charts import PERCENT_AXIS, SYMBOLS, Spec, end_labels, layout, ribbon, spread_labels
 from evaluation.report.view import BAND_ORDER, NBSP, interval, percent, signed_points
 
@@ -37,8 +36,7 @@ def points_interval(bounds: Interval | None) -> str:
 
 def changed_tags(compared: Compared) -> list[dict[str, Any]]:
     """Rows of TAG_CHANGES_SCHEMA with a `label`, of the tags that changed on any image: tail first, losses first."""
-    tags = compared.comparison.tags
-    changed = tags.filter(pc.greater(pc.add(tags["lost"], tags["gained"]), 0)).to_pylist()
+    changed = compared.comparison.changed_tags.to_pylist()
     return [{**row, "label": compared.labels.get(row["concept_id"], row["concept_id"])} for row in changed]
 
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from evaluation.figures import HEADLINE_K
 from evaluation.metrics.bands import BANDS
 from evaluation.metrics.bootstrap import Interval
-from evaluation.metrics.recall_at_k import KS, OVERALL
+from evaluation.metrics.recall_at_k import HEADLINE_K, KS, OVERALL
 from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_rows, interval, percent
 
 Spec = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from evaluation.figures import RARE_BAND
+from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.calibration import Reliability
 from evaluation.metrics.recall_at_k import OVERALL
 from evaluation.report.charts import PERCENT_AXIS, SYMBOLS, Spec, layout
@@ -15,14 +15,16 @@ _NAMES = {OVERALL: "all tags", RARE_BAND: "rare tags"}
 
 def calibration_sentence(calibration: Mapping[str, Reliability]) -> str:
     """What the surest tags are worth, and how far probabilities lie from what is true on average."""
-    told = []
+    shares = []
     for name, found in calibration.items():
         sure = [bin_ for bin_ in found.bins if bin_.low >= SURE]
         if sure:
             pairs = sum(bin_.pairs for bin_ in sure)
             true = sum(bin_.share_true * bin_.pairs for bin_ in sure) / pairs
-            told.append(f"{percent(true)} of the {pairs:,} {_NAMES[name]}")
-    first = f"Given a probability of {percent(SURE)} or more, {' and '.join(told)} are true. " if told else ""
+            shares.append(f"{percent(true)} of the {pairs:,} {_NAMES[name]}")
+    first = (
+        f"Given a probability of {percent(SURE)} or more, {' and '.join(shares)} are true. " if shares else ""
+    )
     errors = [
         f"{points(error, 1)} points for {_NAMES[name]}"
         for name, found in calibration.items()

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evaluation.figures import TagEvaluation
-from evaluation.metrics.ablation import BASE_OPTION, LADDER_K
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.ablation import BASE_OPTION
 from evaluation.metrics.captions import NamedObjects
 from evaluation.metrics.grounding import GroundingFigure
+from evaluation.metrics.phrase_grounding import PhraseFigure
+from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.report.view import BAND_ORDER, NBSP, LongTailReport, interval, percent, signed_points
 
 HEAVY = "heavy"
@@ -28,6 +28,8 @@ class GroundingRow:
     tags: int
     support: int
     by_iou: Mapping[str, GroundingFigure]
+    phrases: PhraseFigure | None
+    """whether the best region of each concept of an image is right"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,53 +43,47 @@ class PartCard:
     note: str
 
 
-def of_embeddings_alone(report: LongTailReport) -> TagEvaluation | None:
-    """The tags of the embeddings, where the report is about others."""
-    alone = report.figures.tags_embeddings
-    return None if alone is None or alone is report.figures.tags else alone
-
-
 def grounding_rows(report: LongTailReport) -> list[GroundingRow]:
     """The bands that have true regions, tail first, then `overall`; none where regions were not measured."""
-    grounding = report.figures.grounding
+    grounding = report.figures.regions.grounding
     if grounding is None:
         return []
-    rows = []
+    rows, phrases = [], {figure.band: figure for figure in report.figures.phrases}
     for name in BAND_ORDER:
         by_iou = {figure.iou: figure for figure in grounding.recall if figure.band == name}
         if by_iou:
             first = next(iter(by_iou.values()))
-            rows.append(GroundingRow(name, first.tags, first.support, by_iou))
+            rows.append(GroundingRow(name, first.tags, first.support, by_iou, phrases.get(name)))
     return rows
 
 
 def part_cards(report: LongTailReport) -> list[PartCard]:
     """Masks, captions, descriptions and text, each where it was measured."""
-    figures, cards = report.figures, []
-    if figures.masks:
-        note = f"mean over {figures.masks.support:,} regions that match a true one and have a mask"
-        bounds = figures.masks.ci95
-        range_ = f"{bounds.low:.3f} to {bounds.high:.3f}" if bounds else ""
-        cards.append(PartCard("Mask IoU", f"{figures.masks.mean_iou:.3f}", range_, note))
-    if (named := figures.captions) and named.object_recall is not None:
-        note = f"of {named.objects:,} objects in {named.texts:,} images, named by the caption"
-        cards.append(PartCard("Objects named", percent(named.object_recall), _range(named.recall_ci95), note))
-    if named and named.hallucination_rate is not None:
-        note = f"of {named.mentions:,} objects that captions name, not there"
-        range_ = _range(named.hallucination_ci95)
-        cards.append(PartCard("Objects invented", percent(named.hallucination_rate), range_, note))
-    if valid := figures.schema_valid:
-        note = f"of {valid.support:,} descriptions fit the schema at the first answer"
-        cards.append(PartCard("Valid descriptions", percent(valid.value), _range(valid.ci95), note))
-    if ocr := figures.ocr:
-        cards.append(
-            PartCard("Signs read", percent(ocr.value), _range(ocr.ci95), f"of {ocr.support:,} signs")
-        )
+    masks, texts, cards = report.figures.regions.masks, report.figures.texts, []
+    if masks:
+        note = f"mean over {masks.support:,} regions that match a true one and have a mask"
+        range_ = f"{masks.ci95.low:.3f} to {masks.ci95.high:.3f}" if masks.ci95 else ""
+        cards.append(PartCard("Mask IoU", f"{masks.mean_iou:.3f}", range_, note))
+    named = texts.captions
+    shares = (
+        (
+            "Objects named",
+            named and named.shares.get("object_recall"),
+            f"objects in {named.texts:,} images, named by the caption" if named else "",
+        ),
+        (
+            "Objects invented",
+            named and named.shares.get("hallucination_rate"),
+            "objects that captions name, not there",
+        ),
+        ("Valid descriptions", texts.schema_valid, "descriptions fit the schema at the first answer"),
+        ("Signs read", texts.ocr, "signs"),
+    )
+    for title, share, things in shares:
+        if share:
+            range_ = interval(share.ci95) if share.ci95 else ""
+            cards.append(PartCard(title, percent(share.value), range_, f"of {share.support:,} {things}"))
     return cards
-
-
-def _range(bounds: Interval | None) -> str:
-    return interval(bounds) if bounds else ""
 
 
 def ladder_verdict(report: LongTailReport) -> str:
@@ -96,7 +92,7 @@ def ladder_verdict(report: LongTailReport) -> str:
     if last is None or last.tail_gain is None:
         return ""
     sentence = (
-        f"{last.option} recovers {signed_points(last.tail_gain)} points of tail recall@{LADDER_K} "
+        f"{last.option} recovers {signed_points(last.tail_gain)} points of tail recall@{HEADLINE_K} "
         f"against {BASE_OPTION}"
     )
     bounds = last.tail_gain_ci95
@@ -110,7 +106,7 @@ def ladder_verdict(report: LongTailReport) -> str:
 
 def lane_sentence(report: LongTailReport) -> str:
     """How many images went to the heavy lane, and why; empty without routing."""
-    lanes = report.figures.lanes
+    lanes = report.figures.texts.lanes
     if not lanes:
         return ""
     images = sum(lane.images for lane in lanes.values())

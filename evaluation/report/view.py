@@ -9,13 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.figures import HEADLINE_K, RARE_BAND, Figures, TagEvaluation
+from evaluation.figures import Figures, TagEvaluation, TagFigures
 from evaluation.history import Compared, Run
-from evaluation.metrics.bands import LVIS_BANDS
+from evaluation.metrics.bands import LVIS_BANDS, RARE_BAND
 from evaluation.metrics.bootstrap import Interval
-from evaluation.metrics.calibration import Reliability
 from evaluation.metrics.f1 import F1Figure
-from evaluation.metrics.recall_at_k import OVERALL, RecallFigure
+from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, RecallFigure
 
 # The tail leads every list.
 BAND_ORDER = ("tail", "body", "head", OVERALL)
@@ -34,13 +33,9 @@ class LongTailReport:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # concept id -> prefLabel
     # concept id -> small pictures of images on which it was missed, as data URIs ("data:image/jpeg;base64,...")
     examples: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
-
-    confusions: pa.Table | None = None  # CONFUSIONS_SCHEMA, of tail tags
-    calibration: Mapping[str, Reliability] = field(
-        default_factory=lambda: MappingProxyType({})
-    )  # overall, tail
+    confusions: pa.Table | None = None  # TAG_CONFUSIONS, of tail tags
     history: Sequence[Run] = ()  # the oldest first
-    compared: Compared | None = None  # with the run that this one is held against
+    compared: Compared | None = None  # with its baseline
 
     def __post_init__(self) -> None:
         if self.figures.tags is None:
@@ -52,9 +47,13 @@ class LongTailReport:
                 )
 
     @property
-    def tags(self) -> TagEvaluation:
+    def tag_figures(self) -> TagFigures:
         assert self.figures.tags is not None
         return self.figures.tags
+
+    @property
+    def tags(self) -> TagEvaluation:
+        return self.tag_figures.reported
 
     def label(self, concept_id: str) -> str:
         return self.labels.get(concept_id, concept_id)
@@ -96,14 +95,20 @@ class BandRow:
         return f"{self.min_images:,} to {self.max_images:,}"
 
 
+def by_band_and_k(recall: Sequence[RecallFigure]) -> dict[str, dict[int, RecallFigure]]:
+    found: dict[str, dict[int, RecallFigure]] = {}
+    for figure in recall:
+        found.setdefault(figure.band, {})[figure.k] = figure
+    return found
+
+
 def band_rows(evaluation: TagEvaluation, order: Sequence[str] = BAND_ORDER) -> list[BandRow]:
     """The bands that have tags, in this order: tail first, then `overall`."""
     edges = {name: (band.min_images, band.max_images) for name, band in evaluation.bands.items()}
     edges[OVERALL] = (min(low for low, _ in edges.values()), max(high for _, high in edges.values()))
-    rows = []
+    rows, recall = [], by_band_and_k(evaluation.recall)
     for name in order:
-        by_k = {figure.k: figure for figure in evaluation.recall if figure.band == name}
-        if by_k:
+        if by_k := recall.get(name):
             precision = evaluation.mean_average_precision[name]
             f1 = evaluation.f1_figure(name)
             assert f1 is not None, "every band that has recall has F1"

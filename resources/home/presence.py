@@ -1,4 +1,4 @@
-"""Signs that processes are alive: locks of files that the kernel frees when their process ends, however it ends."""
+"""Liveness of processes: file locks, which the kernel frees when their process ends, however it ends."""
 
 from __future__ import annotations
 

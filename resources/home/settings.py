@@ -24,6 +24,8 @@ class Settings(BaseModel):
     tier: str = "demo"
     taxonomy: str | None = None
     """Path of a vocabulary; None: the tier's."""
+    facets: str | None = None
+    """Path of a file that describes the vocabulary's facets; None: as the vocabulary's place has it (docs/taxonomy.md)."""
     lake: str | None = None
     """Where the lake is, `s3://bucket/prefix`; None: in the home."""
     decisions: str | None = None

@@ -23,7 +23,7 @@ from resources.images.by_pillow import (
     open_mended_png,
 )
 from resources.images.colour import Facts, colour_of
-from resources.images.ground import is_blank, on_ground
+from resources.images.ground import BLANK, is_blank, on_ground
 from resources.images.phash import perceptual_hash
 from resources.images.picture import Box, Decoded, Limits, Opened, Pixels, too_large
 from resources.images.pixel_hash import pixel_hash
@@ -152,7 +152,7 @@ def _finished(source: BinaryIO, pixels: Pixels, limits: Limits) -> Decoded:
         _turned(_bounded(plain, pixels.size_px, pixels.box, limits.proxy_max_side_px), turn)
     )
     small.info.clear()  # else a proxy would carry the original's profile and comments along
-    notes = [*pixels.notes, *notes, *colour.notes, *["blank"] * is_blank(small)]
+    notes = [*pixels.notes, *notes, *colour.notes, *[BLANK] * is_blank(small)]
     return Decoded(
         image=small,
         source_width_px=width,

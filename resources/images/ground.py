@@ -7,6 +7,8 @@ WHITE, DARK = 255, 32
 LIGHT = 224
 """A mean luminance above this is hard to see on white."""
 MOSTLY_OPAQUE = 0.9
+BLANK = "blank"
+"""The note of a picture of one colour all over."""
 BLANK_RANGE = 4
 BLANK_CELLS = 64
 

@@ -170,7 +170,7 @@ class _Child:
 
 
 def _start(descriptor: int) -> subprocess.Popen[bytes]:
-    command = f"from resources.images.child import serve; serve({descriptor})"
+    code = f"from resources.images.child import serve; serve({descriptor})"
     return subprocess.Popen(
         [
             sys.executable,
@@ -178,7 +178,7 @@ def _start(descriptor: int) -> subprocess.Popen[bytes]:
             "-W",
             "ignore",
             "-c",
-            command,
+            code,
         ],  # -P: nothing is imported from where vistag is run
         pass_fds=[descriptor],
         stdin=subprocess.DEVNULL,

@@ -264,12 +264,7 @@ class Lake:
         return [folder for folder, _ in whole if folder is not None]
 
     def _partitions(
-        self,
-        table: str,
-        folders: Sequence[str | None],
-        columns: Sequence[str] | None,
-        *,
-        skip_damaged: bool,
+        self, table: str, folders: Sequence[str | None], columns: Sequence[str] | None, *, skip_damaged: bool
     ) -> Iterator[tuple[str | None, pa.Table]]:
         """Folder and rows of those partitions that are there. Raises CorruptPartition unless it may skip them."""
         for folder in folders:

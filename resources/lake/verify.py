@@ -13,21 +13,9 @@ from resources.lake.files import is_locked
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
 from resources.lake.update import empty_ids, failed_ids
 from resources.object_store import Location
+from resources.tables import Table
 
 SHOWN_IDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What holds of a table: the columns that tell its rows apart, and where its ids come from.
-
-    An id that all `sources` have has rows in the table too, or a note that it has none or failed; a table
-    without a column `id` has no sources. `always`: a folder has the table wherever it has the first one.
-    """
-
-    key: tuple[str, ...]
-    sources: tuple[str, ...] = ()
-    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,107 +41,100 @@ class Partitions:
     damaged: frozenset[str]
 
 
-def read_partitions(
-    lake: Lake,
-    folder: str | None,
-    tables: Sequence[str],
-    rules: Mapping[str, Rule],
-    remedy: Callable[[str, str | None], str],
-    *,
-    deep: bool,
-) -> tuple[Partitions, list[Finding]]:
-    """The key columns (all of them, if `deep`) of one folder's partitions, and a finding for each that fails.
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """How the tables of a lake are looked at: what each should be, and what to do about one of a folder that is not."""
 
-    Every page that is read has its checksum verified. `remedy` says what to do about a table and a folder.
-    """
-    rows: dict[str, pa.Table] = {}
-    findings: list[Finding] = []
-    damaged: set[str] = set()
-    for table in tables:
-        file = str(lake.data_file(table, folder))
-        key = rules[table].key if table in rules else ()
-        try:
-            read = lake.read(table, folder, None if deep else key)
-            rows[table] = read if not deep else _of_columns(read, key, file)
-        except MissingPartition:  # removed since it was listed
-            continue
-        except CorruptPartition as error:
-            sentence = f"{error.problem}: {remedy(table, folder)}."
-            findings.append(Finding("damaged_file", sentence, table, folder, file))
-            damaged.add(table)
-        except LakeError as error:
-            sentence = f"{error}: {remedy(table, folder)}."
-            findings.append(Finding("other_columns", sentence, table, folder, file))
-            damaged.add(table)
-    return Partitions(rows, frozenset(damaged)), findings
+    lake: Lake
+    tables: Mapping[str, Table]
+    remedy: Callable[[str, str | None], str]
 
+    def read(
+        self, folder: str | None, tables: Sequence[str], *, deep: bool
+    ) -> tuple[Partitions, list[Finding]]:
+        """The key columns (all of them, if `deep`) of one folder's partitions, and a finding for each that fails.
 
-def check_keys(
-    partitions: Partitions,
-    folder: str | None,
-    rules: Mapping[str, Rule],
-    remedy: Callable[[str, str | None], str],
-) -> Iterator[Finding]:
-    """Rows that are there twice."""
-    for table, rows in partitions.rows.items():
-        key = rules[table].key if table in rules else ()
-        if not key:
-            continue
-        counts = rows.group_by(list(key)).aggregate([([], "count_all")])
-        twice = counts.filter(pc.greater(counts["count_all"], 1))
-        if twice.num_rows:
-            first = ", ".join(str(value) for value in twice.select(key).slice(0, 1).to_pylist()[0].values())
-            sentence = (
-                f"{_named(table, folder)} holds {twice.num_rows:,} keys ({', '.join(key)}) more than once, "
-                f"such as {first}: delete that partition, then {remedy(table, folder)}."
-            )
-            yield Finding("doubled_rows", sentence, table, folder, count=twice.num_rows)
+        Every page that is read has its checksum verified.
+        """
+        rows: dict[str, pa.Table] = {}
+        findings: list[Finding] = []
+        for table in tables:
+            file = str(self.lake.data_file(table, folder))
+            try:
+                read = self.lake.read(table, folder, None if deep else self._key(table))
+                rows[table] = _of_columns(read, self._key(table), file) if deep else read
+            except MissingPartition:  # removed since it was listed
+                continue
+            except CorruptPartition as error:
+                findings.append(self._finding("damaged_file", error.problem, table, folder, file))
+            except LakeError as error:
+                findings.append(self._finding("other_columns", str(error), table, folder, file))
+        return Partitions(rows, frozenset(str(finding.table) for finding in findings)), findings
 
+    def doubled_rows(self, partitions: Partitions, folder: str | None) -> Iterator[Finding]:
+        """Rows that are there twice."""
+        for table, rows in partitions.rows.items():
+            if not (key := self._key(table)):
+                continue
+            counts = rows.group_by(list(key)).aggregate([([], "count_all")])
+            twice = counts.filter(pc.greater(counts["count_all"], 1))
+            if twice.num_rows:
+                first = ", ".join(
+                    str(value) for value in twice.select(key).slice(0, 1).to_pylist()[0].values()
+                )
+                sentence = (
+                    f"{_named(table, folder)} holds {twice.num_rows:,} keys ({', '.join(key)}) more than once, "
+                    f"such as {first}: delete that partition, then {self.remedy(table, folder)}."
+                )
+                yield Finding("doubled_rows", sentence, table, folder, count=twice.num_rows)
 
-def check_ids(
-    partitions: Partitions,
-    folder: str,
-    root: str,
-    rules: Mapping[str, Rule],
-    remedy: Callable[[str, str | None], str],
-) -> Iterator[Finding]:
-    """Rows that are lost and rows of ids that are gone; `root` is the table that says which ids there are."""
-    if root in partitions.damaged:
-        return
-    if root not in partitions.rows:
-        yield _missing_partition(root, folder, sorted(partitions.rows), remedy)
-        return
-    there = partitions.rows.keys() | partitions.damaged
-    always = {table for table, rule in rules.items() if rule.always}
-    for table in sorted(always - there):
-        yield _missing_partition(table, folder, [root], remedy)
-    known = set(partitions.rows[root]["id"].to_pylist())
-    present = {
-        table: set(pc.unique(rows["id"]).to_pylist()) | empty_ids(rows).keys()
-        for table, rows in partitions.rows.items()
-        if table in rules and "id" in rules[table].key
-    }
-    for table in sorted(present.keys() - {root}):
-        sources = rules[table].sources
-        for source in sources:
-            if source not in there | always:
-                yield _missing_partition(source, folder, [table], remedy)
-        if strays := present[table] - known:
-            sentence = (
-                f"{_named(table, folder)} has rows of {len(strays):,} images that {root} no longer holds, "
-                f"{_some(strays)}: {remedy(table, folder)}."
-            )
-            yield Finding("stray_rows", sentence, table, folder, count=len(strays))
-        if not all(source in present for source in sources):
-            continue
-        expected = known.intersection(*(present[source] for source in sources))
-        missing = expected - present[table] - failed_ids(partitions.rows[table]).keys()
-        if missing:
-            sentence = (
-                f"{_named(table, folder)} lacks {len(missing):,} of {len(known):,} images, "
-                f"{_some(missing)}: {remedy(table, folder)}."
-            )
-            yield Finding("missing_rows", sentence, table, folder, count=len(missing))
+    def lost_and_stray_rows(self, partitions: Partitions, folder: str, root: str) -> Iterator[Finding]:
+        """Rows that are lost and rows of ids that are gone; `root` is the table that says which ids there are."""
+        if root in partitions.damaged:
+            return
+        if root not in partitions.rows:
+            yield self._missing_partition(root, folder, sorted(partitions.rows))
+            return
+        there = partitions.rows.keys() | partitions.damaged
+        always = {name for name, table in self.tables.items() if table.always}
+        for table in sorted(always - there):
+            yield self._missing_partition(table, folder, [root])
+        known = set(partitions.rows[root]["id"].to_pylist())
+        present = {
+            table: set(pc.unique(rows["id"]).to_pylist()) | empty_ids(rows).keys()
+            for table, rows in partitions.rows.items()
+            if "id" in self._key(table)
+        }
+        for table in sorted(present.keys() - {root}):
+            sources = self.tables[table].parents
+            for source in sources:
+                if source not in there | always:
+                    yield self._missing_partition(source, folder, [table])
+            if strays := present[table] - known:
+                gone = f"{len(strays):,} images that {root} no longer holds, {_some(strays)}"
+                told = f"{_named(table, folder)} has rows of {gone}"
+                yield self._finding("stray_rows", told, table, folder, count=len(strays))
+            if not all(source in present for source in sources):
+                continue
+            expected = known.intersection(*(present[source] for source in sources))
+            if missing := expected - present[table] - failed_ids(partitions.rows[table]).keys():
+                lost = f"{len(missing):,} of {len(known):,} images, {_some(missing)}"
+                yield self._finding(
+                    "missing_rows", f"{_named(table, folder)} lacks {lost}", table, folder, count=len(missing)
+                )
+
+    def _key(self, table: str) -> tuple[str, ...]:
+        """The columns that tell its rows apart; none of a table that nobody knows."""
+        return self.tables[table].key if table in self.tables else ()
+
+    def _missing_partition(self, table: str, folder: str, needed_by: Sequence[str]) -> Finding:
+        told = f"{_named(table, folder)} has no file, though there is one of {', '.join(needed_by)}"
+        return self._finding("missing_partition", told, table, folder)
+
+    def _finding(
+        self, kind: str, told: str, table: str, folder: str | None, file: str | None = None, count: int = 1
+    ) -> Finding:
+        return Finding(kind, f"{told}: {self.remedy(table, folder)}.", table, folder, file, count)
 
 
 def check_files(lake: Lake) -> Iterator[Finding]:
@@ -189,16 +170,6 @@ def _left_over(lake: Lake, file: Path, table: str, folder: str | None) -> Findin
         f"{file} was left by a run that was killed: the next run that writes there removes it, or you do."
     )
     return Finding("temporary_file", sentence, table, folder, str(file))
-
-
-def _missing_partition(
-    table: str, folder: str, needed_by: Sequence[str], remedy: Callable[[str, str | None], str]
-) -> Finding:
-    sentence = (
-        f"{_named(table, folder)} has no file, though there is one of {', '.join(needed_by)}: "
-        f"{remedy(table, folder)}."
-    )
-    return Finding("missing_partition", sentence, table, folder)
 
 
 def _of_columns(rows: pa.Table, columns: Sequence[str], file: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Whether files are what they were, as one short text to remember."""
+"""Digests of files, of their status or of their content: whether they have changed since."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Generic, Literal, TypeVar
+from typing import Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
@@ -80,6 +80,16 @@ class ModelUnavailableError(RuntimeError):
 
 class DeviceUnavailableError(RuntimeError):
     """A tier asks for a device that this machine does not have; the message names the tier to use."""
+
+
+class Loadable(Protocol):
+    """A model in this process or behind a server. Making one is cheap: weights are loaded when first needed, or by `load`."""
+
+    device: Device
+    fingerprint: str
+    """of all that its answers depend on"""
+
+    def load(self) -> None: ...
 
 
 class RoleSpec(BaseModel, Generic[Model]):

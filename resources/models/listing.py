@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
-from resources.models.registry import Checkpoint, Family, Registry
+from resources.models.registry import Family, Registry
 from resources.models.roles import ROLES
 from resources.models.tiers.planner import USABLE, alone_gib
 
@@ -21,24 +21,24 @@ class ModelRow:
 
     role: str
     systems: str
-    family: str
-    model: str
-    licence: str
-    parameters_m: float | None
-    precision: str
-    batch_size: int | None
-    revision: str | None
+    family: str = ""
+    model: str = ""
+    licence: str = ""
+    parameters_m: float | None = None
+    precision: str = ""
+    batch_size: int | None = None
+    revision: str | None = None
     """commit on the hub"""
-    vram_gib: float | None
+    vram_gib: float | None = None
     """alone on a card, at the row's batch size"""
-    card_gib: int | None
+    card_gib: int | None = None
     """the smallest usual card that holds it; None: none does, or it needs no card"""
-    state: str
+    state: str = ""
     """works, not proven or not carried"""
-    remark: str
+    remark: str = ""
     """what it needs, why it is not carried, what to take instead"""
-    library: str
-    proof: str
+    library: str = ""
+    proof: str = ""
 
 
 def model_rows(registry: Registry, role: str | None = None) -> list[ModelRow]:
@@ -49,42 +49,37 @@ def model_rows(registry: Registry, role: str | None = None) -> list[ModelRow]:
             if family.role == each:
                 rows += _rows_of(family)
         rows += [
-            ModelRow(
-                each, gone.system, "", "", "", None, "", None, None, None, None, gone.state,
-                f"{gone.reason} Instead: {gone.substitute}", "", "",
-            )
+            ModelRow(each, gone.system, state=gone.state, remark=f"{gone.reason} Instead: {gone.substitute}")
             for gone in registry.not_carried
             if gone.role == each
-        ]  # fmt: skip
+        ]
     return rows
 
 
 def _rows_of(family: Family) -> Iterator[ModelRow]:
     needs = [f"needs the extra `{family.extra}`" if family.extra else "", family.off_by_default]
-    for row in family.checkpoints or (None,):
-        remarks = [remark for remark in [*needs, row.note if row else ""] if remark]
-        needed = alone_gib(row) if row and row.parameters_m else None
-        yield ModelRow(
-            role=family.role,
-            systems=", ".join(family.systems),
-            family=family.name,
-            model=row.model if row else "",
-            licence=row.licence if row else "",
-            parameters_m=(row.parameters_m or None) if row else None,
-            precision=_precision(row) if row else "",
-            batch_size=row.batch_size if row else None,
-            revision=row.revision if row else None,
+    of_family = ModelRow(
+        family.role,
+        ", ".join(family.systems),
+        family.name,
+        state=family.state,
+        remark="; ".join(filter(None, needs)),
+        library=family.library,
+        proof=family.proof,
+    )
+    if not family.checkpoints:
+        yield of_family
+    for row in family.checkpoints:
+        needed = alone_gib(row) if row.parameters_m else None
+        yield replace(
+            of_family,
+            **row.model_dump(include={"model", "licence", "batch_size", "revision"}),
+            parameters_m=row.parameters_m or None,
+            precision=row.quantisation or row.dtype,
             vram_gib=round(needed, 1) if needed else None,
             card_gib=_smallest_card(needed) if needed else None,
-            state=family.state,
-            remark="; ".join(remarks),
-            library=family.library,
-            proof=family.proof,
+            remark="; ".join(filter(None, [*needs, row.note])),
         )
-
-
-def _precision(row: Checkpoint) -> str:
-    return row.quantisation or row.dtype
 
 
 def _smallest_card(needed_gib: float) -> int | None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.training.export_encoder import Line, fit_calibration, fit_line, save_checkpoint
+from demo.training.export_encoder import fit_calibration, fit_line, save_checkpoint
 from demo.training.pool import IMAGE_PX as POOL_PX
 from demo.training.pool import OWNER_PX
 from demo.training.train_encoder import (
@@ -21,7 +21,7 @@ from demo.training.train_encoder import (
     truth_columns,
 )
 from resources.models.checkpoints import make_model
-from resources.models.encoders import EncoderSpec
+from resources.models.encoders import EncoderSpec, Platt
 from taxonomy import starter_taxonomy
 
 GRID = IMAGE_PX // PATCH_PX
@@ -95,7 +95,7 @@ def test_calibration_turns_logits_into_frequencies() -> None:
 
 
 def test_a_concept_without_examples_stays_near_the_line_of_all() -> None:
-    around, spread = Line(0.8, -2.0), Line(0.3, 2.5)
+    around, spread = Platt(0.8, -2.0), Platt(0.3, 2.5)
     nothing = fit_line(np.empty(0, np.float32), np.empty(0, bool), around, spread)
     assert nothing == around
     one = fit_line(np.array([3.0], np.float32), np.array([True]), around, spread)

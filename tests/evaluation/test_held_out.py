@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from demo.corpus import make_corpus
 from demo.world.scene import Split
-from evaluation.ground_truth import read_ground_truth
 from evaluation.held_out import (
     SeenInTraining,
     TrainingCard,
@@ -19,6 +18,7 @@ from evaluation.held_out import (
     read_card,
     refuse_seen,
 )
+from evaluation.readers.ground_truth import read_ground_truth
 from resources.models.tiers import load_tier
 
 names = st.sampled_from(["TRAIN", "train", "Corpus", "coco-2017/val"])

@@ -18,10 +18,11 @@ from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from evaluation import history
-from evaluation.history import HISTORY_SCHEMA, HistoryError
+from evaluation.history import HistoryError
 from evaluation.record import against_baseline
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import Lake
+from resources.tables import EVALUATION_HISTORY
 from resources.workspace import open_workspace
 from vistag_assets.cli import app
 from vistag_assets.runs import evaluate
@@ -142,7 +143,7 @@ def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home
 
     [again] = evaluate(home)  # what was not accepted is no yardstick
     assert again.metadata["baseline"].value == first.run
-    assert "is the run that later ones are held against" in vistag(home, "accept")
+    assert "is the baseline of later ones" in vistag(home, "accept")
     assert evaluate(home) == []
     assert [run.accepted_by for run in history.runs(home.lake)] == ["check", None, "person", "check"]
 
@@ -186,7 +187,7 @@ def test_a_run_comes_back_as_it_was_put_in_and_the_last_accepted_of_its_tier_is_
     for run in kept:
         history.append(lake, run, RANKS)
     assert history.runs(lake) == sorted(kept, key=lambda run: run.created_at)
-    assert lake.read(history.HISTORY, kept[0].run).schema.remove_metadata().equals(HISTORY_SCHEMA)
+    assert lake.read(history.HISTORY, kept[0].run).schema.remove_metadata().equals(EVALUATION_HISTORY.schema)
     assert history.ranks_of(lake, kept[0].run).equals(RANKS)
     assert history.last_accepted(history.runs(lake), "demo") == kept[1]
     assert history.last_accepted(history.runs(lake), "gpu-24gb") is None

@@ -49,6 +49,7 @@ def test_whatever_writes_names_the_disk_and_whatever_reads_works(disk: Path, tmp
     home = Home(disk / "home")
     write_settings(home, read_settings(home))
     home.register(FolderRef("lib--a", "lib", str(tmp_path), "a"))
+    (tmp_path / "a").mkdir()
     for table in ("images", "rejects", "proxies"):
         home.lake.write(table, pa.table({"id": ["a"], "path": ["x"]}).slice(0, 0), "lib--a")
     with home_instance(home.root) as instance:

@@ -70,8 +70,8 @@ def test_a_run_on_more_folders_than_a_process_may_open_files(home: Home) -> None
         assert home.is_worked_on(keys[-1])
 
 
-def test_forget_waits_for_a_run_and_leaves_what_came_back(home: Home, tmp_path: Path) -> None:
-    tag(home, tmp_path / "library")
+def test_forget_waits_for_a_run_and_leaves_what_came_back(tagged_home: Home) -> None:
+    home = tagged_home
     gone = [replace(home.folder(key), gone_since="2020-01-01T00:00:00+00:00") for key in FOLDERS]
     home.register(*gone)
     removed: list[int] = []
@@ -87,8 +87,8 @@ def test_forget_waits_for_a_run_and_leaves_what_came_back(home: Home, tmp_path: 
     assert verify_home(home).faults == ()
 
 
-def test_verify_tells_what_a_run_has_yet_to_write_as_information(home: Home, tmp_path: Path) -> None:
-    tag(home, tmp_path / "library")
+def test_verify_tells_what_a_run_has_yet_to_write_as_information(tagged_home: Home) -> None:
+    home = tagged_home
     home.lake.delete("tag_scores", FOLDERS[0])
     home.lake.delete("proxies", FOLDERS[0])
     with home.working_on(FOLDERS[:1]):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from small_library import tag, tiny_home
-from tiny_checkpoint import save_tiny_siglip
+from small_library import tag
 from typer.testing import CliRunner
 
 from resources.decisions import Event
@@ -57,18 +55,9 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def tagged_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("tagged")
-    tag(tiny_home(root, save_tiny_siglip(root / "tiny")), root / "library")
-    return root
-
-
 @pytest.fixture
-def home(tagged_once: Path, tmp_path: Path) -> Home:
-    """A home of its own whose two folders have been tagged."""
-    shutil.copytree(tagged_once / "home", tmp_path / "home")
-    return Home(tmp_path / "home")
+def home(tagged_home: Home) -> Home:
+    return tagged_home
 
 
 def folder_of(table: str) -> str | None:

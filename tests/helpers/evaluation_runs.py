@@ -6,8 +6,7 @@ import pyarrow as pa
 
 from evaluation import history
 from evaluation.history import Run
-from evaluation.metrics.comparison import RANKS_SCHEMA
-from evaluation.metrics.recall_at_k import TAG_RECALL_SCHEMA
+from resources.tables import TAG_RANKS, TAG_RECALL
 
 WHEN = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -27,7 +26,7 @@ def a_run(number: int, tier: str = "demo", accepted_by: str | None = "check") ->
         baseline=None,
         accepted_by=accepted_by,
         tag_recall=(
-            dict.fromkeys(TAG_RECALL_SCHEMA.names)
+            dict.fromkeys(TAG_RECALL.schema.names)
             | {"band": "tail", "k": 10, "micro": 0.5, "macro": 0.5, **bounds}
             | {"ceiling": 1.0, "support": 2, "tags": 1},
         ),
@@ -36,5 +35,5 @@ def a_run(number: int, tier: str = "demo", accepted_by: str | None = "check") ->
 
 
 RANKS = pa.table(
-    [["a", "b"], ["x", "x"], ["tail", "tail"], pa.array([3, None], pa.int32())], schema=RANKS_SCHEMA
+    [["a", "b"], ["x", "x"], ["tail", "tail"], pa.array([3, None], pa.int32())], schema=TAG_RANKS.schema
 )

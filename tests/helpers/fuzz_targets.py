@@ -93,7 +93,7 @@ def check_answer(content: bytes) -> str:
 # Targets
 
 _STARTER = starter_taxonomy()
-_SMALL = Taxonomy(tuple(c for c in _STARTER.concepts if not c.broader)[:12], _STARTER.prompts)
+_SMALL = Taxonomy(tuple(c for c in _STARTER.concepts if not c.broader)[:12], _STARTER.facets)
 _COCO = {
     "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
     "categories": [{"id": 3, "name": "bowl"}],

@@ -31,7 +31,12 @@ mutation ($selector: JobOrPipelineSelector!, $config: RunConfigData!, $tags: [Ex
 
 
 def environment(**variables: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}"} | variables
+    helpers = Path(__file__).parent
+    return (
+        os.environ
+        | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, helpers, helpers / "models")))}
+        | variables
+    )
 
 
 def free_port() -> int:

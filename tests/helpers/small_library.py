@@ -24,11 +24,17 @@ def tiny_home(root: Path, checkpoint: Path) -> Home:
     home = Home(root / "home")
     (root / "vocabulary.csv").write_text(VOCABULARY)
     use_tier(home, root, checkpoint)
-    for number in range(5):
-        draw(root / "library" / "a" / f"{number}.png", seed=number)
-        draw(root / "library" / "b" / f"{number}.png", seed=100 + number)
-    (root / "library" / "b" / "broken.jpg").write_text("no image")
+    draw_library(root)
     return home
+
+
+def draw_library(root: Path) -> Path:
+    library = root / "library"
+    for number in range(5):
+        draw(library / "a" / f"{number}.png", seed=number)
+        draw(library / "b" / f"{number}.png", seed=100 + number)
+    (library / "b" / "broken.jpg").write_text("no image")
+    return library
 
 
 def use_tier(home: Home, folder: Path, checkpoint: Path, **changes: object) -> None:

@@ -59,9 +59,9 @@ def rows(*ids: str, score: float = 0.5) -> pa.Table:
 
 
 def without_times(found: pa.Table) -> pa.Table:
-    """An object's time is when it was put, and it has no inode."""
-    of_the_disk = {"modified_at", "changed_at", "inode"}
-    return found.drop_columns(sorted(of_the_disk.intersection(found.column_names)))
+    """An object's time is when it was put, and it lies on no disk."""
+    of_disk = {"modified_at", "changed_at", "inode"}
+    return found.drop_columns([name for name in found.column_names if name in of_disk])
 
 
 def vistag(*arguments: object) -> str:

@@ -136,6 +136,6 @@ def test_captions_and_fusion_find_the_same(text: str, found: set[str]) -> None:
 
 
 def test_concepts_and_what_is_broader() -> None:
-    taxonomy = Taxonomy(CONCEPTS, {"object": ("{label}",), "material": ("{label}",)})
+    taxonomy = Taxonomy(CONCEPTS)
     assert taxonomy.with_ancestors(frozenset({"bowl", "knife"})) == {"bowl", "vessel", "knife"}
     assert taxonomy.labels is taxonomy.labels  # made once

@@ -12,11 +12,12 @@ import pytest
 
 from taxonomy import (
     Concept,
+    Facet,
     Taxonomy,
     TaxonomyError,
     TaxonomyStats,
     check_report,
-    load_prompts,
+    load_facets,
     load_taxonomy,
     starter_taxonomy,
     stats,
@@ -114,7 +115,7 @@ def test_broader_pairs_are_the_transitive_closure_also_where_paths_meet() -> Non
             Concept(id_, id_, broader=up)
             for id_, up in [("a", ()), ("b", ("a",)), ("c", ("a",)), ("d", ("b", "c"))]
         ),
-        load_prompts(),
+        load_facets(),
     )
     assert diamond.broader_pairs() == (("b", "a"), ("c", "a"), ("d", "a"), ("d", "b"), ("d", "c"))
 
@@ -132,7 +133,7 @@ def test_unknown_id_is_a_key_error(starter: Taxonomy) -> None:
 
 def test_phrases_are_every_label_in_every_template_preferred_label_first() -> None:
     concept = Concept("axe", "axe", ("hatchet", "ax"))
-    taxonomy = Taxonomy((concept,), {"object": ("{label}", "a photo of {label}")})
+    taxonomy = Taxonomy((concept,))
     assert taxonomy.phrases(concept) == (
         *("axe", "a photo of axe"),
         *("ax", "a photo of ax"),
@@ -174,7 +175,8 @@ def test_fingerprint_notices_every_field(tmp_path: Path, changed: str) -> None:
 
 def test_fingerprint_notices_the_templates_of_used_facets_only() -> None:
     def fingerprint_with(**prompts: tuple[str, ...]) -> str:
-        return Taxonomy((Concept("cup", "cup"),), prompts).fingerprint
+        facets = {name: Facet(name, templates) for name, templates in prompts.items()}
+        return Taxonomy((Concept("cup", "cup"),), facets).fingerprint
 
     plain = fingerprint_with(object=("{label}",))
     assert fingerprint_with(object=("a {label}",)) != plain
@@ -200,7 +202,7 @@ def test_awkward_text_survives_a_round_trip(tmp_path: Path, suffix: str) -> None
         facet="object",
         definition='Says "drink me", on\ntwo lines; with a # and a \\n.',
     )
-    taxonomy = Taxonomy((awkward,), load_prompts())
+    taxonomy = Taxonomy((awkward,), load_facets())
     path = tmp_path / f"copy{suffix}"
     write_taxonomy(taxonomy, path)
     assert load_taxonomy(path).concepts == taxonomy.concepts
@@ -266,7 +268,6 @@ def test_every_problem_of_a_csv_file_is_listed_with_its_line(tmp_path: Path) -> 
         'v.csv:8: bad id "Wrong Id": use lower-case letters, digits and single hyphens, as in oil-lamp',
         'v.csv:9: "nameless" has no prefLabel',
         'v.csv:10: "gap" has an empty altLabel',
-        f'v.csv:11: "facetless" has no facet; the facets are {", ".join(load_prompts())}',
         'v.csv:12: "odd": unknown facet "objekt"; did you mean "object"?',
         'v.csv:13: altLabel "Echo" of "echo" repeats another of its labels',
         "v.csv:14: has 2 cells, the header has 6; quote cells that hold a comma",
@@ -337,7 +338,7 @@ f:objects a skos:Collection ; skos:member c:cup .
 def test_a_concept_in_jsonld_is_found_at_its_own_line_not_where_it_is_mentioned(tmp_path: Path) -> None:
     path = tmp_path / "v.jsonld"
     concepts = (Concept("a", "a", broader=("z",)), Concept("z", "a"))
-    write_taxonomy(Taxonomy(concepts, load_prompts()), path)
+    write_taxonomy(Taxonomy(concepts, load_facets()), path)
     line = next(
         n for n, text in enumerate(path.read_text().splitlines(), 1) if text == '   "id": "concept:z",'
     )
@@ -427,7 +428,7 @@ def test_own_prompts_bring_their_own_facets(tmp_path: Path) -> None:
 def test_broken_prompts_are_named_with_their_line(tmp_path: Path, text: str, expected: list[str]) -> None:
     path = saved(tmp_path / "p.yaml", text)
     with pytest.raises(TaxonomyError) as caught:
-        load_prompts(path)
+        load_facets(path)
     assert str(caught.value).replace(f"{tmp_path}/", "").splitlines() == expected
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_library import VOCABULARY, draw, tag, use_tier
+from small_library import VOCABULARY, draw, draw_library, tag, use_tier
 from tiny_checkpoint import save_tiny_siglip
 
 from resources.home import Home, read_settings, write_settings
@@ -70,15 +71,18 @@ def test_one_image_more_in_five_hundred_sends_one_image_to_the_model(
 
 
 @pytest.fixture
-def tagged(tmp_path: Path, home: Home) -> Path:
-    """A library of two folders that has been tagged, and a file in it that is no image."""
-    library = tmp_path / "library"
-    for number in range(5):
-        draw(library / "a" / f"{number}.png", seed=number)
-        draw(library / "b" / f"{number}.png", seed=100 + number)
-    (library / "b" / "broken.jpg").write_text("no image")
-    first = tag(home, library)
-    assert (first.images, first.rejects, first.embedded, first.scored) == (10, 1, 10, 10)
+def tagged(home: Home, tagged_once: Path) -> Path:
+    """A library of two folders that has been tagged into `home`, and a file in it that is no image. Only to be read."""
+    own = shutil.ignore_patterns("settings.json")
+    shutil.copytree(tagged_once / "home", home.root, ignore=own, dirs_exist_ok=True)
+    return tagged_once / "library"
+
+
+@pytest.fixture
+def tagged_alone(tmp_path: Path, home: Home) -> Path:
+    """The same, of the test's own."""
+    library = draw_library(tmp_path)
+    tag(home, library)
     return library
 
 
@@ -163,11 +167,11 @@ def test_a_folder_of_rejects_only_does_not_fail(tmp_path: Path, home: Home) -> N
     assert (outcome.images, outcome.rejects, outcome.embedded) == (0, 2, 0)
 
 
-def test_rows_of_a_removed_file_and_of_an_emptied_folder_go(tagged: Path, home: Home) -> None:
-    (tagged / "a" / "0.png").unlink()
-    for path in (tagged / "b").iterdir():
+def test_rows_of_a_removed_file_and_of_an_emptied_folder_go(tagged_alone: Path, home: Home) -> None:
+    (tagged_alone / "a" / "0.png").unlink()
+    for path in (tagged_alone / "b").iterdir():
         path.unlink()
-    outcome = tag(home, tagged)
+    outcome = tag(home, tagged_alone)
     assert {folder.folder.relative: folder.images for folder in outcome.folders} == {"a": 4, "b": 0}
     assert set(home.lake.read_all("tag_scores")["folder"].to_pylist()) == {"lib--a"}
 
@@ -178,15 +182,15 @@ def test_no_images_is_said(tmp_path: Path, home: Home) -> None:
         find_library(tmp_path / "nothing", "lib", home)
 
 
-def test_a_failing_stage_fails_its_run_and_raises_its_own_error(tagged: Path, home: Home) -> None:
+def test_a_failing_stage_fails_its_run_and_raises_its_own_error(tagged_alone: Path, home: Home) -> None:
     from vistag_assets.automation.instance import home_instance
 
-    draw(tagged / "a" / "new.png", seed=77)
+    draw(tagged_alone / "a" / "new.png", seed=77)
     table = home.lake.data_file("concept_embeddings")
     (table.parent / "folder=x").mkdir()
     table.rename(table.parent / "folder=x" / table.name)
     with pytest.raises(LakeError, match="concept_embeddings exists with partitions"):
-        tag(home, tagged)
+        tag(home, tagged_alone)
     with home_instance(home.root) as instance:
         assert instance.get_runs(limit=1)[0].is_failure
 

@@ -60,6 +60,10 @@ WHOLE = {
     "ground_truth_concepts",
     "frequency_bands",
     "tag_recall",
+    "tag_figures",
+    "tag_ranks",
+    "tag_confusions",
+    "text_figures",
     "grounding_recall",
     "phrase_grounding",
     "evaluation_history",
@@ -144,6 +148,12 @@ def test_what_loads_models_takes_turns_and_evaluations_do_too() -> None:
         key.to_user_string() for key in evaluated
     }
     assert all(len(named) < 2 for named in pools.values())
+
+
+def test_the_report_alone_has_to_be_fresh() -> None:
+    # a policy judges an asset and not its partitions
+    policies = {spec.key.to_user_string(): spec.freshness_policy for spec in defs.resolve_all_asset_specs()}
+    assert {asset for asset, policy in policies.items() if policy} == {"long_tail_report"}
 
 
 def test_schedules_are_off_and_sensors_on() -> None:

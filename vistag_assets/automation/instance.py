@@ -125,10 +125,7 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
 
 
 def contiguous_ranges(
-    ordered: Sequence[str],
-    wanted: Collection[str],
-    bridges: Collection[str] = (),
-    longest_bridge: int = 0,
+    ordered: Sequence[str], wanted: Collection[str], bridges: Collection[str] = (), longest_bridge: int = 0
 ) -> list[tuple[str, str]]:
     """The fewest (first, last) ranges of `ordered` that hold the keys of `wanted`, and between two of them at
     most `longest_bridge` others in a row, all of `bridges`.

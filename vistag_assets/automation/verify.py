@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,15 +12,10 @@ import pyarrow as pa
 from resources.home import CorruptRegistration, FolderRef, Home
 from resources.images import open_proxy
 from resources.lake import MissingPartition
-from resources.lake.verify import Finding, Rule, check_files, check_ids, check_keys, read_partitions
+from resources.lake.verify import Finding, Inspection, check_files
 from resources.tables import PER_FOLDER_TABLES, TABLES
 
 ROOT = "images"
-RULES: Mapping[str, Rule] = {
-    name: Rule(TABLES[name].key, TABLES[name].parents, TABLES[name].always) for name in PER_FOLDER_TABLES
-}
-"""The tables with one partition a folder."""
-WHOLE: Mapping[str, Rule] = {name: Rule(table.key) for name, table in TABLES.items() if not table.partitioned}
 _PASSING = frozenset(
     ["missing_rows", "missing_partition", "stray_rows", "missing_proxy", "unknown_folder", "temporary_file"]
 )
@@ -55,18 +50,18 @@ def verify_home(home: Home, *, deep: bool = False) -> Verification:
         folders: list[str | None] = [*lake.folders(table)] or [None]
         for key in folders:
             tables_of.setdefault(key, []).append(table)
-    rules = {**RULES, **WHOLE}
+    inspection = Inspection(lake, TABLES, _remedy)
     proxies: list[pa.Table] = []
     all_proxies_are_known = True
     rows = 0
     for folder, tables in sorted(tables_of.items(), key=lambda item: item[0] or ""):
         if folder is not None and home.is_worked_on(folder):
             worked_on.add(folder)
-        partitions, unreadable = read_partitions(lake, folder, tables, rules, _remedy, deep=deep)
+        partitions, unreadable = inspection.read(folder, tables, deep=deep)
         findings += unreadable
-        findings += check_keys(partitions, folder, rules, _remedy)
-        if folder is not None and any(table in RULES for table in tables):
-            findings += check_ids(partitions, folder, ROOT, RULES, _remedy)
+        findings += inspection.doubled_rows(partitions, folder)
+        if folder is not None and any(table in PER_FOLDER_TABLES for table in tables):
+            findings += inspection.lost_and_stray_rows(partitions, folder, ROOT)
         rows += sum(found.num_rows for found in partitions.rows.values())
         all_proxies_are_known &= "proxies" not in partitions.damaged
         if "proxies" in partitions.rows and folder is not None:
@@ -97,7 +92,7 @@ def _as_passing(finding: Finding) -> Finding:
 def _remedy(table: str, folder: str | None) -> str:
     if table == "evaluation_history":
         return "restore it from a backup or move it away, for a record of an evaluation is not made again"
-    if table in RULES:
+    if table in PER_FOLDER_TABLES:
         return "run vistag on that folder, which computes what is missing and drops what is gone"
     if table == "concept_embeddings":
         return "run vistag on any folder, which makes it anew"

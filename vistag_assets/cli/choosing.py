@@ -16,14 +16,15 @@ def choose(
     home: Home,
     tier: str | None,
     taxonomy: str | None = None,
+    facets: Path | None = None,
     lake: str | None = None,
     excluded: Mapping[str, Sequence[str]] | None = None,
 ) -> Settings:
-    """Check what was chosen before any work, and remember it in the home."""
+    """Check what was chosen before any work, and remember it in the home. Another vocabulary forgets the facets."""
     from resources.home import read_settings, write_settings
     from resources.models.checkpoints import make_model
     from resources.models.tiers import load_tier
-    from resources.workspace import require_card
+    from resources.workspace import Workspace, require_card
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}
@@ -31,17 +32,17 @@ def choose(
         changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
     if taxonomy:
         changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
+        changes["facets"] = None
+    if facets:
+        changes["facets"] = str(facets.resolve())
     if lake:
         changes["lake"] = _empty_place(home, lake)
     if excluded:
         changes["excluded"] = {**settings.excluded, **{name: tuple(said) for name, said in excluded.items()}}
     settings = settings.model_copy(update=changes)
-    if settings.taxonomy:
-        from taxonomy import load_taxonomy
-
-        load_taxonomy(Path(settings.taxonomy))
     chosen = load_tier(settings.tier)
     require_card(chosen)
+    _ = Workspace(home, settings, chosen).taxonomy
     make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings

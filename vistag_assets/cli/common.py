@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,16 +31,24 @@ def plain_errors() -> Iterator[None]:
     """End with a sentence and code 1 for what a user can do something about; bugs keep their traceback."""
     try:
         yield
-    except KeyboardInterrupt:
-        console.err.print("Stopped. What was finished is kept; the next run goes on from there.")
-        raise typer.Exit(130) from None
-    except Exception as error:
+    except BaseException as error:
+        if _is_interrupt(error):
+            console.say(
+                "Stopped. What was finished is kept; the next run goes on from there.", to=console.err
+            )
+            raise typer.Exit(130) from None
         if not isinstance(error, _expected_errors()):
             raise
-        console.err.print(
-            f"[bold red]Error:[/] {console.escape(_sentence(error))}", highlight=False, soft_wrap=True
-        )
+        console.complain("Error", _sentence(error))
         raise typer.Exit(1) from error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Ctrl-C, as Python tells it or as Dagster does in the middle of a step."""
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    dagster = sys.modules.get("dagster._core.errors")
+    return dagster is not None and isinstance(error, dagster.DagsterExecutionInterruptedError)
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
@@ -62,30 +71,10 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.tags.decide import UnknownSubject
 
     return (
-        UsageError,
-        TierError,
-        SettingsError,
-        NoImagesError,
-        LogUnavailable,
-        UnknownSubject,
-        TaxonomyError,
-        UnusableFile,
-        EvaluationError,
-        HistoryError,
-        DeviceUnavailableError,
-        ModelUnavailableError,
-        LakeError,
-        DecoderUnavailable,
-        StoreUrlError,
-        KeyTaken,
-        UnknownFolder,
-        CorruptRegistration,
-        DevError,
-        NoServerError,
-        ServeError,
-        StorageError,
-        OSError,
-    )
+        UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
+        DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
+        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject, OSError,
+    )  # fmt: skip
 
 
 def _sentence(error: Exception) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -17,12 +20,56 @@ if TYPE_CHECKING:
     from vistag_assets.progress import Watcher
     from vistag_assets.runs import TagOutcome
 
-out = Console()
-err = Console(stderr=True)
+
+class LiteralConsole(Console):
+    """A console that shows text as it is: what names, labels, captions and models say is neither markup nor control.
+
+    Styles are given by `style=` and `rich.text.Text`.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """A spinner beside a text, which rich would read as markup."""
+        return super().status(Text(printable(status)) if isinstance(status, str) else status, **options)
+
+
+out = LiteralConsole()
+err = LiteralConsole(stderr=True)
 
 BANDS = ("tail", "body", "head", "overall")
 LVIS_BANDS = ("rare", "common", "frequent")
 SHOWN_FOLDERS = 30
+
+
+class PlainProgress:
+    """Progress as lines for a log: a stage's first and last, and one every `every_s` between them."""
+
+    def __init__(self, every_s: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s, self._clock = every_s, clock
+        self._stage, self._started, self._told, self._ended = "", 0.0, 0.0, True
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = self._clock()
+        if stage != self._stage:
+            self._stage, self._started, self._told, self._ended = stage, now, -math.inf, False
+        ends = done >= total
+        if (ends and not self._ended) or now - self._told >= self._every_s:
+            self._told, self._ended = now, ends
+            say(self._line(stage, done, total, now - self._started), to=err)
+
+    @staticmethod
+    def _line(stage: str, done: int, total: int, seconds: float) -> str:
+        line = f"{stage}: {done:,} of {total:,}"
+        if not done or seconds <= 0:
+            return line
+        rate = done / seconds
+        left = f", {timedelta(seconds=round((total - done) / rate))} left" if done < total else ""
+        return f"{line}, {rate:,.1f} images/s{left}"
 
 
 class _Rate(ProgressColumn):
@@ -33,8 +80,11 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bars() -> Iterator[Watcher]:
-    """A watcher that draws one bar a stage."""
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    """A watcher that draws one bar a stage; without a terminal, one that writes a line now and then."""
+    if not err.is_terminal:
+        yield PlainProgress()
+        return
+    columns = (TextColumn("{task.description:<18}", markup=False), BarColumn(), MofNCompleteColumn(), _Rate())
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=err) as progress:
 
@@ -52,7 +102,7 @@ def folders_table(outcome: TagOutcome) -> Table:
         column.justify = "right"
     for folder in outcome.folders[:SHOWN_FOLDERS]:
         counts = (folder.images, folder.rejects, folder.embedded)
-        table.add_row(escape(printable(folder.folder.relative)), *(f"{count:,}" for count in counts))
+        table.add_row(one_line(folder.folder.relative), *(f"{count:,}" for count in counts))
     hidden = len(outcome.folders) - SHOWN_FOLDERS
     if hidden > 0:
         table.add_row(f"and {hidden:,} more", "", "", "")
@@ -111,40 +161,28 @@ def tags_table(tags: Mapping[str, Sequence[str]]) -> Table:
     """Best tags by image path."""
     table = Table("image", "best tags")
     for path, best in tags.items():
-        table.add_row(escape(printable(path)), ", ".join(best))
+        table.add_row(one_line(path), ", ".join(best))
     return table
 
 
 def recall_table(figures: Mapping[str, Any]) -> Table:
     """Micro recall@k by band, from the JSON of a report; 80 columns hold it for some 100,000 true tags."""
-    columns = (
-        "band",
-        "tags",
-        "images",
-        "@1",
-        "@5",
-        "@10",
-        "@20",
-        "95 %",
-        "macro",
-        "mAP",
-        "F1",
-        "support",
-    )
-    table = band_table("Recall@k of true tags; interval and macro at k = 10", columns)
-    for bands in (BANDS, LVIS_BANDS):
-        for band in bands:
-            if band in figures["tag_recall"]:
-                table.add_row(*_recall_row(band, figures), style="bold" if band == "tail" else "")
-        table.add_section()
-    return table
+    columns = ("tags", "images", "@1", "@5", "@10", "@20", "95 %", "macro", "mAP", "F1", "support")
+    rows = {band: _recall_row(band, figures) for band in figures["tag_recall"]}
+    return band_table("Recall@k of true tags; interval and macro at k = 10", columns, rows)
 
 
-def band_table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.show_edge = False
+def band_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
+    """Figures by band: those of `rows` (band -> cells) that are known, the tail first."""
+    table = Table("band", *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    table.pad_edge = table.show_edge = False
     for column in table.columns[1:]:
         column.justify = "right"
+    for bands in (BANDS, LVIS_BANDS):
+        for band in bands:
+            if band in rows:
+                table.add_row(band, *rows[band], style="bold" if band == "tail" else "")
+        table.add_section()
     return table
 
 
@@ -172,7 +210,6 @@ def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
     by_k, edges = figures["tag_recall"][band], figures["bands"].get(band)
     at_10 = by_k["10"]
     return [
-        band,
         f"{edges['tags']}" if edges else "",
         _edges(edges) if edges else "",
         *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),
@@ -194,6 +231,26 @@ def shown_interval(figure: Mapping[str, Any]) -> str:
 
 
 def printable(text: str) -> str:
-    """File names may hold line breaks, control characters and bytes that are no UTF-8."""
+    """Text that does nothing to a terminal: control characters and bytes that are no UTF-8 are written out.
+
+    Line breaks and tabs stay; a name that is shown in one line goes through `one_line`.
+    """
     shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in shown
+    )
+
+
+def one_line(name: str) -> str:
+    """A name as text of one line; file names may hold line breaks."""
+    return printable(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def say(sentence: str, *, to: Console = out) -> None:
+    """A sentence for people, in as many lines as it has, whatever it quotes."""
+    to.print(sentence, soft_wrap=True)
+
+
+def complain(what: str, sentence: str) -> None:
+    """A sentence on standard error under a bold red word."""
+    err.print(Text.assemble((f"{what}:", "bold red"), " ", printable(sentence)), soft_wrap=True)

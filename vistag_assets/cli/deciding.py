@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
 
 if TYPE_CHECKING:
@@ -46,13 +47,12 @@ def decide(
         workspace = open_workspace(home_of(home))
         decided = decide(workspace, image, concept, verdict, by or getpass.getuser())  # type: ignore[arg-type]
         for sentence in _told(decided):
-            typer.echo(sentence)
+            console.say(sentence)
 
 
 def _told(decided: Decided) -> list[str]:
-    from vistag_assets.cli.console import printable
 
-    label = f"{decided.label!r} of {printable(decided.pictures[0].path)}"
+    label = f"{decided.label!r} of {console.printable(decided.pictures[0].path)}"
     if decided.event is None:
         return [f"Nothing was said of {label}: there is nothing to take back."]
     now = decided.now

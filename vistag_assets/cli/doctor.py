@@ -143,7 +143,7 @@ def _detector(detector: Detector, image: Image.Image, findings: Findings) -> str
     ordered = np.argsort(-found.scores)
     best = int(ordered[0])
     findings.regions = [
-        Marked(found.boxes_xywh[place], asked[found.phrase_index[place]], None, float(found.scores[place]))
+        Marked(found.boxes_xywh[place], asked[found.phrase_index[place]], float(found.scores[place]))
         for place in ordered[:SHOWN]
     ]
     x, y, w, h = (float(side) for side in found.boxes_xywh[best])

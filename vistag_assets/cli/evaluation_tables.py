@@ -15,23 +15,18 @@ SHOWN_LOST_TAGS = 5
 
 def grounding_table(figures: Mapping[str, Any]) -> Table:
     """Micro recall@IoU by band, from the JSON of a report."""
-    columns = ("band", "@0.5", "@0.75", "@0.5:0.95", "95 %", "macro", "mAP", "support")
-    table = console.band_table("Recall@IoU of true boxes; interval and macro at 0.5", columns)
-    for bands in (console.BANDS, console.LVIS_BANDS):
-        for band in bands:
-            if by_iou := figures["grounding_recall"].get(band):
-                at = by_iou["0.5"]
-                table.add_row(
-                    band,
-                    *(f"{by_iou[iou]['micro']:.3f}" for iou in ("0.5", "0.75", "0.5:0.95")),
-                    console.shown_interval(at),
-                    f"{at['macro']:.3f}",
-                    f"{figures['grounding_map'][band]['0.5:0.95']:.3f}",
-                    f"{at['support']:,}",
-                    style="bold" if band == "tail" else "",
-                )
-        table.add_section()
-    return table
+    columns = ("@0.5", "@0.75", "@0.5:0.95", "95 %", "macro", "mAP", "support")
+    rows = {
+        band: [
+            *(f"{by_iou[iou]['micro']:.3f}" for iou in ("0.5", "0.75", "0.5:0.95")),
+            console.shown_interval(by_iou["0.5"]),
+            f"{by_iou['0.5']['macro']:.3f}",
+            f"{figures['grounding_map'][band]['0.5:0.95']:.3f}",
+            f"{by_iou['0.5']['support']:,}",
+        ]
+        for band, by_iou in figures["grounding_recall"].items()
+    }
+    return console.band_table("Recall@IoU of true boxes; interval and macro at 0.5", columns, rows)
 
 
 def show_evaluation(found: FileEvaluation) -> None:
@@ -43,7 +38,7 @@ def show_evaluation(found: FileEvaluation) -> None:
         console.out.print(grounding_table(figures))
         console.out.print()
     for line in _remarks(found):
-        console.out.print(console.escape(line), highlight=False)
+        console.say(line)
 
 
 def _remarks(found: FileEvaluation) -> Iterator[str]:

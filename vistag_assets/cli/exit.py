@@ -1,4 +1,4 @@
-"""How the process ends."""
+"""The end of the process: no message of a library after the command's own."""
 
 from __future__ import annotations
 

@@ -17,6 +17,10 @@ SHOWN_ROWS = 200
 DECISIONS = "decisions"
 """The view of what people said."""
 
+FacetsOption = Annotated[
+    Path | None,
+    typer.Option(help="What the facets are (.yaml); else the facets.yaml beside the vocabulary."),
+]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")]
 
 
@@ -58,9 +62,9 @@ def tables(
         typer.echo(tables_page.as_markdown(TABLES.values()), nl=False)
         return
     for table in TABLES.values():
-        typer.echo(f"{table.name}: {table.about}")
+        console.say(f"{table.name}: {table.about}")
         for column in table.columns:
-            typer.echo(f"  {column.name}: {column.meaning}")
+            console.say(f"  {column.name}: {column.meaning}")
 
 
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
@@ -70,7 +74,7 @@ def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
 
         base = home_of(home)
         _tell_missing_settings(base)
-        serve(base.root, port, lambda url: typer.echo(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
+        serve(base.root, port, lambda url: console.say(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
 
 
 def web(
@@ -103,31 +107,34 @@ def _tell_missing_settings(home: Home) -> None:
     from vistag_assets.automation.instance import TEMPLATE, missing_settings
 
     if missing := missing_settings(home.root):
-        typer.echo(
+        console.say(
             f"{home.dagster_dir / 'dagster.yaml'} lacks settings that new homes have: {', '.join(missing)}. "
             f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
-            err=True,
+            to=console.err,
         )
 
 
-def taxonomy_check(file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")]) -> None:
+def taxonomy_check(
+    file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")], facets: FacetsOption = None
+) -> None:
     """Say whether a vocabulary is sound, and if not, what is wrong in which line."""
     with plain_errors():
         from taxonomy import check_report
 
-        typer.echo(check_report(file))
+        console.say(check_report(file, facets))
 
 
 def taxonomy_stats(
     file: Annotated[Path | None, typer.Argument(help="Else the starter vocabulary.")] = None,
+    facets: FacetsOption = None,
 ) -> None:
     """Count concepts, labels and definitions by facet."""
     with plain_errors():
         from rich.table import Table
 
-        from taxonomy import load_taxonomy, starter_taxonomy, stats
+        from taxonomy import STARTER, load_taxonomy, stats
 
-        found = stats(load_taxonomy(file) if file else starter_taxonomy())
+        found = stats(load_taxonomy(file or STARTER, facets))
         table = Table(*found.HEADER)
         for row in found.rows():
             table.add_row(*row)
@@ -139,7 +146,7 @@ def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
 
     table = Table(*columns)
     for row in rows[:SHOWN_ROWS]:
-        table.add_row(*(console.escape("" if value is None else str(value)) for value in row))
+        table.add_row(*("" if value is None else str(value) for value in row))
     console.out.print(table)
     if len(rows) > SHOWN_ROWS:
         console.err.print(f"The first {SHOWN_ROWS} rows; add a limit, or: copy (…) to 'file.csv'")

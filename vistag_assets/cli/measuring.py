@@ -21,7 +21,7 @@ def report(
     ] = False,
     compare: Annotated[
         str | None,
-        typer.Option(help="Hold the last run against another: a home, or a run of this one (its key)."),
+        typer.Option(help="Compare the last run with another: a home, or a run of this one (its key)."),
     ] = None,
     home: HomeOption = None,
 ) -> None:
@@ -44,12 +44,12 @@ def accept(
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Make a run the one that later runs are held against, though it lost rare tags."""
+    """Make a run the baseline of later ones, though it lost rare tags."""
     with plain_errors():
         from evaluation import history
 
         accepted = history.accept(home_of(home).lake, run)
-        typer.echo(f"{accepted.run} of the tier {accepted.tier} is the run that later ones are held against.")
+        console.say(f"{accepted.run} of the tier {accepted.tier} is the baseline of later ones.")
 
 
 def evaluate(
@@ -111,10 +111,10 @@ def _show_comparison(home: Home, other: str, as_json: bool) -> None:
         typer.echo(json.dumps(comparison_json(compared), indent=2))
         return
     console.out.print(console.comparison_table(comparison_json(compared)))
-    typer.echo(verdict(compared))
-    typer.echo(f"{page}")
+    console.say(verdict(compared))
+    console.say(f"{page}")
 
 
 def show_recall(figures: dict[str, Any], page: Path) -> None:
     console.out.print(console.recall_table(figures))
-    typer.echo(f"{page}")
+    console.say(f"{page}")

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from resources.models.listing import WORKS, ModelRow, card_text, parameters_text, vram_text
 from resources.models.roles import ROLES
@@ -25,22 +26,25 @@ _SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 def models_listing(rows: Sequence[ModelRow], here: frozenset[str]) -> Iterator[RenderableType]:
     """The registry by role and system; `here`: models whose files are on this machine."""
-    yield "[bold]checkpoint, licence, parameters, precision, GiB alone on a card, smallest card of 16, 24, 96 GB[/]"
+    yield Text(
+        "checkpoint, licence, parameters, precision, GiB alone on a card, smallest card of 16, 24, 96 GB",
+        "bold",
+    )
     for role, of_role in groupby(rows, lambda row: row.role):
-        yield f"\n[bold]{ROLES[role].title}[/]"
+        yield Text(f"\n{ROLES[role].title}", "bold")
         for (systems, remark), of_family in groupby(of_role, lambda row: (row.systems, row.remark)):
             family = list(of_family)
             colour = "green" if family[0].state == WORKS else "yellow"
-            told = f"; {console.escape(remark)}" if remark else ""
-            yield Padding(f"{console.escape(systems)}: [{colour}]{family[0].state}[/]{told}", (0, 0, 0, 2))
+            more = f"; {remark}" if remark else ""
+            yield Padding(Text.assemble(f"{systems}: ", (family[0].state, colour), more), (0, 0, 0, 2))
             table = Table.grid(padding=(0, 1, 0, 0))
             for width, justify in _COLUMNS:
                 table.add_column(width=width, justify=justify, overflow="fold")
             for row in family:
                 if row.model:
-                    mark = " [green]here[/]" if row.model in here else ""
+                    mark = " here" if row.model in here else ""
                     table.add_row(
-                        f"{console.escape(row.model)}{mark}", row.licence, parameters_text(row),
+                        Text.assemble(row.model, (mark, "green")), row.licence, parameters_text(row),
                         _SHORT.get(row.precision, row.precision), vram_text(row), card_text(row),
                     )  # fmt: skip
             if table.rows:
@@ -74,12 +78,9 @@ def plan_table(plan: Plan) -> Table:
 
 
 def show_examined(found: Examined) -> None:
-    mark = "[bold red]failed[/]" if found.error else "[green]ok[/]"
+    mark = ("failed", "bold red") if found.error else ("ok", "green")
     where = found.device + (f", {found.peak_gib:.1f} GiB so far" if found.peak_gib is not None else "")
     times = "" if found.error else f"; loaded in {found.load_s:.1f} s, looked for {found.run_s:.2f} s"
-    console.out.print(
-        f"{mark} [bold]{found.role}[/] {console.escape(found.model)} ({where}{times})",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.out.print(f"   {console.escape(found.error or found.saw)}", highlight=False, soft_wrap=True)
+    model = f" {console.printable(found.model)} ({where}{times})"
+    console.out.print(Text.assemble(mark, " ", (found.role, "bold"), model), soft_wrap=True)
+    console.say(f"   {found.error or found.saw}")

@@ -37,7 +37,7 @@ def models(
             typer.echo(listing.as_markdown(rows), nl=False)
         else:
             for part in models_listing(rows, models_on_this_machine()):
-                console.out.print(part, highlight=False)
+                console.out.print(part)
 
 
 def doctor(
@@ -74,7 +74,7 @@ def doctor(
             drawn = base.root / "doctor" / f"{workspace.tier.name}.jpg"
             drawn.parent.mkdir(parents=True, exist_ok=True)
             findings.drawn(picture).save(drawn, quality=90)
-            typer.echo(f"What was found, drawn: {drawn}")
+            console.say(f"What was found, drawn: {drawn}")
         if failed:
             raise UsageError(f"{failed} of the models of the tier {workspace.tier.name} did not run.")
 
@@ -87,6 +87,8 @@ def serve(
 ) -> None:
     """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
     with plain_errors():
+        from rich.text import Text
+
         from resources.home import read_settings
         from resources.models.checkpoints import make_model
         from resources.models.tiers import load_tier
@@ -102,16 +104,15 @@ def serve(
         with console.err.status(f"Starting; messages go to {log}") as status:
 
             def waiting(last_message: str) -> None:
-                status.update(
-                    console.escape(f"Starting; messages go to {log}\n{last_message[:SHOWN_LETTERS]}")
-                )
+                said = console.printable(last_message[:SHOWN_LETTERS])
+                status.update(Text(f"Starting; messages go to {log}\n{said}"))
 
             def ready() -> bool:
                 status.stop()
                 tell_ready()
-                typer.echo(f"{spec.name} answers at {spec.server.url}  (Ctrl-C stops it)")
+                console.say(f"{spec.name} answers at {spec.server.url}  (Ctrl-C stops it)")
                 if check:
-                    typer.echo(caption(make_model(spec, chosen.device), sample_image()))
+                    console.say(caption(make_model(spec, chosen.device), sample_image()))
                 return not check
 
             run_server(spec, log, on_start=typer.echo, on_wait=waiting, on_ready=ready)

@@ -50,8 +50,7 @@ def demo(
 
 def run(
     folder: Annotated[
-        str,
-        typer.Argument(help="A folder of images, or s3://bucket/prefix; the folders below belong to it."),
+        str, typer.Argument(help="A folder of images, or s3://bucket/prefix; the folders below belong to it.")
     ],
     tier: Annotated[
         str | None,
@@ -69,6 +68,10 @@ def run(
     taxonomy: Annotated[
         str | None,
         typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
+    ] = None,
+    facets: Annotated[
+        Path | None,
+        typer.Option(help="What the facets of the vocabulary are (.yaml); else the facets.yaml beside it."),
     ] = None,
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
@@ -93,9 +96,8 @@ def run(
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
         base = home_of(home)
         name = library or root.resolve().name or "root"
-        settings = choose(
-            base, tier, taxonomy, lake, {name: list(filter(None, exclude))} if exclude else None
-        )
+        excluded = {name: list(filter(None, exclude))} if exclude else None
+        settings = choose(base, tier, taxonomy, facets, lake, excluded)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, root, name, read_again=force)
@@ -105,7 +107,7 @@ def run(
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:
-    from evaluation.ground_truth import read_ground_truth
+    from evaluation.readers.ground_truth import read_ground_truth
     from resources.home import read_settings, write_settings
     from resources.lake.files import replace_file
 
@@ -129,13 +131,13 @@ def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False
     with console.progress_bars() as watcher:
         outcome = tag_folders(home, folders, watcher, read_again=read_again)
     console.out.print(console.folders_table(outcome))
-    console.out.print(console.summary(outcome), highlight=False)
-    for line in console.gone_lines(outcome):
-        typer.echo(line)
+    console.say(console.summary(outcome))
     for line in what_came_in(home.lake, [folder.folder.key for folder in outcome.folders], survey):
-        typer.echo(console.printable(line))
+        console.say(line)
+    for line in console.gone_lines(outcome):
+        console.say(line)
     for file in outcome.quarantined:
-        typer.echo(f"A damaged file of the lake was moved to {file}; its rows were computed again.")
+        console.say(f"A damaged file of the lake was moved to {file}; its rows were computed again.")
     examples = _examples(open_workspace(home), [folder.folder for folder in outcome.folders if folder.images])
     if examples:
         console.out.print(console.tags_table(examples))
@@ -168,8 +170,7 @@ def _evaluate(home: Home) -> bool:
     page = report_page(home)
     show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
     for check in failed:
-        told = console.escape(check.description or check.check_name)
-        console.err.print(f"[bold red]Check failed:[/] {told}", highlight=False, soft_wrap=True)
+        console.complain("Check failed", check.description or check.check_name)
     return all(check.severity.value != "ERROR" for check in failed)
 
 
@@ -183,22 +184,22 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
     from resources.models.tiers import load_tier
 
     if outcome.rejects:
-        typer.echo(
+        console.say(
             f"{outcome.rejects:,} of the files could not be used. Why: "
             "vistag sql 'select path, reason from rejects'"
         )
     for asset, images in outcome.failed.items():
-        typer.echo(
+        console.say(
             f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
             "The next run asks again."
         )
     if caveat := load_tier(settings.tier).caveat:
-        typer.echo(caveat)
+        console.say(caveat)
     _say_where_the_gallery_is(home)
-    typer.echo("Look further: vistag dev, or vistag sql 'from tags limit 20'")
+    console.say("Look further: vistag dev, or vistag sql 'from tags limit 20'")
 
 
 def _say_where_the_gallery_is(home: Home) -> None:
     from vistag_assets.gallery.pages import gallery_page
 
-    typer.echo(f"Contact sheet: {gallery_page(home)}")
+    console.say(f"Contact sheet: {gallery_page(home)}")

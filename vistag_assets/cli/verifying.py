@@ -36,9 +36,9 @@ def verify(
             typer.echo(json.dumps({"home": str(base.root), "deep": deep, **counts, "findings": findings}))
         else:
             for finding in found.findings:
-                typer.echo(("" if finding.is_fault else "For information: ") + finding.sentence)
+                console.say(("" if finding.is_fault else "For information: ") + finding.sentence)
             told = f"{found.partitions:,} files of the lake were looked at: "
             faults = len(found.faults)
-            typer.echo(told + (f"{faults:,} faults." if faults else "nothing is wrong."))
+            console.say(told + (f"{faults:,} faults." if faults else "nothing is wrong."))
         if found.faults:
             raise typer.Exit(1)

@@ -78,17 +78,17 @@ def forget(
             rows = base.lake.read_or_none("images", folder.key, ["id"])
             images = 0 if rows is None else rows.num_rows
             since = f"gone since {folder.gone_since}" if folder.gone_since else "gone"
-            typer.echo(f"{folder.key}: {images:,} images, {since}")
+            console.say(f"{folder.key}: {images:,} images, {since}")
         if not folders:
-            typer.echo("No folder is gone.")
+            console.say("No folder is gone.")
         elif yes:
             said = 0 if decisions else decisions_about(base, folders)
             removed = forget_folders(base, folders, decisions=decisions)
-            typer.echo(f"Removed from the lake: {removed:,} folders.")
+            console.say(f"Removed from the lake: {removed:,} folders.")
             if said:
-                typer.echo(f"{said:,} decisions about their images are kept, for when they come back.")
+                console.say(f"{said:,} decisions about their images are kept, for when they come back.")
         else:
-            typer.echo("Is the disk below them mounted? If they are gone for good: vistag forget --yes")
+            console.say("Is the disk below them mounted? If they are gone for good: vistag forget --yes")
 
 
 def _library(home: Home, folder: str, library: str | None) -> tuple[str, str]:
@@ -123,20 +123,20 @@ def _show(home: Home, settings: Settings) -> None:
 
     watched, tier = settings.watched, load_tier(settings.tier)
     if not watched:
-        typer.echo("No library is watched: vistag watch FOLDER")
+        console.say("No library is watched: vistag watch FOLDER")
         return
     table = Table("library", "folder", "folders run", "gone")
     known = home.folders()
     for name, root in sorted(watched.items()):
         here = [folder for folder in known if (folder.library, folder.root) == (name, root)]
         gone = sum(folder.gone_since is not None for folder in here)
-        table.add_row(console.escape(name), console.escape(root), f"{len(here) - gone:,}", f"{gone:,}")
+        table.add_row(name, root, f"{len(here) - gone:,}", f"{gone:,}")
     console.out.print(table)
-    typer.echo(
+    console.say(
         f"vistag dev runs what arrives there, once its files stay as they are for {settings.settle_seconds:g} "
         f"seconds, with the models of the tier {tier.name} (--tier names another)."
     )
     if any(root.startswith(SCHEME) for root in watched.values()):
-        typer.echo("An object store is looked at every five minutes: each folder is a request to it.")
+        console.say("An object store is looked at every five minutes: each folder is a request to it.")
     if tier.caveat:
-        typer.echo(tier.caveat)
+        console.say(tier.caveat)

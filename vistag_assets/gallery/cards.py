@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from taxonomy import Taxonomy
+from taxonomy import Facet, Taxonomy
 
 Box = tuple[float, float, float, float]
 Row = dict[str, Any]
@@ -17,8 +17,8 @@ Rows = Mapping[str, Sequence[Row]]
 SHOWN_TAGS = 30
 SHOWN_PROBABILITY = 0.05
 """Of a machine's tag; the table keeps less likely ones for the figures."""
-OTHER_FACET = "other"
-FIRST_FACETS = ("object", "material", "technique", "condition")
+OTHER_FACET = Facet("other", thing=False)
+"""Of phrases that are no concept."""
 _MENDED = frozenset({"wrong_region"})
 """Flags of claims that leave no doubt: the regions named are cited in place of the model's."""
 # column of `tags`, what it is called, what it says
@@ -42,7 +42,7 @@ class Region:
 
     region_id: str
     label: str
-    facet: str
+    facet: Facet
     box: Box
     """xywh relative to the picture, 0..1"""
     score: float
@@ -67,7 +67,7 @@ class TagLine:
     """A tag as it is shown."""
 
     label: str
-    facet: str
+    facet: Facet
     probability: float
     state: str
     needs_review: bool
@@ -122,12 +122,14 @@ class Card:
         return sum(tag.needs_review for tag in self.tags)
 
     @property
-    def tags_by_facet(self) -> dict[str, list[TagLine]]:
-        """Objects first and what they are made of, then other facets in the order of their best tag."""
-        found: dict[str, list[TagLine]] = {facet: [] for facet in FIRST_FACETS}
-        for tag in self.tags:
+    def tags_by_facet(self) -> dict[Facet, list[TagLine]]:
+        """In the order of the vocabulary's facets; those of no facet come last."""
+        found: dict[Facet, list[TagLine]] = {}
+        for tag in sorted(
+            self.tags, key=lambda tag: (tag.facet is OTHER_FACET, tag.facet.order, tag.facet.name)
+        ):
             found.setdefault(tag.facet, []).append(tag)
-        return {facet: tags for facet, tags in found.items() if tags}
+        return found
 
     @property
     def description_parts(self) -> list[tuple[str, Claim | None]]:
@@ -157,7 +159,9 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
 
     Where there are no final `tags` the best of `tag_scores` that earned their own score stand in for them.
     """
-    labels = {concept.id: (concept.pref_label, concept.facet) for concept in taxonomy.concepts}
+    labels = {
+        concept.id: (concept.pref_label, taxonomy.facets[concept.facet]) for concept in taxonomy.concepts
+    }
     of = {table: _by_id(found) for table, found in rows.items()}
     matches = {row["region_id"]: row["verdict"] for row in rows.get("region_matches", ())}
     captions = {row["region_id"]: row["caption"] for row in rows.get("region_captions", ())}
@@ -211,7 +215,7 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
 
 
 def _tags(
-    of: Mapping[str, Mapping[str, Sequence[Row]]], id_: str, labels: Mapping[str, tuple[str, str]]
+    of: Mapping[str, Mapping[str, Sequence[Row]]], id_: str, labels: Mapping[str, tuple[str, Facet]]
 ) -> list[TagLine]:
     if "tags" in of:
         rows = sorted(of["tags"].get(id_, ()), key=lambda row: row["rank"])
@@ -236,7 +240,7 @@ def _is_worth_showing(row: Row) -> bool:
     return row["state"] != "machine" or row["needs_review"] or row["probability"] >= SHOWN_PROBABILITY
 
 
-def _final_tag(row: Row, labels: Mapping[str, tuple[str, str]]) -> TagLine:
+def _final_tag(row: Row, labels: Mapping[str, tuple[str, Facet]]) -> TagLine:
     values = {column: row[column] for column, _, _ in _SOURCES if row.get(column) is not None}
     if "vlm_logprob" in values:
         values["vlm_logprob"] = math.exp(min(0.0, values["vlm_logprob"]))
@@ -257,7 +261,7 @@ def _final_tag(row: Row, labels: Mapping[str, tuple[str, str]]) -> TagLine:
 
 def _region(
     row: Row,
-    labels: Mapping[str, tuple[str, str]],
+    labels: Mapping[str, tuple[str, Facet]],
     matches: Mapping[str, str],
     captions: Mapping[str, str],
 ) -> Region:

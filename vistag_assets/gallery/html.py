@@ -16,15 +16,9 @@ from vistag_assets.gallery.cards import Card
 CARDS_A_PAGE = 100
 INDEX = "index.html"
 COVERS = 6
-# Bright, for lines with a dark edge over a picture; Okabe and Ito's, which the colour-blind can tell apart.
-FACET_COLOURS = {
-    "object": "#56b4e9",
-    "material": "#e69f00",
-    "technique": "#2fd3a0",
-    "condition": "#f08bc4",
-    "text": "#f0e442",
-}
-OTHER_COLOUR = "#d0d0d0"
+TEXT_COLOUR = "#f0e442"
+"""Of text that was read in a picture."""
+WHITENED = 0.4
 
 Around = tuple["Page | None", "Page | None"]
 """The pages before and after one."""
@@ -112,7 +106,7 @@ def design() -> str:
 
 def overlay_file(card: Card) -> str:
     """Where the picture with all its regions lies, relative to the pages; another name for other regions."""
-    drawn = [(region.label, region.facet, region.box, region.score) for region in card.regions]
+    drawn = [(region.label, region.facet.colour, region.box, region.score) for region in card.regions]
     return f"overlays/{card.id}-{fingerprint(regions=repr(drawn))[:8]}.jpg"
 
 
@@ -128,6 +122,12 @@ def _extreme(share: float) -> str:
     return "<1\u00a0%" if share < 0.5 else ">99\u00a0%"
 
 
+def _bright(colour: str) -> str:
+    """A colour for lines with a dark edge over a picture: `#rrggbb` with some white in it."""
+    channels = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return "#" + "".join(f"{round(value + WHITENED * (255 - value)):02x}" for value in channels)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -140,7 +140,7 @@ def _environment() -> Environment:
     environment.globals.update(
         overlay_file=overlay_file,
         thumbnail_file=thumbnail_file,
-        facet_colour=lambda facet: FACET_COLOURS.get(facet, OTHER_COLOUR),
+        text_colour=TEXT_COLOUR,
     )
-    environment.filters.update(percent=_percent, words=lambda code: code.replace("_", " "))
+    environment.filters.update(bright=_bright, percent=_percent, words=lambda code: code.replace("_", " "))
     return environment

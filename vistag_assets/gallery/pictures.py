@@ -24,7 +24,7 @@ def thumbnail(image: Image.Image) -> Image.Image:
 def overlay(image: Image.Image, regions: Sequence[Region]) -> Image.Image:
     """The picture with all its regions drawn in."""
     return draw_regions(
-        image, [Marked(region.box, region.label, region.facet, region.score) for region in regions]
+        image, [Marked(region.box, region.label, region.score, region.facet.colour) for region in regions]
     )
 
 

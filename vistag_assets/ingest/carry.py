@@ -37,7 +37,9 @@ class Elsewhere:
         first folder loses any, and not at all where none is new.
         """
         with self.lake.connect(skip_damaged=True) as sql:
-            if "images" not in self.lake.tables():
+            # what this connection sees: another run may have made the table since, or all of it may be damaged
+            views = sql.execute("select view_name from duckdb_views() where not internal").fetchall()
+            if ("images",) not in views:
                 return _WHERE.empty_table()
             columns = {name for name, *_ in sql.execute("describe images").fetchall()}
             pixels = "pixel_hash" if "pixel_hash" in columns else "null"

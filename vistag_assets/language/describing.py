@@ -23,10 +23,6 @@ SPECULATION = re.compile(
 )
 """Words that guess or that tell an effect on the viewer: neither can be seen."""
 
-_UNSEEN_FACETS = frozenset({"colour", "style", "view", "photography"})
-"""What no region, tag or text in the lake can bear out, so that its absence says nothing."""
-
-
 Form = Literal["json", "prose"]
 """what the model was asked for"""
 
@@ -200,7 +196,7 @@ def _flags(claim: Claim, known: Known, taxonomy: Taxonomy, supported: frozenset[
         f"unsupported:{named.phrase}"
         for named in taxonomy.labels.named_in(claim.text)
         if supported.isdisjoint(named.concept_ids)
-        and not _UNSEEN_FACETS.issuperset(taxonomy.by_id[c].facet for c in named.concept_ids)
+        and not all(taxonomy.facet_of(c).unseen for c in named.concept_ids)
     ]
     return (*(flag for flag, is_so in flags.items() if is_so), *dict.fromkeys(unsupported))
 

@@ -33,7 +33,7 @@ _shown = preview_texts("descriptions", "title", "description", "lane")
 
 
 @folder_asset(
-    "Describing images", "described", role="vlm", version=3, preview=_shown, about=about_vlm("description")
+    "Describing images", "described", role="vlm", version=2, preview=_shown, about=about_vlm("description")
 )
 def descriptions(
     folder: Folder,

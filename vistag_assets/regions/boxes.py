@@ -42,16 +42,16 @@ def distinct_boxes(regions: Sequence[Region]) -> list[list[Region]]:
 def cited_regions(regions: Sequence[Region], taxonomy: Taxonomy) -> dict[str, Region]:
     """Short id (r1, r2, ...) -> region, of the MAX_CITED best places, told from left to right.
 
-    A place is called by its best object: "bowl" says more of it than "terracotta".
+    A place is called by its best thing: "bowl" says more of it than "terracotta".
     """
     named = [
-        next((region for region in group if _is_object(region, taxonomy)), group[0])
+        next((region for region in group if _is_thing(region, taxonomy)), group[0])
         for group in distinct_boxes(regions)[:MAX_CITED]
     ]
     from_left = sorted(named, key=lambda region: (region.box[0] + region.box[2] / 2, region.region_id))
     return {f"r{number}": region for number, region in enumerate(from_left, start=1)}
 
 
-def _is_object(region: Region, taxonomy: Taxonomy) -> bool:
+def _is_thing(region: Region, taxonomy: Taxonomy) -> bool:
     concept = taxonomy.by_id.get(region.concept_id or "")
-    return concept is None or concept.facet == "object"
+    return concept is None or taxonomy.facets[concept.facet].thing

@@ -11,18 +11,9 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from resources.models.segmenters.masks import Mask
 from taxonomy import Taxonomy
+from taxonomy.facets import OTHER_COLOUR
 
-FACET_COLOURS: Mapping[str, str] = {
-    "object": "#0072b2",
-    "material": "#d55e00",
-    "technique": "#009e73",
-    "condition": "#cc79a7",
-    "subject": "#7b4fa3",
-}
-"""Told apart by the colour-blind too (after Okabe and Ito, 2008), dark enough for white text."""
 TINT = 0.5
-OTHER_COLOUR = "#4d4d4d"
-"""For phrases of no concept and for facets of other vocabularies."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
@@ -30,13 +21,14 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A region to draw. `bbox` is xywh relative to the picture, 0..1; `facet` None for a phrase of no concept."""
+    """A region to draw. `bbox` is xywh relative to the picture, 0..1."""
 
     bbox: Sequence[float]
     label: str
-    facet: str | None
     score: float
     """0..1"""
+    colour: str = OTHER_COLOUR
+    """``#rrggbb``, dark enough for white text: that of its facet; the default for phrases of no concept"""
     mask: Mask | None = None
     """of the picture's size: a tint in the colour of the region"""
 
@@ -48,9 +40,10 @@ def marked_regions(
     marked: dict[str, list[Marked]] = {}
     for row in rows:
         concept = taxonomy.by_id.get(row["concept_id"] or "")
+        colour = taxonomy.facets[concept.facet].colour if concept else OTHER_COLOUR
         mask = (masks or {}).get(row.get("region_id", ""))
         marked.setdefault(row["id"], []).append(
-            Marked(row["bbox"], row["phrase"], concept.facet if concept else None, row["score"], mask)
+            Marked(row["bbox"], row["phrase"], row["score"], colour, mask)
         )
     return marked
 
@@ -67,13 +60,13 @@ def draw_regions(image: Image.Image, regions: Sequence[Marked]) -> Image.Image:
     font = _font(max(11, side // 45))
     ordered = sorted(regions, key=lambda region: (region.score, region.label))
     for region in ordered:
-        draw.rectangle(_corners(region.bbox, picture.size), outline=_colour(region), width=line)
+        draw.rectangle(_corners(region.bbox, picture.size), outline=region.colour, width=line)
     taken: list[Box] = []
     for region in reversed(ordered):
         text = f"{region.label} {region.score:.2f}"
         place = _free_place(region, text, font, line, picture.size, taken)
         taken.append(place)
-        draw.rectangle(place, fill=_colour(region))
+        draw.rectangle(place, fill=region.colour)
         draw.text((place[0] + line, place[1]), text, fill="white", font=font)
     return picture
 
@@ -85,7 +78,7 @@ def _tinted(picture: Image.Image, regions: Sequence[Marked]) -> Image.Image:
     pixels = np.asarray(picture).copy()
     for region in regions:
         if region.mask is not None:
-            colour = np.array(ImageColor.getrgb(_colour(region)))
+            colour = np.array(ImageColor.getrgb(region.colour))
             pixels[region.mask] = (TINT * colour + (1 - TINT) * pixels[region.mask]).astype(np.uint8)
     return Image.fromarray(pixels)
 
@@ -95,10 +88,6 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont:
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType, so labels cannot be drawn: install its wheel")
     return font
-
-
-def _colour(region: Marked) -> str:
-    return FACET_COLOURS.get(region.facet or "", OTHER_COLOUR)
 
 
 def _corners(bbox: Sequence[float], size: tuple[int, int]) -> Box:

@@ -1,4 +1,4 @@
-"""The outline of each region whose facet the segmenter of the tier asks for, as COCO RLE."""
+"""The outline of each region whose facet wants one, as COCO RLE."""
 
 from typing import Any
 
@@ -23,8 +23,15 @@ _SAMPLED_ROWS = 10_000
 
 
 def _about(folder: Folder) -> dict[str, Any]:
+    return {"facets": ", ".join(_masked_facets(folder))}
+
+
+def _masked_facets(folder: Folder) -> list[str]:
+    """Those that the tier's segmenter names, else those that ask for masks in the vocabulary."""
     spec = folder.workspace.tier.segmenter
-    return {"facets": ", ".join(spec.facets)} if spec else {}
+    if spec and spec.facets is not None:
+        return list(spec.facets)
+    return [facet.name for facet in folder.workspace.taxonomy.facets.values() if spec and facet.mask]
 
 
 _shown = preview_regions("region_masks", lambda row: f"{row['area_share']:.0%} of the image, {row['method']}")
@@ -42,7 +49,7 @@ _shown = preview_regions("region_masks", lambda row: f"{row['area_share']:.0%} o
 def region_masks(folder: Folder, grounded_regions: pa.Table, proxies: Proxies) -> Rows:
     """No rows where the tier has no segmenter."""
     workspace, spec = folder.workspace, folder.workspace.tier.segmenter
-    facets = set(spec.facets) if spec else set()
+    facets = _masked_facets(folder)
     concepts = {concept.id for concept in workspace.taxonomy.concepts if concept.facet in facets}
     asked = {
         id_: [row for row in rows if row["concept_id"] in concepts]

@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from resources.checked import checked
-from resources.lake.checks import count_lacking
+from resources.checked import check_counterparts
 from resources.workspace import VistagResource, Workspace
 from vistag_assets.folder_asset import Folder, Row, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, derived, joined, rows_by_id
@@ -88,22 +87,12 @@ def _phrase_vectors(
 
 @dg.asset_check(asset="region_matches", description="Every region that has an embedding has a match.")
 def every_region_has_a_match(vistag: VistagResource) -> dg.AssetCheckResult:
-    lake = vistag.open().lake
-    matched = sorted(lake.folders("region_matches"))
-    regions = missing = 0
-    if matched:
-        with lake.connect(skip_damaged=True) as sql:
-            regions, missing = count_lacking(
-                sql,
-                "(from region_embeddings where list_contains($matched, folder))",
-                "region_matches",
-                "folder, region_id",
-                {"matched": matched},
-            )
-    return checked(
-        "regions with an embedding",
-        regions,
-        missing,
-        right="have a match",
-        fault="have no match; run their folders again",
+    return check_counterparts(
+        vistag.open().lake,
+        "region_embeddings",
+        "region_matches",
+        "folder, region_id",
+        things="regions with an embedding",
+        name="match",
+        article="a ",
     )

@@ -11,9 +11,6 @@ import pyarrow.compute as pc
 
 from taxonomy import Taxonomy
 
-WHOLE_IMAGE_FACETS = frozenset({"setting", "lighting", "style", "view", "photography", "colour"})
-"""Facets of the picture as a whole, or of no thing in particular: no box would be right or wrong for them."""
-
 
 @dataclass(frozen=True, slots=True)
 class CandidateThresholds:
@@ -57,7 +54,7 @@ class Candidate:
 
 def groundable(taxonomy: Taxonomy) -> list[str]:
     """Ids of the concepts that can have a region, sorted."""
-    return [concept.id for concept in taxonomy.concepts if concept.facet not in WHOLE_IMAGE_FACETS]
+    return [concept.id for concept in taxonomy.concepts if taxonomy.facets[concept.facet].grounded]
 
 
 def short_list(
@@ -146,7 +143,7 @@ def _proposed(
     for keyword in sorted(keywords, key=lambda keyword: (-keyword["logprob"], keyword["phrase"])):
         concept = taxonomy.by_id.get(keyword["concept_id"] or "")
         phrase = concept.pref_label if concept else keyword["phrase"].strip()
-        whole_image = concept is not None and concept.facet in WHOLE_IMAGE_FACETS
+        whole_image = concept is not None and not taxonomy.facets[concept.facet].grounded
         if whole_image or not phrase or phrase.lower() in phrases or (concept and concept.id in known):
             continue
         phrases.add(phrase.lower())

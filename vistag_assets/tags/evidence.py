@@ -35,9 +35,6 @@ TABLES_OF: Mapping[Source, tuple[str, ...]] = {
 }
 """The tables of the lake that each source is read from."""
 
-LOCATED_FACETS = frozenset({"object", "material", "technique", "condition"})
-"""Facets whose concepts stand at a place in the picture, so that a box can show them."""
-
 _CROPS_AT_A_TIME = 4096
 
 COLUMNS_OF: Mapping[Source, pa.Schema] = {
@@ -149,7 +146,7 @@ class EvidenceTables:
 def gather(tables: EvidenceTables, taxonomy: Taxonomy, scorer: Scorer) -> pa.Table:
     """`EVIDENCE` of every (image, concept) that a source speaks of, sorted by both.
 
-    By its facet a box can show a concept or not: only those of `LOCATED_FACETS`, and
+    By its facet a crop can show a concept or not: only those of a facet `in_crop`, and
     those that have a box, get a crop score. A concept whose tag score was lent by a narrower one has no global evidence of its own.
     """
     calibration = scorer.calibration
@@ -169,7 +166,7 @@ def gather(tables: EvidenceTables, taxonomy: Taxonomy, scorer: Scorer) -> pa.Tab
             pa.table({"concept_id": list(taxonomy.by_id), "facet": [c.facet for c in taxonomy.concepts]}),
         )
         pairs = sql.sql(_JOIN, params={"calibrated": calibrated}).to_arrow_table()
-    crops = _crop_scores(pairs, tables.region_embeddings, scorer)
+    crops = _crop_scores(pairs, tables.region_embeddings, taxonomy, scorer)
     for name, values in crops.items():
         pairs = pairs.append_column(name, values)
     return pairs.select(EVIDENCE.names).cast(EVIDENCE)
@@ -212,7 +209,9 @@ def is_there(evidence: pa.Table, column: str) -> np.ndarray:
     return pc.is_valid(evidence[column]).to_numpy(zero_copy_only=False)
 
 
-def _crop_scores(pairs: pa.Table, regions: pa.Table | None, scorer: Scorer) -> dict[str, pa.Array]:
+def _crop_scores(
+    pairs: pa.Table, regions: pa.Table | None, taxonomy: Taxonomy, scorer: Scorer
+) -> dict[str, pa.Array]:
     """The encoder's best logit and probability over all boxes of the image, for concepts a box can show."""
     rows = pairs.num_rows
     if regions is None or regions.num_rows == 0:
@@ -228,7 +227,8 @@ def _crop_scores(pairs: pa.Table, regions: pa.Table | None, scorer: Scorer) -> d
         np.maximum.at(probability, owner[part], scorer.probabilities(of_crops))
     image = pc.index_in(pairs["id"], value_set=pa.array(images, pa.string()))
     concept = pc.index_in(pairs["concept_id"], value_set=pa.array(scorer.concept_ids, pa.string()))
-    located = pc.is_in(pairs["facet"], value_set=pa.array(sorted(LOCATED_FACETS)))
+    in_crop = [facet.name for facet in taxonomy.facets.values() if facet.in_crop]
+    located = pc.is_in(pairs["facet"], value_set=pa.array(in_crop, pa.string()))
     shown = located.to_numpy(zero_copy_only=False) | is_there(pairs, "detector_score")
     known = pc.and_(pc.is_valid(image), pc.is_valid(concept)).to_numpy(zero_copy_only=False) & shown
     at = pc.fill_null(image, 0).to_numpy(), pc.fill_null(concept, 0).to_numpy()

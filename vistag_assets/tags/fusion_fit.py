@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vistag_assets.tags.evidence import LOCATED_FACETS, Source, only
+from vistag_assets.tags.evidence import Source, only
 from vistag_assets.tags.fusion import (
     ANY_FACET,
     FEATURES,
@@ -108,7 +108,7 @@ def truth_of(evidence: pa.Table, truth: pa.Table) -> NDArray[np.bool_]:
 def _fit_sources(
     evidence: pa.Table, truth: pa.Table, sources: Collection[Source]
 ) -> Mapping[str, LinearModel]:
-    """A model for all facets, and for those that boxes show one each, where enough of its pairs are true."""
+    """A model for all facets, and where boxes are heard one for each facet of which enough pairs are true."""
     heard = only(evidence, {*sources, "ocr"})
     if "regions" in sources:
         heard = heard.filter(pa.array(has_boxes(heard)))
@@ -123,7 +123,7 @@ def _fit_sources(
     weights = balanced_weights(is_true, heard["concept_id"])
     models = {ANY_FACET: rounded(fit_linear(features, names, is_true, weights))}
     facets = heard["facet"].to_numpy(zero_copy_only=False)
-    for facet in sorted(LOCATED_FACETS) if "regions" in sources else ():
+    for facet in sorted({*facets} - {None}) if "regions" in sources else ():
         own = facets == facet
         if is_true[own].sum() >= LEAST_TRUE_PAIRS and not is_true[own].all():
             models[facet] = rounded(fit_linear(features[own], names, is_true[own], weights[own]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -13,7 +13,7 @@ from resources.tables import TAGS
 from resources.workspace import Workspace
 from taxonomy import Taxonomy
 from vistag_assets.tags.decided import MACHINE, REJECTED
-from vistag_assets.tags.evidence import EVIDENCE, LOCATED_FACETS, TABLES_OF, EvidenceTables, Source, gather
+from vistag_assets.tags.evidence import EVIDENCE, TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.tags.fusion import Fusion, fuse, load_fusion
 from vistag_assets.whole_image.scoring import Scorer, make_scorer
 
@@ -72,24 +72,22 @@ def make_tagger(workspace: Workspace) -> Tagger:
             {
                 "concept_id": [concept.id for concept in concepts],
                 "phrase": [concept.pref_label for concept in concepts],
-                "located": [concept.facet in LOCATED_FACETS for concept in concepts],
+                "located": [workspace.taxonomy.facets[concept.facet].in_crop for concept in concepts],
             }
         ),
     )
 
 
-def fused_as(workspace: Workspace, option: Option) -> pa.Table:
-    """EVIDENCE and `probability` of every pair in the lake as the tags of an option would have them.
+def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
+    """EVIDENCE of every pair in the lake that one of the sources speaks of.
 
-    Nothing is cut, lent or decided. For the ladder: the lake holds what every stage found, an option hears
-    some of it. Raises MissingPartition where a table of a source is not there at all, FusionError.
+    Fused by some of them it is the tags that a lesser option would have made, but for what is cut, lent or decided.
+    Raises MissingPartition where a table of a source is not there at all.
     """
-    sources = sources_of(workspace.tier, option)
     names = [name for source in sorted(sources) for name in TABLES_OF[source]]
     tables = EvidenceTables.of({name: workspace.lake.read_all(name) for name in names})
     scorer = make_scorer(workspace, workspace.lake.read("concept_embeddings"))
-    evidence = gather(tables, workspace.taxonomy, scorer)
-    return fuse(evidence, load_fusion(workspace.tier.fusion), sources)
+    return gather(tables, workspace.taxonomy, scorer)
 
 
 def tag_images(

@@ -6,13 +6,14 @@ import dagster as dg
 import pyarrow as pa
 
 from resources.checked import checked
+from resources.images.ground import BLANK
 from resources.lake import MissingPartition
 from resources.lake.checks import count_lacking
 from resources.lake.rows_by_id import RowsById
 from resources.metadata import Preview, preview
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
-from vistag_assets.lineage import answered, gathered, of_ids
+from vistag_assets.lineage import answered, by_id, gathered, of_ids
 from vistag_assets.tags.decided import decided_in, decision_fingerprints, import_states
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF
 from vistag_assets.tags.tagger import make_tagger, tag_images
@@ -66,6 +67,7 @@ def tags(
     ocr_text: pa.Table | None,
 ) -> Rows:
     """No model is needed for it. `state` is what the log of decisions says, of the same content or the same pixels.
+    Of a blank picture nothing is known but that: whatever a model says of it is chance.
 
     Raises MissingPartition where a table of a source that the tier has was never made, LogUnavailable.
     """
@@ -84,10 +86,14 @@ def tags(
         name: _made(name, made[name]) for source in sorted(tagger.sources) for name in TABLES_OF[source]
     }
     import_states(workspace.home, folder.key)
-    decided = decided_in(workspace.decisions, images)
+    decided, blank = decided_in(workspace.decisions, images), _blank(images)
     wanted = gathered(
         proxies,
-        [*(answered(tables[name]) for name in sorted(tables)), decision_fingerprints(decided)],
+        [
+            *(answered(tables[name]) for name in sorted(tables)),
+            decision_fingerprints(decided),
+            by_id(dict.fromkeys(sorted(blank), BLANK)),
+        ],
         concepts=workspace.taxonomy.fingerprint,
         fusion=tagger.fusion.version,
         heard=sorted(tagger.sources),
@@ -99,10 +105,19 @@ def tags(
 
     def fuse(ids: list[str]) -> pa.Table:
         scorer = folder.once(make_scorer, workspace, concept_embeddings)
-        own = {name: rows.of(ids) for name, rows in rows_of.items()}
+        seen = [id_ for id_ in ids if id_ not in blank]
+        own = {name: rows.of(seen) for name, rows in rows_of.items()}
         return tag_images(own, of_ids(decided, ids), tagger, workspace.taxonomy, scorer)
 
     return Rows(wanted, in_batches(_IMAGES_AT_A_TIME, fuse))
+
+
+def _blank(images: pa.Table) -> frozenset[str]:
+    """The images of one colour all over; rows of an older version say nothing of that."""
+    if "notes" not in images.column_names:
+        return frozenset()
+    rows = images.select(["id", "notes"]).to_pylist()
+    return frozenset(row["id"] for row in rows if BLANK in (row["notes"] or ()))
 
 
 def _made(table: str, rows: pa.Table | None) -> pa.Table:

@@ -34,7 +34,7 @@ _shown = preview_texts("captions", "caption")
 
 
 @folder_asset(
-    "Captioning images", "captioned", role="vlm", version=2, preview=_shown, about=about_vlm("tags")
+    "Captioning images", "captioned", role="vlm", version=1, preview=_shown, about=about_vlm("tags")
 )
 def captions(folder: Folder, proxies: Proxies, ocr_text: pa.Table | None) -> Rows:
     workspace, vlm = folder.workspace, folder.workspace.vlm

@@ -6,9 +6,8 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.checked import checked
+from resources.checked import check_counterparts
 from resources.lake import embedding_matrix
-from resources.lake.checks import count_lacking
 from resources.metadata import Preview, preview
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
@@ -63,20 +62,11 @@ def tag_scores(folder: Folder, global_embeddings: pa.Table, concept_embeddings: 
 
 @dg.asset_check(asset="tag_scores", description="Every image that has an embedding has tag scores.")
 def every_image_has_tag_scores(vistag: VistagResource) -> dg.AssetCheckResult:
-    lake = vistag.open().lake
-    scored = set(lake.folders("tag_scores"))
-    with lake.connect(skip_damaged=True) as sql:
-        images, missing = count_lacking(
-            sql,
-            "(from global_embeddings where list_contains($scored, folder))",
-            "tag_scores",
-            "folder, id",
-            {"scored": sorted(scored)},
-        )
-    return checked(
-        "images with an embedding",
-        images,
-        missing,
-        right="have tag scores",
-        fault="have no tag scores; run their folders again",
+    return check_counterparts(
+        vistag.open().lake,
+        "global_embeddings",
+        "tag_scores",
+        "folder, id",
+        things="images with an embedding",
+        name="tag scores",
     )

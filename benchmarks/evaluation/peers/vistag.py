@@ -9,7 +9,8 @@ import pyarrow as pa
 from benchmarks.evaluation import RESULTS, TRUTH
 from benchmarks.evaluation.peers.mean_recall import Recall
 from evaluation.metrics.bands import LVIS_BANDS, frequency_bands
-from evaluation.metrics.grounding import GroundingEvaluation, grounding_recall, match_regions
+from evaluation.metrics.grounding import GroundingEvaluation, grounding_recall
+from evaluation.metrics.matching import match_regions
 from evaluation.metrics.recall_at_k import OVERALL
 
 # The peers do not check what they read; nor is it checked here, as `evaluation.readers` does.

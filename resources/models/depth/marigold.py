@@ -11,20 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from resources.fingerprint import fingerprint
 from resources.models.batching import alike
 from resources.models.checkpoints import (
     Device,
     Layout,
     ModelUnavailableError,
-    checkpoint_directory,
-    content_hash,
     load_model,
     read_config,
     refuse_missing,
 )
 from resources.models.depth.maps import DepthMap, Unit, resized, thickened
 from resources.models.depth.spec import DepthSpec
+from resources.models.pretrained import Pretrained
 
 CODE_VERSION = "1"
 DIFFUSERS = Layout(
@@ -41,7 +39,7 @@ UNITS: dict[str, Unit] = {"depth": "relative", "disparity": "relative_inverse"}
 SEED = 0
 
 
-class MarigoldDepth:
+class MarigoldDepth(Pretrained):
     """A Marigold checkpoint. Every image starts from the same noise, so its map is a function of its pixels.
 
     Making one raises ModelUnavailableError where diffusers is missing; the weights are loaded at the first image.
@@ -50,16 +48,16 @@ class MarigoldDepth:
     def __init__(self, spec: DepthSpec, device: Device) -> None:
         if find_spec("diffusers") is None:
             raise ModelUnavailableError('Marigold needs diffusers: pip install "vistag[marigold]"')
-        self.spec = spec
-        self.device = device
-        self.directory = checkpoint_directory(spec, DIFFUSERS)
-        self.fingerprint = fingerprint(
-            code=CODE_VERSION, weights=content_hash(self.directory, DIFFUSERS), dtype=spec.dtype, seed=SEED
-        )
+        super().__init__(spec, device, CODE_VERSION, DIFFUSERS, seed=SEED)
         self.unit = UNITS[read_config(self.directory, DIFFUSERS)["prediction_type"]]
 
     @cached_property
-    def _pipeline(self) -> Any:
+    def processor(self) -> None:
+        """The pipeline prepares images itself."""
+
+    @cached_property
+    def model(self) -> Any:
+        """The pipeline."""
         import diffusers
         import torch
 
@@ -81,10 +79,6 @@ class MarigoldDepth:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
 
-    def load(self) -> None:
-        """Load the weights now rather than at the first image."""
-        _ = self._pipeline
-
     def estimate(self, images: Sequence[Image.Image]) -> list[DepthMap]:
         """The depth of each image, [height, width] of the image; `batch_size` images of one size at a time."""
         seen = [thickened(image.convert("RGB")) for image in images]
@@ -97,7 +91,7 @@ class MarigoldDepth:
         """[images, height, width] of images of one size."""
         import torch
 
-        answer = self._pipeline(
+        answer = self.model(
             images,
             batch_size=len(images),
             generator=[torch.Generator(self.device).manual_seed(SEED) for _ in images],

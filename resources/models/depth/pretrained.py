@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from resources.fingerprint import fingerprint
 from resources.models.batching import alike
-from resources.models.checkpoints import (
-    Device,
-    checkpoint_directory,
-    content_hash,
-    load_model,
-    load_processor,
-    read_config,
-)
+from resources.models.checkpoints import Device, read_config
 from resources.models.depth.maps import DepthMap, Unit, resized, thickened
 from resources.models.depth.spec import DepthSpec
+from resources.models.pretrained import Pretrained
 
 if TYPE_CHECKING:
     import torch
@@ -29,16 +21,14 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 
 
-class PretrainedDepth:
+class PretrainedDepth(Pretrained):
     """A checkpoint of a depth model. Making one reads small files; the weights are loaded at the first image."""
 
+    processor_class = "AutoImageProcessor"
+    model_class = "AutoModelForDepthEstimation"
+
     def __init__(self, spec: DepthSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self.directory = checkpoint_directory(spec)
-        self.fingerprint = fingerprint(
-            code=CODE_VERSION, weights=content_hash(self.directory), dtype=spec.dtype
-        )
+        super().__init__(spec, device, CODE_VERSION)
         config = read_config(self.directory)
         metric = spec.family == "zoedepth" or config.get("depth_estimation_type") == "metric"
         self.unit: Unit = "metres" if metric else "relative_inverse"
@@ -46,24 +36,12 @@ class PretrainedDepth:
         votes = len(config.get("bin_configurations") or ()) > 1
         self._batch_size = 1 if votes else spec.batch_size
 
-    @cached_property
-    def _processor(self) -> Any:
-        return load_processor(self.directory, "AutoImageProcessor")
-
-    @cached_property
-    def _model(self) -> Any:
-        return load_model(self.directory, "AutoModelForDepthEstimation", self.spec.dtype, self.device)
-
-    def load(self) -> None:
-        """Load the weights now rather than at the first image."""
-        _ = self._processor, self._model
-
     def estimate(self, images: Sequence[Image.Image]) -> list[DepthMap]:
         """The depth of each image, [height, width] of the image; `batch_size` images of one shape at a time."""
         import torch
 
         seen = [thickened(image.convert("RGB")) for image in images]
-        pixels = [self._processor(images=image, return_tensors="pt")["pixel_values"][0] for image in seen]
+        pixels = [self.processor(images=image, return_tensors="pt")["pixel_values"][0] for image in seen]
         found: dict[int, NDArray[np.float32]] = {}
         for places in alike([tuple(one.shape) for one in pixels], self._batch_size):
             batch = torch.stack([pixels[place] for place in places])
@@ -75,9 +53,9 @@ class PretrainedDepth:
         """Depth [height, width] by `sizes` of images that are [n, 3, h, w] to the model."""
         import torch
 
-        model = self._model
+        model = self.model
         with torch.inference_mode():
             answer = model(pixel_values=pixels.to(device=self.device, dtype=model.dtype))
             answer.predicted_depth = answer.predicted_depth.float()
-            maps = self._processor.post_process_depth_estimation(answer, sizes)
+            maps = self.processor.post_process_depth_estimation(answer, sizes)
         return [one["predicted_depth"].cpu().numpy() for one in maps]

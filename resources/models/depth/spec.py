@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pydantic import PositiveInt
 
-from resources.models.checkpoints import Device, ModelSpec
+from resources.models.checkpoints import Loadable, ModelSpec
 from resources.models.depth.maps import DepthMap
 
 if TYPE_CHECKING:
@@ -23,14 +23,11 @@ class DepthSpec(ModelSpec["DepthEstimator"]):
     """Longer side of the map that is kept; it is estimated at the size of the proxy and averaged down to this."""
 
 
-class DepthEstimator(Protocol):
-    """An estimator of depth. Making one is cheap; weights are loaded at the first image, or by `load`."""
+class DepthEstimator(Loadable, Protocol):
+    """An estimator of depth."""
 
     spec: DepthSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
     def estimate(self, images: Sequence[Image.Image]) -> list[DepthMap]:
         """The depth of each image, [height, width] of the image; it does not depend on what else is in the list."""
         ...

@@ -14,9 +14,9 @@ import numpy as np
 
 from resources.models.batching import alike
 from resources.models.checkpoints import Device, read_config
-from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.known_classes import KnownClasses, Objects
+from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
 
 if TYPE_CHECKING:
@@ -25,21 +25,17 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 
 
-class ClosedSetDetector:
+class ClosedSetDetector(PretrainedDetector):
     """A checkpoint of `AutoModelForObjectDetection` whose processor reads its boxes, named by its `id2label`."""
 
-    def __init__(self, spec: DetectorSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._checkpoint = DetectorCheckpoint(spec, device, CODE_VERSION, auto="AutoModelForObjectDetection")
-        self.fingerprint = self._checkpoint.fingerprint
+    model_class = "AutoModelForObjectDetection"
 
-    def load(self) -> None:
-        self._checkpoint.load()
+    def __init__(self, spec: DetectorSpec, device: Device) -> None:
+        super().__init__(spec, device, CODE_VERSION)
 
     @cached_property
     def _classes(self) -> KnownClasses:
-        names = read_config(self._checkpoint.directory)["id2label"]
+        names = read_config(self.directory)["id2label"]
         return KnownClasses({int(class_): name for class_, name in names.items()}, self.spec.name)
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
@@ -49,19 +45,13 @@ class ClosedSetDetector:
     def _look(self, images: list[Image.Image]) -> list[Objects]:
         import torch
 
-        processor, model = self._checkpoint.processor, self._checkpoint.model
-        encoded = [processor(images=[image], return_tensors="pt") for image in images]
+        encoded = [self.processor(images=[image], return_tensors="pt") for image in images]
         seen: dict[int, Objects] = {}
         with torch.inference_mode():
             for batch in alike([one["pixel_values"].shape for one in encoded], self.spec.batch_size):
-                inputs = {
-                    name: torch.cat([encoded[number][name] for number in batch]).to(self.device)
-                    for name in encoded[batch[0]]
-                }
-                inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
-                outputs = model(**inputs)
+                outputs = self.model(**self.stacked([encoded[number] for number in batch]))
                 outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
-                found = processor.post_process_object_detection(outputs, threshold=self.spec.min_score)
+                found = self.processor.post_process_object_detection(outputs, threshold=self.spec.min_score)
                 for number, of_image in zip(batch, found, strict=True):
                     corners, classes, scores = (
                         of_image[name].cpu().numpy() for name in ("boxes", "labels", "scores")

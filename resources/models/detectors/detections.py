@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,3 +44,11 @@ class Detections:
             np.concatenate([part.text_scores for part in parts]),
             "\n".join(part.prompt for part in parts),
         )
+
+    @classmethod
+    def by_image(cls, images: int, parts: Iterable[tuple[int, Detections]]) -> list[Detections]:
+        """One an image, of those of its questions: (image, what was found) each."""
+        of: list[list[Detections]] = [[] for _ in range(images)]
+        for image, found in parts:
+            of[image].append(found)
+        return [cls.joined(found) for found in of]

@@ -71,11 +71,7 @@ class DinoXDetector:
         self.device = device
         self._patience = patience
         self.fingerprint = fingerprint(
-            code=CODE_VERSION,
-            family=spec.family,
-            model=spec.model,
-            api=API_VERSION,
-            min_score=spec.min_score,
+            code=CODE_VERSION, family=spec.family, model=spec.model, api=API_VERSION, min_score=spec.min_score
         )
 
     def load(self) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 from resources.boxes import clip, from_corners
 from resources.models.batching import alike
 from resources.models.checkpoints import Device
-from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
+from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
 
 if TYPE_CHECKING:
@@ -32,21 +32,15 @@ _MAX_NEW_TOKENS = 256
 """About 50 boxes."""
 
 
-class Florence2Detector:
+class Florence2Detector(PretrainedDetector):
     """A Florence-2 checkpoint. It has no score; the probability of a box's location tokens stands in for it:
     their geometric mean, under greedy decoding."""
 
-    def __init__(self, spec: DetectorSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._task = spec.task or "<OPEN_VOCABULARY_DETECTION>"
-        self._checkpoint = DetectorCheckpoint(
-            spec, device, f"{CODE_VERSION} {self._task}", auto="Florence2ForConditionalGeneration"
-        )
-        self.fingerprint = self._checkpoint.fingerprint
+    model_class = "Florence2ForConditionalGeneration"
 
-    def load(self) -> None:
-        self._checkpoint.load()
+    def __init__(self, spec: DetectorSpec, device: Device) -> None:
+        self._task = spec.task or "<OPEN_VOCABULARY_DETECTION>"
+        super().__init__(spec, device, f"{CODE_VERSION} {self._task}")
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
         """One `Detections` an image. Questions are batched with those of as many tokens."""
@@ -58,28 +52,23 @@ class Florence2Detector:
         answers: dict[int, Detections] = {}
         with torch.inference_mode():
             for batch in alike(keys, self.spec.batch_size):
-                inputs = {
-                    name: torch.cat([encoded[number][name] for number in batch]).to(self.device)
-                    for name in encoded[batch[0]]
-                }
+                inputs = self.stacked([encoded[number] for number in batch])
                 for number, (tokens, logprobs) in zip(batch, self._generate(inputs), strict=True):
                     place, index = questions[number]
                     answers[number] = self._read(tokens, logprobs, index, phrases[place][index])
-        of: list[list[Detections]] = [[] for _ in images]
-        for number, (place, _) in enumerate(questions):
-            of[place].append(answers[number])
-        return [Detections.joined(found) for found in of]
+        return Detections.by_image(
+            len(images), ((place, answers[number]) for number, (place, _) in enumerate(questions))
+        )
 
     def _encode(self, image: Image.Image, phrase: str) -> dict[str, Tensor]:
-        inputs = self._checkpoint.processor(images=image, text=self._task + phrase, return_tensors="pt")
+        inputs = self.processor(images=image, text=self._task + phrase, return_tensors="pt")
         return {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values")}
 
     def _generate(self, inputs: dict[str, Tensor]) -> list[tuple[list[int], list[float]]]:
         """The tokens of each answer and their log probabilities, before any rule about repetitions."""
         import torch
 
-        model = self._checkpoint.model
-        inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+        model = self.model
         output = model.generate(
             **inputs,
             do_sample=False,
@@ -99,7 +88,7 @@ class Florence2Detector:
 
     @cached_property
     def _vocabulary(self) -> dict[str, int]:
-        vocabulary: dict[str, int] = self._checkpoint.processor.tokenizer.get_vocab()
+        vocabulary: dict[str, int] = self.processor.tokenizer.get_vocab()
         return vocabulary
 
     def _read(self, tokens: Sequence[int], logprobs: Sequence[float], index: int, phrase: str) -> Detections:
@@ -115,12 +104,12 @@ class Florence2Detector:
         boxes, inside = clip(from_corners(np.array([located.corners for located in read], np.float32)))
         keep = inside & (scores >= self.spec.min_score)
         kept = scores[keep]
-        prompt = self._checkpoint.processor.task_prompts_with_input[self._task].format(input=phrase)
+        prompt = self.processor.task_prompts_with_input[self._task].format(input=phrase)
         return Detections(boxes[keep], np.full(len(kept), index, np.int64), kept, kept, prompt)
 
     def _is_banned(self, name: Sequence[int]) -> bool:
         """Whether the library drops what the answer names so ("the image"), as it does in phrase grounding."""
-        processor = self._checkpoint.processor
+        processor = self.processor
         banned = processor.post_processor.banned_grounding_tokens
         return (
             self._task == "<CAPTION_TO_PHRASE_GROUNDING>"

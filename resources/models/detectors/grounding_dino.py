@@ -16,8 +16,8 @@ import numpy as np
 from resources.boxes import clip, from_centres
 from resources.models.batching import alike
 from resources.models.checkpoints import Device
-from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
+from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _write(phrases: Sequence[str], places: Sequence[int], tokenizer: Any) -> Sen
     return Sentence(text, tuple(places), tuple(spans), tuple(encoded["input_ids"]))
 
 
-class GroundingDinoDetector:
+class GroundingDinoDetector(PretrainedDetector):
     """A Grounding DINO or MM-Grounding-DINO checkpoint.
 
     A score is the largest sigmoid over the tokens of a phrase, as the models were trained; the text score is
@@ -94,19 +94,13 @@ class GroundingDinoDetector:
     """
 
     def __init__(self, spec: DetectorSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._checkpoint = DetectorCheckpoint(spec, device, CODE_VERSION)
-        self.fingerprint = self._checkpoint.fingerprint
-
-    def load(self) -> None:
-        self._checkpoint.load()
+        super().__init__(spec, device, CODE_VERSION)
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
         """One `Detections` an image. Images are batched with those of their size and their length of text."""
         import torch
 
-        processor, model = self._checkpoint.processor, self._checkpoint.model
+        processor, model = self.processor, self.model
         asked = [
             (place, sentence)
             for place, chunk in enumerate(phrases)
@@ -125,20 +119,19 @@ class GroundingDinoDetector:
                 stacked = torch.cat([pixels[id(images[asked[number][0]])] for number in batch])
                 found = self._forward(stacked, [asked[number][1] for number in batch], keys[batch[0]][1])
                 parts |= zip(batch, found, strict=True)
-        of: list[list[Detections]] = [[] for _ in images]
-        for number, (place, _) in enumerate(asked):
-            of[place].append(parts[number])
-        return [Detections.joined(found) for found in of]
+        return Detections.by_image(
+            len(images), ((place, parts[number]) for number, (place, _) in enumerate(asked))
+        )
 
     def _padded_length(self, sentence: Sentence) -> int:
         blocks = -(-len(sentence.token_ids) // _PADDED_TO)
-        return min(blocks * _PADDED_TO, self._checkpoint.model.config.max_text_len)
+        return min(blocks * _PADDED_TO, self.model.config.max_text_len)
 
     def _forward(self, pixels: Tensor, sentences: Sequence[Sentence], length: int) -> list[Detections]:
         import torch
 
-        model = self._checkpoint.model
-        pad = self._checkpoint.processor.tokenizer.pad_token_id
+        model = self.model
+        pad = self.processor.tokenizer.pad_token_id
         ids = torch.full((len(sentences), length), pad)
         mask = torch.zeros((len(sentences), length), dtype=torch.long)
         for row, sentence in enumerate(sentences):

@@ -13,8 +13,8 @@ import numpy as np
 from resources.boxes import clip, from_centres
 from resources.models.batching import alike
 from resources.models.checkpoints import Device
-from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
+from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
 
 if TYPE_CHECKING:
@@ -24,17 +24,11 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 
 
-class OmDetTurboDetector:
+class OmDetTurboDetector(PretrainedDetector):
     """An OmDet-Turbo checkpoint. The model itself keeps the texts that it has embedded."""
 
     def __init__(self, spec: DetectorSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._checkpoint = DetectorCheckpoint(spec, device, CODE_VERSION)
-        self.fingerprint = self._checkpoint.fingerprint
-
-    def load(self) -> None:
-        self._checkpoint.load()
+        super().__init__(spec, device, CODE_VERSION)
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
         """One `Detections` an image; a box may answer to several phrases.
@@ -52,12 +46,7 @@ class OmDetTurboDetector:
         ]
         with torch.inference_mode():
             for batch in alike(keys, self.spec.batch_size):
-                inputs = {
-                    name: torch.cat([encoded[number][name] for number in batch]).to(self.device)
-                    for name in encoded[batch[0]]
-                }
-                inputs["pixel_values"] = inputs["pixel_values"].to(self._checkpoint.model.dtype)
-                outputs = self._checkpoint.model(**inputs)
+                outputs = self.model(**self.stacked([encoded[number] for number in batch]))
                 scores = outputs.decoder_class_logits.float().sigmoid().cpu().numpy()
                 boxes = outputs.decoder_coord_logits.float().cpu().numpy()
                 for number, its_scores, its_boxes in zip(batch, scores, boxes, strict=True):
@@ -66,9 +55,7 @@ class OmDetTurboDetector:
         return found
 
     def _encode(self, image: Image.Image, chunk: Sequence[str]) -> dict[str, Tensor]:
-        inputs = self._checkpoint.processor(
-            images=[image], text=[list(chunk)], task=[_task(chunk)], return_tensors="pt"
-        )
+        inputs = self.processor(images=[image], text=[list(chunk)], task=[_task(chunk)], return_tensors="pt")
         return {name: inputs[name] for name in inputs if name != "pixel_mask"}
 
     def _read(self, scores: Any, centred: Any, prompt: str) -> Detections:

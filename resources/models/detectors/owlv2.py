@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from resources.boxes import clip, from_centres
 from resources.models.checkpoints import Device
-from resources.models.detectors.checkpoint import DetectorCheckpoint
 from resources.models.detectors.detections import Detections
+from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
 
 if TYPE_CHECKING:
@@ -26,18 +26,12 @@ _SEPARATOR = " | "
 _TEXTS_AT_A_TIME = 64
 
 
-class Owlv2Detector:
+class Owlv2Detector(PretrainedDetector):
     """An OWLv2 checkpoint. The text tower sees no image: each phrase is embedded once and kept in memory."""
 
     def __init__(self, spec: DetectorSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._checkpoint = DetectorCheckpoint(spec, device, CODE_VERSION)
-        self.fingerprint = self._checkpoint.fingerprint
+        super().__init__(spec, device, CODE_VERSION)
         self._embedded: dict[str, Tensor] = {}
-
-    def load(self) -> None:
-        self._checkpoint.load()
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
         """One `Detections` an image; a box may answer to several phrases (an object and its material).
@@ -63,7 +57,7 @@ class Owlv2Detector:
 
     def _embed(self, phrases: Iterable[str]) -> None:
         missing = sorted(set(phrases) - self._embedded.keys())
-        model, tokenizer = self._checkpoint.model, self._checkpoint.processor.tokenizer
+        model, tokenizer = self.model, self.processor.tokenizer
         for start in range(0, len(missing), _TEXTS_AT_A_TIME):
             texts = missing[start : start + _TEXTS_AT_A_TIME]
             tokens = tokenizer(
@@ -81,8 +75,8 @@ class Owlv2Detector:
 
     def _encode(self, images: Sequence[Image.Image]) -> Iterator[tuple[Tensor, NDArray[np.float32]]]:
         """Patch features [1, patches, dim] and boxes [patches, 4] (relative to the padded square) an image."""
-        model = self._checkpoint.model
-        pixels = self._checkpoint.processor.image_processor(images=list(images), return_tensors="pt")
+        model = self.model
+        pixels = self.processor.image_processor(images=list(images), return_tensors="pt")
         feature_map, _ = model.image_embedder(
             pixel_values=pixels["pixel_values"].to(device=self.device, dtype=model.dtype)
         )
@@ -99,7 +93,7 @@ class Owlv2Detector:
         if not phrases:
             return Detections.none(prompt)
         queries = torch.stack([self._embedded[phrase] for phrase in phrases])[None]
-        logits, _ = self._checkpoint.model.class_predictor(patches, queries)
+        logits, _ = self.model.class_predictor(patches, queries)
         scores = logits[0].float().sigmoid().cpu().numpy()
         # the image lies in the top left of a square as long as its longer side
         square = np.float32(max(size)) / np.array([*size, *size], dtype=np.float32)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from resources.models.checkpoints import Device, ModelSpec
+from resources.models.checkpoints import Loadable, ModelSpec
 from resources.models.detectors.detections import Detections
 
 if TYPE_CHECKING:
@@ -38,14 +38,11 @@ class DetectorSpec(ModelSpec["Detector"]):
         return self
 
 
-class Detector(Protocol):
-    """An open-vocabulary detector. Making one is cheap; weights are loaded at the first image, or by `load`."""
+class Detector(Loadable, Protocol):
+    """An open-vocabulary detector."""
 
     spec: DetectorSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
         """One `Detections` an image; `phrases[i]` is the chunk asked of image i. Batched inside.
 

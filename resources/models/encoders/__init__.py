@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.checkpoints import Device, DeviceUnavailableError, ModelUnavailableError
 from resources.models.encoders.encoder import Encoder
 from resources.models.encoders.heads import Calibration, Platt, ScoreHead
 from resources.models.encoders.prefetch import prefetch
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calibration",
-    "Device",
-    "DeviceUnavailableError",
     "Encoder",
     "EncoderSpec",
-    "ModelUnavailableError",
     "Pixels",
     "Platt",
     "ScoreHead",

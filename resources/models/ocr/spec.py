@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field, PositiveInt
 
-from resources.models.checkpoints import Device, RoleSpec
+from resources.models.checkpoints import Loadable, RoleSpec
 from resources.models.ocr.lines import TextLine
 
 if TYPE_CHECKING:
@@ -29,14 +29,11 @@ class OcrSpec(RoleSpec["OcrEngine"]):
     """of the engine and of the PP-OCR models in its wheel"""
 
 
-class OcrEngine(Protocol):
-    """An OCR engine. Making one is cheap; its models are loaded at the first image, or by `load`."""
+class OcrEngine(Loadable, Protocol):
+    """An OCR engine."""
 
     spec: OcrSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
     def read(self, image: Image.Image) -> list[TextLine]:
         """The lines of an upright image, in reading order. Several threads may read at the same time."""
         ...

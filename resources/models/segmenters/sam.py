@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.boxes import to_corners
-from resources.fingerprint import fingerprint
-from resources.models.checkpoints import (
-    Device,
-    checkpoint_directory,
-    content_hash,
-    load_model,
-    load_processor,
-)
+from resources.models.checkpoints import Device
+from resources.models.pretrained import Pretrained
 from resources.models.segmenters.masks import Masks
 from resources.models.segmenters.spec import SegmenterSpec
 
@@ -35,29 +28,12 @@ CLASSES = {
 published as video models, which have the weights of the image model in them."""
 
 
-class Sam:
+class Sam(Pretrained):
     """A checkpoint of a family of CLASSES. Making one reads small files; the weights are loaded at the first image."""
 
     def __init__(self, spec: SegmenterSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self.directory = checkpoint_directory(spec)
-        self.fingerprint = fingerprint(
-            code=CODE_VERSION, weights=content_hash(self.directory), dtype=spec.dtype
-        )
-        self._processor_class, self._model_class = CLASSES[spec.family]
-
-    @cached_property
-    def _processor(self) -> Any:
-        return load_processor(self.directory, self._processor_class)
-
-    @cached_property
-    def _model(self) -> Any:
-        return load_model(self.directory, self._model_class, self.spec.dtype, self.device)
-
-    def load(self) -> None:
-        """Load the weights now rather than at the first image."""
-        _ = self._processor, self._model
+        super().__init__(spec, device, CODE_VERSION)
+        self.processor_class, self.model_class = CLASSES[spec.family]
 
     def segment(self, image: Image.Image, boxes_xywh: NDArray[np.float32]) -> Masks:
         """Masks for boxes [n, 4], xywh relative to the image (0..1); `batch_size` boxes at a time."""
@@ -67,10 +43,10 @@ class Sam:
             empty = np.zeros((0, image.height, image.width), dtype=np.bool_)
             return Masks(empty, np.zeros(0, dtype=np.float32), ())
         corners = _corners(boxes_xywh, image)
-        inputs = self._processor(
+        inputs = self.processor(
             images=image.convert("RGB"), input_boxes=[corners.tolist()], return_tensors="pt"
         )
-        model = self._model
+        model = self.model
         pixels = inputs["pixel_values"].to(device=self.device, dtype=model.dtype)
         # coordinates keep their precision on the way: bfloat16 would move a box by pixels
         boxes = inputs["input_boxes"].to(self.device)
@@ -85,7 +61,7 @@ class Sam:
                     input_boxes=boxes[:, start : start + self.spec.batch_size],
                     multimask_output=False,  # a box says which thing is meant
                 )
-                [drawn] = self._processor.post_process_masks(answer.pred_masks.float().cpu(), **sizes)
+                [drawn] = self.processor.post_process_masks(answer.pred_masks.float().cpu(), **sizes)
                 masks.append(drawn[:, 0].numpy())
                 scores.append(answer.iou_scores[0, :, 0].float().cpu().numpy())
         estimates = np.clip(np.concatenate(scores), 0, 1).astype(np.float32)

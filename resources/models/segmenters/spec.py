@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.checkpoints import Device, ModelSpec
+from resources.models.checkpoints import Loadable, ModelSpec
 from resources.models.segmenters.masks import Masks
 
 if TYPE_CHECKING:
@@ -18,18 +18,15 @@ class SegmenterSpec(ModelSpec["Segmenter"]):
     """One segmenter: boxes in, masks out. GrabCut has no weights; its `model` is "opencv"."""
 
     role: ClassVar[str] = "segmenter"
-    facets: tuple[str, ...] = ("object",)
-    """Facets whose regions get a mask; the others keep their box."""
+    facets: tuple[str, ...] | None = None
+    """Facets whose regions get a mask, in place of those that ask for one in the vocabulary; the others keep their box."""
 
 
-class Segmenter(Protocol):
-    """A segmenter. Making one is cheap; weights are loaded at the first image, or by `load`."""
+class Segmenter(Loadable, Protocol):
+    """A segmenter."""
 
     spec: SegmenterSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
     def segment(self, image: Image.Image, boxes_xywh: NDArray[np.float32]) -> Masks:
         """Masks for boxes [n, 4], xywh relative to the image (0..1)."""
         ...

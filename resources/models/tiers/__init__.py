@@ -114,6 +114,8 @@ class Tier(BaseModel):
     """mends descriptions whose form the rules cannot mend; None: their captions stand in"""
     routing: RoutingSpec = RoutingSpec()
     taxonomy: str = "starter"
+    facets: str | None = None
+    """A file that describes the facets of `taxonomy`; None: the facets.yaml beside it, else the starter's."""
     limits: Limits = Limits()
     tags: TagSettings = TagSettings()
     checks: CheckSettings = CheckSettings()
@@ -179,22 +181,6 @@ def model_specs(tier: Tier) -> dict[str, ModelSpec[Any]]:
     return {field: spec for field, spec in role_specs(tier).items() if isinstance(spec, ModelSpec)}
 
 
-def with_alternate(tier: Tier, role: str, alternate: str | dict[str, Any]) -> Tier:
-    """The tier with one of its alternates: a model, or a few fields of the role's.
-
-    Raises ValueError where the tier has no such role.
-    """
-    spec = model_specs(tier).get(role)
-    if spec is None:
-        raise ValueError(f"the tier {tier.name} has no {role}")
-    changes = {"model": alternate} if isinstance(alternate, str) else dict(alternate)
-    of_the_model = {"family", "licence", "revision", "dtype"}
-    kept = spec.model_dump(exclude_unset=True, exclude=of_the_model)
-    for field, value in changes.items():
-        kept[field] = kept[field] | value if isinstance(value, dict) else value
-    return tier.model_copy(update={role: type(spec).model_validate(kept)})
-
-
 def _refused_licences(tier: Tier) -> Iterator[str]:
     for role, spec in model_specs(tier).items():
         if spec.licence not in PERMISSIVE and spec.licence not in tier.accept_licence:
@@ -237,6 +223,8 @@ def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
             update[role] = spec.model_copy(update={"model": model})
     if tier.fusion:
         update["fusion"] = str((base / tier.fusion).resolve())
+    if tier.facets:
+        update["facets"] = str((base / tier.facets).resolve())
     if tier.taxonomy != "starter":
         update["taxonomy"] = str((base / tier.taxonomy).resolve())
     return tier.model_copy(update=update)

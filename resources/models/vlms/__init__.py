@@ -1,5 +1,5 @@
-"""Vision-language models: images and a prompt to text, with what the model itself thought of it; and their kin without
-eyes, which mend the form of a text.
+"""Vision-language models: images and a prompt to text, with log-probability and entropy of each token; and text-only
+models, which correct the form of a description.
 
 A new family is one class with the methods of `Vlm` and its rows in resources/models/registry/vlm.yaml, or of `TextModel`
 and repair.yaml.

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 ENTROPY_TOP = 20
+Pictures = Sequence["Image.Image"]
+Schema = Mapping[str, Any]
+"""a JSON Schema"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resources.models.batching import alike
-from resources.models.checkpoints import Device, load_model, load_processor
+from resources.models.checkpoints import Device, load_processor
 from resources.models.vlms import florence2
-from resources.models.vlms.answers import Answer
+from resources.models.vlms.answers import Answer, Pictures, Schema
 from resources.models.vlms.spec import VlmSpec
-from resources.models.vlms.writer import Loader, Rule, Writer, image_text_model
-
-if TYPE_CHECKING:
-    from PIL import Image
+from resources.models.vlms.writer import Rule, Writer
 
 CODE_VERSION = "1"
-
-Pictures = Sequence["Image.Image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,9 @@ class Form:
 
     inputs: Callable[[Any, Pictures, str], Mapping[str, Any]]
     """(processor, pictures, prompt) -> what the model takes"""
-    model: Loader = image_text_model
+    model_class: str = Writer.model_class
+    load: Callable[[VlmSpec, Path, Device], Any] | None = None
+    """what makes the model, where not its class in transformers does"""
     processor: Callable[[Path], Any] = load_processor
     part: str | None = None
     """the submodule that decodes, where the model is not its own decoder"""
@@ -49,52 +47,34 @@ class Form:
     rules: Callable[[Any], list[Rule]] = lambda processor: []
 
 
-class Captioner:
+class Captioner(Writer):
     """A captioning model of the family of its spec. Making one reads small files only."""
 
     def __init__(self, spec: VlmSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._form = form = FORMS[spec.family]
-        self._writer = Writer(
-            spec,
-            device,
-            f"captioner {CODE_VERSION}",
-            model=form.model,
-            processor=form.processor,
-            part=form.part,
-            end=form.end,
-        )
-        self.fingerprint = self._writer.fingerprint
+        super().__init__(spec, device, f"captioner {CODE_VERSION}")
+        self._form = FORMS[spec.family]
+        self.model_class, self.part, self.end = self._form.model_class, self._form.part, self._form.end
 
-    def load(self) -> None:
-        """Load the weights now rather than at the first answer."""
-        _ = self._writer.model
+    @cached_property
+    def processor(self) -> Any:
+        return self._form.processor(self.directory)
+
+    @cached_property
+    def model(self) -> Any:
+        load = self._form.load
+        return load(self.spec, self.directory, self.device) if load else super().model
 
     def answer(
-        self,
-        images: Sequence[Image.Image],
-        prompts: Sequence[str],
-        *,
-        max_tokens: int,
-        schema: Mapping[str, Any] | None = None,
+        self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> list[Answer]:
         """One answer an image. Takes no notice of `schema`: these models write no JSON."""
-        writer = self._writer
         answers: dict[int, Answer] = {}
         for places in alike(prompts, self.spec.batch_size):
             pictures = [images[place].convert("RGB") for place in places]
-            inputs = self._form.inputs(writer.processor, pictures, prompts[places[0]])
-            told = writer.write(self._on_device(inputs), max_tokens, self._form.rules(writer.processor))
+            inputs = self._form.inputs(self.processor, pictures, prompts[places[0]])
+            told = self.write(self.on_device(inputs), max_tokens, self._form.rules(self.processor))
             answers |= zip(places, told, strict=True)
         return [answers[place] for place in range(len(prompts))]
-
-    def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        dtype = self._writer.model.dtype
-        return {
-            name: values.to(self.device, dtype if values.is_floating_point() else None)
-            for name, values in inputs.items()
-        }
 
 
 def _pixels(processor: Any, pictures: Pictures) -> dict[str, Any]:
@@ -122,24 +102,23 @@ def _two_parts(directory: Path) -> Parts:
     return Parts(load_processor(directory, "AutoImageProcessor"), load_processor(directory, "AutoTokenizer"))
 
 
-def _encoder_and_decoder(spec: VlmSpec, directory: Path, device: Device) -> Any:
-    return load_model(directory, "VisionEncoderDecoderModel", spec.dtype, device)
-
-
 def _nothing_unknown(processor: Any) -> list[Rule]:
     from transformers import SuppressTokensLogitsProcessor
 
     return [SuppressTokensLogitsProcessor([processor.tokenizer.unk_token_id])]
 
 
-_FLORENCE_2 = Form(_picture_and_text, model=florence2.load, processor=florence2.processor)
+_ENCODER_AND_DECODER = "VisionEncoderDecoderModel"
+_FLORENCE_2 = Form(_picture_and_text, load=florence2.load, processor=florence2.processor)
 
 FORMS: Mapping[str, Form] = {
     "blip": Form(_picture_alone, part="text_decoder", end="text_config.sep_token_id"),
     "blip-2": Form(_picture_and_text, part="language_model"),
     "git": Form(_picture_alone),
-    "vit-gpt2": Form(_picture_alone, model=_encoder_and_decoder, processor=_two_parts),
-    "donut": Form(_task_of_decoder, model=_encoder_and_decoder, processor=_two_parts, rules=_nothing_unknown),
+    "vit-gpt2": Form(_picture_alone, model_class=_ENCODER_AND_DECODER, processor=_two_parts),
+    "donut": Form(
+        _task_of_decoder, model_class=_ENCODER_AND_DECODER, processor=_two_parts, rules=_nothing_unknown
+    ),
     "florence-2": _FLORENCE_2,
     "florence-2-promptgen": _FLORENCE_2,
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from resources.models.checkpoints import Device
 from resources.models.registry import registry
-from resources.models.vlms.answers import Answer
+from resources.models.vlms.answers import Answer, Pictures, Schema
 from resources.models.vlms.spec import VlmSpec
 from resources.models.vlms.writer import Writer
 
@@ -18,27 +18,15 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 
 
-class ChatVlm:
+class ChatVlm(Writer):
     """A chat model through its own processor and chat template. Making one reads small files only."""
 
     def __init__(self, spec: VlmSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self._writer = Writer(spec, device, CODE_VERSION)
+        super().__init__(spec, device, CODE_VERSION)
         self._system = registry().family(spec.role, spec.family).system
-        self.fingerprint = self._writer.fingerprint
-
-    def load(self) -> None:
-        """Load the weights now rather than at the first answer."""
-        _ = self._writer.model
 
     def answer(
-        self,
-        images: Sequence[Image.Image],
-        prompts: Sequence[str],
-        *,
-        max_tokens: int,
-        schema: Mapping[str, Any] | None = None,
+        self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> list[Answer]:
         """One answer an image, in their order, held to `schema` while it is decoded. Raises SchemaError.
 
@@ -53,19 +41,19 @@ class ChatVlm:
         return [answers[place] for place in range(len(prompts))]
 
     def _answer_batch(
-        self, batch: Sequence[tuple[Image.Image, str]], max_tokens: int, schema: Mapping[str, Any] | None
+        self, batch: Sequence[tuple[Image.Image, str]], max_tokens: int, schema: Schema | None
     ) -> list[Answer]:
         inputs = self._inputs(batch)
-        rules = self._writer.rules_of(schema, inputs["input_ids"].shape[1])
-        return self._writer.write(inputs, max_tokens, rules)
+        rules = self.rules_of(schema, inputs["input_ids"].shape[1])
+        return self.write(inputs, max_tokens, rules)
 
     def _inputs(self, batch: Sequence[tuple[Image.Image, str]]) -> dict[str, Any]:
         """What the model takes: chats of one user turn each, the image first, padded on the left."""
-        processor, padding = self._writer.processor, {"padding": True, "padding_side": "left"}
-        prompts = [self._writer.without_control_tokens(prompt) for _, prompt in batch]
+        processor, padding = self.processor, {"padding": True, "padding_side": "left"}
+        prompts = [self.without_control_tokens(prompt) for _, prompt in batch]
         if self._takes_strings:
             texts = [self._in_template(prompt) for prompt in prompts]
-            first = self._writer.tokenizer.bos_token
+            first = self.tokenizer.bos_token
             begun = first is not None and all(text.startswith(first) for text in texts)
             inputs = processor(
                 text=texts,
@@ -86,7 +74,7 @@ class ChatVlm:
                 return_tensors="pt",
                 processor_kwargs=padding,
             )
-        return dict(inputs.to(self.device, dtype=self._writer.model.dtype))
+        return dict(inputs.to(self.device, dtype=self.model.dtype))
 
     def _chat(self, content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
         system: Any = self._system if isinstance(content, str) else [{"type": "text", "text": self._system}]
@@ -104,12 +92,12 @@ class ChatVlm:
 
     def _in_template(self, prompt: str) -> str:
         """A prompt in a chat template that takes strings; such templates may or may not put the image themselves."""
-        token: str = self._writer.processor.image_token
+        token: str = self.processor.image_token
         text = self._rendered(prompt)
         return text if token in text else self._rendered(f"{token}\n{prompt}")
 
     def _rendered(self, content: str | list[dict[str, Any]]) -> str:
-        text: str = self._writer.processor.apply_chat_template(
+        text: str = self.processor.apply_chat_template(
             self._chat(content), tokenize=False, add_generation_prompt=True
         )
         return text

@@ -7,26 +7,24 @@ asks for. So the class is made as it makes itself, and its weights are put into 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resources.fingerprint import fingerprint
 from resources.models.checkpoints import (
     WITH_CODE,
     Device,
     ModelUnavailableError,
-    checkpoint_directory,
-    content_hash,
     read_config,
     read_weights,
     refuse_missing,
     shared_model,
 )
-from resources.models.vlms.answers import Answer
+from resources.models.pretrained import Pretrained
+from resources.models.vlms.answers import Answer, Pictures, Schema
 from resources.models.vlms.spec import VlmSpec
 
 if TYPE_CHECKING:
@@ -39,37 +37,25 @@ _LENGTHS = frozenset({"short", "normal", "long"})
 _UNTOLD = np.empty(0, np.float32)
 
 
-class MoondreamVlm:
+class MoondreamVlm(Pretrained):
     """Moondream 2 through its own `caption` and `query`, one picture at a time, at temperature 0.
 
     They tell no probabilities: an answer is one token without figures, and is taken for finished.
     """
 
     def __init__(self, spec: VlmSpec, device: Device) -> None:
-        self.spec = spec
-        self.device = device
-        self.directory = checkpoint_directory(spec, WITH_CODE)
-        self.fingerprint = fingerprint(
-            code=f"moondream {CODE_VERSION}",
-            weights=content_hash(self.directory, WITH_CODE),
-            dtype=spec.dtype,
-        )
+        super().__init__(spec, device, f"moondream {CODE_VERSION}", WITH_CODE)
 
     @cached_property
-    def _model(self) -> Any:
+    def processor(self) -> None:
+        """Its code prepares pictures itself."""
+
+    @cached_property
+    def model(self) -> Any:
         return shared_model(self.directory, _AUTO, self.spec.dtype, self.device, self._made)
 
-    def load(self) -> None:
-        """Load the weights now rather than at the first answer."""
-        _ = self._model
-
     def answer(
-        self,
-        images: Sequence[Image.Image],
-        prompts: Sequence[str],
-        *,
-        max_tokens: int,
-        schema: Mapping[str, Any] | None = None,
+        self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> list[Answer]:
         """One answer an image. Takes no notice of `schema`: its code has no place for one."""
         return [
@@ -80,9 +66,9 @@ class MoondreamVlm:
     def _one(self, image: Image.Image, prompt: str, max_tokens: int) -> Answer:
         settings = {"temperature": 0.0, "max_tokens": max_tokens}
         if prompt in _LENGTHS:
-            told = self._model.caption(image, length=prompt, settings=settings)["caption"]
+            told = self.model.caption(image, length=prompt, settings=settings)["caption"]
         else:
-            told = self._model.query(image, prompt, settings=settings)["answer"]
+            told = self.model.query(image, prompt, settings=settings)["answer"]
         text = told.strip()
         return Answer(text, (text,) if text else (), _UNTOLD, _UNTOLD, finished=True)
 

@@ -20,7 +20,7 @@ from PIL import Image
 from resources.fingerprint import fingerprint
 from resources.models.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.models.registry import registry
-from resources.models.vlms.answers import ENTROPY_TOP, Answer, Unanswered
+from resources.models.vlms.answers import ENTROPY_TOP, Answer, Pictures, Schema, Unanswered
 from resources.models.vlms.completions import UnusableAnswerError, read_answer
 from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import without_secret
@@ -66,12 +66,7 @@ class OpenAiVlm:
         asyncio.run(self._load())
 
     def answer(
-        self,
-        images: Sequence[Image.Image],
-        prompts: Sequence[str],
-        *,
-        max_tokens: int,
-        schema: Mapping[str, Any] | None = None,
+        self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> list[Answer | Unanswered]:
         """One answer an image, in their order; `concurrency` requests at a time.
 
@@ -85,7 +80,7 @@ class OpenAiVlm:
             await self._require_server(client, _options(1, None))
 
     async def _answer_all(
-        self, images: Sequence[Image.Image], prompts: Sequence[str], options: Mapping[str, Any]
+        self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
     ) -> list[Answer | Unanswered]:
         turns = asyncio.Semaphore(self.spec.server.concurrency)
         async with self._client() as client:
@@ -165,7 +160,7 @@ def _weights(spec: VlmSpec) -> str:
     return f"{spec.model}@{spec.revision}"
 
 
-def _options(max_tokens: int, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+def _options(max_tokens: int, schema: Schema | None) -> dict[str, Any]:
     options: dict[str, Any] = {
         "max_tokens": max_tokens,
         "temperature": 0.0,

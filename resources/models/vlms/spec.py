@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,13 +18,10 @@ from pydantic import (
     model_validator,
 )
 
-from resources.models.checkpoints import Device, Model, ModelSpec
+from resources.models.checkpoints import Loadable, Model, ModelSpec
 from resources.models.registry import RegistryError, registry
-from resources.models.vlms.answers import Answer, Unanswered
+from resources.models.vlms.answers import Answer, Pictures, Schema, Unanswered
 from resources.models.vlms.tasks import TASKS, Question, Task, question_of
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 class Prompts(BaseModel):
@@ -207,21 +204,13 @@ class VlmSpec(WriterSpec["Vlm"]):
         return self.server.served_name or self.name
 
 
-class Vlm(Protocol):
-    """A chat model that sees. Making one is cheap; weights are loaded at the first answer, or by `load`."""
+class Vlm(Loadable, Protocol):
+    """A chat model that sees."""
 
     spec: VlmSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
     def answer(
-        self,
-        images: Sequence[Image.Image],
-        prompts: Sequence[str],
-        *,
-        max_tokens: int,
-        schema: Mapping[str, Any] | None = None,
+        self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> Sequence[Answer | Unanswered]:
         """One answer an image, greedy or by the beams of the spec. Batched inside, left-padded.
 
@@ -233,14 +222,11 @@ class Vlm(Protocol):
         ...
 
 
-class TextModel(Protocol):
-    """A chat model without eyes. Making one is cheap; weights are loaded at the first answer, or by `load`."""
+class TextModel(Loadable, Protocol):
+    """A chat model without eyes."""
 
     spec: RepairSpec
-    device: Device
-    fingerprint: str
 
-    def load(self) -> None: ...
-    def rewrite(self, texts: Sequence[str], schema: Mapping[str, Any]) -> list[Answer]:
+    def rewrite(self, texts: Sequence[str], schema: Schema) -> list[Answer]:
         """The texts as JSON of the schema, greedy or by the beams of the spec. Batched inside."""
         ...

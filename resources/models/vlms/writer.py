@@ -1,4 +1,4 @@
-"""A checkpoint that writes: decoding and what it tells, the same for every architecture of transformers."""
+"""Text generation: decoding, with the figures of each token, the same for every architecture of transformers."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.fingerprint import fingerprint
-from resources.models.checkpoints import (
-    Device,
-    checkpoint_directory,
-    content_hash,
-    load_model,
-    load_processor,
-)
-from resources.models.vlms.answers import ENTROPY_TOP, Answer
+from resources.models.checkpoints import Device
+from resources.models.pretrained import Pretrained
+from resources.models.vlms.answers import ENTROPY_TOP, Answer, Schema
 from resources.models.vlms.constraint import JsonConstraint, constraint_tokenizer
 from resources.models.vlms.spec import WriterSpec
 
@@ -30,51 +23,19 @@ if TYPE_CHECKING:
 Rule = Callable[[Any, Any], Any]
 """(tokens so far, logits) -> logits, with -inf for each token that may not come next"""
 
-Loader = Callable[[Any, Path, Device], Any]
-"""(spec, checkpoint directory, device) -> model"""
 
+class Writer(Pretrained):
+    """What models build upon that write: greedily, or by the beams of the spec."""
 
-def image_text_model(spec: WriterSpec[Any], directory: Path, device: Device) -> Any:
-    return load_model(directory, "AutoModelForImageTextToText", spec.dtype, device)
+    model_class = "AutoModelForImageTextToText"
+    part: str | None = None
+    """the submodule that decodes, where the model is not its own decoder"""
+    end: str | None = None
+    """the entry of its configuration that ends an answer, where its generation settings do not say"""
 
-
-class Writer:
-    """The files of a checkpoint and what it writes, greedily or by the beams of the spec.
-
-    Making one reads small files only. `part` names the submodule that decodes, where the model is not its own
-    decoder; `end` the entry of its configuration that ends an answer, where its generation settings do not say.
-    """
-
-    def __init__(
-        self,
-        spec: WriterSpec[Any],
-        device: Device,
-        code: str,
-        *,
-        model: Loader = image_text_model,
-        processor: Callable[[Path], Any] = load_processor,
-        part: str | None = None,
-        end: str | None = None,
-    ) -> None:
-        self.spec = spec
-        self.device = device
+    def __init__(self, spec: WriterSpec[Any], device: Device, code: str) -> None:
+        super().__init__(spec, device, code, beams=spec.beams)
         self._beams = spec.beams
-        self.directory = checkpoint_directory(spec)
-        self.fingerprint = fingerprint(
-            code=code, weights=content_hash(self.directory), dtype=spec.dtype, beams=self._beams
-        )
-        self._load_model = model
-        self._load_processor = processor
-        self._part = part
-        self._end = end
-
-    @cached_property
-    def processor(self) -> Any:
-        return self._load_processor(self.directory)
-
-    @cached_property
-    def model(self) -> Any:
-        return self._load_model(self.spec, self.directory, self.device)
 
     @property
     def tokenizer(self) -> Any:
@@ -84,7 +45,7 @@ class Writer:
     def ends(self) -> list[int]:
         """The tokens that end an answer."""
         settings = self._settings.eos_token_id
-        ends = attrgetter(self._end)(self.model.config) if self._end else settings
+        ends = attrgetter(self.end)(self.model.config) if self.end else settings
         if ends is None:
             ends = self.tokenizer.eos_token_id
         return [ends] if isinstance(ends, int) else list(ends)
@@ -104,7 +65,7 @@ class Writer:
         ids, figures = steps.chosen(written.sequences, getattr(written, "beam_indices", None))
         return [self._as_answer(*row) for row in zip(ids, *figures, strict=True)]
 
-    def rules_of(self, schema: Mapping[str, Any] | None, prompt_length: int) -> list[Rule]:
+    def rules_of(self, schema: Schema | None, prompt_length: int) -> list[Rule]:
         """What holds the answers to prompts of so many tokens to a JSON Schema. Raises SchemaError."""
         if schema is None or self._constraint_tokenizer is None:
             return []
@@ -128,7 +89,7 @@ class Writer:
 
     @cached_property
     def _decoder(self) -> Any:
-        return attrgetter(self._part)(self.model) if self._part else self.model
+        return attrgetter(self.part)(self.model) if self.part else self.model
 
     @cached_property
     def _settings(self) -> Any:

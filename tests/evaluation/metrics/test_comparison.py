@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from evaluation.metrics.calibration import reliability
-from evaluation.metrics.comparison import RANKS_SCHEMA, TAG_CHANGES_SCHEMA, compare_ranks
-from evaluation.metrics.confusions import CONFUSIONS_SCHEMA, confusions
+from evaluation.metrics.comparison import TAG_CHANGES_SCHEMA, compare_ranks
+from evaluation.metrics.confusions import confusions
+from resources.tables import TAG_CONFUSIONS, TAG_RANKS
 
 BAND_OF = {"t0": "head", "t1": "body", "t2": "tail", "t3": "tail"}
 Ranks = dict[tuple[str, str], int | None]
@@ -22,7 +23,7 @@ a_run = st.dictionaries(
 
 def table(ranks: Ranks) -> pa.Table:
     rows = [{"id": i, "concept_id": t, "band": BAND_OF[t], "rank": rank} for (i, t), rank in ranks.items()]
-    return pa.Table.from_pylist(rows, schema=RANKS_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=TAG_RANKS.schema)
 
 
 @settings(deadline=None)
@@ -120,7 +121,7 @@ def test_confusions_are_wrong_tags_of_the_same_facet_above_the_missed_one() -> N
     objects = [(name, "object") for name in ("lyre", "harp", "bowl", "instrument")]
     facets = pairs(*objects, ("gilt", "material"), ("steel", "material"), columns="concept_id facet")
     found = confusions(truth, predictions, ranked, ["lyre"], facets, [("lyre", "instrument")], k=3)
-    assert found.schema.equals(CONFUSIONS_SCHEMA)
+    assert found.schema.equals(TAG_CONFUSIONS.schema)
     assert [tuple(row.values()) for row in found.to_pylist()] == [
         ("lyre", 3, 2, "harp", 2),
         ("lyre", 3, 2, "bowl", 1),

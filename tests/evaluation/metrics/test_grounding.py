@@ -11,20 +11,18 @@ from hypothesis import strategies as st
 from evaluation.metrics.bands import frequency_bands
 from evaluation.metrics.grounding import (
     GROUNDING_CONCEPTS_SCHEMA,
-    GROUNDING_RECALL_SCHEMA,
-    LVIS_CAP,
     GroundingEvaluation,
     grounding_recall,
-    match_regions,
     recall_by_concept,
 )
+from evaluation.metrics.matching import LVIS_CAP, match_regions
 from evaluation.metrics.phrase_grounding import (
-    PHRASE_GROUNDING_SCHEMA,
     grounded_phrases,
     phrase_grounding,
-    phrase_grounding_rows,
 )
+from evaluation.metrics.rows import figure_table
 from resources.boxes import iou
+from resources.tables import GROUNDING_RECALL, PHRASE_GROUNDING
 
 
 def evaluate(truth: Sequence[TrueRegion], regions: Sequence[Region]) -> GroundingEvaluation:
@@ -61,8 +59,8 @@ def test_a_worked_example() -> None:
     assert by_band["tail", "0.5"].ci95 is None  # stands on one image
     assert evaluation.gap is not None
     assert evaluation.gap == (pytest.approx(3 / 7), None)
-    rows = evaluation.rows()
-    assert rows.schema.equals(GROUNDING_RECALL_SCHEMA)
+    rows = figure_table(evaluation.recall, GROUNDING_RECALL.schema)
+    assert rows.schema.equals(GROUNDING_RECALL.schema)
     assert rows.num_rows == 15  # five bands, rare among them
 
 
@@ -159,7 +157,7 @@ def test_a_phrase_is_grounded_where_its_best_region_is_on_a_true_box() -> None:
     assert figures["overall"].macro == pytest.approx(1 / 4)
     assert [figures[band].support for band in ("overall", "head", "body", "rare")] == [3, 2, 1, 3]
     assert figures["body"].ci95 is None  # stands on one image
-    assert phrase_grounding_rows(tuple(figures.values())).schema.equals(PHRASE_GROUNDING_SCHEMA)
+    assert figure_table(figures.values(), PHRASE_GROUNDING.schema).schema.equals(PHRASE_GROUNDING.schema)
     strict = grounded_phrases(truth, region_table(regions), min_iou=0.81)
     assert not any(strict["grounded"].to_pylist())
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from evaluation.metrics.bands import LVIS_BANDS, frequency_bands
 from evaluation.metrics.detection_ap import average_precision
-from evaluation.metrics.grounding import COCO_CAP, IOU_NAMES, IOU_THRESHOLDS, LVIS_CAP, Cap, grounding_recall
-from evaluation.metrics.matching import match_regions
+from evaluation.metrics.grounding import IOU_NAMES, grounding_recall
+from evaluation.metrics.matching import COCO_CAP, IOU_THRESHOLDS, LVIS_CAP, Cap, match_regions
 from evaluation.metrics.region_tables import equal_keys
 
 EXACT = {"rtol": 0, "atol": 1e-9}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from evaluation.figures import Cut, Figures, Throughput, compute_tag_figures
+from evaluation.figures import Cut, Figures, TagFigures, Throughput, compute_tag_figures
 from evaluation.figures_json import figures_json
 from evaluation.metrics.bands import LVIS_BANDS, frequency_bands
 from evaluation.metrics.bootstrap import Interval, interval95, resampled_sums
@@ -332,7 +332,13 @@ def test_intervals_hold_their_figure() -> None:
 def test_json_has_the_public_shape_and_leaves_out_what_was_not_measured() -> None:
     truth = truth_table({("i0", "c0"), ("i1", "c0"), ("i1", "c1")})
     tags = compute_tag_figures(truth, score_table({("i0", "c0"): 1.0}), CONCEPTS[:3])
-    figures = Figures("demo", 2, 0, tags, tags, {"tag_scores": Throughput(12.5, "cpu")})
+    figures = Figures(
+        "demo",
+        2,
+        0,
+        TagFigures(tags, whole_vocabulary=tags),
+        throughput={"tag_scores": Throughput(12.5, "cpu")},
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         text = json.dumps(figures_json(figures), allow_nan=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.ground_truth import read_ground_truth
+from evaluation.readers.ground_truth import read_ground_truth
 from evaluation.readers.tables import UnusableFile
 
 

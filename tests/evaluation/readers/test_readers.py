@@ -9,18 +9,18 @@ import pytest
 from annotation_files import Row, lvis, results, write
 from hand_made_lake import make_home
 
-from evaluation.readers import UnusableFile, hold_against, read_predictions, read_truth
+from evaluation.readers import UnusableFile, align, read_predictions, read_truth
 
 TRUTH_CSV = "image,tag\na,vase\na,gilt\nb,vase\nc,\n,bowl\n"
 
 
 @pytest.fixture
 def said(tmp_path: Path) -> Callable[..., str]:
-    """What is said when predictions are held against a ground truth; the files are called truth and found."""
+    """What is said when predictions are aligned with a ground truth; the files are called truth and found."""
 
     def say(truth: object, predictions: object, suffix: str = "json", found_suffix: str = "") -> str:
         with pytest.raises(UnusableFile) as refusal:
-            hold_against(
+            align(
                 read_truth(write(tmp_path / f"truth.{suffix}", truth)),
                 read_predictions(write(tmp_path / f"found.{found_suffix or suffix}", predictions)),
             )
@@ -66,25 +66,25 @@ def test_coco_has_no_negatives(tmp_path: Path) -> None:
 
 
 def test_results_are_boxes_and_imply_tags(tmp_path: Path) -> None:
-    held = hold_against(
+    aligned = align(
         read_truth(write(tmp_path / "lvis.json", lvis())),
         read_predictions(write(tmp_path / "results.json", results())),
     )
-    assert held.boxes is not None
-    assert held.boxes.num_rows == 3
-    assert held.boxes["region_id"].to_pylist() == sorted(held.boxes["region_id"].to_pylist())
-    assert sorted(map(tuple, (row.values() for row in held.tags.to_pylist()))) == [
+    assert aligned.boxes is not None
+    assert aligned.boxes.num_rows == 3
+    assert aligned.boxes["region_id"].to_pylist() == sorted(aligned.boxes["region_id"].to_pylist())
+    assert sorted(map(tuple, (row.values() for row in aligned.tags.to_pylist()))) == [
         ("1", "vase", 0.9),
         ("2", "bowl", 0.5),
     ]
 
 
 def test_an_empty_list_of_results_finds_nothing(tmp_path: Path) -> None:
-    held = hold_against(
+    aligned = align(
         read_truth(write(tmp_path / "lvis.json", lvis())), read_predictions(write(tmp_path / "r.json", []))
     )
-    assert held.boxes is not None
-    assert (held.tags.num_rows, held.boxes.num_rows) == (0, 0)
+    assert aligned.boxes is not None
+    assert (aligned.tags.num_rows, aligned.boxes.num_rows) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,9 @@ def test_corners_given_as_sides_are_recognised(said: Callable[..., str], tmp_pat
     assert "1 of 2 would reach beyond their image, such as [0].bbox: [60.0, 40.0, 90.0, 70.0]" in told
     # a detector that does not clip its boxes is not taken for one that gives corners
     unclipped = [dict(corners[0], bbox=[60, 40, 50, 70]), *results()]
-    held = hold_against(
-        read_truth(tmp_path / "truth.json"), read_predictions(write(tmp_path / "u", unclipped))
-    )
-    assert held.boxes is not None
-    assert held.boxes.num_rows == 4
+    aligned = align(read_truth(tmp_path / "truth.json"), read_predictions(write(tmp_path / "u", unclipped)))
+    assert aligned.boxes is not None
+    assert aligned.boxes.num_rows == 4
 
 
 @pytest.mark.parametrize(
@@ -182,12 +180,12 @@ def test_plain_csv(tmp_path: Path) -> None:
     assert truth.concepts["concept_id"].to_pylist() == ["bowl", "gilt", "vase"]
     assert truth.tags.num_rows == 3
     found = 'tag,score,image\nvase,0.5,a\n"vase",1e-3,b\nsword,1,b\n'
-    held = hold_against(truth, read_predictions(write(tmp_path / "found.csv", found)))
-    assert held.tags.to_pylist() == [
+    aligned = align(truth, read_predictions(write(tmp_path / "found.csv", found)))
+    assert aligned.tags.to_pylist() == [
         {"id": "a", "concept_id": "vase", "score": 0.5},
         {"id": "b", "concept_id": "vase", "score": 0.001},
     ]
-    assert held.unknown_concept_rows == 1
+    assert aligned.unknown_concept_rows == 1
     bare = read_predictions(write(tmp_path / "bare.csv", "image,tag\na,vase\n"))
     assert bare.tags is not None
     assert bare.tags.table["score"].to_pylist() == [1.0]
@@ -230,8 +228,8 @@ def test_openimages_labels_and_boxes(tmp_path: Path) -> None:
     assert boxes.boxes["bbox"].to_pylist() == [[0.25, 0, 0.5, 0.5], [0, 0, 1, 1]]
     assert boxes.boxes["crowd"].to_pylist() == [False, True]
     found = read_predictions(write(tmp_path / "f.csv", f"{header}a,x,/m/1,0.7,0.25,0.75,0,0.5,0,0,0\n"))
-    held = hold_against(boxes, found)
-    assert held.tags.to_pylist() == [{"id": "a", "concept_id": "/m/1", "score": 0.7}]
+    aligned = align(boxes, found)
+    assert aligned.tags.to_pylist() == [{"id": "a", "concept_id": "/m/1", "score": 0.7}]
 
 
 @pytest.mark.parametrize(
@@ -274,12 +272,10 @@ def test_imagefolder(tmp_path: Path) -> None:
     found = [
         {"file_name": "b.png", "objects": objects, "tags": ["0", "vase"], "scores": [0.9, 0.1]},
     ]
-    held = hold_against(
-        truth, read_predictions(write(tmp_path / "f.jsonl", "\n".join(map(json.dumps, found))))
-    )
-    assert held.boxes is not None
-    assert held.boxes["score"].to_pylist() == [0.3, 0.8]
-    assert sorted(held.tags["score"].to_pylist()) == [0.1, 0.9]
+    aligned = align(truth, read_predictions(write(tmp_path / "f.jsonl", "\n".join(map(json.dumps, found)))))
+    assert aligned.boxes is not None
+    assert aligned.boxes["score"].to_pylist() == [0.3, 0.8]
+    assert sorted(aligned.tags["score"].to_pylist()) == [0.1, 0.9]
 
 
 @pytest.mark.parametrize(
@@ -316,19 +312,19 @@ def test_a_wrong_line_of_an_imagefolder_is_named(said: Callable[..., str], line:
 def test_a_home_and_its_lake_are_predictions_by_file_name(tmp_path: Path) -> None:
     home = make_home(tmp_path / "home")
     truth = read_truth(home.ground_truth_path)
-    held = hold_against(truth, read_predictions(home.root))
-    other = hold_against(truth, read_predictions(home.root / "lake"))
-    assert held.tags.equals(other.tags)
-    assert {(row["id"], row["concept_id"], row["score"]) for row in held.tags.to_pylist()} == {
+    aligned = align(truth, read_predictions(home.root))
+    other = align(truth, read_predictions(home.root / "lake"))
+    assert aligned.tags.equals(other.tags)
+    assert {(row["id"], row["concept_id"], row["score"]) for row in aligned.tags.to_pylist()} == {
         ("1", "bowl", 0.9),
         ("1", "vase", 0.8),
         ("1", "spotlight", 0.7),
         ("2", "vase", 0.6),  # a person rejected the bowl
     }
-    assert held.boxes is not None
+    assert aligned.boxes is not None
     assert truth.boxes is not None
     # relative boxes become pixels of the annotated image
-    assert held.boxes["bbox"][0].as_py() == pytest.approx([80, 120, 160, 120])
+    assert aligned.boxes["bbox"][0].as_py() == pytest.approx([80, 120, 160, 120])
     assert truth.boxes["bbox"][0].as_py() == [80, 120, 160, 120]
 
 
@@ -341,7 +337,7 @@ def test_boxes_in_two_units_need_the_size_of_the_image(tmp_path: Path) -> None:
         del annotation["segmentation"]
     truth = read_truth(write(tmp_path / "unsized.json", document))
     with pytest.raises(UnusableFile, match="does not say how large"):
-        hold_against(truth, read_predictions(home.root))
+        align(truth, read_predictions(home.root))
 
 
 def test_a_folder_without_a_lake_and_a_lake_as_truth_are_told(tmp_path: Path) -> None:

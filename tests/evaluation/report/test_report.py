@@ -12,23 +12,34 @@ import pyarrow as pa
 import pytest
 from plotly.offline import get_plotlyjs
 
-from evaluation.figures import Figures, LaneFigures, Share, TagEvaluation, Throughput, compute_tag_figures
+from evaluation.figures import (
+    Figures,
+    LaneFigures,
+    RegionFigures,
+    TagEvaluation,
+    TagFigures,
+    TextFigures,
+    Throughput,
+    compute_tag_figures,
+)
 from evaluation.history import Compared, Model, Run
-from evaluation.metrics.ablation import Rung
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.ablation import AblationRow
+from evaluation.metrics.bootstrap import Interval, Share
 from evaluation.metrics.calibration import reliability
 from evaluation.metrics.captions import NamedObjects
-from evaluation.metrics.comparison import RANKS_SCHEMA, compare_ranks
-from evaluation.metrics.confusions import CONFUSIONS_SCHEMA
+from evaluation.metrics.comparison import compare_ranks
 from evaluation.metrics.grounding import GroundingEvaluation, GroundingFigure
 from evaluation.metrics.masks import MaskFigures
+from evaluation.metrics.phrase_grounding import PhraseFigure
 from evaluation.report import LongTailReport, render_comparison, render_html, render_markdown
 from evaluation.report.changes import comparison_json
 from evaluation.report.view import headline, interval, lost_tags, percent
+from resources.tables import TAG_CONFUSIONS, TAG_RANKS
 
 HOSTILE = "<script>alert('x')</script> | **bold** </script>"
 PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 CHROMIUM = shutil.which("chromium")
+BANDS = ("overall", "head", "body", "tail")
 
 
 def evaluate(
@@ -53,7 +64,11 @@ def report() -> LongTailReport:
     """Ten tags: one in the head, two in the body, seven in the tail, of which t08 and t09 are lost."""
     tags = evaluate([40, 20, 20, 9, 8, 7, 6, 5, 4, 3], [38, 18, 15, 5, 4, 3, 2, 1, 0, 0], zero=2)
     return LongTailReport(
-        Figures("demo", 41, 1, tags, tags, {"tag_scores": Throughput(1234.5, "cpu")}),
+        Figures(
+            *("demo", 41, 1),
+            TagFigures(tags, whole_vocabulary=tags),
+            throughput={"tag_scores": Throughput(1234.5, "cpu")},
+        ),
         datetime(2025, 1, 2, 3, 4, tzinfo=UTC),
         model="tiny",
         taxonomy_fingerprint="0123abcd",
@@ -139,7 +154,7 @@ def test_lost_tags_are_the_tail_tags_with_no_hit_the_most_frequent_first(report:
 
 def test_absent_parts_leave_no_trace(report: LongTailReport) -> None:
     bare = LongTailReport(
-        Figures("cpu", 40, 0, evaluate([40, 20], [40, 20])), datetime(2025, 1, 2, tzinfo=UTC)
+        Figures("cpu", 40, 0, TagFigures(evaluate([40, 20], [40, 20]))), datetime(2025, 1, 2, tzinfo=UTC)
     )
     page = render_html(bare).replace(get_plotlyjs(), "")
     for words in ("lost entirely", "on no image", "whole vocabulary", "gap", "Model", "None"):
@@ -154,7 +169,9 @@ def test_a_report_needs_an_evaluation_and_pictures_that_need_no_network() -> Non
         LongTailReport(Figures("demo", 1, 0), when)
     with pytest.raises(ValueError, match=r"'t00'.*data URIs"):
         LongTailReport(
-            Figures("demo", 1, 0, evaluate([2], [1])), when, examples={"t00": ["https://a.b/c.jpg"]}
+            Figures("demo", 1, 0, TagFigures(evaluate([2], [1]))),
+            when,
+            examples={"t00": ["https://a.b/c.jpg"]},
         )
 
 
@@ -180,30 +197,39 @@ def full(report: LongTailReport) -> LongTailReport:
         report,
         figures=replace(
             report.figures,
-            tags_embeddings=evaluate([40, 20, 20, 9, 8, 7, 6, 5, 4, 3], [38, 18, 15, 5, 4, 3, 2, 1, 0, 0]),
-            grounding=GroundingEvaluation(
-                41,
-                tuple(
-                    GroundingFigure(band, iou, 0.61, 0.6, 120, 7, bounds if iou == "0.5" else None)
-                    for band in ("overall", "head", "body", "tail")
-                    for iou in ("0.5", "0.75", "0.5:0.95")
-                ),
-                gap=(0.07, Interval(-0.01, 0.15)),
-                resamples=50,
-                over_the_cap=0,
+            tags=TagFigures(
+                report.tags,
+                evaluate([40, 20, 20, 9, 8, 7, 6, 5, 4, 3], [38, 18, 15, 5, 4, 3, 2, 1, 0, 0]),
+                report.tag_figures.whole_vocabulary,
             ),
-            masks=MaskFigures(0.784, 66, bounds),
-            ocr=Share(0.9, 10, bounds),
-            captions=named,
-            schema_valid=Share(1.0, 41),
-            lanes={
-                "fast": LaneFigures(30, {}, 0.8, named, None),
-                "heavy": LaneFigures(11, {"low_coverage": 9, "text": 4}, None, named, named),
-            },
+            regions=RegionFigures(
+                GroundingEvaluation(
+                    41,
+                    tuple(
+                        GroundingFigure(band, iou, 0.61, 0.6, 120, 7, bounds if iou == "0.5" else None)
+                        for band in BANDS
+                        for iou in ("0.5", "0.75", "0.5:0.95")
+                    ),
+                    gap=(0.07, Interval(-0.01, 0.15)),
+                    resamples=50,
+                    over_the_cap=0,
+                ),
+                MaskFigures(0.784, 66, bounds),
+            ),
+            phrases=tuple(PhraseFigure(band, 0.437, 0.4, 117, 7, bounds) for band in BANDS),
+            texts=TextFigures(
+                ocr=Share(0.9, 10, bounds),
+                captions=named,
+                schema_valid=Share(1.0, 41),
+                lanes={
+                    "fast": LaneFigures(30, {}, 0.8, named, None),
+                    "heavy": LaneFigures(11, {"low_coverage": 9, "text": 4}, None, named, named),
+                },
+            ),
             ladder=(
-                Rung("A1", {"overall": 0.4, "tail": 0.2}, {}, None, -0.1, None),
-                Rung("A2", {"overall": 0.5, "tail": 0.3}, {}, 0.0123),
-                Rung("B3", {"overall": 0.6, "tail": 0.42}, {"overall": 0.61}, 1.5, 0.12, Interval(0.05, 0.2)),
+                AblationRow("A1", 0.4, 0.2, tail_gain=-0.1),
+                AblationRow("A2", 0.5, 0.3, seconds_per_image=0.0123),
+                AblationRow("B3", 0.6, 0.42, 0.61, None, 0.12, Interval(0.05, 0.2), 1.5),
             ),
         ),
     )
@@ -217,6 +243,8 @@ def test_both_reports_say_what_the_whole_graph_gains_and_finds(full: LongTailRep
         assert "11 of 41 images (27 %) went to the heavy lane: low coverage 9, text 4." in plain
         for words in ("Mask IoU", "0.784", "Objects invented", "Valid descriptions", "Signs read", "1.5 s"):
             assert words in plain, words
+        assert plain.count("43.7 %") == len(BANDS)  # of the phrases the best region is right
+        assert "best region right" in plain.lower()
     sections = re.findall(r"<h2>([^<]+)", page)
     assert {"The ladder", "Regions found", "What routing changed", "Embeddings alone"} <= set(sections)
     rows = re.search(r"<h2>Regions found</h2>.*?</table>", page, re.S)
@@ -253,16 +281,18 @@ def watched(report: LongTailReport) -> LongTailReport:
     """A report of a third run, which lost t07 and won a little elsewhere, with probabilities and confusions."""
     ranks = [(f"i{n:02}", tag, band) for tag, band in (("t07", "tail"), ("t00", "head")) for n in range(20)]
     columns = [list(column) for column in zip(*ranks, strict=True)]
-    before = pa.table([*columns, pa.array([1] * 39 + [None], pa.int32())], schema=RANKS_SCHEMA)
-    after = pa.table([*columns, pa.array([None] * 12 + [2] * 28, pa.int32())], schema=RANKS_SCHEMA)
+    before = pa.table([*columns, pa.array([1] * 39 + [None], pa.int32())], schema=TAG_RANKS.schema)
+    after = pa.table([*columns, pa.array([None] * 12 + [2] * 28, pa.int32())], schema=TAG_RANKS.schema)
     runs = [a_run(1, 0.7, "check"), a_run(2, 0.4, None), a_run(3, 0.5, "person")]
     confused = {"concept_id": "t09", "images": 3, "missed": 3, "instead": "t08", "times": 2}
     told = reliability(np.array([0.95, 0.92, 0.3, 0.05]), np.array([True, True, False, False]), np.arange(4))
     assert told is not None
     return replace(
         report,
-        confusions=pa.Table.from_pylist([confused], schema=CONFUSIONS_SCHEMA),
-        calibration={"overall": told, "tail": told},
+        figures=replace(
+            report.figures, tags=replace(report.tag_figures, calibration={"overall": told, "tail": told})
+        ),
+        confusions=pa.Table.from_pylist([confused], schema=TAG_CONFUSIONS.schema),
         history=runs,
         compared=Compared(runs[0], runs[2], compare_ranks(before, after, 10), {"t07": HOSTILE}),
     )
@@ -304,7 +334,7 @@ def test_lvis_bands_stand_below_the_others_where_they_were_measured(report: Long
         mean_average_precision={**tags.mean_average_precision, "rare": 0.25},
         f1=(*tags.f1, replace(tags.f1[0], band="rare")),
     )
-    lvis = replace(report, figures=replace(report.figures, tags=measured))
+    lvis = replace(report, figures=replace(report.figures, tags=TagFigures(measured)))
     section = re.search(r"<h2>Bands</h2>.*?</table>", render_html(lvis), re.S)
     assert section is not None
     assert re.findall(r"</i>(\w+)</th>", section.group())[:5] == ["tail", "body", "head", "overall", "rare"]

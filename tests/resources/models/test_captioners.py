@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from chat_parity import ATOL, assert_same, pictures, spec_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_captioners import SAVERS, save_tiny_florence2, save_tiny_original_florence2
@@ -28,7 +29,6 @@ from resources.models.vlms import Vlm
 from resources.models.vlms.captioner import FORMS
 from resources.models.vlms.florence2 import is_original
 from resources.models.vlms.tasks import Question
-from tests.resources.models.test_vlm_families import ATOL, assert_same, pictures, spec_of
 
 TOKENS = 8
 Written = tuple[str, list[float]]
@@ -213,7 +213,7 @@ def test_two_lanes_of_one_checkpoint_share_its_weights_and_not_each_others_setti
     fast, heavy = (captioner("florence-2", formats[place], beams=beams) for beams in (1, 3))
     before = fast.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS)
     heavy.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS)
-    assert heavy._writer.model is fast._writer.model  # type: ignore[attr-defined]
+    assert heavy.model is fast.model  # type: ignore[attr-defined]
     again = captioner("florence-2", formats[place], dtype="float32", beams=1, caption_tokens=5)
     for first, second in zip(
         before, again.answer(pictures()[:2], ["<CAPTION>"] * 2, max_tokens=TOKENS), strict=True

@@ -51,7 +51,7 @@ def detect(detector: Detector, phrases: list[str]) -> Iterator[tuple[Image.Image
 
 
 def parts(detector: Any) -> tuple[Any, Any]:
-    return detector._checkpoint.processor, detector._checkpoint.model
+    return detector.processor, detector.model
 
 
 def rows_of(found: Detections, phrases: list[str]) -> list[Row]:

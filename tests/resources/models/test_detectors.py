@@ -149,13 +149,13 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Detector]:
 def test_owlv2_embeds_a_phrase_once(owlv2: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     detector: Any = owlv2(batch_size=3)
     texts: list[int] = []
-    encode = type(detector._checkpoint.model.owlv2).get_text_features
+    encode = type(detector.model.owlv2).get_text_features
 
     def counting(self: Any, input_ids: Any, *rest: Any) -> Any:
         texts.append(len(input_ids))
         return encode(self, input_ids, *rest)
 
-    monkeypatch.setattr(type(detector._checkpoint.model.owlv2), "get_text_features", counting)
+    monkeypatch.setattr(type(detector.model.owlv2), "get_text_features", counting)
     detector.detect([noise((61, 40), 0)] * 2, [["bowl", "car"], ["bowl", "taxi"]])
     detector.detect([noise((61, 40), 1)], [["bowl", "car", "bus"]])
     assert texts == [3, 1]
@@ -266,4 +266,4 @@ def test_an_image_of_which_no_class_is_asked_costs_nothing(tmp_path: Path) -> No
     detector: Any = make_model(DetectorSpec(family="rt-detr", model=str(directory), licence="own"), "cpu")
     (found,) = detector.detect([noise((61, 40), 0)], [["vessel"]])
     assert found.scores.size == 0
-    assert "model" not in vars(detector._checkpoint)
+    assert "model" not in vars(detector)

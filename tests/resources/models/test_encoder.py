@@ -17,13 +17,11 @@ from tiny_checkpoint import TEXT_LENGTH, save_tiny_siglip
 from transformers import AutoModel, AutoProcessor, pipeline
 
 from resources.lake import embedding_column
-from resources.models.checkpoints import make_model
+from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError, make_model
 from resources.models.encoders import (
     Calibration,
-    DeviceUnavailableError,
     Encoder,
     EncoderSpec,
-    ModelUnavailableError,
     Platt,
     ScoreHead,
     embed_in_batches,

@@ -27,8 +27,8 @@ from tiny_encoders import (
 )
 from transformers import AutoModel, AutoProcessor, pipeline
 
-from resources.models.checkpoints import read_scalars
-from resources.models.encoders import Encoder, EncoderSpec, ModelUnavailableError
+from resources.models.checkpoints import ModelUnavailableError, read_scalars
+from resources.models.encoders import Encoder, EncoderSpec
 from resources.models.registry import registry
 
 SIZES = [(1, 1), (33, 7), (640, 3), (31, 480), (32, 32), (101, 99), (250, 251), (77, 240)]

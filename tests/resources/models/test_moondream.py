@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from chat_parity import pictures
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from resources.models.checkpoints import ModelUnavailableError, make_model
 from resources.models.vlms import VlmSpec
-from tests.resources.models.test_vlm_families import pictures
 
 CODE = """
 import numpy as np

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_checkpoint import save_tiny_siglip
@@ -15,7 +16,7 @@ from resources.models.detectors import DetectorSpec
 from resources.models.encoders import EncoderSpec
 from resources.models.registry import registry
 from resources.models.segmenters import SegmenterSpec
-from resources.models.tiers import TierError, load_tier, model_specs, tier_names, with_alternate
+from resources.models.tiers import Tier, TierError, load_tier, model_specs, tier_names
 from resources.models.tiers.planner import CONTEXT_GIB, alone_gib, misfit, plan
 from resources.models.vlms import VlmSpec
 from resources.workspace import require_card
@@ -49,6 +50,16 @@ def test_a_directory_is_as_large_as_its_tensors(tmp_path: Path) -> None:
     parameters = AutoModel.from_pretrained(directory).num_parameters()
     assert share.weights_gib == pytest.approx(parameters * 4 / 2**30)
     assert share.known
+
+
+def with_alternate(tier: Tier, role: str, alternate: str | dict[str, Any]) -> Tier:
+    """The tier with one of its alternates: a model, or a few fields of the role's. Raises KeyError where it has no such role."""
+    spec = model_specs(tier)[role]
+    changes = {"model": alternate} if isinstance(alternate, str) else dict(alternate)
+    kept = spec.model_dump(exclude_unset=True, exclude={"family", "licence", "revision", "dtype"})
+    for field, value in changes.items():
+        kept[field] = kept[field] | value if isinstance(value, dict) else value
+    return tier.model_copy(update={role: type(spec).model_validate(kept)})
 
 
 def test_our_tiers_fit_their_cards_and_so_does_every_alternate() -> None:

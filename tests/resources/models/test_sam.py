@@ -112,12 +112,12 @@ def test_a_segmenter_loads_its_weights_when_they_are_needed(
     checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     ours = segmenter("sam2", checkpoints["sam2"], batch_size=7)
-    assert "_model" not in vars(ours)
+    assert "model" not in vars(ours)
     assert ours.fingerprint == segmenter("sam2", checkpoints["sam2"]).fingerprint
     other = segmenter("sam2", save_tiny_sam2(tmp_path, seed=1))
     assert ours.fingerprint != other.fingerprint != segmenter("sam2", tmp_path, dtype="float16").fingerprint
     ours.load()
-    assert "_model" in vars(ours)
+    assert "model" in vars(ours)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from language_home import KEY, KNOWN, run, workspace_with
 from tiny_captioners import save_tiny_florence2
 from tiny_vlm import byte_tokenizer, save, text_tower
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, pipeline
@@ -15,7 +17,7 @@ from resources.models.checkpoints import make_model
 from resources.models.vlms import RepairSpec
 from resources.models.vlms.text_chat import PROMPT
 from resources.workspace import open_workspace
-from tests.vistag_assets.language.test_language import KEY, KNOWN, LABELS, bench_with, run
+from taxonomy import starter_taxonomy
 from vistag_assets.language.describing import describe, needs_rewriting
 
 TEXTS = ["A bowl.", "A terracotta bowl with a crack stands on a shelf.", "x", "Löwe", "A chair of oak."] * 2
@@ -41,10 +43,9 @@ def spec(checkpoint: Path, **fields: object) -> RepairSpec:
 
 def test_rewritten_texts_equal_the_pipeline_one_at_a_time(checkpoint: Path) -> None:
     reference = pipeline("text-generation", model=str(checkpoint), dtype=torch.float32, device="cpu")
-    model = make_model(spec(checkpoint), "cpu")
-    writer = model._writer  # type: ignore[attr-defined]
-    free = [writer.write(model._inputs([text]), 12)[0] for text in TEXTS]  # type: ignore[attr-defined]
-    batched = writer.write(model._inputs(TEXTS), 12)  # type: ignore[attr-defined]
+    model: Any = make_model(spec(checkpoint), "cpu")
+    free = [model.write(model._inputs([text]), 12)[0] for text in TEXTS]
+    batched = model.write(model._inputs(TEXTS), 12)
     for text, alone, together in zip(TEXTS, free, batched, strict=True):
         [told] = reference(
             [{"role": "user", "content": PROMPT.format(text=text)}],
@@ -69,7 +70,13 @@ def test_what_is_rewritten_is_held_to_the_schema(checkpoint: Path) -> None:
 
 def described(answer: str, rewritten: str | None) -> dict[str, object]:
     told = describe(
-        answer, finished=True, known=KNOWN, labels=LABELS, words=(1, 60), form="prose", rewritten=rewritten
+        answer,
+        finished=True,
+        known=KNOWN,
+        taxonomy=starter_taxonomy(),
+        words=(1, 60),
+        form="prose",
+        rewritten=rewritten,
     )
     return {
         "title": told.title,
@@ -115,7 +122,7 @@ def test_only_what_has_no_form_is_rewritten() -> None:
 def test_a_tier_with_a_text_model_describes_again_and_keeps_to_what_was_said(
     tmp_path: Path, checkpoint: Path
 ) -> None:
-    workspace = bench_with(
+    workspace = workspace_with(
         tmp_path, model=str(save_tiny_florence2(tmp_path / "florence")), family="florence-2"
     )
     run(workspace)

@@ -8,19 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from chat_parity import ATOL, PROMPTS, SIZES, assert_same, chat, pictures, spec_of
 from tiny_chat_models import SAVERS, save_tiny_joycaption
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 from resources.models.checkpoints import make_model
 from resources.models.registry import registry
-from resources.models.vlms import Answer, VlmSpec
 from resources.models.vlms.prompts import CAPTION
-from tests.resources.models.test_vlms import PROMPTS, SIZES
 
 TOKENS = 8
-ATOL = 1e-4
-"""of log-probabilities and entropies in float32"""
 
 needs_num2words = pytest.mark.skipif(
     find_spec("num2words") is None, reason="SmolVLM2's processor does not load without the package num2words"
@@ -45,36 +41,6 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def joycaption(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_joycaption(tmp_path_factory.mktemp("joycaption"))
-
-
-def spec_of(checkpoint: Path, **changes: object) -> VlmSpec:
-    return VlmSpec.model_validate(
-        {"model": str(checkpoint), "batch_size": 4, "licence": "own", "dtype": "float32"} | changes
-    )
-
-
-def pictures() -> list[Image.Image]:
-    """Coarse patches around a colour of each picture's own, so that none looks like another from afar."""
-    random = np.random.default_rng(3)
-    patches = [
-        np.clip(random.integers(0, 256, 3) + random.integers(-60, 60, (4, 4, 3)), 0, 255).astype(np.uint8)
-        for _ in SIZES
-    ]
-    return [
-        Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
-        for pixels, size in zip(patches, SIZES, strict=True)
-    ]
-
-
-def chat(image: Image.Image, prompt: str) -> list[dict[str, object]]:
-    content = [{"type": "image", "image": image}, {"type": "text", "text": prompt}]
-    return [{"role": "user", "content": content}]
-
-
-def assert_same(first: Answer, second: Answer) -> None:
-    assert (first.text, first.tokens, first.finished) == (second.text, second.tokens, second.finished)
-    np.testing.assert_allclose(first.logprobs, second.logprobs, atol=ATOL)
-    np.testing.assert_allclose(first.entropies, second.entropies, atol=ATOL)
 
 
 def test_batched_answers_equal_the_pipeline_one_image_at_a_time(checkpoint: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from language_home import KEY, KNOWN, PICTURES, run, workspace_with
 from tiny_captioners import save_tiny_blip, save_tiny_donut, save_tiny_florence2
 from tiny_chat_models import save_tiny_joycaption
 
@@ -16,7 +17,7 @@ from resources.models.vlms import VlmSpec
 from resources.models.vlms.prompts import CAPTION, DESCRIPTION, TAGS
 from resources.models.vlms.tasks import TASKS, Question
 from resources.workspace import VistagResource, Workspace
-from tests.vistag_assets.language.test_language import KEY, KNOWN, LABELS, PICTURES, bench_with, run
+from taxonomy import starter_taxonomy
 from vistag_assets.language.describing import describe
 from vistag_assets.language.descriptions import descriptions
 from vistag_assets.language.region_captions import region_captions
@@ -88,7 +89,9 @@ PROSE = "This image shows a bowl on the left. Beside it stands a chair. Light fa
 
 
 def test_sentences_of_prose_are_claims_and_a_cut_one_goes() -> None:
-    told = describe(PROSE, form="prose", finished=False, known=KNOWN, labels=LABELS, words=(5, 40))
+    told = describe(
+        PROSE, form="prose", finished=False, known=KNOWN, taxonomy=starter_taxonomy(), words=(5, 40)
+    )
     assert [claim.text for claim in told.claims] == ["A bowl on the left.", "Beside it stands a chair."]
     assert (told.valid, told.problems) == (None, ("cut", "prose"))
     assert told.claims[0].region_ids
@@ -96,7 +99,7 @@ def test_sentences_of_prose_are_claims_and_a_cut_one_goes() -> None:
 
 
 def test_prose_that_says_nothing_falls_back_on_the_caption() -> None:
-    told = describe("", form="prose", finished=True, known=KNOWN, labels=LABELS, words=(1, 40))
+    told = describe("", form="prose", finished=True, known=KNOWN, taxonomy=starter_taxonomy(), words=(1, 40))
     assert (told.description, told.valid, told.problems) == (KNOWN.caption, None, ("from_caption",))
 
 
@@ -107,7 +110,7 @@ def rows(workspace: Workspace, table: str) -> list[dict[str, object]]:
 
 def test_blip_captions_images_and_regions_and_is_asked_nothing_else(tmp_path: Path) -> None:
     checkpoint = save_tiny_blip(tmp_path / "blip")
-    workspace = bench_with(tmp_path, model=str(checkpoint), family="blip")
+    workspace = workspace_with(tmp_path, model=str(checkpoint), family="blip")
     assert run(workspace) == [PICTURES] * 3
     captions = {row["id"]: row for row in rows(workspace, "captions")}
     assert all(row["keywords"] == [] and row["prompt"] == "" and row["caption"] for row in captions.values())
@@ -120,7 +123,7 @@ def test_blip_captions_images_and_regions_and_is_asked_nothing_else(tmp_path: Pa
 
 def test_florence2_describes_in_prose(tmp_path: Path) -> None:
     checkpoint = save_tiny_florence2(tmp_path / "florence2")
-    workspace = bench_with(tmp_path, model=str(checkpoint), family="florence-2")
+    workspace = workspace_with(tmp_path, model=str(checkpoint), family="florence-2")
     run(workspace)
     assert {row["valid"] for row in rows(workspace, "descriptions")} == {None}
     prompt = workspace.vlm.spec.question("description")
@@ -129,7 +132,7 @@ def test_florence2_describes_in_prose(tmp_path: Path) -> None:
 
 def test_a_model_without_region_captions_is_no_source_of_them_and_the_asset_says_why(tmp_path: Path) -> None:
     checkpoint = save_tiny_donut(tmp_path / "donut")
-    workspace = bench_with(tmp_path, model=str(checkpoint), family="donut")
+    workspace = workspace_with(tmp_path, model=str(checkpoint), family="donut")
     detector = load_tier("demo").detector
     assert "region_captions" not in sources_of(workspace.tier.model_copy(update={"detector": detector}))
     with dg.DagsterInstance.ephemeral() as instance:
@@ -156,7 +159,7 @@ def test_a_model_without_region_captions_is_no_source_of_them_and_the_asset_says
 def test_rows_are_made_again_when_the_tier_asks_in_another_mode(tmp_path: Path) -> None:
     checkpoint = save_tiny_joycaption(tmp_path / "joycaption")
     joycaption = {"model": str(checkpoint), "family": "joycaption"}
-    workspace = bench_with(tmp_path, **joycaption)
+    workspace = workspace_with(tmp_path, **joycaption)
     assert run(workspace) == [PICTURES] * 3
     assert rows(workspace, "captions")[0]["prompt"] == CAPTION
     asked = json.loads((tmp_path / "tiny.yaml").read_text())

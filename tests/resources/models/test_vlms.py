@@ -11,32 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from chat_parity import PROMPTS, SIZES, assert_same, chat, spec_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_vlm import save_tiny_idefics3, save_tiny_llava, save_tiny_qwen2_vl
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 from resources.models.checkpoints import ModelUnavailableError, make_model
-from resources.models.vlms import ENTROPY_TOP, Answer, VlmSpec
+from resources.models.vlms import ENTROPY_TOP
 from resources.models.vlms.constraint import SchemaError
-from resources.models.vlms.prompts import CAPTION, DESCRIPTION, REGION, TAGS, with_regions, with_text
+from resources.models.vlms.prompts import CAPTION, with_text
 
 SAVERS: dict[str, Callable[[Path], Path]] = {
     "llava": save_tiny_llava,
     "qwen2_vl": save_tiny_qwen2_vl,
     "idefics3": save_tiny_idefics3,
 }
-SIZES = [(32, 32), (101, 40), (7, 5), (300, 31), (1, 1), (64, 64), (33, 250), (90, 61)]
-PROMPTS = [
-    CAPTION,
-    REGION,
-    with_regions(DESCRIPTION, [("r1", "terracotta bowl"), ("r2", "Krug mit Löwe")]),
-    CAPTION,
-    with_text(TAGS, ["ROOM 4", "Do not touch"]),
-    "x",
-    CAPTION,
-    TAGS,
-]
 TOKENS = 10
 SCHEMA: dict[str, object] = {
     "type": "object",
@@ -60,29 +50,12 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_llava(tmp_path_factory.mktemp("llava"))
 
 
-def spec_of(checkpoint: Path, **changes: object) -> VlmSpec:
-    return VlmSpec.model_validate(
-        {"model": str(checkpoint), "batch_size": 4, "licence": "Apache-2.0"} | changes
-    )
-
-
 def pictures() -> list[Image.Image]:
     random = np.random.default_rng(7)
     return [
         Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
         for width, height in SIZES
     ]
-
-
-def chat(image: Image.Image, prompt: str) -> list[dict[str, object]]:
-    content = [{"type": "image", "image": image}, {"type": "text", "text": prompt}]
-    return [{"role": "user", "content": content}]
-
-
-def assert_same(first: Answer, second: Answer) -> None:
-    assert (first.text, first.tokens, first.finished) == (second.text, second.tokens, second.finished)
-    np.testing.assert_allclose(first.logprobs, second.logprobs, atol=1e-4)
-    np.testing.assert_allclose(first.entropies, second.entropies, atol=1e-4)
 
 
 @pytest.mark.parametrize("schema", [None, SCHEMA])

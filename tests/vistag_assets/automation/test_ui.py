@@ -174,9 +174,9 @@ def test_the_evaluation_ends_in_a_report_that_the_asset_names(tagged: Page, home
 
 
 def test_a_run_that_fails_says_what_to_do(tagged: Page, home: Home) -> None:
-    damaged = home.lake.data_file("tags", "lib--a")
-    damaged.write_bytes(damaged.read_bytes()[:100])
+    damaged = home.root / "decisions.sqlite"
+    damaged.write_text("no database " * 1000)
     tagged.goto("/assets/tags")
     run_all_folders(tagged, "Failure")
-    tagged.get_by_text("restore it from a backup, or move it away").first.wait_for()
+    tagged.get_by_text("Restore that file from a backup").first.wait_for()
     assert str(damaged) in tagged.content()

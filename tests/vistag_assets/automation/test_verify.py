@@ -22,11 +22,12 @@ from resources.tables import (
     GLOBAL_EMBEDDINGS,
     GROUNDED_REGIONS,
     IMAGES,
+    PER_FOLDER_TABLES,
     PROXIES,
     REJECTS,
     TAG_SCORES,
 )
-from vistag_assets.automation.verify import RULES, verify_home
+from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
 from vistag_assets.definitions import defs
 from vistag_assets.partitions import folder_partitions
@@ -276,4 +277,4 @@ def test_every_table_of_a_folder_has_a_rule() -> None:
         for key in graph.materializable_asset_keys
         if graph.get(key).partitions_def == folder_partitions
     }
-    assert per_folder - {"contact_sheet"} == RULES.keys()
+    assert per_folder - {"contact_sheet"} == set(PER_FOLDER_TABLES)

@@ -10,13 +10,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from language_home import BOWL, KEY, KNOWN, PICTURES, run, workspace_with
 from PIL import Image
 from tiny_vlm import save_tiny_llava
 
 from resources.boxes import iou
-from resources.home import Home, Settings, write_settings
 from resources.lake import with_empty_ids
-from resources.models.tiers import load_tier
 from resources.models.vlms import Answer
 from resources.models.vlms.chat import ChatVlm
 from resources.models.vlms.description import SCHEMA_FILE, Description, description_schema, parse_description
@@ -24,8 +23,6 @@ from resources.models.vlms.prompts import CAPTION, with_text
 from resources.tables import CAPTIONS, DESCRIPTIONS
 from resources.workspace import Workspace, open_workspace
 from taxonomy import starter_taxonomy
-from vistag_assets.folder_asset import update_table
-from vistag_assets.ingest.files import ingest_files
 from vistag_assets.language.describing import CheckedClaim, Known, describe
 from vistag_assets.language.descriptions import (
     descriptions,
@@ -34,9 +31,7 @@ from vistag_assets.language.descriptions import (
 )
 from vistag_assets.language.region_captions import MIN_CROP_PX, crop, region_captions
 from vistag_assets.language.repair import adds_no_fact, salvaged, tidied
-from vistag_assets.progress import Meter
 from vistag_assets.regions.boxes import Region, cited_regions, distinct_boxes
-from vistag_assets.runs import find_library
 from vistag_assets.whole_image.caption_form import caption_problems, keywords, sentences, without_opener
 from vistag_assets.whole_image.captions import captions as captions_asset
 from vistag_assets.whole_image.captions import captions_are_one_sentence, parsed_keywords
@@ -167,8 +162,6 @@ ANSWER = {
     ],
     "tags": ["bowl", "chair"],
 }
-BOWL = region(4, "bowl", (0.1, 0.1, 0.3, 0.3), 0.9)
-KNOWN = Known({"r1": BOWL}, "An oak chair and a bowl.", ("SOFT LIGHT",), frozenset({"terracotta"}))
 WORDS = (5, 40)
 
 
@@ -352,8 +345,6 @@ def test_any_text_is_described_somehow(answer: str) -> None:
 
 # ---- the stages on a lake
 
-PICTURES = 5
-
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -376,45 +367,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, checkpoint: Path) -> Workspace:
-    return bench_with(tmp_path, model=str(checkpoint))
-
-
-def bench_with(tmp_path: Path, **vlm: object) -> Workspace:
-    """A folder of drawn pictures, ingested, with regions in all of them but the last."""
-    vlm = {"batch_size": 4, "caption_tokens": 6, "description_tokens": 12} | vlm
-    demo = load_tier("demo")
-    models = {role: getattr(demo, role).model_dump() for role in ("encoder", "detector")}
-    tier = {"description": "tiny", "device": "cpu", **models, "vlm": vlm | {"licence": "own"}}
-    (tmp_path / "tiny.yaml").write_text(json.dumps(tier))
-    home = Home(tmp_path / "home")
-    write_settings(home, Settings(tier=str(tmp_path / "tiny.yaml")))
-    for number in range(PICTURES):
-        pixels = np.random.default_rng(number).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-        (tmp_path / "library").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(tmp_path / "library" / f"{number}.png")
-    workspace = open_workspace(home)
-    [folder] = find_library(tmp_path / "library", "lib", home)
-    ingest_files(workspace, folder, Meter("Reading"))
-    ids = workspace.lake.read("proxies", KEY)["id"].to_pylist()
-    regions = [
-        {
-            "id": id_,
-            "region_id": f"{id_[:12]}-r{number}",
-            "concept_id": phrase,
-            "phrase": phrase,
-            "bbox": [0.1, 0.1, 0.5, 0.5 if number < 3 else 0.2],
-            "score": 1 - number / 10,
-            "fingerprint": "regions",
-        }
-        for id_ in ids[:-1]
-        for number, phrase in enumerate(["terracotta", "bowl", "chair"], start=1)
-    ]
-    rows = with_empty_ids(pa.Table.from_pylist(regions), {ids[-1]: "regions"})
-    workspace.lake.write("grounded_regions", rows, KEY)
-    return workspace
-
-
-KEY = "lib"
+    return workspace_with(tmp_path, model=str(checkpoint))
 
 
 def ids_of(workspace: Workspace) -> list[str]:
@@ -431,12 +384,6 @@ def write_ocr(workspace: Workspace, *lines: str) -> None:
     workspace.lake.write(
         "ocr_text", with_empty_ids(pa.Table.from_pylist(rows), dict.fromkeys(ids[1:], "ocr")), KEY
     )
-
-
-def run(workspace: Workspace) -> list[int]:
-    """All three stages; how many images each computed."""
-    tables = ("captions", "region_captions", "descriptions")
-    return [update_table(table, workspace, KEY).computed for table in tables]
 
 
 def test_a_second_run_asks_nothing(workspace: Workspace, asked: list[str]) -> None:

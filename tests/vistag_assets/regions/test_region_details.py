@@ -22,7 +22,7 @@ from resources.workspace import open_workspace
 from vistag_assets.folder_asset import declared, update_table
 from vistag_assets.regions.crops import GREY, same_boxes, square_crop, without_background
 from vistag_assets.regions.matching import NO_CONCEPT, match_crops
-from vistag_assets.regions.overlay import FACET_COLOURS, OTHER_COLOUR, Marked, draw_regions
+from vistag_assets.regions.overlay import OTHER_COLOUR, Marked, draw_regions
 from vistag_assets.whole_image.concept_embeddings import embed_concepts
 from vistag_assets.whole_image.scoring import Scorer, make_scorer
 
@@ -333,12 +333,12 @@ def test_an_overlay_shows_masks_and_boxes() -> None:
         draw_regions(
             Image.new("RGB", (60, 60)),
             [
-                Marked((0.25, 0.2, 0.5, 0.6), "a", "object", 0.9, mask),
-                Marked((0, 0.9, 0.1, 0.1), "b", None, 0.8),
+                Marked((0.25, 0.2, 0.5, 0.6), "a", 0.9, "#0072b2", mask),
+                Marked((0, 0.9, 0.1, 0.1), "b", 0.8),
             ],
         )
     )
-    colours = [np.array(ImageColor.getrgb(name)) for name in (FACET_COLOURS["object"], OTHER_COLOUR)]
+    colours = [np.array(ImageColor.getrgb(name)) for name in ("#0072b2", OTHER_COLOUR)]
     np.testing.assert_array_equal(drawn[35, 30], colours[0] // 2)
     np.testing.assert_array_equal(drawn[12, 44], colours[0])
     np.testing.assert_array_equal(drawn[58, 0], colours[1])

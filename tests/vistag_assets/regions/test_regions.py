@@ -25,10 +25,9 @@ from resources.workspace import open_workspace
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets.regions import grounded_regions as regions
 from vistag_assets.regions.grounding import asked_of, in_chunks, to_regions
-from vistag_assets.regions.overlay import FACET_COLOURS, Marked, draw_regions, marked_regions
+from vistag_assets.regions.overlay import OTHER_COLOUR, Marked, draw_regions, marked_regions
 from vistag_assets.regions.regions_json import regions_json_path, to_pixels
 from vistag_assets.regions.short_list import (
-    WHOLE_IMAGE_FACETS,
     Candidate,
     CandidateThresholds,
     groundable,
@@ -113,7 +112,7 @@ TAXONOMY = Taxonomy(
         Concept("charcoal-drawing", "charcoal", facet="technique"),
         Concept("studio", "studio", facet="setting"),
     ),
-    starter_taxonomy().prompts,
+    starter_taxonomy().facets,
 )
 FEW = CandidateThresholds(at_least=1)
 
@@ -177,10 +176,9 @@ def test_keywords_are_added_once_and_need_review() -> None:
 
 def test_facets_of_the_whole_image_have_no_region() -> None:
     starter = starter_taxonomy()
-    assert set(starter.facets) >= WHOLE_IMAGE_FACETS
     facets = {starter.by_id[concept_id].facet for concept_id in groundable(starter)}
     assert facets == {"object", "material", "technique", "condition", "subject"}
-    assert set(FACET_COLOURS) == facets
+    assert {name for name, facet in starter.facets.items() if facet.colour != OTHER_COLOUR} == facets
 
 
 def test_short_lists_take_own_scores_of_groundable_concepts() -> None:
@@ -274,11 +272,11 @@ def test_an_overlay_draws_boxes_by_facet_and_leaves_the_picture_alone() -> None:
     picture = Image.new("RGB", (400, 300), "white")
     drawn = draw_regions(
         picture,
-        [Marked([0.1, 0.2, 0.5, 0.5], "bowl", "object", 0.9), Marked([0.5, 0.5, 0.4, 0.4], "odd", None, 0.4)],
+        [Marked([0.1, 0.2, 0.5, 0.5], "bowl", 0.9, "#0072b2"), Marked([0.5, 0.5, 0.4, 0.4], "odd", 0.4)],
     )
     assert picture.getcolors() == [(400 * 300, (255, 255, 255))]
     assert drawn.size == picture.size
-    blue = tuple(int(FACET_COLOURS["object"][place : place + 2], 16) for place in (1, 3, 5))
+    blue = (0x00, 0x72, 0xB2)
     assert drawn.getpixel((40, 150)) == blue
     assert drawn.getpixel((120, 150)) == (255, 255, 255)
 
@@ -286,7 +284,7 @@ def test_an_overlay_draws_boxes_by_facet_and_leaves_the_picture_alone() -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.lists(box, max_size=12), st.tuples(st.integers(1, 300), st.integers(1, 300)))
 def test_any_regions_can_be_drawn_into_any_picture(boxes: list[list[float]], size: tuple[int, int]) -> None:
-    marked = [Marked(bbox, "a rather long label", "object", 0.5) for bbox in boxes]
+    marked = [Marked(bbox, "a rather long label", 0.5) for bbox in boxes]
     assert draw_regions(Image.new("RGB", size), marked).size == size
 
 

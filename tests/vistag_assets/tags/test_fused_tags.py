@@ -26,7 +26,8 @@ from vistag_assets.folder_asset import update_table
 from vistag_assets.partitions import FOLDERS
 from vistag_assets.tags import tags as fused_tags
 from vistag_assets.tags.evidence import Source
-from vistag_assets.tags.tagger import fused_as, sources_of
+from vistag_assets.tags.fusion import fuse, load_fusion
+from vistag_assets.tags.tagger import evidence_in, sources_of
 from vistag_assets.whole_image.concept_embeddings import embed_concepts
 
 KEY = "lib--a"
@@ -256,7 +257,9 @@ def test_an_option_hears_its_sources_only(
 
 def test_the_ladder_hears_an_option_of_the_same_lake(home: Home) -> None:
     workspace = open_workspace(home)
-    told = {option: fused_as(workspace, option) for option in ("A1", "A2", "A3")}
+    sources = {option: sources_of(workspace.tier, option) for option in ("A1", "A2", "A3")}
+    evidence = evidence_in(workspace, sources["A1"] | sources["A3"])
+    told = {option: fuse(evidence, load_fusion(workspace.tier.fusion), sources[option]) for option in sources}
     vases = {
         option: next(row["probability"] for row in rows.to_pylist() if row["concept_id"] == "vase")
         for option, rows in told.items()
@@ -453,3 +456,14 @@ def test_the_asset_and_its_checks(home: Home, tmp_path: Path) -> None:
     assert result.success
     assert all(check.passed for check in result.get_asset_check_evaluations())
     assert len(result.get_asset_check_evaluations()) == 2
+
+
+def test_a_blank_picture_has_no_tags_of_a_machine(home: Home) -> None:
+    run(home)
+    assert tags_of(home, "a")
+    images = home.lake.read("images", KEY).to_pylist()
+    noted = [{**image, "notes": ["blank"] if image["id"] == "a" else []} for image in images]
+    home.lake.write("images", pa.Table.from_pylist(noted), KEY)
+    assert run(home).computed == 1
+    assert tags_of(home, "a") == {}
+    assert tags_of(home, "b")

@@ -17,7 +17,7 @@ from demo.training.fit_fusion import believed
 from resources.lake import embedding_column
 from resources.models.encoders import Calibration, Platt
 from resources.models.encoders.heads import ScoreHead
-from taxonomy import Concept, Taxonomy
+from taxonomy import Concept, Taxonomy, load_facets
 from vistag_assets.tags.evidence import (
     COLUMNS_OF,
     EVIDENCE,
@@ -44,7 +44,6 @@ from vistag_assets.tags.fusion import (
 from vistag_assets.tags.fusion_fit import balanced_weights, cross_fused, fit_fusion, judged, source_sets
 from vistag_assets.whole_image.scoring import Scorer
 
-PROMPTS = dict.fromkeys(("object", "material", "setting"), ("{label}",))
 TAXONOMY = Taxonomy(
     (
         Concept("lamp", "lamp"),
@@ -53,7 +52,7 @@ TAXONOMY = Taxonomy(
         Concept("glass", "glass", facet="material"),
         Concept("shelf", "wooden shelf", facet="setting"),
     ),
-    PROMPTS,
+    load_facets(),
 )
 IDS = [concept.id for concept in TAXONOMY.concepts]
 SCORER = Scorer(

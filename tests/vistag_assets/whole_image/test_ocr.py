@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluation.metrics.ocr import normalised, read_signs, sign_recall
+from evaluation.metrics.ocr import normalised, sign_recall
+from evaluation.readers.ground_truth import read_signs
 from evaluation.readers.tables import UnusableFile
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import empty_ids
@@ -101,7 +102,7 @@ def test_fingerprints_tell_settings_apart_and_engines_are_shared() -> None:
         for change in ({}, {"min_confidence": 0.9}, {"min_characters": 1}, {"max_side_px": 960})
     }
     assert len(fingerprints) == 4
-    assert make_model(OcrSpec()) is make_model(OcrSpec())
+    assert make_model(OcrSpec(), "cpu") is make_model(OcrSpec(), "cpu")
 
 
 def test_reading_order_takes_rows_from_the_top_and_each_from_the_left() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evaluation.metrics.grounding import Cap, Matching, match_regions
+from evaluation.metrics.matching import Cap, Matching, match_regions
 
 Box = tuple[float, float, float, float]
 TrueRegion = tuple[str, str, Box]

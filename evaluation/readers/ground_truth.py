@@ -11,9 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import FiniteFloat, ValidationError
 
-from evaluation.readers.coco import Document, Image, MaskedAnnotation, Polygon, Rle, read_document
-from evaluation.readers.tables import refuse
+from evaluation.readers.coco import (
+    Document,
+    Entry,
+    Id,
+    Image,
+    MaskedAnnotation,
+    Name,
+    Polygon,
+    Rle,
+    Side,
+    read_document,
+)
+from evaluation.readers.tables import UnusableFile, refuse
+
+SIGNS = pa.schema([("file_name", pa.string()), ("text", pa.string()), ("bbox", pa.list_(pa.float32(), 4))])
 
 TRUE_REGIONS = pa.schema(
     [
@@ -70,6 +84,50 @@ def read_ground_truth(path: Path) -> GroundTruth:
         regions=_regions(document, concept),
         splits=_splits(document.info),
     )
+
+
+def read_signs(path: Path) -> pa.Table:
+    """The signs of a file of annotations as SIGNS: its key `texts`, boxes relative to the image.
+
+    ```
+    {"images": [{"id": 8, "file_name": "a/b.jpg", "width": 1024, "height": 768}],
+     "texts":  [{"image_id": 8, "bbox": [x, y, width, height], "text": "GALLERY 60"}]}
+    ```
+    Empty where there is no such key. Raises UnusableFile for a file or a sign that is not of this shape.
+    """
+    try:
+        document = _Signs.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UnusableFile(f"{path}: no signs can be read from it: {error}") from error
+    images = {image.id: image for image in document.images}
+    unknown = sorted({str(sign.image_id) for sign in document.texts if sign.image_id not in images})
+    if unknown:
+        raise UnusableFile(f"{path}: texts name images that are not in it: {', '.join(unknown[:5])}")
+    rows = []
+    for sign in document.texts:
+        image = images[sign.image_id]
+        x, y, width, height = sign.bbox
+        relative = (x / image.width, y / image.height, width / image.width, height / image.height)
+        rows.append({"file_name": image.file_name, "text": sign.text, "bbox": relative})
+    return pa.Table.from_pylist(rows, SIGNS)
+
+
+class _SizedImage(Entry):
+    id: Id
+    file_name: Name
+    width: Side
+    height: Side
+
+
+class _Sign(Entry):
+    image_id: Id
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    text: str
+
+
+class _Signs(Entry):
+    images: list[_SizedImage]
+    texts: tuple[_Sign, ...] = ()
 
 
 def _splits(info: Any) -> tuple[str, ...]:

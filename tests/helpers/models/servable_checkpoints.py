@@ -16,7 +16,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-BUNDLED = Path(__file__).parents[2] / "demo" / "checkpoints" / "vlm"
+BUNDLED = Path(__file__).parents[3] / "demo" / "checkpoints" / "vlm"
 
 
 def save_bundled_llava(directory: Path) -> Path:
