@@ -154,6 +154,15 @@ def test_a_deleted_folder_is_marked_shown_nowhere_and_can_be_forgotten(home: Hom
     assert decided(home) == {"again/1.png": "human"}
 
 
+def test_a_folder_of_copies_that_is_deleted_has_not_moved(home: Home, library: Path) -> None:
+    shutil.copytree(library / "a", library / "copies")
+    tag(home, library)
+    shutil.rmtree(library / "copies")
+    (gone,) = tag(home, library).gone
+    assert (gone.folder.relative, gone.images, gone.now_in) == ("copies", 5, {})
+    assert "lib--copies: 5 images" in vistag(home, "forget")
+
+
 def test_forget_takes_decisions_only_where_it_is_told_to(home: Home, library: Path) -> None:
     say(home, "a/1.png")
     say(home, "a/2.png")
