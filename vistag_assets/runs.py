@@ -16,6 +16,7 @@ from resources.workspace import run_config
 from vistag_assets.automation.forget import Gone, let_go, mark_missing
 from vistag_assets.automation.instance import contiguous_ranges, home_instance
 from vistag_assets.definitions import defs
+from vistag_assets.ingest.carry import Elsewhere
 from vistag_assets.partitions import EVALUATE, READ_AGAIN, TAG_FOLDERS, add_folders, range_tags
 from vistag_assets.progress import Watcher, watching
 
@@ -116,7 +117,9 @@ def tag_folders(
     model once at most. Raises what a stage raised; the run in Dagster has failed then.
     """
     home.register(*folders)
-    missing = mark_missing(home, folders)
+    missing, before = mark_missing(home, folders), Elsewhere(home.lake)
+    if missing:
+        _ = before.pictures  # now: the run changes what is where
     keys = [folder.key for folder in folders]
     more = {READ_AGAIN: "true"} if read_again else {}
     with home_instance(home.root) as instance, watching(watcher):
@@ -130,7 +133,7 @@ def tag_folders(
             )
             for first, last in contiguous_ranges(ordered, keys, bridges, len(ordered))
         ]
-    return _outcome(folders, results, let_go(home, missing))
+    return _outcome(folders, results, let_go(home, missing, before))
 
 
 def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:

@@ -16,6 +16,7 @@ from small_library import draw, tag, tiny_home
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
+from resources.decisions import Event
 from resources.home import FolderRef, Home, read_settings, write_settings
 from resources.images import open_proxy
 from vistag_assets.automation.instance import home_instance
@@ -53,6 +54,8 @@ def test_whatever_writes_names_the_disk_and_whatever_reads_works(disk: Path, tmp
         home.lake.write(table, pa.table({"id": ["a"], "path": ["x"]}).slice(0, 0), "lib--a")
     with home_instance(home.root) as instance:
         instance.add_dynamic_partitions("folder", ["lib--a"])
+    (tmp_path / "a").mkdir()
+    home.decisions.append([Event(who="ada", verdict="accept", image_id="a", concept_id="vase")])
     draw(tmp_path / "library" / "a.png", seed=0)
     assert remount(disk, "ro")
 
@@ -70,6 +73,9 @@ def test_whatever_writes_names_the_disk_and_whatever_reads_works(disk: Path, tmp
     assert vistag("sql", "select count(*) as n from images", "--home", str(home.root))[0] == 0
     assert vistag("watch", "--home", str(home.root))[0] == 0
     assert vistag("forget", "--home", str(home.root)) == (0, "No folder is gone.")
+    assert [event.who for event in home.decisions.since()] == ["ada"]
+    with pytest.raises(OSError, match=refused):
+        home.decisions.append([Event(who="bob", verdict="accept", image_id="a", concept_id="vase")])
     code, said = vistag("verify", "--deep", "--home", str(home.root))
     assert (code, said) == (0, "3 files of the lake were looked at: nothing is wrong.")
 

@@ -22,6 +22,8 @@ from vistag_assets.cli import app
 from vistag_assets.gallery.pages import gallery_page
 from vistag_assets.runs import NoImagesError
 
+pytestmark = pytest.mark.slow  # two or three runs each
+
 XMP = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x='adobe:ns:meta/'>a keyword</x:xmpmeta>"
 
 
@@ -152,6 +154,15 @@ def test_a_deleted_folder_is_marked_shown_nowhere_and_can_be_forgotten(home: Hom
     kept.rename(library / "again")
     assert tag(home, library).gone == ()
     assert decided(home) == {"again/1.png": "human"}
+
+
+def test_a_folder_of_copies_that_is_deleted_has_not_moved(home: Home, library: Path) -> None:
+    shutil.copytree(library / "a", library / "copies")
+    tag(home, library)
+    shutil.rmtree(library / "copies")
+    (gone,) = tag(home, library).gone
+    assert (gone.folder.relative, gone.images, gone.now_in) == ("copies", 5, {})
+    assert "lib--copies: 5 images" in vistag(home, "forget")
 
 
 def test_forget_takes_decisions_only_where_it_is_told_to(home: Home, library: Path) -> None:
@@ -359,7 +370,6 @@ def test_what_cannot_be_decided_is_said(home: Home, arguments: tuple[str, ...], 
     assert home.decisions.since() == []
 
 
-@pytest.mark.slow
 def test_no_model_of_the_whole_graph_is_asked_again(tmp_path: Path) -> None:
     home, library = Home(tmp_path / "home"), tmp_path / "library"
     write_settings(home, Settings(tier="demo"))

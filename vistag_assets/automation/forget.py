@@ -55,13 +55,15 @@ def mark_missing(home: Home, folders: Sequence[FolderRef]) -> list[FolderRef]:
     return home.mark_gone(*(folder for folder in others if folder.gone_since or folder.is_missing))
 
 
-def let_go(home: Home, folders: Sequence[FolderRef]) -> list[Gone]:
-    """Remove the rows of pictures of gone `folders` that are in others now, which have taken them over; and a folder
-    of which nothing else was left. The rest stays, marked as gone: its disk may come back.
+def let_go(home: Home, folders: Sequence[FolderRef], before: Elsewhere) -> list[Gone]:
+    """Remove the rows of pictures of gone `folders` that a run found in others, which have taken them over; and a
+    folder of which nothing else was left. The rest stays, marked as gone: its disk may come back. `before` is what was
+    where before that run: a copy that lay there all the time is none that moved.
     """
     if not folders:
         return []
-    elsewhere = Elsewhere(home.lake, frozenset(folder.key for folder in gone_folders(home)))
+    gone_keys = frozenset(folder.key for folder in home.folders() if folder.gone_since)
+    elsewhere = Elsewhere(home.lake, gone_keys, before)
     told = [_moved(home, folder, elsewhere) for folder in folders]
     forget_folders(home, [gone.folder for gone in told if gone.has_moved])
     return told

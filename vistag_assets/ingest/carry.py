@@ -26,10 +26,14 @@ _WHERE = pa.schema([("folder", pa.string()), ("id", pa.string()), ("pixel_hash",
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Which pictures the lake held when a run began, and in which folders, but for those `without`."""
+    """Which pictures the lake held when a run began, and in which folders, but for those `without`.
+
+    `since`: only those that it did not hold there at that time.
+    """
 
     lake: Lake
     without: frozenset[str] = frozenset()
+    since: Elsewhere | None = None
 
     @cached_property
     def pictures(self) -> pa.Table:
@@ -45,7 +49,10 @@ class Elsewhere:
             pixels = "pixel_hash" if "pixel_hash" in columns else "null"
             rows = sql.sql(f"select folder, id, {pixels} as pixel_hash from images order by all")
             known = rows.to_arrow_table().cast(_WHERE)
-        return known.filter(pc.invert(pc.is_in(known["folder"], pa.array(self.without, pa.string()))))
+        known = known.filter(pc.invert(pc.is_in(known["folder"], pa.array(self.without, pa.string()))))
+        if self.since is None:
+            return known
+        return known.join(self.since.pictures, ["folder", "id"], join_type="left anti")
 
     def donors(self, key: str, pictures: Mapping[str, str | None]) -> dict[str, Pairs]:
         """Folder -> (id there, id here) for those of `pictures` (id -> pixel hash), of the folder `key`, that are
