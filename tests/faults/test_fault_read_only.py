@@ -54,7 +54,6 @@ def test_whatever_writes_names_the_disk_and_whatever_reads_works(disk: Path, tmp
         home.lake.write(table, pa.table({"id": ["a"], "path": ["x"]}).slice(0, 0), "lib--a")
     with home_instance(home.root) as instance:
         instance.add_dynamic_partitions("folder", ["lib--a"])
-    (tmp_path / "a").mkdir()
     home.decisions.append([Event(who="ada", verdict="accept", image_id="a", concept_id="vase")])
     draw(tmp_path / "library" / "a.png", seed=0)
     assert remount(disk, "ro")

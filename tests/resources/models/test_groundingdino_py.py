@@ -202,7 +202,7 @@ def test_grounding_dino_equals_its_authors(authors: Any, checkpoint: Path) -> No
     found = detector.detect(IMAGES, [PHRASES] * len(IMAGES))
     seen = []
     for image, ours in zip(IMAGES, found, strict=True):
-        pixels = detector._checkpoint.processor.image_processor(images=[image], return_tensors="pt")
+        pixels = detector.processor.image_processor(images=[image], return_tensors="pt")
         with torch.no_grad():
             theirs = authors(pixels["pixel_values"], captions=["bowl. car. car taxi."])
         tokens = theirs["pred_logits"][0].sigmoid().numpy()
