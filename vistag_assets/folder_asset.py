@@ -87,12 +87,17 @@ class Folder:
         path_of = column_by_id(rows, "path")
         return lambda id_: open_proxy(self.workspace.home.root, path_of[id_])
 
+    def first_ids(self) -> list[str]:
+        """The images that previews show where they choose none."""
+        ids: list[str] = (
+            self.lake.read("proxies", self.key, ["id"])["id"].slice(0, PREVIEWED_IMAGES).to_pylist()
+        )
+        return ids
+
     def thumbnails(self, ids: Iterable[str] | None = None) -> dict[str, Markdown]:
         """By id, images as small pictures of a preview; the first of the folder where none are named."""
-        if ids is None:
-            ids = self.lake.read("proxies", self.key, ["id"])["id"].slice(0, PREVIEWED_IMAGES).to_pylist()
         open_image = self.opener()
-        return {id_: thumbnail(open_image(id_)) for id_ in ids}
+        return {id_: thumbnail(open_image(id_)) for id_ in (self.first_ids() if ids is None else ids)}
 
     def rows_of(
         self, table: str, ids: Iterable[str], columns: Sequence[str] | None = None

@@ -24,7 +24,7 @@ PREVIEW_PX = 240
 
 def _boxes(folder: Folder) -> Preview:
     """The best regions of the first images, drawn and told."""
-    ids, open_image = list(folder.thumbnails()), folder.opener()
+    ids, open_image = folder.first_ids(), folder.opener()
     found: dict[str, list[str]] = {id_: [] for id_ in ids}
     rows = folder.rows_of("grounded_regions", ids, ["id", "concept_id", "phrase", "bbox", "score"])
     for row in rows:
