@@ -38,6 +38,10 @@ def sql(
         import duckdb
 
         base = home_of(home)
+        if not _is_utf_8(query):
+            raise UsageError(
+                f"{query}: SQL is UTF-8; a name that is not stands in the tables as it is shown here."
+            )
         gone = [folder.key for folder in base.folders() if folder.gone_since]
         with base.lake.connect(gone=gone) as connection:
             if DECISIONS in query and DECISIONS not in base.lake.tables():
@@ -59,7 +63,7 @@ def tables(
     from resources.tables import TABLES
 
     if as_markdown:
-        typer.echo(tables_page.as_markdown(TABLES.values()), nl=False)
+        console.put(tables_page.as_markdown(TABLES.values()))
         return
     for table in TABLES.values():
         console.say(f"{table.name}: {table.about}")
@@ -139,6 +143,14 @@ def taxonomy_stats(
         for row in found.rows():
             table.add_row(*row)
         console.out.print(table)
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -33,7 +32,7 @@ def verify(
         if as_json:
             findings = [asdict(finding) for finding in found.findings]
             counts = {"partitions": found.partitions, "rows": found.rows, "faults": len(found.faults)}
-            typer.echo(json.dumps({"home": str(base.root), "deep": deep, **counts, "findings": findings}))
+            console.say_json({"home": str(base.root), "deep": deep, **counts, "findings": findings})
         else:
             for finding in found.findings:
                 console.say(("" if finding.is_fault else "For information: ") + finding.sentence)
