@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import typer
 from hand_made_lake import make_home, tables, write
 from image_zoo import encoded, picture
+from services import free_port
 from small_library import tiny_home
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner, Result
@@ -23,6 +25,7 @@ from resources.home import Home, read_settings, write_settings
 from resources.markdown import as_words, plain_text
 from resources.text import one_line, printable
 from resources.workspace import VistagResource, open_workspace
+from vistag_assets.automation import dev
 from vistag_assets.automation.instance import home_instance
 from vistag_assets.cli import app, console
 from vistag_assets.gallery.pages import gallery_page, make_contact_sheet
@@ -215,6 +218,22 @@ def test_pages_of_hostile_words_load_and_run_nothing(home: Home) -> None:
     page = gallery_page(home).read_text(encoding="utf-8")
     assert hostile.elements(page).count("script") <= 1
     assert "&lt;script&gt;alert" in page
+
+
+def test_what_programs_of_vistag_dev_write_is_printable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Their logs quote names and errors; here a program that says hostile words and ends stands for both."""
+    words = hostile.ALL + os.fsdecode(b"\xff") + "\x1b[32mgreen\x1b[0m"
+    program = [sys.executable, "-c", f"import sys; sys.stdout.buffer.write({os.fsencode(words)!r})"]
+    monkeypatch.setattr(dev, "_web_command", lambda host, port: program)
+    monkeypatch.setattr(dev, "_daemon_command", lambda: program)
+    told = say("dev", "--home", tmp_path, "--port", free_port())
+    assert told.exit_code == 1
+    assert "ended with code 0; its messages are above" in told.stderr
+    seen = told.output + capfd.readouterr().err
+    assert hostile.controls(seen) == set()
+    assert shows(seen, hostile.ALL.replace("\x1b[31m", ""))
 
 
 @pytest.fixture(scope="module")

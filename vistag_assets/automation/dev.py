@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import NoReturn
 
 from vistag_assets.automation.instance import prepare_dagster_home
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
 CODE_LOCATION = "vistag_assets.definitions"
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_LAST_LINES_SECONDS = 5
 
 
 class DevError(RuntimeError):
     """The UI could not be started, or one of its processes ended."""
 
 
-def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
+def serve(home: Path, port: int, on_ready: Callable[[str], None], on_line: Callable[[str], None]) -> None:
     """Run until SIGTERM, or until Ctrl-C, which raises KeyboardInterrupt; both processes and their children are gone then.
 
-    `on_ready` is called with the URL when the server answers. Raises DevError if the port is taken or a
+    `on_ready` is called with the URL when the server answers, `on_line` with each line that they write, without
+    colours: names and words of strangers are in them. Raises DevError if the port is taken or a
     process ends by itself.
     """
     _require_free(port)
     environment = {**os.environ, **prepare_dagster_home(home)}
     commands = {"the web server": _web_command(HOST, port), "the daemon": _daemon_command()}
     processes: dict[str, subprocess.Popen[bytes]] = {}
+    relays: list[Thread] = []
     with interrupts_are_raised():
         try:
             for name, command in commands.items():
                 # in a group of its own: Ctrl-C reaches it once, through us
-                processes[name] = subprocess.Popen(command, env=environment, start_new_session=True)
+                processes[name] = subprocess.Popen(
+                    command,
+                    env=environment,
+                    start_new_session=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+                relays.append(Thread(target=_relay, args=(processes[name], on_line), daemon=True))
+                relays[-1].start()
             _wait(processes, port, on_ready)
         finally:
             # a run that is not told stays "started" in Dagster for ever, and holds up the queue
             stop(processes.values(), whole_groups=True)
+            for relay in relays:
+                relay.join(_LAST_LINES_SECONDS)
+
+
+def _relay(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        on_line(_COLOURS.sub("", line.decode("utf-8", "backslashreplace").rstrip("\n")))
 
 
 def become_web(home: Path, host: str, port: int) -> NoReturn:

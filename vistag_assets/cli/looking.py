@@ -82,7 +82,12 @@ def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
 
         base = home_of(home)
         _tell_missing_settings(base)
-        serve(base.root, port, lambda url: console.say(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
+        serve(
+            base.root,
+            port,
+            on_ready=lambda url: console.say(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"),
+            on_line=lambda line: console.say(line, to=console.err),
+        )
 
 
 def web(
