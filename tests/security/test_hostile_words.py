@@ -241,8 +241,8 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, str]:
     """A home of `vistag run` on a library of hostile names, with a hostile vocabulary, and what was printed."""
     root = tmp_path_factory.mktemp("tagged")
     home = tiny_home(root, save_tiny_siglip(root / "tiny"))
-    library = root / os.fsdecode(os.fsencode(hostile.file_name(hostile.WORDS[0])))
-    names = [hostile.file_name(words) for words in (*hostile.WORDS, *hostile.BYTES)]
+    library = root / hostile.file_name(hostile.BYTES[1] + hostile.WORDS[0])
+    names = [hostile.file_name(words) for words in (*hostile.BYTES, *hostile.WORDS)]
     for number, name in enumerate(names):
         for folder in (library, library / names[number % 3]):
             folder.mkdir(parents=True, exist_ok=True)
@@ -255,7 +255,7 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, str]:
         "\n".join(["id,pref_label,alt_labels,facet,broader,definition", *rows])
     )
     truth = {
-        "images": [{"id": 1, "file_name": f"{names[0]}.png"}, {"id": 2, "file_name": f"{names[1]}.png"}],
+        "images": [{"id": 1, "file_name": f"{names[3]}.png"}, {"id": 2, "file_name": f"{names[4]}.png"}],
         "categories": [{"id": number, "name": label} for number, label in enumerate(labels)],
         "annotations": [],
         "image_tags": [{"image_id": i, "category_id": n} for i in (1, 2) for n in range(len(labels))],

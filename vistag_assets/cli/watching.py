@@ -100,12 +100,6 @@ def _library(home: Home, folder: str, library: str | None) -> tuple[str, str]:
         raise UsageError(f"{folder} is not a folder. Give the folder that images will arrive in.")
     directory = directory.resolve()
     root = str(directory)
-    try:
-        root.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"{root!r} is not UTF-8, which settings.json holds. Rename the folder; those below it may stay."
-        ) from error
     name = library or directory.name or "root"
     for known in home.folders():
         if known.library == name and known.root != root and known.directory.exists():
