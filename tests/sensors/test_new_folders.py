@@ -89,6 +89,22 @@ def test_a_changed_folder_is_run_again_and_alone(daemon: Daemon, library: Path) 
     assert covered(daemon, request) == ["lib--b"]
 
 
+def test_a_library_whose_name_is_no_utf_8_is_watched_too(daemon: Daemon, tmp_path: Path) -> None:
+    root = tmp_path / "caf\udce9[/]\x1b[2J\n"
+    put(root / "summer\udcff" / "1.jpg")
+    watched = CliRunner().invoke(
+        app, ["watch", str(root), "--settle", "0", "--stop", "lib", "--home", str(daemon.home.root)]
+    )
+    assert watched.exit_code == 0, watched.output
+    assert read_settings(daemon.home).watched == {root.name: str(root)}
+    (request,) = daemon.ticks(2)
+    (folder,) = daemon.home.folders()
+    assert covered(daemon, request) == [folder.key]
+    assert folder.directory == root / "summer\udcff"
+    assert daemon.ticks(2) == []
+    daemon.skipped.encode()
+
+
 @pytest.mark.parametrize("change", ["content", "time", "rights", "deleted", "renamed"])
 def test_every_change_of_a_file_counts(daemon: Daemon, library: Path, change: str) -> None:
     put(library / "b" / "2.jpg")
