@@ -27,11 +27,36 @@ DECODERS = {
     "JXL": "jpegxl_decode",
     "BMP": "bmp_decode",
 }
+INSIDE_TIFF = (
+    *(
+        "ccittfax3",
+        "ccittfax4",
+        "ccittrle",
+        "deflate",
+        "delta",
+        "eer",
+        "floatpred",
+        "jpeg",
+        "jpeg2k",
+        "jpeg8",
+    ),
+    *("jpegxl", "jpegxr", "lerc", "lzma", "lzw", "packbits", "packints", "png", "webp", "zlib", "zstd"),
+)
 REDUCED_OR_MASK = 0b101
 MAX_PAGES = 64
 TRANSPOSED = frozenset([5, 6, 7, 8])
 NEGATIVE, PALETTE, SEPARATED, YCBCR, LAB = 0, 3, 5, 6, 8  # TIFF's photometric interpretations
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def load_all() -> None:
+    """Import every decoder that a file can need."""
+    import imagecodecs
+    import tifffile
+
+    assert tifffile.TIFF
+    for decoder in (*DECODERS.values(), *(f"{name}_decode" for name in INSIDE_TIFF)):
+        getattr(imagecodecs, decoder)
 
 
 def open_by_imagecodecs(source: BinaryIO, limits: Limits, name: str) -> Opened:

@@ -1,8 +1,9 @@
 """The process that decodes: it gets one file at a time, and may take neither long nor much memory.
 
-What strangers' files can make of a decoder written in C ends here. A process cannot write files, has no secrets in
-its environment, and ends itself at the limit of time. Messages are JSON, pixels are plain bytes: nothing that could
-run code in the process that reads them.
+What strangers' files can make of a decoder written in C ends here. A process has no secrets in its environment, ends
+itself at the limit of time, and before the first file gives up all but memory, the files that it is handed, and this
+socket (sandbox.py). Messages are JSON, pixels are plain bytes: nothing that could run code in the process that reads
+them.
 """
 
 import json
@@ -11,10 +12,12 @@ import resource
 import signal
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET, socket
@@ -23,6 +26,7 @@ from typing import Any, BinaryIO
 import pillow_heif
 from PIL import AvifImagePlugin, Image
 
+from resources.images import by_imagecodecs, sandbox
 from resources.images.decode import decode_to_proxy
 from resources.images.picture import Decoded, Limits
 from resources.images.rejects import Reject
@@ -36,6 +40,13 @@ DECODER_THREADS = (
     4  # of one picture; more would count against the limits of a process, not make a folder faster
 )
 MAX_MESSAGE_BYTES = 1024 * 1024
+LOADED_ON_THE_WAY = (
+    *("rawpy", "tifffile", "tifffile.geodb", "xml.etree.ElementTree", "mmap", "tempfile", "uuid"),
+    *("PIL.ImageColor", "PIL.ImageFilter", "PIL.ImagePalette", "PIL.MpoImagePlugin", "PIL.TiffTags"),
+    *("encodings.ascii", "encodings.cp1252", "encodings.latin_1", "encodings.utf_16", "encodings.utf_32"),
+    *("_strptime", "numpy.ma"),
+)
+"""modules that decoders import when they first need them"""
 _HEAD = struct.Struct(">I")
 
 
@@ -79,10 +90,15 @@ def serve(descriptor: int) -> None:
         resource.setrlimit(unwanted, (0, 0))
     AvifImagePlugin.DEFAULT_MAX_THREADS = DECODER_THREADS
     pillow_heif.options.DECODE_THREADS = DECODER_THREADS
-    _silence_libraries()
+    _load_all()
     own_bytes = _address_space()
+    nowhere = _close_all_but(descriptor)
     with socket(fileno=descriptor) as connection:
-        send(connection, {"ready": True})
+        held_by = sandbox.enter()
+        for number in (0, 1, 2):  # last, so that somebody hears what keeps this process from starting
+            os.dup2(nowhere, number)
+        os.close(nowhere)
+        send(connection, {"ready": True, "held_by": held_by})
         while True:
             connection.settimeout(IDLE_S)
             try:
@@ -96,12 +112,22 @@ def serve(descriptor: int) -> None:
                 return
 
 
-def _silence_libraries() -> None:
-    """A decoder written in C tells of a file as often as that file has it, by no name or a wrong one; Python may speak."""
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+def _load_all() -> None:
+    """Whatever decoders load or look up on their way: later nothing can be opened."""
+    for module in LOADED_ON_THE_WAY:
+        import_module(module)
+    by_imagecodecs.load_all()
+    time.localtime()  # the time zone
+
+
+def _close_all_but(descriptor: int) -> int:
+    """Keep nothing that was inherited; returns what to put in the place of a log or a terminal.
+
+    A decoder written in C tells of a file as often as that file has it, by no name or a wrong one: nobody needs to hear it.
+    """
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+    return os.open(os.devnull, os.O_RDWR)
 
 
 def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
