@@ -27,6 +27,8 @@ DECODERS = {
     "JXL": "jpegxl_decode",
     "BMP": "bmp_decode",
 }
+OF_FRAMES = frozenset(["GIF", "AVIF", "JXL"])
+"""whose decoders put out all frames, or the one they are asked for"""
 INSIDE_TIFF = (
     *(
         "ccittfax3",
@@ -80,8 +82,13 @@ def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
     import imagecodecs
 
     source.seek(0)
-    values = getattr(imagecodecs, DECODERS[name])(source.read())
-    frames = 1
+    content, decode, frames = source.read(), getattr(imagecodecs, DECODERS[name]), 1
+    try:
+        values = decode(content)
+    except Exception:  # all frames may be too much where the first alone is not
+        if name not in OF_FRAMES:
+            raise
+        values = decode(content, index=0)
     if values.ndim == 4 or (values.ndim == 3 and name == "GIF" and values.shape[-1] not in (3, 4)):
         frames, values = len(values), values[0]
     height, width = values.shape[:2]
@@ -122,9 +129,11 @@ def _image(values: np.ndarray) -> Image.Image:
 def _open_tiff(source: BinaryIO) -> Opened:
     page, notes, count = _main_page(source)
     height, width = page.imagelength, page.imagewidth
-    samples = max(1, int(page.samplesperpixel)) * page.dtype.itemsize if page.dtype is not None else 1
-    # Pillow's worst is 13 bytes a pixel; these are the file's samples, 8-bit ones of them, and Pillow's of those.
-    held = width * height * max(1, -(-(2 * samples + 4) // 13))
+    bytes_each = page.dtype.itemsize if page.dtype is not None else 1
+    # Pillow's worst is 13 bytes a pixel; these are the file's samples with those of a tile, 8-bit ones of them, and
+    # Pillow's of those.
+    samples = (page.size + int(np.prod(page.chunks, dtype=object))) * bytes_each
+    held = max(width * height, (2 * samples + 4 * width * height) // 13)
     return Opened((width, height), held, partial(_read_tiff, page, notes, count))
 
 
@@ -149,7 +158,7 @@ def _main_page(source: BinaryIO) -> tuple[Any, list[str], int]:
 def _read_tiff(page: Any, notes: list[str], count: int) -> Pixels:
     if page.dtype is None:
         raise Reject("unsupported", f"TIFF with {page.bitspersample} bits a sample.")
-    values = page.asarray()
+    values = page.asarray(maxworkers=1)  # more threads would hold more tiles
     if page.planarconfig == 2 and values.ndim == 3:
         values = np.moveaxis(values, 0, -1)
     photometric = int(page.photometric)

@@ -40,6 +40,7 @@ FORMATS = (
 WIDE_MODES = frozenset(["I", "F", "I;16", "I;16B", "I;16L", "I;16N"])  # more than 8 bits, one channel
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
 SUBFILE, OLD_SUBFILE, MAX_SAMPLE = 254, 255, 341
+TILE_WIDTH, TILE_LENGTH = 322, 323
 REDUCED_OR_MASK, OLD_REDUCED = 0b101, 2
 DARK = 64
 """Below this value of 8 bits, a colour of 16 bits may be one of 14, whose lower bits are the picture."""
@@ -168,11 +169,18 @@ def _scale_down(image: ImageFile.ImageFile, max_side_px: int) -> tuple[Box | Non
     """
     width, height = image.size
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        return None, width * height
+        return None, width * height + _tile_pixels(image)
     whole = not _is_one_scan(image)
     draft = image.draft(None, bounded_size(width, height, max_side_px))
     held = (width, height) if whole else image.size
     return (draft[1] if draft else None), held[0] * held[1]
+
+
+def _tile_pixels(image: ImageFile.ImageFile) -> int:
+    """Of one tile of a TIFF, which is decoded whole, however little of it lies inside the picture."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    return int(image.tag_v2.get(TILE_WIDTH, 0)) * int(image.tag_v2.get(TILE_LENGTH, 0))
 
 
 def bounded_size(width: int, height: int, max_side_px: int) -> tuple[int, int]:

@@ -27,15 +27,13 @@ import pillow_heif
 from PIL import AvifImagePlugin, Image
 
 from resources.images import by_imagecodecs, sandbox
+from resources.images.budget import BYTES_A_PIXEL, SPARE_BYTES
 from resources.images.decode import decode_to_proxy
-from resources.images.picture import Decoded, Limits
+from resources.images.picture import Decoded, Limits, needs_too_much
 from resources.images.rejects import Reject
 
 IDLE_S = 60
 """After this long without a file a process ends, and gives its memory back."""
-BYTES_A_PIXEL = 16
-SPARE_BYTES = 768 * 1024 * 1024
-"""For the file itself (64 MiB at most), the threads of decoders, and what they need whatever the picture's size."""
 DECODER_THREADS = (
     4  # of one picture; more would count against the limits of a process, not make a folder faster
 )
@@ -133,10 +131,10 @@ def _close_all_but(descriptor: int) -> int:
 def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
     limits = Limits(**job["limits"])
     with _source(connection, job) as source:
-        _bound_memory(own_bytes + SPARE_BYTES + BYTES_A_PIXEL * limits.max_pixels)
         signal.setitimer(signal.ITIMER_PROF, limits.max_decode_s)
+        base_bytes = own_bytes + SPARE_BYTES + 2 * source.seek(0, 2)
         try:
-            decoded = decode_to_proxy(source, limits, _Asking(connection))
+            decoded = _decoded(source, limits, _Asking(connection, base_bytes, int(job["pixels"])))
         except Reject as reject:
             send(connection, {"code": reject.code, "reason": reject.reason})
         except ImportError as error:  # no fault of the file
@@ -145,6 +143,22 @@ def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
             send(connection, _facts(decoded), decoded.image.tobytes())
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _decoded(source: BinaryIO, limits: Limits, asking: "_Asking") -> Decoded:
+    """Decode under a bound of memory by what the file says that it holds; where that was too little, by all there is.
+    Decoders do not always own up to a lack of memory."""
+    try:
+        try:
+            return decode_to_proxy(source, limits, asking)
+        except Reject as reject:
+            if not asking.may_be_short or reject.code not in ("out_of_memory", "damaged", "unsupported"):
+                raise
+        return decode_to_proxy(source, limits, asking.for_all())
+    except Reject as reject:
+        if reject.code == "out_of_memory":
+            raise needs_too_much(asking.bound_bytes, limits) from reject
+        raise
 
 
 @contextmanager
@@ -162,17 +176,46 @@ def _source(connection: socket, job: dict[str, Any]) -> Iterator[BinaryIO]:
 
 
 class _Asking:
-    """The budget of pixels is kept by the process that hands out the files."""
+    """The budget of pixels is kept by the process that hands out the files; `pixels` are all that it has. What this
+    process may map is `base_bytes` and what the pixels take that it asked for."""
 
-    def __init__(self, connection: socket) -> None:
-        self._connection = connection
+    def __init__(self, connection: socket, base_bytes: int, pixels: int) -> None:
+        self._connection, self._base_bytes, self._pixels = connection, base_bytes, pixels
+        self._held, self._takes_all = 0, False
+        self._bound()
+
+    @property
+    def bound_bytes(self) -> int:
+        return self._base_bytes + BYTES_A_PIXEL * self._held
+
+    @property
+    def may_be_short(self) -> bool:
+        """Whether a sound picture may take more: a large one, or one that did not come to say how large it is."""
+        return self._held == 0 or SPARE_BYTES // 4 < BYTES_A_PIXEL * self._held < BYTES_A_PIXEL * self._pixels
+
+    def for_all(self) -> "_Asking":
+        """As one that asks for all of the budget, before the file is opened."""
+        self._takes_all = True
+        self._ask(self._pixels)
+        return self
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
         """Wait until that process grants the pixels; they are given back with the answer."""
+        if not self._takes_all:
+            self._ask(min(pixels, self._pixels))
+        yield
+
+    def _ask(self, pixels: int) -> None:
         send(self._connection, {"hold": pixels})
         receive(self._connection)
-        yield
+        self._held = pixels
+        self._bound()
+
+    def _bound(self) -> None:
+        if sys.platform == "linux":  # others refuse or ignore it
+            _, most = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (self.bound_bytes, most))
 
 
 def _facts(decoded: Decoded) -> dict[str, Any]:
@@ -217,9 +260,9 @@ def decoded_from(facts: dict[str, Any], pixels: bytearray) -> Decoded:
     )
 
 
-def job_of(limits: Limits) -> dict[str, Any]:
-    """The message that a file comes with."""
-    return {"limits": asdict(limits)}
+def job_of(limits: Limits, pixels: int) -> dict[str, Any]:
+    """The message that a file comes with; `pixels` may be asked for at most."""
+    return {"limits": asdict(limits), "pixels": pixels}
 
 
 def _address_space() -> int:
@@ -227,8 +270,3 @@ def _address_space() -> int:
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
 
-
-def _bound_memory(size_bytes: int) -> None:
-    if sys.platform == "linux":  # others refuse or ignore it
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (size_bytes, most))

@@ -132,11 +132,11 @@ class _Child:
             self._is_new = False
 
     def _ask(self, source: BinaryIO, limits: Limits, budget: PixelBudget) -> Decoded:
-        _hand_over(self._connection, source, job_of(limits))
+        _hand_over(self._connection, source, job_of(limits, budget.pixels))
         answer = receive(self._connection)
         while "hold" in answer:  # again where a second decoder is asked: what the first held it holds no more
             pixels = int(answer["hold"])
-            if not 0 <= pixels <= limits.max_pixels:
+            if not 0 <= pixels <= budget.pixels:
                 raise ValueError(f"{pixels} pixels are not to be had")
             with budget.hold(pixels):
                 send(self._connection, {})

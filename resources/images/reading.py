@@ -124,7 +124,12 @@ class Reader:
     """
 
     def __init__(
-        self, library_root: Location, home_root: Path, limits: Limits, contents: dict[str, Content]
+        self,
+        library_root: Location,
+        home_root: Path,
+        limits: Limits,
+        contents: dict[str, Content],
+        budget: PixelBudget,
     ) -> None:
         self.contents = contents
         self.failures: dict[str, Reject] = {}
@@ -132,7 +137,7 @@ class Reader:
         self._real_root = os.path.realpath(library_root) if isinstance(library_root, Path) else ""
         self._home_root = home_root
         self._limits = limits
-        self._budget = PixelBudget(limits.max_pixels)
+        self._budget = budget
         self._claimed = set(contents)
         self._lock = Lock()
 
