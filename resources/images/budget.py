@@ -34,7 +34,6 @@ def affordable(max_pixels: int, workers: int, memory: int) -> tuple[int, int]:
     return pixels, max(1, min(workers, (usable - BYTES_A_PIXEL * pixels) // SPARE_BYTES))
 
 
-
 class Budget(Protocol):
     """Who says when a decoder may hold its pixels."""
 

@@ -269,4 +269,3 @@ def _address_space() -> int:
     """Bytes that this process has mapped; 0 where the system does not tell."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
-

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 import time
@@ -39,6 +38,7 @@ MIB = 1024 * 1024
 IN_MEMORY_BYTES = (
     64 * MIB
 )  # files up to this size are read once; larger ones are hashed, then decoded from disk
+BLOCK_BYTES = 4 * MIB
 CHANGED = (
     "changed_while_reading",
     "The file changed while it was read; something is still writing it. The next run tries again.",
@@ -167,8 +167,7 @@ class Reader:
         before = _status_at_rest(file)
         if before.st_size > self._limits.max_file_mib * MIB:
             raise _file_too_large(before.st_size, self._limits)
-        source: BytesIO | BufferedReader = BytesIO(file.read()) if before.st_size <= IN_MEMORY_BYTES else file
-        image_id = hashlib.file_digest(source, "sha256").hexdigest()[:ID_DIGITS]
+        image_id, source = _hashed(file, before.st_size)
         if _has_changed(file, before):
             raise Reject(*CHANGED)
         times = microseconds(before.st_mtime_ns), changed_us(before), before.st_ino or None
@@ -256,6 +255,23 @@ def _status_at_rest(file: BufferedReader) -> os.stat_result:
     return status
 
 
+def _hashed(file: BufferedReader, size_bytes: int) -> tuple[str, BytesIO | BufferedReader]:
+    """The id of a file's content and where to read it again: from memory if it is small.
+
+    Reads what the file had when it was looked at, and no more: one that grows has no end. Raises Reject where it has less.
+    """
+    digest, kept = hashlib.sha256(), BytesIO()
+    left = size_bytes
+    while block := file.read(min(left, BLOCK_BYTES)):
+        digest.update(block)
+        if size_bytes <= IN_MEMORY_BYTES:
+            kept.write(block)
+        left -= len(block)
+    if left:
+        raise Reject(*CHANGED)
+    return digest.hexdigest()[:ID_DIGITS], kept if size_bytes <= IN_MEMORY_BYTES else file
+
+
 @contextmanager
 def _local_copy(found: ObjectInfo) -> Iterator[BufferedReader]:
     """The content of an object as a file without a name, with the time that the scan saw.
@@ -266,7 +282,8 @@ def _local_copy(found: ObjectInfo) -> Iterator[BufferedReader]:
     with tempfile.TemporaryFile(buffering=0) as copy:
         try:
             with found.path.open() as source:
-                shutil.copyfileobj(source, copy, IN_MEMORY_BYTES)
+                while block := source.read(min(found.bytes - copy.tell(), IN_MEMORY_BYTES)):
+                    copy.write(block)
         except ObjectReplaced as error:
             raise Reject(*CHANGED) from error
         copy.seek(0)
