@@ -59,6 +59,7 @@ def load_all() -> None:
     assert tifffile.TIFF
     for decoder in (*DECODERS.values(), *(f"{name}_decode" for name in INSIDE_TIFF)):
         getattr(imagecodecs, decoder)
+    jpeg_xl.libjxl_library()
 
 
 def open_by_imagecodecs(source: BinaryIO, limits: Limits, name: str) -> Opened:
@@ -71,14 +72,15 @@ def open_by_imagecodecs(source: BinaryIO, limits: Limits, name: str) -> Opened:
     if name in ("BMP", "DIB") and (opened := _open_bitmap(source, name)):
         return opened
     size_px, held_pixels = (0, 0), limits.max_pixels
-    if name == "JXL" and (said := jpeg_xl.header(source)):
+    said = jpeg_xl.header(source) if name == "JXL" else None
+    if said:
         size_px, held_pixels = (said.width, said.height), said.width * said.height
     if name not in DECODERS:
         raise Reject("unsupported", f"There is no second decoder of {name}.")
-    return Opened(size_px, held_pixels, partial(_read, source, limits, name))
+    return Opened(size_px, held_pixels, partial(_read, source, limits, name, said))
 
 
-def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
+def _read(source: BinaryIO, limits: Limits, name: str, said: jpeg_xl.Header | None) -> Pixels:
     import imagecodecs
 
     source.seek(0)
@@ -96,8 +98,8 @@ def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
         raise Reject(
             "too_large", f"The picture is {width} x {height} pixels, more than max_megapixels allows."
         )
-    values, notes = _levels(values)
-    image = _image(values)
+    values, notes = _levels(values, said.white if said else None, is_certain=said is not None)
+    image = _of_jpeg_xl(values, said) if said else _image(values)
     pixels = Pixels(image, image.size, name, image.mode, count_frames=lambda: frames, notes=notes)
     if name != "JXL":
         pixels.notes.append("second_decoder")
@@ -105,13 +107,13 @@ def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
 
 
 def _levels(
-    values: np.ndarray, white: float | None = None, negative: bool = False
+    values: np.ndarray, white: float | None = None, negative: bool = False, is_certain: bool = False
 ) -> tuple[np.ndarray, list[str]]:
     if values.dtype == np.uint8 and not negative:
         return values, []
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * 255
-    return to_8_bit(values, white or WHITE.get(values.dtype), negative)
+    return to_8_bit(values, white or WHITE.get(values.dtype), negative, is_certain)
 
 
 def _image(values: np.ndarray) -> Image.Image:
@@ -121,6 +123,16 @@ def _image(values: np.ndarray) -> Image.Image:
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] > 4):
         raise Reject("unsupported", f"Samples of shape {values.shape} are no picture.")
     return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _of_jpeg_xl(values: np.ndarray, said: jpeg_xl.Header) -> Image.Image:
+    if said.has_black and values.ndim == 3 and values.shape[-1] >= 4:  # it stores light, not ink
+        inks = np.ascontiguousarray(255 - values[..., :4])
+        return Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes())
+    image = _image(values)
+    if said.is_premultiplied and image.mode == "RGBA":
+        return Image.frombytes("RGBa", image.size, image.tobytes()).convert("RGBA")
+    return image
 
 
 # TIFF

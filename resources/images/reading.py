@@ -32,7 +32,7 @@ from resources.images.scan import (
 )
 from resources.object_store import Location, ObjectInfo, ObjectReplaced, StoreError
 
-VERSION = 2  # to be raised when the same file would give another proxy or another row
+VERSION = 3  # to be raised when the same file would give another proxy or another row
 ID_DIGITS = 32
 MIB = 1024 * 1024
 IN_MEMORY_BYTES = (
