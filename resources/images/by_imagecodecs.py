@@ -140,6 +140,9 @@ def _of_jpeg_xl(values: np.ndarray, said: jpeg_xl.Header) -> Image.Image:
 
 def _open_tiff(source: BinaryIO) -> Opened:
     page, notes, count = _main_page(source)
+    end = source.seek(0, 2)
+    if any(start + size > end for start, size in zip(page.dataoffsets, page.databytecounts, strict=False)):
+        raise Reject("truncated", "The file ends before its picture does.")
     height, width = page.imagelength, page.imagewidth
     bytes_each = page.dtype.itemsize if page.dtype is not None else 1
     # Pillow's worst is 13 bytes a pixel; these are the file's samples with those of a tile, 8-bit ones of them, and
