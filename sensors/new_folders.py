@@ -10,6 +10,7 @@ import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key, read_settings
 from resources.object_store import Location, ObjectPath, location
+from resources.text import one_line
 from resources.workspace import VistagResource, run_config
 from sensors.memory import LostMemory, Memory
 from sensors.watching import Findings, Looker, Place, Watch, asked_for, at_rest, run_key
@@ -88,7 +89,7 @@ def _looked(
     memory = Memory(home, sensor)
     done = tick(memory, libraries, settings.settle_seconds, context.instance, context.cursor, LOOK_SECONDS)
     for trouble in done.findings.troubles:
-        context.log.warning(trouble)
+        context.log.warning(one_line(trouble))
     if done.requests:
         return dg.SensorResult(run_requests=done.requests, cursor=done.cursor)
     return dg.SensorResult(skip_reason=_told(done), cursor=done.cursor)
@@ -169,4 +170,4 @@ def _told(done: Tick) -> str:
         f"{findings.changing:,} folders have just come or changed and must stay as they are for a while; "
         f"{len(findings.gone):,} are gone."
     )
-    return " ".join([told, *findings.troubles])
+    return " ".join([told, *map(one_line, findings.troubles)])

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -49,11 +48,11 @@ def serve(
     on_wait: Callable[[str], None],
     on_ready: Callable[[], bool],
 ) -> None:
-    """Run the server until interrupted (Ctrl-C, SIGTERM); it and its children are gone when this returns.
+    """Run the server until SIGTERM, or until Ctrl-C, which raises KeyboardInterrupt; it and its children are gone then.
 
     Its messages go to `log`. `on_start` is told the command; `on_wait`, until it is healthy, its last message;
     then `on_ready` says whether to go on. Raises ServeError where the port is taken or the server ends by itself,
-    NoServerError where there is none to start, KeyboardInterrupt where it was interrupted before it was ready.
+    NoServerError where there is none to start.
     """
     command = serve_command(spec, vllm_program())
     port = spec.server.port
@@ -77,9 +76,8 @@ def serve(
                 _require_running(process, log)
                 on_wait(_last_lines(log, 1))
                 time.sleep(POLL_SECONDS)
-            with suppress(KeyboardInterrupt):
-                if on_ready():
-                    _stay(process, log)
+            if on_ready():
+                _stay(process, log)
         finally:
             stop([process])
 

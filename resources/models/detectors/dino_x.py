@@ -24,6 +24,7 @@ from resources.models.detectors.deepdataspace import API_VERSION, DeepDataSpace,
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.names import normalised, places_of
 from resources.models.detectors.spec import DetectorSpec
+from resources.text import one_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -148,7 +149,8 @@ def _read(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TaskError(f"the result is not as published: {error!r}") from error
     if unknown := sorted({name for name, _, _ in objects} - asked.keys()):
-        _log.warning("the API names what it was not asked for, which is left out: %s", ", ".join(unknown[:5]))
+        names = one_line(", ".join(unknown[:5]))
+        _log.warning("the API names what it was not asked for, which is left out: %s", names)
     scale = np.array([*size, *size], np.float32)
     boxes, inside = clip(from_corners(np.divide(corners, scale, dtype=np.float32)))
     rows = [

@@ -30,11 +30,14 @@ from resources.models.tiers.routing import RoutingSpec
 from resources.models.vlms import RepairSpec, VlmSpec
 from resources.secrets import is_secret_name
 from resources.yaml_file import read_yaml
+from taxonomy.problems import did_you_mean
 
 Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
 """How much of the graph makes the final tags and descriptions (docs/options.md)."""
 
 HERE = Path(__file__).parent
+SUFFIXES = (".yaml", ".yml")
+"""Of a tier file; what ends so is a path."""
 _MAX_SHOWN = 200
 
 
@@ -146,11 +149,9 @@ def load_tier(name: str) -> Tier:
 
     Raises TierError for an unknown name, an unreadable file, or a field that is missing, unknown or wrong.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else HERE / f"{name}.yaml"
+    path = Path(name) if name.endswith(SUFFIXES) else HERE / f"{name}.yaml"
     if not path.is_file():
-        raise TierError(
-            f"There is no tier {name!r}. Known tiers: {', '.join(tier_names())}; or the path of a .yaml file"
-        )
+        raise TierError(_not_there(name))
     try:
         content = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -168,6 +169,23 @@ def load_tier(name: str) -> Tier:
     if tier.vram_gib and (problem := misfit(model_specs(tier), tier.vram_gib)):
         raise TierError(f"{path}: {problem}")
     return tier
+
+
+def _not_there(name: str) -> str:
+    """What to say of a name of no tier, or of a path of no file: with what is near to it."""
+    path, known = Path(name), tier_names()
+    if not name.endswith(SUFFIXES) and len(path.parts) == 1:
+        told = f"There is no tier {name!r}{did_you_mean(name, known) or '.'} Known tiers: {', '.join(known)}"
+        return f"{told}; or the path of a .yaml file"
+    if path.is_dir():
+        return f"{name} is a folder, not a tier: give the .yaml file in it"
+    if path.is_file():
+        return f"{name} is no tier: the name of its file has to end in .yaml or .yml"
+    if not path.parent.is_dir():
+        return f"There is no file {name}: there is no folder {path.parent}"
+    beside = sorted(file.name for file in path.parent.iterdir() if file.name.endswith(SUFFIXES))
+    others = ", ".join(beside[:9]) or "no .yaml file"
+    return f"There is no file {name}{did_you_mean(path.name, beside) or f'. Beside it: {others}'}"
 
 
 def role_specs(tier: Tier) -> dict[str, RoleSpec[Any]]:

@@ -23,6 +23,7 @@ from resources.models.vlms.server import PROGRAM, NoServerError, serve_command, 
 from vistag_assets.cli.serve import ServeError, served_spec
 
 ROOT = Path(__file__).parents[3]
+STOPPED = "Stopped. What was finished is kept; the next run goes on from there."
 
 
 @pytest.fixture
@@ -41,19 +42,23 @@ def command(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> list[
     return [*cli, "serve", "--tier", str(tier), "--home", str(tmp_path / "home")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_it_runs_until_it_is_interrupted_and_leaves_nothing(
-    command: list[str], port: int, number: signal.Signals
+    command: list[str], port: int, number: signal.Signals, code: int
 ) -> None:
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         first, second = process.stdout.readline(), process.stdout.readline()
         assert f"serve some/model --served-model-name some/model --host 127.0.0.1 --port {port}" in first
         assert f"some/model answers at http://127.0.0.1:{port}/v1" in second
         started = psutil.Process(process.pid).children(recursive=True)
         assert [child.name() for child in started][-1] == "sleep"
         process.send_signal(number)
-        assert process.wait(30) == 0
+        assert process.wait(30) == code
+        assert process.stderr.read().splitlines() == ([STOPPED] if code else [])
     assert psutil.wait_procs(started, timeout=5)[1] == []
 
 
