@@ -152,7 +152,8 @@ def _read(
     """`result` has objects of category, score and bbox (left, top, right, bottom in pixels of the sent image)."""
     try:
         objects = [(normalised(one["category"]), one["bbox"], one["score"]) for one in result["objects"]]
-        corners = np.array([bbox for _, bbox, _ in objects], np.float32).reshape(-1, 4)
+        with np.errstate(over="ignore"):  # what is too large is infinite, and refused
+            corners = np.array([bbox for _, bbox, _ in objects], np.float32).reshape(-1, 4)
         all_scores = np.array([score for *_, score in objects], np.float32).reshape(-1)
         if len(corners) != len(objects) or len(all_scores) != len(objects):
             raise ValueError("a box or a score is of several parts")

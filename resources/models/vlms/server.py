@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from resources.home.settings import DECISIONS_URL
 from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import is_secret_name
 
@@ -65,4 +66,5 @@ def serve_environment() -> dict[str, str]:
 
 
 def _is_foreign_key(name: str) -> bool:
-    return is_secret_name(name) and not name.startswith(("HF_", "HUGGING_FACE_", "VLLM_"))
+    holds_one = is_secret_name(name) or name == DECISIONS_URL
+    return holds_one and not name.startswith(("HF_", "HUGGING_FACE_", "VLLM_"))
