@@ -53,9 +53,10 @@ def doctor(
         from resources.models.tiers import load_tier, model_specs
         from resources.models.tiers.planner import plan
         from resources.workspace import Workspace
-        from vistag_assets.cli.doctor import Findings, examine, sample_image
+        from vistag_assets.cli.doctor import Findings, examine, sample_image, sandbox_of_decoders
         from vistag_assets.cli.model_tables import plan_table, show_examined
 
+        console.say(sandbox_of_decoders())
         base = home_of(home)
         settings = read_settings(base)
         workspace = Workspace(base, settings, load_tier(tier or settings.tier))

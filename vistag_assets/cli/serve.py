@@ -7,9 +7,8 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
+from resources.http_client import HttpError, ask
 from resources.models.tiers import Tier
 from resources.models.vlms import VlmSpec
 from resources.models.vlms.server import serve_command, serve_environment, vllm_program
@@ -97,12 +96,9 @@ def _require_running(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _healthy(port: int) -> bool:
-    # no proxy of the environment stands between
-    opener = build_opener(ProxyHandler({}))
     try:
-        with opener.open(f"http://{HOST}:{port}/health", timeout=_HEALTH_SECONDS) as answer:
-            return bool(answer.status == 200)
-    except (URLError, OSError):
+        return ask("GET", f"http://{HOST}:{port}/health", seconds=_HEALTH_SECONDS).status == 200
+    except HttpError:
         return False
 
 

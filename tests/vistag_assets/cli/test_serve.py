@@ -129,7 +129,7 @@ def test_a_missing_vllm_is_told_with_how_to_make_it(monkeypatch: pytest.MonkeyPa
     [
         ({}, False, "engine: transformers"),
         ({"engine": "openai"}, True, "names no heavy_vlm"),
-        ({"engine": "openai", "server": {"base_url": "http://gpu:8000/v1"}}, False, "served by others"),
+        ({"engine": "openai", "server": {"base_url": "https://gpu:8000/v1"}}, False, "served by others"),
     ],
 )
 def test_only_what_is_to_be_served_is(tmp_path: Path, vlm: dict[str, object], heavy: bool, told: str) -> None:
