@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import hostile
+import pyarrow as pa
 import pytest
 import typer
 from hand_made_lake import make_home, tables, write
@@ -21,6 +22,9 @@ from small_library import tiny_home
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner, Result
 
+from evaluation import verdict
+from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.comparison import TAG_CHANGES_SCHEMA, BandChange, Comparison
 from resources.home import Home, read_settings, write_settings
 from resources.markdown import as_words, plain_text
 from resources.text import one_line, printable
@@ -340,3 +344,24 @@ def test_words_in_markdown_stay_words_and_can_be_had_back(words: str) -> None:
     hostile.harmless_markdown(markdown)
     hostile.harmless_markdown(f"| a |\n|---|\n| {markdown} |")
     assert as_words(markdown) == printable(" ".join(words.split()))
+
+
+def test_the_check_that_names_lost_tags_names_them_as_words() -> None:
+    rows = [
+        {"concept_id": words, "band": "tail", "images": 3, "before": 3, "after": 0, "lost": 3, "gained": 0}
+        for words in hostile.WORDS[:-1]
+    ]
+    lost = Comparison(
+        10,
+        3,
+        (BandChange("tail", 1.0, 0.0, 30, True, Interval(-1.0, -0.9)),),
+        pa.Table.from_pylist(rows, schema=TAG_CHANGES_SCHEMA),
+    )
+    markdown = verdict.sentence(lost, 0.0, {}, plain_text)
+    hostile.harmless_markdown(markdown)
+    assert hostile.controls(markdown) == set()
+    told = as_words(markdown)
+    for words in hostile.WORDS[:-1]:
+        assert printable(" ".join(words.split())) in told
+    with pytest.raises(AssertionError):
+        hostile.harmless_markdown(verdict.sentence(lost, 0.0, {}))
