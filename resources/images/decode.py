@@ -22,6 +22,7 @@ from resources.images.by_pillow import (
     open_ended_jpeg,
     open_mended_png,
 )
+from resources.images.by_psd import open_psd
 from resources.images.colour import Facts, colour_of
 from resources.images.ground import BLANK, is_blank, on_ground
 from resources.images.phash import perceptual_hash
@@ -51,6 +52,7 @@ COMPLAINTS = (
     ("unknown pixel mode", "unsupported", ODD_PIXELS),
     ("cannot handle", "unsupported", ODD_PIXELS),
     ("unsupported", "unsupported", ODD_PIXELS),
+    ("not supported", "unsupported", ODD_PIXELS),
     ("not implemented", "unsupported", ODD_PIXELS),
     ("", "damaged", f"It starts like an image but is damaged or incomplete. {COPY_AGAIN}"),
 )
@@ -66,7 +68,7 @@ SVG = (
 # Rejects after which another decoder is asked; after `truncated` only one that mends a file, or looks where its data end.
 NOT_THE_LAST_WORD = frozenset(["damaged", "unsupported", "truncated"])
 MENDERS: dict[str, Callable[[BinaryIO, Limits], Opened]] = {"PNG": open_mended_png, "JPEG": open_ended_jpeg}
-SECOND = frozenset([*DECODERS, "TIFF", "BMP", "DIB"])
+SECOND = frozenset([*DECODERS, "TIFF", "BMP", "DIB", "PSD"])
 
 
 def decode_to_proxy(source: BinaryIO, limits: Limits, budget: Budget | None = None) -> Decoded:
@@ -123,6 +125,8 @@ def _decoders(name: str, source: BinaryIO) -> Iterator[tuple[bool, Callable[[Bin
     if name == "RAW":
         yield False, open_by_libraw
         return
+    if name == "PSD":
+        yield False, open_psd
     if name != "JXL":
         yield False, partial(open_by_pillow, name=name)
     if name in MENDERS:
