@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from resources.images import jpeg_xl
+from resources.images.boxes import are_channels_reordered
 from resources.images.budget import Budget, PixelBudget
 from resources.images.by_imagecodecs import DECODERS, open_by_imagecodecs
 from resources.images.by_libraw import is_raw, is_raw_tiff, open_by_libraw
@@ -127,6 +128,8 @@ def _decoders(name: str, source: BinaryIO) -> Iterator[tuple[bool, Callable[[Bin
         return
     if name == "PSD":
         yield False, open_psd
+    elif name == "JPEG2000" and are_channels_reordered(source):  # which Pillow passes over
+        yield False, partial(open_by_imagecodecs, name=name)
     if name != "JXL":
         yield False, partial(open_by_pillow, name=name)
     if name in MENDERS:

@@ -316,6 +316,21 @@ def test_the_pixel_hash_is_of_the_meaning_of_colours_and_not_of_how_it_is_told(
     assert of["icc.png"] != decode(zoo.encoded(untagged, "PNG")).pixel_hash
 
 
+def test_a_jpeg_2000_may_have_its_colours_in_another_order() -> None:
+    blue_first = Image.merge("RGB", PICTURE.split()[::-1])
+    content = zoo.encoded(blue_first, "JPEG2000", irreversible=False)
+    order = b"".join(struct.pack(">3H", channel, 0, 3 - channel) for channel in range(3))
+    cdef = struct.pack(">I4sH", 10 + len(order), b"cdef", 3) + order
+    at = content.index(b"jp2h") - 4
+    (length,) = struct.unpack(">I", content[at : at + 4])
+    end = at + length
+    shown = decode(
+        content[:at] + struct.pack(">I", length + len(cdef)) + content[at + 4 : end] + cdef + content[end:]
+    )
+    assert (shown.format, shown.colour) == ("JPEG2000", "jp2_srgb")
+    assert off_by(shown, PICTURE) < 1
+
+
 @pytest.mark.parametrize("lossless", [True, False])  # a lossy one says in its header what its profile says
 def test_the_profile_of_a_jpeg_xl_is_applied(lossless: bool) -> None:
     profile = zoo.swapped_profile()
