@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Condition
 from typing import Protocol
 
@@ -12,15 +12,21 @@ SPARE_BYTES = 384 * 1024 * 1024
 """What a decoder may map besides: the file itself (64 MiB at most, or its size), its threads, its tables."""
 USED_SHARE = 0.8
 """of the memory there is; the rest is for everybody else"""
-CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUPS = {"": ("/sys/fs/cgroup", "memory.max"), "memory": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")}
+"""What a line of /proc/self/cgroup names -> where the group's files lie, and which of them is its limit (versions 2, 1)."""
 
 
 def memory_bytes() -> int:
-    """The memory of this machine, or of the container if that has less."""
+    """The memory of this machine, or of the container or service if that may have less."""
     amounts = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for file in CGROUPS:
-        with suppress(OSError, ValueError):  # there is none, or no limit ("max")
-            amounts.append(int(Path(file).read_text()))
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, kind, path = line.split(":", 2)
+        if kind in CGROUPS:
+            root, limit = CGROUPS[kind]
+            for group in (PurePosixPath(path), *PurePosixPath(path).parents):
+                with suppress(OSError, ValueError):  # there is none, or no limit ("max")
+                    amounts.append(int(Path(f"{root}{group}", limit).read_text()))
     return min(amounts)
 
 

@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from importlib import import_module
@@ -84,6 +84,8 @@ def serve(descriptor: int) -> None:
     # Ctrl-C reaches every process of a terminal; this one ends when the one it works for does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    with suppress(OSError):  # where memory ends, the system ends this process, and not the run
+        Path("/proc/self/oom_score_adj").write_text("1000")
     for unwanted in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         resource.setrlimit(unwanted, (0, 0))
     AvifImagePlugin.DEFAULT_MAX_THREADS = DECODER_THREADS

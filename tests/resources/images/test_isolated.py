@@ -24,6 +24,7 @@ from resources.images import (
     Decoded,
     Limits,
     Reject,
+    budget,
     decode_isolated,
     decode_to_proxy,
     ingest_folder,
@@ -206,8 +207,20 @@ def test_the_bounds_of_all_processes_fit_the_memory_there_is(gib: int, cores: in
     assert (workers, pixels) == (cores, LIMITS.max_pixels) or gib < 64 or cores > 16
 
 
-def test_the_memory_of_a_container_counts() -> None:
+def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of the group that this process is in, or of one above it."""
     assert 0 < memory_bytes() <= psutil.virtual_memory().total
+    lines = Path("/proc/self/cgroup")
+    if not lines.exists():
+        pytest.skip("no control groups here")
+    kind, group = lines.read_text().splitlines()[-1].split(":", 2)[1:]
+    folder = Path(f"{tmp_path}{group}")
+    folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(budget, "CGROUPS", {kind: (str(tmp_path), "limit")})
+    (tmp_path / "limit").write_text("max\n")
+    assert memory_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    (tmp_path / "limit").write_text("300000\n")
+    assert memory_bytes() == 300_000
 
 
 @pytest.mark.usefixtures("no_decoder")
