@@ -4,8 +4,8 @@ BIN := $(VENV)/bin
 # A process a core: tests are many and small, and threads of two processes get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
-# What is installed has the bytes that were locked (make lock); vistag itself is added without asking any index.
-LOCKED := $(PIP_INSTALL) --require-hashes -r
+# What is installed has the bytes that were locked (make lock), and is all that was resolved; vistag itself is added without asking any index.
+LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
 .PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz lock audit clean
