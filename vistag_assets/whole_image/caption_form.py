@@ -60,7 +60,8 @@ def caption_problems(text: str, *, finished: bool) -> list[str]:
 
 def without_opener(text: str) -> str:
     """The text without words such as "This image shows" before what it says; nothing else is taken or added."""
-    bare = _OPENER.sub("", text, count=1) if _OPENER.match(text) else text
+    opener = _OPENER.match(text)
+    bare = text[opener.end() :] if opener else text
     return bare[:1].upper() + bare[1:] if bare != text else text
 
 

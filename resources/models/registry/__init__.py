@@ -70,6 +70,8 @@ class Checkpoint(BaseModel):
     kv: KvCache | None = None
     revision: str | None = None
     """commit on the hub, as public code pins it; None: none was found that two sources agree on"""
+    sha256: dict[str, str] = {}
+    """of its files, by name, where its owner publishes them and somebody here has seen them"""
     note: str = ""
 
     @property
@@ -194,7 +196,7 @@ def with_what_is_known(role: str, given: dict[str, Any]) -> dict[str, Any]:
     if known is not None:
         family, checkpoint = known
         of_table: dict[str, Any] = {"family": family.name} | checkpoint.model_dump(
-            include={"licence", "dtype", "batch_size", "revision"}
+            include={"licence", "dtype", "batch_size", "revision", "sha256"}
         )
         given = of_table | given
     if "family" in given:

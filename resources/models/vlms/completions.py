@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from resources.http_client import one_line
 from resources.models.vlms.answers import ENTROPY_TOP, Answer
 
 _FINISHED = {"stop": True, "length": False}
@@ -56,7 +57,10 @@ class _Completion(_Part):
 
 
 class UnusableAnswerError(ValueError):
-    """A server answered what is no answer; the message says what it lacks."""
+    """A server answered what is no answer; the message says what it lacks, in one printable line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason))
 
 
 def read_answer(reply: Any, *, max_tokens: int) -> Answer:
