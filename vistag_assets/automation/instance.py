@@ -64,7 +64,7 @@ def missing_settings(home: Path) -> list[str]:
     try:
         own = read_yaml(path).content or {}
     except YamlFileError as error:
-        raise StorageError(str(error)) from error
+        raise StorageError(f"{error} (this is not YAML that vistag reads)") from error
     if not isinstance(own, dict):
         raise StorageError(f"{path}: holds no settings. Remove it to have it written anew")
     named = set(_names(own))
