@@ -19,6 +19,8 @@ OWNERS = ["team:vistag"]
 THUMBNAIL_PX = 96
 PREVIEW_BYTES = 48 * 1024
 CELL_CHARACTERS = 400
+PAGES = "/vistag"
+"""Where the web server has the folder `reports` of the home."""
 
 
 def column_schema(table: Table) -> dict[str, dg.TableSchema]:

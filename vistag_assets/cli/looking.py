@@ -81,8 +81,12 @@ def web(
     home: HomeOption = None,
     port: PortOption = 3000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Dagster asks nobody for a password.")
+        str, typer.Option(help="Address to listen on; one that others reach needs $VISTAG_WEB_TOKEN.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that it is reached by, such as a proxy's; needs $VISTAG_WEB_TOKEN."),
+    ] = None,
 ) -> None:
     """Be the web server of vistag dev, alone: for a service manager."""
     with plain_errors():
@@ -90,7 +94,7 @@ def web(
 
         base = home_of(home)
         _tell_missing_settings(base)
-        become_web(base.root, host, port)
+        become_web(base.root, host, port, allow_host or ())
 
 
 def daemon(home: HomeOption = None) -> None:

@@ -213,3 +213,16 @@ def alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--host", "0.0.0.0"], ["--host", "::"], ["--host", "192.0.2.1"], ["--allow-host", "photos.example"]],
+)
+def test_a_web_server_that_others_reach_wants_a_token(
+    tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in ("", "short"):
+        monkeypatch.setenv("VISTAG_WEB_TOKEN", token)
+        told = fails("web", "--home", tmp_path, "--port", 1, *options)
+        assert "set VISTAG_WEB_TOKEN to a word of at least 16 letters" in told
