@@ -16,6 +16,7 @@ from resources.decisions import DecisionLog
 from resources.gpus import MODELS_POOL, card_of_its_own
 from resources.home import Home, Settings, read_settings
 from resources.home.presence import shown_as_running
+from resources.home.private import private_files
 from resources.home.run_folders import folders_of
 from resources.images import Limits
 from resources.lake import Lake
@@ -152,6 +153,7 @@ class VistagResource(dg.ConfigurableResource):
         _require_own_home(run.run_config)
         pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
         with ExitStack() as held:
+            held.enter_context(private_files(self.resolve_home().root))
             held.enter_context(shown_as_running(Path(instance.root_directory), run.run_id))
             held.enter_context(
                 self.resolve_home().working_on(folders_of(run, instance), lambda: _say_waiting(context))

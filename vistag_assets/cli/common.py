@@ -83,7 +83,20 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
+@contextmanager
+def own_home(option: Path | None) -> Iterator[Home]:
+    """The home, for a command that writes to it: within, what is made is readable by this account alone."""
+    from resources.home.private import make_private, private_files
+
+    base = home_of(option)
+    with private_files(base.root):
+        for sentence in make_private(base.root):
+            console.say(sentence, to=console.err)
+        yield base
+
+
 def home_of(option: Path | None) -> Home:
+    """The home, for a command that reads it."""
     from resources.home import Home
 
     return Home.resolve(option)

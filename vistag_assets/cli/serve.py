@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from resources.home.private import outer_umask
 from resources.models.tiers import Tier
 from resources.models.vlms import VlmSpec
 from resources.models.vlms.server import serve_command, serve_environment, vllm_program
+from resources.models.vlms.spec import API_KEY
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
 _LAST_LINES = 20
@@ -71,6 +74,7 @@ def serve(
             stdout=messages,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=outer_umask(),
         )
         try:
             while not _healthy(port):
@@ -101,6 +105,7 @@ def _require_running(process: subprocess.Popen[bytes], log: Path) -> None:
 def _healthy(port: int) -> bool:
     # no proxy of the environment stands between
     opener = build_opener(ProxyHandler({}))
+    opener.addheaders = [("Authorization", f"Bearer {os.environ.get(API_KEY, '')}")]
     try:
         with opener.open(f"http://{HOST}:{port}/health", timeout=_HEALTH_SECONDS) as answer:
             return bool(answer.status == 200)

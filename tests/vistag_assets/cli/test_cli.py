@@ -169,6 +169,7 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         children = children_of(process.pid)
         assert len(children) >= 2
         assert listening_addresses(process.pid, *children) == {"127.0.0.1"}
+        assert readable_by_others(tmp_path / "home") == set()
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(120)
@@ -177,6 +178,10 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
     hint = f"{settings} lacks settings that new homes have: run_monitoring.poll_interval_seconds."
     assert hint in log.read_text()
     wait_for(lambda: not any(alive(child) for child in children))
+
+
+def readable_by_others(home: Path) -> set[Path]:
+    return {path for path in (home, *home.rglob("*")) if path.exists() and path.stat().st_mode & 0o077}
 
 
 def served_assets(port: int) -> set[str]:
