@@ -7,13 +7,18 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from PIL import Image
 
+from resources.images.scan import shown
 from resources.lake import UpdateStats
 from resources.markdown import markdown_table, plain_text
 from resources.tables import Table, type_name
+
+if TYPE_CHECKING:
+    from resources.home import FolderRef
 
 OWNERS = ["team:vistag"]
 THUMBNAIL_PX = 96
@@ -30,6 +35,21 @@ def column_schema(table: Table) -> dict[str, dg.TableSchema]:
         for column in table.columns
     ]
     return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def directory_of(folder: FolderRef) -> dict[str, dg.PathMetadataValue]:
+    """Which directory a partition stands for."""
+    directory = folder.directory
+    return {
+        "directory": dg.MetadataValue.path(
+            shown(directory) if isinstance(directory, Path) else str(directory)
+        )
+    }
+
+
+def page_link(page: str) -> dict[str, dg.UrlMetadataValue]:
+    """A link that opens a page of the folder `reports` of the home, where the web server is ours."""
+    return {"page": dg.MetadataValue.url(f"{PAGES}/{page}")}
 
 
 def row_count(rows: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ from evaluation import history, verdict
 from evaluation.assets.declaration import declared
 from evaluation.record import record_run
 from resources.workspace import VistagResource
+from vistag_assets.failures import told_first
 from vistag_assets.partitions import EVALUATION_POOL
 
 
@@ -23,6 +24,7 @@ from vistag_assets.partitions import EVALUATION_POOL
     pool=EVALUATION_POOL,
     **declared("evaluation_history", version=2),
 )
+@told_first()
 def evaluation_history(
     context: dg.AssetExecutionContext, vistag: VistagResource
 ) -> dg.MaterializeResult[None]:

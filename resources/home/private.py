@@ -71,10 +71,8 @@ def make_private(root: Path, mounts: Path = Path("/proc/mounts")) -> list[str]:
             told.append(f"{root} belongs to another account, which says who may read it.")
         elif _close(root):
             told.append(f"{root} could be read by other accounts of this machine: now by yours alone.")
-        else:
-            told.append(
-                f"{root} can be read by other accounts of this machine: its disk keeps no modes, or may not be written to."
-            )
+        elif not os.statvfs(root).f_flag & os.ST_RDONLY:  # there nothing is written either
+            told.append(f"{root} can be read by other accounts of this machine: its disk keeps no modes.")
     if kind := _shared_mount(root.resolve(), mounts):
         told.append(
             f"{root} lies on a mount of the kind {kind}: who has that elsewhere may read it, whatever its modes say. "

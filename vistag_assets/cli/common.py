@@ -39,7 +39,9 @@ def plain_errors() -> Iterator[None]:
             raise typer.Exit(130) from None
         if not isinstance(error, _expected_errors()):
             raise
-        console.complain("Error", _sentence(error))
+        from vistag_assets.failures import sentence_of
+
+        console.complain("Error", sentence_of(error))
         raise typer.Exit(1) from error
 
 
@@ -75,12 +77,6 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject, OSError,
     )  # fmt: skip
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
 
 
 @contextmanager
