@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from PIL import Image
 
-from resources.images.scan import shown
 from resources.lake import UpdateStats
 from resources.markdown import markdown_table, plain_text
 from resources.tables import Table, type_name
+from resources.text import one_line
 
 if TYPE_CHECKING:
     from resources.home import FolderRef
@@ -39,12 +39,7 @@ def column_schema(table: Table) -> dict[str, dg.TableSchema]:
 
 def directory_of(folder: FolderRef) -> dict[str, dg.PathMetadataValue]:
     """Which directory a partition stands for."""
-    directory = folder.directory
-    return {
-        "directory": dg.MetadataValue.path(
-            shown(directory) if isinstance(directory, Path) else str(directory)
-        )
-    }
+    return {"directory": dg.MetadataValue.path(one_line(folder.directory))}
 
 
 def page_link(page: str) -> dict[str, dg.UrlMetadataValue]:

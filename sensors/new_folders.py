@@ -10,6 +10,7 @@ import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key, read_settings
 from resources.object_store import Location, ObjectPath, location
+from resources.text import one_line
 from resources.workspace import VistagResource, run_config
 from sensors.memory import LostMemory, Memory
 from sensors.watching import Findings, Looker, Place, Watch, asked_for, at_rest, run_key
@@ -90,7 +91,7 @@ def _looked(
     done = tick(memory, libraries, settings.settle_seconds, context.instance, version, LOOK_SECONDS)
     cursor = f"{_seen(done)} {done.cursor}"  # the one column of words in Dagster's row of a tick
     for trouble in done.findings.troubles:
-        context.log.warning(trouble)
+        context.log.warning(one_line(trouble))
     if done.requests:
         context.log.info(_told(done))  # Dagster's row says how many runs; its log, what was seen
         return dg.SensorResult(run_requests=done.requests, cursor=cursor)
@@ -163,7 +164,7 @@ def _requests(
         tags = {
             **range_tags(first, last),
             "vistag/folders": str(len(places)),
-            "vistag/library": ", ".join(sorted({place.library for place in places})),
+            "vistag/library": one_line(", ".join(sorted({place.library for place in places}))),
         }
         requests.append(dg.RunRequest(run_key=run_key(watch, places), run_config=run_config(home), tags=tags))
     return requests
@@ -200,4 +201,4 @@ def _told(done: Tick) -> str:
         told.append(f"{len(seen.gone):,} folders are gone.")
     if done.place:
         told.append("There was no time for the others: the next look goes on there.")
-    return " ".join([*told, *seen.troubles])
+    return " ".join([*told, *map(one_line, seen.troubles)])

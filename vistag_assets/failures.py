@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from resources.text import printable
+
 _OURS = frozenset(["taxonomy", "resources", "vistag_assets", "evaluation"])
 
 
@@ -39,4 +41,4 @@ def told_first() -> Iterator[None]:
         if context.run.remote_job_origin is None or not (ours or isinstance(error, OSError)):
             raise
         context.log.debug("".join(traceback.format_exception(error)))
-        raise Stopped(sentence_of(error), allow_retries=False) from None
+        raise Stopped(printable(sentence_of(error)), allow_retries=False) from None

@@ -44,6 +44,7 @@ from resources.metadata import (
 from resources.models.encoders import prefetch
 from resources.models.tiers import Tier
 from resources.tables import TABLES, Table
+from resources.text import one_line
 from resources.workspace import VistagResource, Workspace
 from vistag_assets.failures import told_first
 from vistag_assets.isolation import Batch, isolated
@@ -386,7 +387,7 @@ def _failures(
     path_of = column_by_id(folder.lake.read("images", folder.key, ["id", "path"]), "path")
     lines = [(path_of.get(id_, id_), reason) for id_, reason in failed.items()][:SHOWN_FAILURES]
     for path, reason in lines:
-        context.log.warning(f"{table}: no answer for {path}: {reason}. The next run asks again.")
+        context.log.warning(one_line(f"{table}: no answer for {path}: {reason}. The next run asks again."))
     return {"unanswered": preview(["image", "reason"], lines)["preview"]}
 
 

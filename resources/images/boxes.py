@@ -74,6 +74,18 @@ def primary_colours(file: BinaryIO) -> list[bytes]:
     return [body(file, box) for box in colours]
 
 
+def largest_size(file: BinaryIO) -> tuple[int, int]:
+    """Width and height in pixels of the largest picture that a HEIF or AVIF file says it has; zeros where it says none."""
+    container = inside(file, inside(file, inside(file, whole(file), b"meta"), b"iprp", skip=4), b"ipco")
+    sizes = [(0, 0)]
+    if container is not None:
+        for box in boxes(file, container.start, container.end):
+            if box.kind == b"ispe" and box.end - box.start >= 12:
+                width, height = struct.unpack(">4xII", body(file, box)[:12])
+                sizes.append((width, height))
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
 def _item(pitm: bytes) -> int:
     return int.from_bytes(pitm[4:6] if pitm[0] == 0 else pitm[4:8], "big")
 

@@ -63,7 +63,7 @@ SVG = (
     "unsupported",
     "This is a drawing in SVG, which has lines and no pixels. Export it as PNG beside the original.",
 )
-# Rejects after which another decoder is asked; after `truncated` only what mends a file is.
+# Rejects after which another decoder is asked; after `truncated` only one that mends a file, or looks where its data end.
 NOT_THE_LAST_WORD = frozenset(["damaged", "unsupported", "truncated"])
 MENDERS: dict[str, Callable[[BinaryIO, Limits], Opened]] = {"PNG": open_mended_png, "JPEG": open_ended_jpeg}
 SECOND = frozenset([*DECODERS, "TIFF", "BMP", "DIB"])
@@ -81,14 +81,15 @@ def decode_to_proxy(source: BinaryIO, limits: Limits, budget: Budget | None = No
         name = _format(source)
     complaint: Reject | None = None
     for is_mender, open_ in _decoders(name, source):
-        if complaint is not None and complaint.code == "truncated" and not is_mender:
+        if complaint is not None and complaint.code == "truncated" and not is_mender and name != "TIFF":
             continue
         try:
             return _decode(source, open_, limits, budget)
         except Reject as reject:
             if reject.code not in NOT_THE_LAST_WORD:
                 raise
-            complaint = complaint or reject
+            if complaint is None or reject.code == "unsupported":
+                complaint = reject
     assert complaint is not None, "there is a decoder for every format"
     if complaint.code == "damaged" and name not in SECOND:
         said = complaint.reason.removeprefix(COMPLAINTS[-1][2]).strip()

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from resources.images.ignore import Ignore
 from resources.images.rejects import Reject, unreadable
 from resources.object_store import Location, ObjectInfo, ObjectPath
+from resources.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -326,7 +327,7 @@ def _survey_store(library_root: ObjectPath, ignore: Ignore) -> Survey:
         _log.warning(
             "%d objects of %s are passed over, for no file could have their keys, such as %r: rename them",
             len(odd),
-            library_root,
+            one_line(library_root),
             odd[0],
         )
     survey = Survey([], Counter(), Counter())

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from resources.home.private import public_files
 from resources.models.load_counter import count_load
@@ -65,6 +66,7 @@ TRANSFORMERS = Layout(
 )
 WITH_CODE = replace(TRANSFORMERS, others=(*TRANSFORMERS.others, "*.py"))
 """Of a model whose own code is to be run."""
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 _ENOUGH_OF_A_CARD = 0.95
 """What a driver reports of a card of 24 GB is a little less."""
 _HEADER_MAX_BYTES = 100_000_000
@@ -124,7 +126,7 @@ class ModelSpec(RoleSpec[Model]):
     """
 
     model: str
-    revision: str | None = None
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")] | None = None
     dtype: Dtype = "float32"
     batch_size: PositiveInt = 32
     licence: str
@@ -133,6 +135,18 @@ class ModelSpec(RoleSpec[Model]):
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
         return with_what_is_known(cls.role, given) if isinstance(given, dict) else given
+
+    @field_validator("model")
+    @classmethod
+    def _is_an_id_or_a_path(cls, model: str) -> str:
+        """What is no such name may be an option on a command line, or an address that a library fetches."""
+        is_path = model.startswith((".", "/")) or Path(model).is_absolute()
+        if not (is_path or _HUB_ID.fullmatch(model)):
+            raise ValueError(
+                "needs an id of the Hugging Face hub (owner/name), or the path of a checkpoint directory that begins with "
+                "`/` or `.`"
+            )
+        return model
 
     @property
     def name(self) -> str:

@@ -26,7 +26,7 @@ class DevError(RuntimeError):
 
 
 def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
-    """Run until interrupted (Ctrl-C, SIGTERM); both processes and their children are gone when this returns.
+    """Run until SIGTERM, or until Ctrl-C, which raises KeyboardInterrupt; both processes and their children are gone then.
 
     `on_ready` is called with the URL when the server answers. Raises DevError if the port is taken or a
     process ends by itself.
@@ -41,8 +41,6 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
                 # in a group of its own: Ctrl-C reaches it once, through us
                 processes[name] = subprocess.Popen(command, env=environment, start_new_session=True)
             _wait(processes, port, on_ready)
-        except KeyboardInterrupt:
-            pass
         finally:
             # a run that is not told stays "started" in Dagster for ever, and holds up the queue
             stop(processes.values(), whole_groups=True)

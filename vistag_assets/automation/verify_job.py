@@ -6,6 +6,7 @@ import dagster as dg
 
 from resources.gpus import MODELS_POOL
 from resources.markdown import markdown_table, plain_text
+from resources.text import one_line
 from resources.workspace import VistagResource
 from vistag_assets.automation.verify import verify_home
 
@@ -37,7 +38,7 @@ def look_through_the_home(context: dg.OpExecutionContext, vistag: VistagResource
     context.add_output_metadata(metadata)
     if found.faults:
         raise dg.Failure(
-            f"{len(found.faults):,} faults, the first: {found.faults[0].sentence}",
+            f"{len(found.faults):,} faults, the first: {one_line(found.faults[0].sentence)}",
             metadata=metadata,
             allow_retries=False,
         )

@@ -23,13 +23,13 @@ def choose(
     """Check what was chosen before any work, and remember it in the home. Another vocabulary forgets the facets."""
     from resources.home import read_settings, write_settings
     from resources.models.checkpoints import make_model
-    from resources.models.tiers import load_tier
+    from resources.models.tiers import SUFFIXES, load_tier
     from resources.workspace import Workspace, require_card
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}
     if tier:
-        changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
+        changes["tier"] = str(Path(tier).resolve()) if tier.endswith(SUFFIXES) else tier
     if taxonomy:
         changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
         changes["facets"] = None

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from resources.text import printable
 from vistag_assets.cli import console
 
 if TYPE_CHECKING:
@@ -24,6 +26,27 @@ TierOption = Annotated[str | None, typer.Option(help="Which tier; else the one o
 
 class UsageError(ValueError):
     """Something that was given on the command line cannot be; the message says what to do."""
+
+
+class LiteralGroup(TyperGroup):
+    """Commands whose usage errors, which Typer tells, quote what was given in printable characters."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _printable_quotes():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, *args: Any) -> Any:
+        with _printable_quotes():
+            return super().invoke(*args)
+
+
+@contextmanager
+def _printable_quotes() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as error:
+        error.message = printable(error.message)
+        raise
 
 
 @contextmanager

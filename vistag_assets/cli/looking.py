@@ -35,20 +35,28 @@ def sql(
 ) -> None:
     """Ask the lake."""
     with plain_errors():
-        import duckdb
+        _show_rows(*ask(home_of(home), query))
 
-        base = home_of(home)
-        gone = [folder.key for folder in base.folders() if folder.gone_since]
-        with base.lake.connect(gone=gone) as connection:
-            if DECISIONS in query and DECISIONS not in base.lake.tables():
-                connection.register(DECISIONS, base.decisions.as_table())
-            try:
-                result = connection.execute(query)
-            except duckdb.Error as error:
-                tables = ", ".join(base.lake.tables()) or "none yet"
-                raise UsageError(f"{error}\nTables of {base.root}: {tables}") from error
-            columns = [column[0] for column in result.description or []]
-            _show_rows(columns, result.fetchmany(SHOWN_ROWS + 1) if columns else [])
+
+def ask(home: Home, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns and the first rows, one more than are shown, of what a query finds. Raises UsageError."""
+    import duckdb
+
+    if not _is_utf_8(query):
+        raise UsageError(
+            f"{query}: SQL is UTF-8; a name that is not stands in the tables as it is shown here."
+        )
+    gone = [folder.key for folder in home.folders() if folder.gone_since]
+    with home.lake.connect(gone=gone) as connection:
+        if DECISIONS in query and DECISIONS not in home.lake.tables():
+            connection.register(DECISIONS, home.decisions.as_table())
+        try:
+            result = connection.execute(query)
+        except duckdb.Error as error:
+            tables = ", ".join(home.lake.tables()) or "none yet"
+            raise UsageError(f"{error}\nTables of {home.root}: {tables}") from error
+        columns = [column[0] for column in result.description or []]
+        return columns, result.fetchmany(SHOWN_ROWS + 1) if columns else []
 
 
 def tables(
@@ -59,7 +67,7 @@ def tables(
     from resources.tables import TABLES
 
     if as_markdown:
-        typer.echo(tables_page.as_markdown(TABLES.values()), nl=False)
+        console.put(tables_page.as_markdown(TABLES.values()))
         return
     for table in TABLES.values():
         console.say(f"{table.name}: {table.about}")
@@ -140,6 +148,14 @@ def taxonomy_stats(
         for row in found.rows():
             table.add_row(*row)
         console.out.print(table)
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:

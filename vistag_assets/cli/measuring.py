@@ -34,7 +34,7 @@ def report(
         page = report_page(home_of(home))
         figures = page.with_suffix(".json").read_text(encoding="utf-8")
         if as_json:
-            typer.echo(figures, nl=False)
+            console.put(figures)
         else:
             show_recall(json.loads(figures), page)
 
@@ -88,7 +88,7 @@ def evaluate(
         cut = None if min_score is None else Cut(None, min_score)
         found = evaluate_files(ground_truth, predictions, names[0] or None, names[-1] or None, cut)
         if as_json:
-            typer.echo(json.dumps(file_evaluation_json(found), indent=2))
+            console.say_json(file_evaluation_json(found))
         else:
             show_evaluation(found)
 
@@ -109,7 +109,7 @@ def _show_comparison(home: Home, other: str, as_json: bool) -> None:
 
     compared, page = write_comparison(home, other)
     if as_json:
-        typer.echo(json.dumps(comparison_json(compared), indent=2))
+        console.say_json(comparison_json(compared))
         return
     console.out.print(console.comparison_table(comparison_json(compared)))
     console.say(verdict(compared))

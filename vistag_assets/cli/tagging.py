@@ -161,6 +161,7 @@ def _examples(workspace: Workspace, folders: list[FolderRef]) -> dict[str, list[
 
 def _evaluate(home: Home) -> bool:
     """Measure, and say which checks failed; whether none failed that the tier calls an error."""
+    from resources.markdown import as_words
     from vistag_assets.runs import evaluate
 
     with console.err.status("Measuring"):
@@ -168,7 +169,7 @@ def _evaluate(home: Home) -> bool:
     page = report_page(home)
     show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
     for check in failed:
-        console.complain("Check failed", check.description or check.check_name)
+        console.complain("Check failed", as_words(check.description or check.check_name))
     return all(check.severity.value != "ERROR" for check in failed)
 
 

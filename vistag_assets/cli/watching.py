@@ -128,7 +128,7 @@ def _show(home: Home, settings: Settings) -> None:
     for name, root in sorted(watched.items()):
         here = [folder for folder in known if (folder.library, folder.root) == (name, root)]
         gone = sum(folder.gone_since is not None for folder in here)
-        table.add_row(name, root, f"{len(here) - gone:,}", f"{gone:,}")
+        table.add_row(console.one_line(name), console.one_line(root), f"{len(here) - gone:,}", f"{gone:,}")
     console.out.print(table)
     console.say(
         f"vistag dev runs what arrives there, once its files stay as they are for {settings.settle_seconds:g} "

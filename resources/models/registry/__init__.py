@@ -12,10 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
-from resources.yaml_file import read_yaml
+from resources.yaml_file import YamlFileError, read_yaml
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 State = Literal["works", "not proven", "not carried"]
@@ -170,7 +169,7 @@ def registry() -> Registry:
     for path in sorted(HERE.glob("*.yaml")):
         role = path.stem
         try:
-            content = read_yaml(path.read_text(encoding="utf-8"))
+            content = read_yaml(path).content
             families += [
                 Family.model_validate({"role": role, "name": name, **fields})
                 for name, fields in (content.get("families") or {}).items()
@@ -179,7 +178,9 @@ def registry() -> Registry:
                 NotCarried.model_validate({"role": role, **fields})
                 for fields in content.get("not_carried") or []
             ]
-        except (ValidationError, yaml.YAMLError) as error:
+        except YamlFileError as error:
+            raise RegistryError(str(error)) from error
+        except ValidationError as error:
             raise RegistryError(f"{path}: {error}") from error
     return Registry(families=tuple(families), not_carried=tuple(not_carried))
 

@@ -6,7 +6,9 @@ import json
 import os
 from pathlib import Path
 
+from resources.home.settings import DECISIONS_URL
 from resources.models.vlms.spec import API_KEY, VlmSpec
+from resources.secrets import is_secret_name
 from resources.web import guard
 
 PROGRAM = "VISTAG_VLLM"
@@ -60,13 +62,21 @@ def serve_command(spec: VlmSpec, program: Path) -> list[str]:
 def serve_environment() -> dict[str, str]:
     """This process's environment, the API key under vLLM's name and the guard's, where vLLM finds the guard, and no usage
     statistics sent to anyone.
+
+    Keys that are not the server's stay out of it.
     """
     key = os.environ.get(API_KEY, "")
+    kept = {name: value for name, value in os.environ.items() if not _is_foreign_key(name)}
     found = [str(_GUARD.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
-        **os.environ,
+        **kept,
         "VLLM_NO_USAGE_STATS": "1",
         "PYTHONPATH": os.pathsep.join(found),
         guard.TOKEN: key,
         **({"VLLM_API_KEY": key} if key else {}),
     }
+
+
+def _is_foreign_key(name: str) -> bool:
+    holds_one = is_secret_name(name) or name == DECISIONS_URL
+    return holds_one and not name.startswith(("HF_", "HUGGING_FACE_", "VLLM_"))

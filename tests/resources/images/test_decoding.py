@@ -8,6 +8,7 @@ from pathlib import Path
 import colour_zoo as colours
 import image_zoo as zoo
 import imagecodecs
+import jxl_zoo
 import numpy as np
 import pytest
 import tifffile
@@ -248,6 +249,36 @@ def test_the_pixel_hash_is_of_the_meaning_of_colours_and_not_of_how_it_is_told(
     untagged = Image.open(io.BytesIO(coloured["icc.webp"][0]))
     untagged.info.clear()
     assert of["icc.png"] != decode(zoo.encoded(untagged, "PNG")).pixel_hash
+
+
+@pytest.mark.parametrize("lossless", [True, False])  # a lossy one says in its header what its profile says
+def test_the_profile_of_a_jpeg_xl_is_applied(lossless: bool) -> None:
+    profile = zoo.swapped_profile()
+    shown = decode(jxl_zoo.jxl_of(np.asarray(PICTURE), profile, lossless=lossless))
+    right = decode(zoo.encoded(PICTURE, "PNG", icc_profile=profile))
+    assert (shown.colour, shown.notes) == ("icc" if lossless else "jxl", ())
+    assert off_by(shown, right.image) < (0.1 if lossless else 3)
+    assert off_by(shown, PICTURE) > 20
+    assert not lossless or shown.pixel_hash == right.pixel_hash
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 16])
+def test_a_jpeg_xl_says_what_is_white(bits: int) -> None:
+    """The picture is dark: its values, of which the brightest is a quarter of white, do not tell."""
+    dark = np.asarray(PICTURE).astype(np.uint32) // 4
+    samples = (dark * (2**bits - 1) // 255).astype(np.uint16)
+    shown = decode(jxl_zoo.jxl_of(samples, bits=bits))
+    assert shown.notes == ()
+    assert off_by(shown, Image.fromarray(dark.astype(np.uint8))) < 1
+
+
+def test_a_jpeg_xl_whose_colours_are_multiplied_by_its_alpha_shows_them() -> None:
+    alpha = Image.linear_gradient("L").resize(PICTURE.size)
+    straight = Image.merge("RGBA", (*PICTURE.split(), alpha))
+    multiplied = Image.frombytes("RGBA", PICTURE.size, straight.convert("RGBa").tobytes())
+    right = decode(zoo.encoded(straight, "PNG"))
+    assert off_by(decode(jxl_zoo.jxl_of(np.asarray(straight))), right.image) < 1
+    assert off_by(decode(jxl_zoo.jxl_of(np.asarray(multiplied), premultiplied=True)), right.image) < 1.5
 
 
 def test_a_profile_of_srgb_changes_no_pixel_hash() -> None:

@@ -325,7 +325,7 @@ def test_a_run_whose_server_is_killed_goes_on_where_it_stopped(llava: Serving, t
 def test_an_interrupt_stops_the_server_and_all_that_it_started(llava: Serving) -> None:
     started = llava.children()
     assert len(started) >= 2  # the API and the engine
-    assert llava.end(signal.SIGINT) == 0
+    assert llava.end(signal.SIGINT) == 130
     _, alive = psutil.wait_procs(started, timeout=5)
     assert alive == []
     with socket.socket() as connection:

@@ -85,7 +85,7 @@ def server(home: Home) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(120)
-    assert process.returncode == 0
+    assert process.returncode == 130
 
 
 @pytest.fixture(scope="module")

@@ -162,6 +162,7 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
             [VISTAG, "dev", "--home", str(tmp_path / "home"), "--port", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: f"Dagster on {tmp_path / 'home'}: http://127.0.0.1:{port}" in log.read_text())
@@ -171,10 +172,13 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         assert listening_addresses(process.pid, *children) == {"127.0.0.1"}
         assert readable_by_others(tmp_path / "home") == set()
     finally:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         process.wait(120)
-    assert process.returncode == 0
-    assert "supersede" not in log.read_text()
+    assert process.returncode == 130
+    told = log.read_text()
+    assert told.endswith("Stopped. What was finished is kept; the next run goes on from there.\n")
+    assert "Traceback" not in told
+    assert "supersede" not in told
     hint = f"{settings} lacks settings that new homes have: run_monitoring.poll_interval_seconds."
     assert hint in log.read_text()
     wait_for(lambda: not any(alive(child) for child in children))

@@ -31,6 +31,7 @@ from resources.web.guard import TOKEN
 from vistag_assets.cli.serve import ServeError, served_spec
 
 ROOT = Path(__file__).parents[3]
+STOPPED = "Stopped. What was finished is kept; the next run goes on from there."
 
 
 @pytest.fixture
@@ -49,19 +50,23 @@ def command(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> list[
     return [*cli, "serve", "--tier", str(tier), "--home", str(tmp_path / "home")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_it_runs_until_it_is_interrupted_and_leaves_nothing(
-    command: list[str], port: int, number: signal.Signals
+    command: list[str], port: int, number: signal.Signals, code: int
 ) -> None:
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         first, second = process.stdout.readline(), process.stdout.readline()
         assert f"serve some/model --served-model-name some/model --host 127.0.0.1 --port {port}" in first
         assert f"some/model answers at http://127.0.0.1:{port}/v1" in second
         started = psutil.Process(process.pid).children(recursive=True)
         assert [child.name() for child in started][-1] == "sleep"
         process.send_signal(number)
-        assert process.wait(30) == 0
+        assert process.wait(30) == code
+        assert process.stderr.read().splitlines() == ([STOPPED] if code else [])
     assert psutil.wait_procs(started, timeout=5)[1] == []
 
 
@@ -146,7 +151,7 @@ def test_a_missing_vllm_is_told_with_how_to_make_it(monkeypatch: pytest.MonkeyPa
     [
         ({}, False, "engine: transformers"),
         ({"engine": "openai"}, True, "names no heavy_vlm"),
-        ({"engine": "openai", "server": {"base_url": "http://gpu:8000/v1"}}, False, "served by others"),
+        ({"engine": "openai", "server": {"base_url": "https://gpu:8000/v1"}}, False, "served by others"),
     ],
 )
 def test_only_what_is_to_be_served_is(tmp_path: Path, vlm: dict[str, object], heavy: bool, told: str) -> None:
