@@ -9,6 +9,7 @@ from evaluation.assets.declaration import declared
 from evaluation.record import record_run
 from resources.markdown import plain_text
 from resources.workspace import VistagResource
+from vistag_assets.failures import told_first
 from vistag_assets.partitions import EVALUATION_POOL
 
 
@@ -24,6 +25,7 @@ from vistag_assets.partitions import EVALUATION_POOL
     pool=EVALUATION_POOL,
     **declared("evaluation_history", version=2),
 )
+@told_first()
 def evaluation_history(
     context: dg.AssetExecutionContext, vistag: VistagResource
 ) -> dg.MaterializeResult[None]:

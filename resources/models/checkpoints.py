@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from resources.home.private import public_files
 from resources.models.load_counter import count_load
 from resources.models.registry import Dtype, registry, with_what_is_known
 
@@ -265,7 +266,8 @@ def download(model: str, revision: str | None, layout: Layout) -> Path:
         if (cached / layout.config).is_file():  # a repository may hold two layouts, of which one was fetched
             return cached
     try:
-        return Path(fetch())
+        with public_files():  # other accounts may share the cache
+            return Path(fetch())
     except Exception as error:
         raise ModelUnavailableError(
             f"{model} is not on this machine and could not be fetched from the Hugging Face hub at "

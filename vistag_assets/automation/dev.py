@@ -7,17 +7,22 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import NoReturn
 
+from resources.web.guard import LOOPBACK, TOKEN
 from vistag_assets.automation.instance import prepare_dagster_home
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
 CODE_LOCATION = "vistag_assets.definitions"
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _LAST_LINES_SECONDS = 5
+_WEB = "vistag_assets.automation.web"
+_ANY = frozenset(["0.0.0.0", "::"])
+"""Addresses that are all addresses of this machine, and no name that it is asked by."""
+_TOKEN_LETTERS = 16
 
 
 class DevError(RuntimeError):
@@ -63,13 +68,25 @@ def _relay(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> 
         on_line(_COLOURS.sub("", line.decode("utf-8", "backslashreplace").rstrip("\n")))
 
 
-def become_web(home: Path, host: str, port: int) -> NoReturn:
+def become_web(home: Path, host: str, port: int, names: Sequence[str] = ()) -> NoReturn:
     """Go on as Dagster's web server, in this process: a service manager sees it as it is.
 
-    Raises DevError if the port is taken, StorageError where the storage of the home cannot be used.
+    `names`: hosts that it is asked by beside those of this machine. Raises DevError if the port is taken, or if others
+    than this machine could ask and no token is set; StorageError where the storage of the home cannot be used.
     """
     _require_free(port)
-    _become(home, _web_command(host, port))
+    names = [*names, *([] if host in _ANY else [f"[{host}]" if ":" in host else host])]
+    if not LOOPBACK.issuperset(names) or host in _ANY:
+        _require_token()
+    _become(home, _web_command(host, port, names))
+
+
+def _require_token() -> None:
+    if len(os.environ.get(TOKEN, "")) < _TOKEN_LETTERS:
+        raise DevError(
+            f"Others than this machine could ask, and Dagster has no login: set {TOKEN} to a word of at least "
+            f"{_TOKEN_LETTERS} letters that is hard to guess (openssl rand -hex 24). docs/deploy.md says how it is used."
+        )
 
 
 def become_daemon(home: Path) -> NoReturn:
@@ -81,8 +98,9 @@ def _become(home: Path, command: list[str]) -> NoReturn:
     os.execve(command[0], command, {**os.environ, **prepare_dagster_home(home)})
 
 
-def _web_command(host: str, port: int) -> list[str]:
-    return [_program("dagster-webserver"), "-m", CODE_LOCATION, "-h", host, "-p", str(port)]
+def _web_command(host: str, port: int, names: Sequence[str] = ()) -> list[str]:
+    allowed = [f"--allow-host={name}" for name in names]
+    return [sys.executable, "-m", _WEB, "--host", host, "--port", str(port), *allowed]
 
 
 def _daemon_command() -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.disk_errors import disk_error
 from resources.home.presence import dead_runs, forget_run
+from resources.home.private import private_files
 from resources.lake.files import locked, replace_file
 from resources.yaml_file import YamlFileError, read_yaml
 from vistag_assets.automation.storage import StorageError, lost_database, storage_errors
@@ -31,7 +32,7 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
 
     dagster_home = home.resolve() / "dagster"
     # Processes that make the databases at the same time leave them with two versions each.
-    with locked(dagster_home / ".lock"):
+    with private_files(home), locked(dagster_home / ".lock"):
         _write_settings(dagster_home / "dagster.yaml")
         with (
             storage_errors(dagster_home / "dagster.yaml"),
@@ -109,7 +110,7 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
 
     environment = prepare_dagster_home(home)
     os.environ.update(environment)
-    with DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+    with private_files(home), DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
         try:
             yield instance
         except OSError:

@@ -62,7 +62,9 @@ def plain_errors() -> Iterator[None]:
             raise typer.Exit(130) from None
         if not isinstance(error, _expected_errors()):
             raise
-        console.complain("Error", _sentence(error))
+        from vistag_assets.failures import sentence_of
+
+        console.complain("Error", sentence_of(error))
         raise typer.Exit(1) from error
 
 
@@ -100,13 +102,20 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+@contextmanager
+def own_home(option: Path | None) -> Iterator[Home]:
+    """The home, for a command that writes to it: within, what is made is readable by this account alone."""
+    from resources.home.private import make_private, private_files
+
+    base = home_of(option)
+    with private_files(base.root):
+        for sentence in make_private(base.root):
+            console.say(sentence, to=console.err)
+        yield base
 
 
 def home_of(option: Path | None) -> Home:
+    """The home, for a command that reads it."""
     from resources.home import Home
 
     return Home.resolve(option)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, own_home, plain_errors
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -77,10 +77,9 @@ def tables(
 
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
     """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from vistag_assets.automation.dev import serve
 
-        base = home_of(home)
         _tell_missing_settings(base)
         serve(
             base.root,
@@ -94,24 +93,26 @@ def web(
     home: HomeOption = None,
     port: PortOption = 3000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Dagster asks nobody for a password.")
+        str, typer.Option(help="Address to listen on; one that others reach needs $VISTAG_WEB_TOKEN.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that it is reached by, such as a proxy's; needs $VISTAG_WEB_TOKEN."),
+    ] = None,
 ) -> None:
     """Be the web server of vistag dev, alone: for a service manager."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from vistag_assets.automation.dev import become_web
 
-        base = home_of(home)
         _tell_missing_settings(base)
-        become_web(base.root, host, port)
+        become_web(base.root, host, port, allow_host or ())
 
 
 def daemon(home: HomeOption = None) -> None:
     """Be the daemon of vistag dev, alone: for a service manager. It runs the sensors and the queue."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from vistag_assets.automation.dev import become_daemon
 
-        base = home_of(home)
         _tell_missing_settings(base)
         become_daemon(base.root)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, own_home, plain_errors
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -28,7 +28,8 @@ def report(
     """Show the last long-tail report, or what changed since another run."""
     with plain_errors():
         if compare:
-            _show_comparison(home_of(home), compare, as_json)
+            with own_home(home) as base:
+                _show_comparison(base, compare, as_json)
             return
         page = report_page(home_of(home))
         figures = page.with_suffix(".json").read_text(encoding="utf-8")
@@ -45,10 +46,10 @@ def accept(
     home: HomeOption = None,
 ) -> None:
     """Make a run the baseline of later ones, though it lost rare tags."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from evaluation import history
 
-        accepted = history.accept(home_of(home).lake, run)
+        accepted = history.accept(base.lake, run)
         console.say(f"{accepted.run} of the tier {accepted.tier} is the baseline of later ones.")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, TierOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, TierOption, UsageError, own_home, plain_errors
 
 SHOWN_LETTERS = 160
 
@@ -46,7 +46,7 @@ def doctor(
     home: HomeOption = None,
 ) -> None:
     """Load each model of a tier, show it one image, and tell what it saw. Ends with 1 where one failed."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from PIL import Image
 
         from resources.home import read_settings
@@ -57,7 +57,6 @@ def doctor(
         from vistag_assets.cli.model_tables import plan_table, show_examined
 
         console.say(sandbox_of_decoders())
-        base = home_of(home)
         settings = read_settings(base)
         workspace = Workspace(base, settings, load_tier(tier or settings.tier))
         if workspace.tier.vram_gib:
@@ -86,7 +85,7 @@ def serve(
     home: HomeOption = None,
 ) -> None:
     """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from rich.text import Text
 
         from resources.home import read_settings
@@ -97,7 +96,6 @@ def serve(
         from vistag_assets.cli.serve import serve as run_server
         from vistag_assets.cli.serve import served_spec
 
-        base = home_of(home)
         chosen = load_tier(tier or read_settings(base).tier)
         spec = served_spec(chosen, heavy=heavy)
         log = base.root / "logs" / f"serve-{spec.server.port}.log"

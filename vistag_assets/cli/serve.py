@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from resources.home.private import outer_umask
 from resources.http_client import HttpError, ask
 from resources.models.tiers import Tier
 from resources.models.vlms import VlmSpec
 from resources.models.vlms.server import serve_command, serve_environment, vllm_program
+from resources.models.vlms.spec import API_KEY
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
 _LAST_LINES = 20
@@ -69,6 +72,7 @@ def serve(
             stdout=messages,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=outer_umask(),
         )
         try:
             while not _healthy(port):
@@ -96,8 +100,12 @@ def _require_running(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _healthy(port: int) -> bool:
+    key = os.environ.get(API_KEY)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        return ask("GET", f"http://{HOST}:{port}/health", seconds=_HEALTH_SECONDS).status == 200
+        return (
+            ask("GET", f"http://{HOST}:{port}/health", seconds=_HEALTH_SECONDS, headers=headers).status == 200
+        )
     except HttpError:
         return False
 

@@ -10,7 +10,7 @@ import typer
 
 from vistag_assets.cli import console
 from vistag_assets.cli.choosing import choose
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, own_home, plain_errors
 from vistag_assets.cli.measuring import report_page, show_recall
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ def demo(
     ] = 600,
 ) -> None:
     """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from demo.corpus import make_corpus
 
-        base = home_of(home)
         corpus = base.root / "demo"
         with console.progress_bars() as watcher:
             make_corpus(
@@ -88,13 +87,12 @@ def run(
     ] = None,
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from resources.object_store import location
 
         root = location(folder)
         if not root.is_dir():
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
-        base = home_of(home)
         name = library or root.resolve().name or "root"
         excluded = {name: list(filter(None, exclude))} if exclude else None
         settings = choose(base, tier, taxonomy, facets, lake, excluded)

@@ -13,6 +13,7 @@ from resources.lake import UpdateStats, embedding_column, embedding_matrix, read
 from resources.metadata import OWNERS, column_schema, moved_away
 from resources.tables import CONCEPT_EMBEDDINGS
 from resources.workspace import VistagResource, Workspace
+from vistag_assets.failures import told_first
 from vistag_assets.progress import Meter
 from vistag_assets.whole_image.global_embeddings import EMBEDDING_VERSION
 
@@ -26,6 +27,7 @@ from vistag_assets.whole_image.global_embeddings import EMBEDDING_VERSION
     code_version=str(EMBEDDING_VERSION),
     pool=MODELS_POOL,
 )
+@told_first()
 def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
     workspace = vistag.open()
     meter = Meter("Embedding phrases")

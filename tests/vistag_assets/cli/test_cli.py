@@ -170,6 +170,7 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         children = children_of(process.pid)
         assert len(children) >= 2
         assert listening_addresses(process.pid, *children) == {"127.0.0.1"}
+        assert readable_by_others(tmp_path / "home") == set()
     finally:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         process.wait(120)
@@ -181,6 +182,10 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
     hint = f"{settings} lacks settings that new homes have: run_monitoring.poll_interval_seconds."
     assert hint in log.read_text()
     wait_for(lambda: not any(alive(child) for child in children))
+
+
+def readable_by_others(home: Path) -> set[Path]:
+    return {path for path in (home, *home.rglob("*")) if path.exists() and path.stat().st_mode & 0o077}
 
 
 def served_assets(port: int) -> set[str]:
@@ -217,3 +222,16 @@ def alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--host", "0.0.0.0"], ["--host", "::"], ["--host", "192.0.2.1"], ["--allow-host", "photos.example"]],
+)
+def test_a_web_server_that_others_reach_wants_a_token(
+    tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in ("", "short"):
+        monkeypatch.setenv("VISTAG_WEB_TOKEN", token)
+        told = fails("web", "--home", tmp_path, "--port", 1, *options)
+        assert "set VISTAG_WEB_TOKEN to a word of at least 16 letters" in told

@@ -19,7 +19,15 @@ from stand_in_vllm import write_program
 
 from resources.models.tiers import load_tier
 from resources.models.vlms import VlmSpec
-from resources.models.vlms.server import PROGRAM, NoServerError, serve_command, vllm_program
+from resources.models.vlms.server import (
+    PROGRAM,
+    NoServerError,
+    serve_command,
+    serve_environment,
+    vllm_program,
+)
+from resources.models.vlms.spec import API_KEY
+from resources.web.guard import TOKEN
 from vistag_assets.cli.serve import ServeError, served_spec
 
 ROOT = Path(__file__).parents[3]
@@ -114,8 +122,22 @@ def test_the_command_has_the_flags_of_the_tier() -> None:
         "--limit-mm-per-prompt": '{"image":2,"video":0}',
         "--structured-outputs-config": "",
         "--generation-config": "vllm",
+        "--middleware": "guard.Guard",
         "--tensor-parallel-size": "2",
     }
+
+
+@pytest.mark.parametrize("key", ["", "secret"])
+def test_the_server_finds_the_guard_and_the_key(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(API_KEY, key)
+    monkeypatch.setenv(TOKEN, "that of the web server")
+    made = "import guard; print(guard.Guard(None).token)"
+    told = subprocess.run(
+        [sys.executable, "-c", made], cwd=tmp_path, env=serve_environment(), capture_output=True, text=True
+    )
+    assert told.stdout.strip() == (key or "None"), told.stderr
 
 
 def test_a_missing_vllm_is_told_with_how_to_make_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
