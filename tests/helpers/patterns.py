@@ -7,8 +7,9 @@ import importlib
 import re
 import re._constants as op
 import re._parser as parser
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,12 @@ def _add_functions(uses: list[Use], trees: Any) -> None:
 # Texts
 
 
-def attacks(pattern: re.Pattern[Any], size: int) -> Iterator[Any]:
-    """Texts of about `size` letters: what the pattern begins with, what it may repeat, and an end that it does not like."""
+Attack = Callable[[int], Any]
+"""A size -> a text of about as many letters"""
+
+
+def attacks(pattern: re.Pattern[Any]) -> Iterator[Attack]:
+    """Texts of any size: what the pattern begins with, what it may repeat, and an end that it does not like."""
     is_bytes = isinstance(pattern.pattern, bytes)
     source = pattern.pattern.decode("latin-1") if is_bytes else pattern.pattern
     tree = list(parser.parse(source, pattern.flags & ~re.LOCALE))
@@ -130,8 +135,12 @@ def attacks(pattern: re.Pattern[Any], size: int) -> Iterator[Any]:
         *starts[1:],
     ]
     for start, pump, end in product(starts, filter(None, dict.fromkeys(pumps)), ("", _FOREIGN)):
-        text = start + pump * (size // len(pump)) + end
-        yield text.encode("latin-1", "replace") if is_bytes else text
+        yield partial(_text, start, pump, end, is_bytes)
+
+
+def _text(start: str, pump: str, end: str, is_bytes: bool, size: int) -> Any:
+    text = start + pump * (size // len(pump)) + end
+    return text.encode("latin-1", "replace") if is_bytes else text
 
 
 def _letters(item: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from patterns import Use, all_uses, attacks
+from patterns import Attack, Use, all_uses, attacks
 
 USES, UNKNOWN = all_uses()
 EXPLAINED = {
@@ -40,29 +40,22 @@ def seconds(use: Use, text: Any) -> float:
     return thread_time() - start
 
 
-def longer(text: Any, times: int) -> Any:
-    """The text with its middle, which is what repeats, that much longer."""
-    middle = text[len(text) // 4 : -len(text) // 4]
-    half = len(text) // 2
-    return text[:half] + middle[: len(middle) // 2 * 2] * (2 * times - 2) + text[half:]
-
-
-def growth(use: Use, text: Any) -> float:
+def growth(use: Use, attack: Attack) -> float:
     """How much longer a text takes that was doubled twice, from where it takes long enough to tell."""
-    times = 1
-    while seconds(use, longer(text, times)) < LONG_ENOUGH_S:
-        times *= 2
-        if times * len(text) > LONGEST:
+    size = SCREENED
+    while seconds(use, attack(size)) < LONG_ENOUGH_S:
+        size *= 2
+        if size > LONGEST:
             return 0.0  # quick at any length that is allowed
-    once, more = longer(text, times), longer(text, 4 * times)
+    once, more = attack(size), attack(4 * size)
     return min(seconds(use, more) for _ in range(3)) / min(seconds(use, once) for _ in range(3))
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.place)
 def test_time_grows_with_the_text_and_no_faster(use: Use) -> None:
-    slowest = nlargest(WORST, attacks(use.pattern, SCREENED), key=lambda text: seconds(use, text))
-    for text in slowest:
-        assert growth(use, text) < MOST_GROWTH, ascii(text[:80])
+    slowest = nlargest(WORST, attacks(use.pattern), key=lambda attack: seconds(use, attack(SCREENED)))
+    for attack in slowest:
+        assert growth(use, attack) < MOST_GROWTH, ascii(attack(80))
 
 
 def test_every_pattern_is_among_them() -> None:
@@ -76,5 +69,5 @@ QUADRATIC = [r"\s+$", r"-+>", r'"(?:[^"\\]|\\.)*"', r"[a-z]+\d", rb"a+b"]
 @pytest.mark.parametrize("pattern", QUADRATIC)
 def test_the_search_sees_what_it_is_for(pattern: Any) -> None:
     use = Use(re.compile(pattern), "here")
-    text = max(attacks(use.pattern, SCREENED), key=lambda text: seconds(use, text))
-    assert growth(use, text) > MOST_GROWTH
+    worst = max(attacks(use.pattern), key=lambda attack: seconds(use, attack(SCREENED)))
+    assert growth(use, worst) > MOST_GROWTH
