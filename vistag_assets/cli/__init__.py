@@ -2,7 +2,17 @@
 
 import typer
 
-from vistag_assets.cli import console, deciding, looking, measuring, models, tagging, verifying, watching
+from vistag_assets.cli import (
+    console,
+    deciding,
+    exporting,
+    looking,
+    measuring,
+    models,
+    tagging,
+    verifying,
+    watching,
+)
 from vistag_assets.cli.common import LiteralGroup
 from vistag_assets.cli.exit import end_quietly
 
@@ -42,6 +52,7 @@ for command in (
 ):
     app.command()(command)
 
+app.add_typer(exporting.export_app, name="export")
 app.add_typer(taxonomy_app, name="taxonomy")
 taxonomy_app.command("check")(looking.taxonomy_check)
 taxonomy_app.command("stats")(looking.taxonomy_stats)

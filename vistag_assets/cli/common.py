@@ -92,13 +92,16 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
     from vistag_assets.cli.serve import ServeError
+    from vistag_assets.exports.job import ExportError
+    from vistag_assets.exports.records import UnusableThresholds
     from vistag_assets.runs import NoImagesError
     from vistag_assets.tags.decide import UnknownSubject
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
-        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject, OSError,
+        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
+        ExportError, UnusableThresholds, OSError,
     )  # fmt: skip
 
 
