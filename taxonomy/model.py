@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from taxonomy.concept import Concept
+from taxonomy.concept import Concept, Translation
 from taxonomy.facets import Facet
 from taxonomy.labels import Labels
+from taxonomy.problems import Flaw
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class Taxonomy:
     concepts: tuple[Concept, ...]
     facets: Mapping[str, Facet] = field(default_factory=dict)
     """Name -> facet, of those that have concepts, in the order given; what is given none has the defaults."""
+    flaws: tuple[Flaw, ...] = field(default=(), compare=False)
+    """What was noticed in its file, and mended."""
+    replaced: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Id of a deprecated concept, which is none of these -> id of the one that replaces it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concepts", tuple(sorted(self.concepts, key=lambda concept: concept.id)))
@@ -65,6 +70,11 @@ class Taxonomy:
         told = {name: facet.fingerprint for name, facet in self.facets.items()}
         if changed := {name: text for name, text in told.items() if text is not None}:
             content["facets"] = changed
+        # what older vocabularies do not have is told only where there is some: their rows stay valid
+        if spoken := {
+            c.id: [c.language, *_told(c.translations)] for c in self.concepts if c.language or c.translations
+        }:
+            content["languages"] = spoken
         canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -122,3 +132,7 @@ class Taxonomy:
                 reached.add(parent)
                 waiting.extend(self.by_id[parent].broader)
         return frozenset(reached)
+
+
+def _told(translations: Iterable[Translation]) -> list[list[object]]:
+    return [[each.language, each.pref_label, each.alt_labels] for each in translations]

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 from taxonomy.concept import Concept
 from taxonomy.loading import load_taxonomy
 from taxonomy.model import Taxonomy
+from taxonomy.problems import SHOWN, summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,19 @@ def stats(taxonomy: Taxonomy) -> TaxonomyStats:
     )
 
 
-def check_report(path: Path, facets_path: Path | None = None) -> str:
-    """One line that says the file is sound and what it holds. Raises TaxonomyError when it is not sound."""
-    found = stats(load_taxonomy(path, facets_path))
-    counts = f"{found.total.concepts} concepts in {len(found.facets)} facets"
-    return f"{path}: no problems; {counts}, fingerprint {found.fingerprint}"
+def check_report(
+    path: Path, facets_path: Path | None = None, *, shown: int | None = SHOWN, **how: Any
+) -> str:
+    """What the file holds in one line, and a paragraph on each kind of what was mended in it; `shown`: how many
+    examples, None for all. `how` is handed to `load_taxonomy`.
+
+    Raises TaxonomyError when it cannot be used.
+    """
+    taxonomy = load_taxonomy(path, facets_path, **how)
+    counts = f"{len(taxonomy.concepts)} concepts in {len(taxonomy.facets)} facets"
+    state = "can be used, but see below" if taxonomy.flaws else "no problems"
+    sound = f"{path}: {state}; {counts}, fingerprint {taxonomy.fingerprint}"
+    return "\n".join([sound, *summary(path, taxonomy.flaws, shown)])
 
 
 def _count(taxonomy: Taxonomy, facet: str, concepts: Sequence[Concept]) -> FacetStats:
