@@ -139,9 +139,9 @@ def _fields(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> li
     if unknown := [heading for heading in columns if heading not in header]:
         named = ", ".join(header)
         raise TaxonomyError(path, [Flaw(1, f"has no column {', '.join(unknown)}; its columns are {named}")])
-    if fields := sorted({field.partition("@")[0] for field in columns.values()} - set(HEADINGS)):
+    if no_fields := sorted({field.partition("@")[0] for field in columns.values()} - set(HEADINGS)):
         known = ", ".join(HEADINGS)
-        raise TaxonomyError(path, [Flaw(1, f"{', '.join(fields)} is no field; the fields are {known}")])
+        raise TaxonomyError(path, [Flaw(1, f"{', '.join(no_fields)} is no field; the fields are {known}")])
     found: list[tuple[str | None, str]] = [_field(heading, columns) or (None, "") for heading in header]
     # a column that bears the field's own name comes before another that would be read as it
     plain = {each for each, heading in zip(found, header, strict=True) if _is_plain(heading, columns)}
@@ -169,12 +169,10 @@ def _field(heading: str, columns: Mapping[str, str]) -> tuple[str, str] | None:
         return field, plain_tag(tag)
     if heading in HEADINGS:
         return heading, ""
-    if field := _COLUMN_OF.get(_SIGNS.sub("", heading.casefold())):
-        return field, ""
-    if (tagged := _TAGGED.fullmatch(heading)) and (
-        field := _COLUMN_OF.get(_SIGNS.sub("", tagged[1].casefold()))
-    ):
-        return field, plain_tag(tagged[2])
+    tagged = _TAGGED.fullmatch(heading)
+    for name, tag in ((heading, ""), (tagged[1], tagged[2]) if tagged else ("", "")):
+        if known := _COLUMN_OF.get(_SIGNS.sub("", name.casefold())):
+            return known, plain_tag(tag)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from vistag_assets.cli import deciding, looking, measuring, models, tagging, verifying, watching
+from vistag_assets.cli import deciding, looking, measuring, models, tagging, verifying, vocabulary, watching
 from vistag_assets.cli.exit import end_quietly
 
 app = typer.Typer(
@@ -40,5 +40,6 @@ for command in (
     app.command()(command)
 
 app.add_typer(taxonomy_app, name="taxonomy")
-taxonomy_app.command("check")(looking.taxonomy_check)
-taxonomy_app.command("stats")(looking.taxonomy_stats)
+taxonomy_app.command("check")(vocabulary.taxonomy_check)
+taxonomy_app.command("convert")(vocabulary.taxonomy_convert)
+taxonomy_app.command("stats")(vocabulary.taxonomy_stats)

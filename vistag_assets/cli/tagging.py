@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.choosing import choose
+from vistag_assets.cli.choosing import Vocabulary, choose
 from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
 from vistag_assets.cli.measuring import report_page, show_recall
+from vistag_assets.cli.vocabulary import ColumnOption, LanguageOption, columns_of, languages_of
 
 if TYPE_CHECKING:
     from resources.home import FolderRef, Home, Settings
@@ -40,7 +41,7 @@ def demo(
             make_corpus(
                 corpus, images, on_progress=lambda done, total: watcher("Drawing images", done, total)
             )
-        choose(base, "demo", "starter")
+        choose(base, "demo", Vocabulary("starter"))
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
         passed = _evaluate(base)
@@ -67,12 +68,16 @@ def run(
     ] = None,
     taxonomy: Annotated[
         str | None,
-        typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
+        typer.Option(
+            help="A vocabulary (SKOS, .csv, a keyword list), or starter for the one that comes along."
+        ),
     ] = None,
     facets: Annotated[
         Path | None,
         typer.Option(help="What the facets of the vocabulary are (.yaml); else the facets.yaml beside it."),
     ] = None,
+    language: LanguageOption = None,
+    column: ColumnOption = None,
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
     ] = None,
@@ -97,7 +102,8 @@ def run(
         base = home_of(home)
         name = library or root.resolve().name or "root"
         excluded = {name: list(filter(None, exclude))} if exclude else None
-        settings = choose(base, tier, taxonomy, facets, lake, excluded)
+        vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column))
+        settings = choose(base, tier, vocabulary, lake, excluded)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
         outcome = _tag(base, root, name, read_again=force)

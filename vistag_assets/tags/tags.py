@@ -16,7 +16,7 @@ from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, by_id, gathered, of_ids
 from vistag_assets.tags.decided import decided_in, decision_fingerprints, import_states
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF
-from vistag_assets.tags.tagger import make_tagger, tag_images
+from vistag_assets.tags.tagger import identity_of, make_tagger, tag_images
 from vistag_assets.whole_image.scoring import make_scorer
 
 PREVIEWED_TAGS = 8
@@ -100,6 +100,7 @@ def tags(
         settings=tagger.settings.model_dump(),
         share_with_broader=workspace.tier.share_with_broader,
         version=folder.version,
+        **identity_of(workspace.taxonomy),
     )
     rows_of = {name: RowsById(rows) for name, rows in tables.items()}
 

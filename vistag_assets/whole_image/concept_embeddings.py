@@ -49,7 +49,10 @@ def embed_concepts(workspace: Workspace) -> UpdateStats:
     """Bring `concept_embeddings` up to date with the taxonomy; only new phrases are embedded."""
     encoder, table = workspace.encoder, CONCEPT_EMBEDDINGS.name
     schema = CONCEPT_EMBEDDINGS.sized(encoder.dimension)
-    wanted = [(c.id, text) for c in workspace.taxonomy.concepts for text in workspace.taxonomy.phrases(c)]
+    taxonomy, multilingual = workspace.taxonomy, encoder.spec.multilingual
+    wanted = [
+        (c.id, text) for c in taxonomy.concepts for text in taxonomy.phrases(c, multilingual=multilingual)
+    ]
     current = fingerprint(encoder=encoder.fingerprint, version=EMBEDDING_VERSION)
 
     with workspace.lake.locked(table):

@@ -72,6 +72,8 @@ class Checkpoint(BaseModel):
     revision: str | None = None
     """commit on the hub, as public code pins it; None: none was found that two sources agree on"""
     note: str = ""
+    multilingual: bool = False
+    """of an encoder: whether it was trained on texts in many languages, so that labels are asked in their own"""
 
     @property
     def weights_gib(self) -> float:
@@ -195,6 +197,8 @@ def with_what_is_known(role: str, given: dict[str, Any]) -> dict[str, Any]:
         of_table: dict[str, Any] = {"family": family.name} | checkpoint.model_dump(
             include={"licence", "dtype", "batch_size", "revision"}
         )
+        if checkpoint.multilingual:
+            of_table["multilingual"] = True
         given = of_table | given
     if "family" in given:
         registry().family(role, str(given["family"]))

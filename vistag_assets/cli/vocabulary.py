@@ -1,0 +1,126 @@
+"""Vocabularies: what is in one, what is wrong with it, and other forms of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vistag_assets.cli import console
+from vistag_assets.cli.common import UsageError, plain_errors
+
+if TYPE_CHECKING:
+    from taxonomy import Taxonomy
+
+FileArgument = Annotated[
+    Path, typer.Argument(help="SKOS (.ttl .rdf .jsonld .nt .trig), .csv, .tsv, or a keyword list (.txt).")
+]
+FacetsOption = Annotated[
+    Path | None,
+    typer.Option(help="What the facets are (.yaml); else the facets.yaml beside the vocabulary."),
+]
+LanguageOption = Annotated[
+    str | None, typer.Option(help="Languages to show labels in, best first: nl,en. English if not said.")
+]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(help="HEADING=FIELD of a spreadsheet, as in Term=pref_label; may be given again."),
+]
+
+
+def languages_of(option: str | None) -> tuple[str, ...]:
+    """Tags of --language; none where it is not given."""
+    from taxonomy.languages import plain_tag
+
+    return tuple(plain_tag(tag) for tag in (option or "").split(",") if tag.strip())
+
+
+def columns_of(option: list[str] | None) -> dict[str, str]:
+    """Heading -> field of --column. Raises UsageError."""
+    pairs = [text.rpartition("=") for text in option or ()]
+    if wrong := [
+        text
+        for (heading, _, field), text in zip(pairs, option or (), strict=True)
+        if not heading or not field
+    ]:
+        raise UsageError(f"--column {wrong[0]}: give HEADING=FIELD, as in Term=pref_label")
+    return {heading.strip(): field.strip() for heading, _, field in pairs}
+
+
+def loaded(
+    file: Path | None, facets: Path | None, language: str | None = None, column: list[str] | None = None
+) -> Taxonomy:
+    """The vocabulary of a file, as the options say; the starter's where there is none."""
+    from taxonomy import STARTER, load_taxonomy
+    from taxonomy.languages import ENGLISH
+
+    languages = languages_of(language) or ENGLISH
+    return load_taxonomy(file or STARTER, facets, languages=languages, columns=columns_of(column))
+
+
+def taxonomy_check(
+    file: FileArgument,
+    facets: FacetsOption = None,
+    language: LanguageOption = None,
+    column: ColumnOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what would be mended.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="List everything, not the first of each kind.")
+    ] = False,
+) -> None:
+    """Say whether a vocabulary can be used, and what is wrong with it in which line."""
+    with plain_errors():
+        from taxonomy import check_report
+        from taxonomy.languages import ENGLISH
+        from taxonomy.problems import SHOWN
+
+        how: dict[str, Any] = {"languages": languages_of(language) or ENGLISH, "columns": columns_of(column)}
+        console.say(check_report(file, facets, shown=None if every else SHOWN, strict=strict, **how))
+
+
+def taxonomy_convert(
+    file: FileArgument,
+    to: Annotated[Path, typer.Argument(help="What to write: .ttl .rdf .jsonld .nt .trig .csv .txt")],
+    facets: FacetsOption = None,
+    language: LanguageOption = None,
+    column: ColumnOption = None,
+) -> None:
+    """Write a vocabulary in another format, with all that vistag read of it."""
+    with plain_errors():
+        from taxonomy import write_taxonomy
+
+        if to.exists():
+            raise UsageError(f"{to} is there already: give another name, or remove it")
+        found = loaded(file, facets, language, column)
+        write_taxonomy(found, to)
+        tell_what_was_mended(file, found)
+        console.say(f"{to}: {len(found.concepts):,} concepts, fingerprint {found.fingerprint}")
+
+
+def taxonomy_stats(
+    file: Annotated[Path | None, typer.Argument(help="Else the starter vocabulary.")] = None,
+    facets: FacetsOption = None,
+    language: LanguageOption = None,
+    column: ColumnOption = None,
+) -> None:
+    """Count concepts, labels and definitions by facet."""
+    with plain_errors():
+        from rich.table import Table
+
+        from taxonomy import stats
+
+        found = stats(loaded(file, facets, language, column))
+        table = Table(*found.HEADER)
+        for row in found.rows():
+            table.add_row(*row)
+        console.out.print(table)
+
+
+def tell_what_was_mended(file: Path, taxonomy: Taxonomy) -> None:
+    """A line a kind, on standard error."""
+    from taxonomy.problems import summary
+
+    for line in summary(file, taxonomy.flaws, shown=0):
+        if not line.startswith(" "):
+            console.say(f"{file}: {line}", to=console.err)
