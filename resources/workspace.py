@@ -103,6 +103,7 @@ class Workspace:
             Path(facets) if facets else None,
             languages=self.settings.languages or ENGLISH,
             columns=self.settings.columns,
+            asked=self.settings.labels,
         )
 
     @property

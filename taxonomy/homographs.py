@@ -40,6 +40,15 @@ def qualifiers(concepts: Sequence[Concept], by_id: Mapping[str, Concept]) -> dic
     return dict(found)
 
 
+def shared_labels(concepts: Sequence[Concept]) -> list[tuple[str, ...]]:
+    """Ids of the concepts of a facet that bear a common label, once for each set of them."""
+    bearers: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for concept in concepts:
+        for label in (*concept.labels, *concept.english_labels):
+            bearers[concept.facet, same_label_key(parted(label)[0])][concept.id] = None
+    return sorted({tuple(sorted(ids)) for ids in bearers.values() if len(ids) > 1})
+
+
 def _part(
     several: Mapping[str, Concept],
     by_id: Mapping[str, Concept],

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from taxonomy.drafts import Draft, Reading
 from taxonomy.facets import STARTER_FACETS, Facet, load_facets
@@ -65,6 +66,7 @@ def load_taxonomy(
     languages: Sequence[str] = ENGLISH,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
+    asked: Literal["all", "pref"] = "all",
 ) -> Taxonomy:
     """The vocabulary in a file: SKOS in any syntax of RDF, a spreadsheet (.csv, .tsv), a keyword list (.txt).
 
@@ -87,7 +89,8 @@ def load_taxonomy(
         flaws += more
     if unusable := [flaw for flaw in flaws if strict or not flaw.kind or not drafts]:
         raise TaxonomyError(path, unusable)
-    return Taxonomy(concepts_of(drafts), facets, tuple(sorted(set(flaws))), replaced)
+    noticed = tuple(sorted(set(flaws)))
+    return Taxonomy(concepts_of(drafts), facets, flaws=noticed, asked=asked, replaced=replaced)
 
 
 def starter_taxonomy() -> Taxonomy:

@@ -5,10 +5,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from taxonomy.concept import Concept, Translation
 from taxonomy.facets import Facet
-from taxonomy.homographs import context_words, parted, qualifiers, shares
+from taxonomy.homographs import context_words, parted, qualifiers, shared_labels, shares
 from taxonomy.labels import Labels
 from taxonomy.problems import Flaw
 
@@ -22,6 +23,8 @@ class Taxonomy:
     """Name -> facet, of those that have concepts, in the order given; what is given none has the defaults."""
     flaws: tuple[Flaw, ...] = field(default=(), compare=False)
     """What was noticed in its file, and mended."""
+    asked: Literal["all", "pref"] = "all"
+    """Whether an encoder is asked about all labels of a concept, or about the preferred one alone."""
     replaced: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Id of a deprecated concept, which is none of these -> id of the one that replaces it."""
 
@@ -76,6 +79,8 @@ class Taxonomy:
             c.id: [c.language, *_told(c.translations)] for c in self.concepts if c.language or c.translations
         }:
             content["languages"] = spoken
+        if self.asked != "all":
+            content["asked"] = self.asked
         if self.qualifiers:
             content["qualifiers"] = self.qualifiers
         canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -91,6 +96,11 @@ class Taxonomy:
     def qualifiers(self) -> Mapping[str, Mapping[str, str]]:
         """Concept id -> label -> what parts it from others that are written alike."""
         return qualifiers(self.concepts, self.by_id)
+
+    @cached_property
+    def homographs(self) -> list[tuple[str, ...]]:
+        """Ids of concepts of one facet that bear a common label, sorted."""
+        return shared_labels(self.concepts)
 
     @cached_property
     def shown_labels(self) -> Mapping[str, str]:
@@ -111,7 +121,7 @@ class Taxonomy:
         known = self.qualifiers.get(concept.id, {})
         labels = concept.labels if multilingual else concept.english_labels
         asked = (f"{parted(label)[0]}, {known[label]}" if label in known else label for label in labels)
-        return tuple(dict.fromkeys(asked))
+        return tuple(dict.fromkeys(asked))[: 1 if self.asked == "pref" else None]
 
     def phrases(self, concept: Concept, *, multilingual: bool = False) -> tuple[str, ...]:
         """Every label in every template of the concept's facet, preferred label first."""

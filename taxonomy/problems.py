@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {
     "id-text": "ids hold what an id cannot: mended",
     "label": "labels hold a |, a tab or a line break: mended",
     "untyped": "concepts are not called a skos:Concept, but have a label and a place: taken as such",
+    "wordless": "labels have no letter and no digit: a model reads nothing in them",
     "no-label": "concepts have no label: left out, what is below them moves up",
     "language": "concepts have no prefLabel in the language asked for: shown in another",
     "no-pref": "concepts have no prefLabel: shown by an altLabel",

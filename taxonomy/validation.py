@@ -80,6 +80,8 @@ def _fit_alone(draft: Draft, facets: Collection[str], spelling: _LazySpelling, f
     for label in concept.labels:
         if UNUSABLE_IN_LABEL.search(label):
             tell("label", f'"{id_}": a label cannot hold "|", a tab or a line break: {label!r}')
+        elif label and not any(map(str.isalnum, label)):
+            tell("wordless", f'"{id_}": no model reads anything in the label {label!r}')
     pref_label = _fit_label(concept.pref_label)
     alt_labels = _once(pref_label, map(_fit_label, concept.alt_labels))
     if len(alt_labels) < sum(map(bool, concept.alt_labels)):

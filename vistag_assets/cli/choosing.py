@@ -22,19 +22,24 @@ class Vocabulary:
     facets: Path | None = None
     languages: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    labels: str | None = None
 
     def changes(self) -> dict[str, Any]:
         """Fields of the settings. Another vocabulary forgets what was said of the last."""
         found: dict[str, Any] = {}
         if self.taxonomy:
             place = None if self.taxonomy == "starter" else str(Path(self.taxonomy).resolve())
-            found = {"taxonomy": place, "facets": None, "languages": (), "columns": {}}
+            found = {"taxonomy": place, "facets": None, "languages": (), "columns": {}, "labels": "all"}
         if self.facets:
             found["facets"] = str(self.facets.resolve())
         if self.languages:
             found["languages"] = self.languages
         if self.columns:
             found["columns"] = dict(self.columns)
+        if self.labels:
+            if self.labels not in ("all", "pref"):
+                raise UsageError(f"--labels is all or pref, not {self.labels}")
+            found["labels"] = self.labels
         return found
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SHOWN_IMAGES = 5
 SHOWN_TAGS = 5
 DEMO_LIBRARY = "demo"
+PHRASES_WORTH_TELLING = 10_000
 
 
 def demo(
@@ -78,6 +79,9 @@ def run(
     ] = None,
     language: LanguageOption = None,
     column: ColumnOption = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Which labels the encoder is asked about: all, or pref alone.")
+    ] = None,
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
     ] = None,
@@ -102,14 +106,30 @@ def run(
         base = home_of(home)
         name = library or root.resolve().name or "root"
         excluded = {name: list(filter(None, exclude))} if exclude else None
-        vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column))
+        vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column), labels)
         settings = choose(base, tier, vocabulary, lake, excluded)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name)
+        _say_what_phrases_cost(base)
         outcome = _tag(base, root, name, read_again=force)
         passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
+
+
+def _say_what_phrases_cost(home: Home) -> None:
+    """Before any work, where the vocabulary is big and new."""
+    from resources.workspace import open_workspace
+    from vistag_assets.whole_image.concept_embeddings import phrase_cost
+
+    if cost := phrase_cost(open_workspace(home), PHRASES_WORTH_TELLING):
+        told = f"{cost.missing:,} phrases of the vocabulary are to be embedded first, about {_minutes(cost.seconds)}"
+        less = f"; --labels pref: {cost.preferred:,} in {_minutes(cost.preferred_seconds)}"
+        console.say(told + (less if cost.preferred < cost.missing else "") + ".", to=console.err)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _take_ground_truth(home: Home, file: Path, library: str) -> None:

@@ -13,6 +13,7 @@ from vistag_assets.cli.common import UsageError, plain_errors
 if TYPE_CHECKING:
     from taxonomy import Taxonomy
 
+MOST_TOLD = 50
 FileArgument = Annotated[
     Path, typer.Argument(help="SKOS (.ttl .rdf .jsonld .nt .trig), .csv, .tsv, or a keyword list (.txt).")
 ]
@@ -65,6 +66,9 @@ def taxonomy_check(
     language: LanguageOption = None,
     column: ColumnOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what would be mended.")] = False,
+    tier: Annotated[
+        str | None, typer.Option(help="Say too which labels the models of this tier cut or are not asked.")
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="List everything, not the first of each kind.")
     ] = False,
@@ -77,6 +81,28 @@ def taxonomy_check(
 
         how: dict[str, Any] = {"languages": languages_of(language) or ENGLISH, "columns": columns_of(column)}
         console.say(check_report(file, facets, shown=None if every else SHOWN, strict=strict, **how))
+        if tier:
+            _tell_what_models_read(loaded(file, facets, language, column), tier, None if every else MOST_TOLD)
+
+
+def _tell_what_models_read(taxonomy: Taxonomy, tier: str, most: int | None) -> None:
+    from itertools import islice
+
+    from resources.models.askable import alike, cut_labels
+    from resources.models.checkpoints import make_model
+    from resources.models.tiers import load_tier
+
+    chosen = load_tier(tier)
+    told = list(islice(cut_labels(taxonomy, chosen), most))
+    for cut in told:
+        console.say(str(cut))
+    if len(told) == most:
+        console.say("and perhaps more: --all lists them")
+    pairs = alike(taxonomy, make_model(chosen.encoder, "cpu")) if taxonomy.homographs else []
+    for one, other, cosine in pairs[:most]:
+        console.say(f'the encoder cannot tell "{one}" and "{other}" apart (cosine {cosine:.3f}): define them')
+    if not told and not pairs:
+        console.say(f"The models of {chosen.name} read every label whole.")
 
 
 def taxonomy_convert(
