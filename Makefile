@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -81,6 +81,10 @@ bench-loads: $(VENV)/.installed
 # Many tiny images: seconds, memory, sizes. BENCH="--images 2000 --folders 10 --one-folder 0" for a smaller one.
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
+
+# Reading a big vocabulary and scoring against it: seconds, memory. BENCH="--concepts 5000 --images 200" for a smaller one.
+bench-taxonomy: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.taxonomy $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30

@@ -93,6 +93,11 @@ def load_taxonomy(
     return Taxonomy(concepts_of(drafts), facets, flaws=noticed, asked=asked, replaced=replaced)
 
 
+def read_drafts(path: Path, languages: Sequence[str], columns: Mapping[str, str]) -> Reading:
+    """The concepts of a file as they are written, in no facet but those that the file names. Raises TaxonomyError."""
+    return _reader(path)(path, _How((), languages, columns))
+
+
 def starter_taxonomy() -> Taxonomy:
     """The vocabulary for a photo and museum library that comes with vistag."""
     return load_taxonomy(STARTER)

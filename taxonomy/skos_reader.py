@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from taxonomy.concept import Concept, Translation
 from taxonomy.drafts import Draft, Reading
-from taxonomy.languages import best_text, by_language, choose
+from taxonomy.languages import Shown, best_text, by_language, choose
 from taxonomy.problems import Flaw, Spelling, read_bytes, slug, unique
 from taxonomy.rdf import Statements, read_statements, syntax_of
 
@@ -97,9 +97,10 @@ class _Reader:
     def read(self) -> Reading:
         drafts, flaws = list[Draft](), list[Flaw]()
         for node, id_ in self._ids.items():
-            draft = self._draft(node, id_)
+            shown = choose(*self._labelled[node], self._languages)
+            draft = self._draft(node, id_, shown)
             drafts.append(draft)
-            flaws += [Flaw(draft.line, f'"{id_}" {text}', kind) for text, kind in self._problems(node)]
+            flaws += [Flaw(draft.line, f'"{id_}" {text}', kind) for text, kind in self._problems(node, shown)]
         for node in self._unnamed:
             labels = sorted(text for found in self._labelled[node][0].values() for text in found)
             named = f"prefLabel {', '.join(labels)}" if labels else "it has no prefLabel either"
@@ -131,10 +132,9 @@ class _Reader:
         for label in self._said.nodes(node, predicate):
             yield from self._said.texts(label, *XL_FORM)
 
-    def _draft(self, node: str, id_: str) -> Draft:
+    def _draft(self, node: str, id_: str, shown: Shown | None) -> Draft:
         said = self._said
         pref, alt = self._labelled[node]
-        shown = choose(pref, alt, self._languages)
         groups = self._groups_of.get(node, ())
         own = [_local_name(group) for group in groups]
         concept = Concept(
@@ -175,9 +175,8 @@ class _Reader:
             or any(status.endswith("/DEPRECATED") for status in said.nodes(node, STATUS))
         )
 
-    def _problems(self, node: str) -> Iterator[tuple[str, str]]:
-        pref, alt = self._labelled[node]
-        shown = choose(pref, alt, self._languages)
+    def _problems(self, node: str, shown: Shown | None) -> Iterator[tuple[str, str]]:
+        pref, _ = self._labelled[node]
         for tag in sorted(pref):
             if shown and tag in shown.tags and len(pref[tag]) > 1:
                 same = ", ".join(f'"{label}"' for label in pref[tag])
@@ -233,16 +232,14 @@ class _Reader:
 
     def _names_of_groups(self) -> dict[str, tuple[str, ...]]:
         used = {group for groups in self._groups_of.values() for group in groups}
-        said = self._said
-        return {
-            group: (
-                group,
-                _local_name(group),
-                *sorted({text for text, _ in said.texts(group, PREF, LABEL, NOTATION)}),
-                *sorted({text for text, _ in self._xl(group, XL_PREF)}),
-            )
-            for group in sorted(used)
-        }
+        return {group: tuple(dict.fromkeys(self._names_of_group(group))) for group in sorted(used)}
+
+    def _names_of_group(self, group: str) -> Iterator[str]:
+        yield group
+        yield _local_name(group)
+        texts = [*self._said.texts(group, PREF, LABEL), *self._xl(group, XL_PREF)]
+        yield best_text(by_language(texts), self._languages) or _local_name(group)
+        yield from sorted({text for text, _ in (*texts, *self._said.texts(group, NOTATION))})
 
     def _with_collections_as_facets(self, drafts: list[Draft]) -> list[Draft]:
         """Where each concept is in one collection at most, and these have words for names, they are the facets."""

@@ -42,4 +42,6 @@ for command in (
 app.add_typer(taxonomy_app, name="taxonomy")
 taxonomy_app.command("check")(vocabulary.taxonomy_check)
 taxonomy_app.command("convert")(vocabulary.taxonomy_convert)
+taxonomy_app.command("diff")(vocabulary.taxonomy_diff)
+taxonomy_app.command("facets")(vocabulary.taxonomy_facets)
 taxonomy_app.command("stats")(vocabulary.taxonomy_stats)

@@ -130,7 +130,7 @@ def taxonomy_stats(
     language: LanguageOption = None,
     column: ColumnOption = None,
 ) -> None:
-    """Count concepts, labels and definitions by facet."""
+    """Count concepts, labels and definitions by facet, and labels by language."""
     with plain_errors():
         from rich.table import Table
 
@@ -141,6 +141,36 @@ def taxonomy_stats(
         for row in found.rows():
             table.add_row(*row)
         console.out.print(table)
+        for line in found.lines():
+            console.say(line)
+
+
+def taxonomy_facets(file: FileArgument, language: LanguageOption = None, column: ColumnOption = None) -> None:
+    """Propose which branches and collections of a vocabulary are of which facet, as YAML on standard output."""
+    with plain_errors():
+        from taxonomy.facet_proposal import propose_facets
+        from taxonomy.languages import ENGLISH
+
+        typer.echo(
+            console.printable(propose_facets(file, languages_of(language) or ENGLISH, columns_of(column))),
+            nl=False,
+        )
+
+
+def taxonomy_diff(
+    old: Annotated[Path, typer.Argument(help="A vocabulary.")],
+    new: Annotated[Path, typer.Argument(help="A later state of it.")],
+    facets: FacetsOption = None,
+    language: LanguageOption = None,
+    column: ColumnOption = None,
+) -> None:
+    """Say what was added, removed, relabelled and moved, and what will be computed again."""
+    with plain_errors():
+        from taxonomy.differences import differences
+
+        before, now = (loaded(file, facets, language, column) for file in (old, new))
+        for line in differences(before, now).lines():
+            console.say(line)
 
 
 def tell_what_was_mended(file: Path, taxonomy: Taxonomy) -> None:
