@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import UsageError, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
 
 if TYPE_CHECKING:
     from taxonomy import Taxonomy
@@ -171,6 +171,15 @@ def taxonomy_diff(
         before, now = (loaded(file, facets, language, column) for file in (old, new))
         for line in differences(before, now).lines():
             console.say(line)
+
+
+def taxonomy_page(home: HomeOption = None) -> None:
+    """Write a page of the vocabulary of a home: a tree with the number of images, and some of them."""
+    with plain_errors():
+        from resources.workspace import open_workspace
+        from vistag_assets.gallery.vocabulary_page import write_vocabulary_page
+
+        console.say(f"Vocabulary: {write_vocabulary_page(open_workspace(home_of(home)))}")
 
 
 def tell_what_was_mended(file: Path, taxonomy: Taxonomy) -> None:
