@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from resources.decisions import DecisionLog
 from resources.gpus import MODELS_POOL, card_of_its_own
 from resources.home import Home, Settings, read_settings
 from resources.home.presence import shown_as_running
+from resources.home.private import private_files
 from resources.home.run_folders import folders_of
 from resources.images import Limits
 from resources.lake import Lake
@@ -140,10 +141,19 @@ def require_card(tier: Tier) -> None:
         require_memory(tier.vram_gib or 0)
 
 
-class VistagResource(dg.ConfigurableResource):
-    """The home that assets read and write: this one, else $VISTAG_HOME, else ./.vistag."""
+class ForeignHomeError(ValueError):
+    """The configuration of a run names another home than that of the process."""
 
-    home: str = ""
+
+class VistagResource(dg.ConfigurableResource):
+    """The home that assets read and write: this one, else $VISTAG_HOME, else ./.vistag.
+
+    The configuration of a run may name the home of the process and no other: whoever may start runs could have its
+    settings, its tier's addresses with them, be those of a folder of theirs. Raises ForeignHomeError.
+    """
+
+    home: Any = ""
+    """a path; not `str`, which Dagster also takes as `{"env": VARIABLE}` and then looks up"""
     _run: _Run | None = PrivateAttr(default=None)
 
     def resolve_home(self) -> Home:
@@ -162,8 +172,10 @@ class VistagResource(dg.ConfigurableResource):
         if run is None or instance is None:  # a sensor's
             yield self
             return
+        _require_own_home(run.run_config)
         pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
         with ExitStack() as held:
+            held.enter_context(private_files(self.resolve_home().root))
             held.enter_context(shown_as_running(Path(instance.root_directory), run.run_id))
             held.enter_context(
                 self.resolve_home().working_on(folders_of(run, instance), lambda: _say_waiting(context))
@@ -190,6 +202,17 @@ class _Run:
                 self.held.enter_context(card_of_its_own(home.root / "cards"))
             self._workspace = workspace
         return self._workspace
+
+
+def _require_own_home(config: Mapping[str, Any]) -> None:
+    own, named = Home.resolve().root, config
+    for name in ("resources", "vistag", "config", "home"):
+        named = (named or {}).get(name) or {}
+    if named and not (isinstance(named, str) and Path(named).resolve() == own.resolve()):
+        raise ForeignHomeError(
+            f"The configuration of this run names another home than {own}, which this process works on. Start the "
+            "run without `resources`, or vistag with --home for the other one."
+        )
 
 
 def _say_waiting(context: dg.InitResourceContext) -> None:

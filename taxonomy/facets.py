@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from taxonomy.problems import Flaw, TaxonomyError, did_you_mean, read_text
+from taxonomy.strict_yaml import YamlError, read_nodes
 
 STARTER_FACETS = Path(__file__).parent / "data" / "facets.yaml"
 OTHER_COLOUR = "#4d4d4d"
@@ -70,15 +71,10 @@ def load_facets(path: Path = STARTER_FACETS) -> dict[str, Facet]:
     What is not said follows from what is: without regions there is no thing and nothing in a crop, and only things
     have masks.
     """
-    loader = yaml.SafeLoader(read_text(path))
     try:
-        document = loader.get_single_node()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or error
-        raise TaxonomyError(
-            path, [Flaw(mark.line + 1 if mark else 1, f"not valid YAML: {reason}")]
-        ) from error
+        document = read_nodes(read_text(path))
+    except YamlError as error:
+        raise TaxonomyError(path, [Flaw(error.line, error.problem)]) from error
     if not isinstance(document, yaml.MappingNode) or not document.value:
         raise TaxonomyError(path, [Flaw(1, 'needs a mapping such as "object: [a photo of {label}]"')])
 

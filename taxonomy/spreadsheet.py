@@ -44,6 +44,8 @@ _TAGGED = re.compile(
     r"(.{1,99}?)\s{0,9}[@:(\[]\s{0,9}([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3})\s{0,9}[)\]]?"
 )
 """pref_label@nl, term (nl), label:nl"""
+_OWN_BETWEEN, _ANY_BETWEEN = re.compile(r"\|"), re.compile(r"[|;]")
+"""Between the values of a cell."""
 _SIGNS = re.compile(r"[\W_]+")
 _IRI = re.compile(r"(?:https?|urn|info):\S+")
 
@@ -59,7 +61,7 @@ def read_spreadsheet(path: Path, columns: Mapping[str, str], languages: Sequence
     (_, header), *rows = _numbered_rows(path, text, delimiter)
     fields = _fields(path, [heading.strip() for heading in header], columns)
     own = set(COLUMNS) <= {field for field, _ in fields}
-    between = re.compile(r"\|" if own or delimiter == ";" else r"[|;]")
+    between = _OWN_BETWEEN if own or delimiter == ";" else _ANY_BETWEEN
     drafts: list[Draft] = []
     for line, cells in rows:
         if len(cells) != len(header):

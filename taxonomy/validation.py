@@ -170,7 +170,8 @@ def _linked_by_known_ids(by_id: Mapping[str, Draft], flaws: list[Flaw]) -> dict[
             continue
         owners = _owners_of_pref_labels(by_id.values()) if owners is None else owners
         for parent in draft.concept.broader:
-            named = owners.get(same_label_key(parent), []) if parent not in by_id else []
+            named = [] if parent in by_id else owners.get(same_label_key(parent), [])
+            named = [owner for owner in named if owner != id_]
             if len(named) == 1:
                 known += named
             elif not parent:

@@ -2,10 +2,22 @@
 
 import typer
 
-from vistag_assets.cli import deciding, looking, measuring, models, tagging, verifying, vocabulary, watching
+from vistag_assets.cli import (
+    console,
+    deciding,
+    looking,
+    measuring,
+    models,
+    tagging,
+    verifying,
+    vocabulary,
+    watching,
+)
+from vistag_assets.cli.common import LiteralGroup
 from vistag_assets.cli.exit import end_quietly
 
 app = typer.Typer(
+    cls=LiteralGroup,
     help="Folders of images to tags, measured on the rare ones.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -16,6 +28,7 @@ taxonomy_app = typer.Typer(help="Look at a vocabulary.", no_args_is_help=True)
 @app.callback()
 def main() -> None:
     end_quietly()
+    console.take_over()
 
 
 for command in (

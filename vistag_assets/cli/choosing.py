@@ -56,13 +56,13 @@ def choose(
     """Check what was chosen before any work, and remember it in the home."""
     from resources.home import read_settings, write_settings
     from resources.models.checkpoints import make_model
-    from resources.models.tiers import load_tier
+    from resources.models.tiers import SUFFIXES, load_tier
     from resources.workspace import Workspace, require_card
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}
     if tier:
-        changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
+        changes["tier"] = str(Path(tier).resolve()) if tier.endswith(SUFFIXES) else tier
     changes |= vocabulary.changes()
     if lake:
         changes["lake"] = _empty_place(home, lake)

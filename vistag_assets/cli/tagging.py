@@ -10,7 +10,7 @@ import typer
 
 from vistag_assets.cli import console
 from vistag_assets.cli.choosing import Vocabulary, choose
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, own_home, plain_errors
 from vistag_assets.cli.measuring import report_page, show_recall
 from vistag_assets.cli.vocabulary import ColumnOption, LanguageOption, columns_of, languages_of
 
@@ -33,10 +33,9 @@ def demo(
     ] = 600,
 ) -> None:
     """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from demo.corpus import make_corpus
 
-        base = home_of(home)
         corpus = base.root / "demo"
         with console.progress_bars() as watcher:
             make_corpus(
@@ -97,13 +96,12 @@ def run(
     ] = None,
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from resources.object_store import location
 
         root = location(folder)
         if not root.is_dir():
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
-        base = home_of(home)
         name = library or root.resolve().name or "root"
         excluded = {name: list(filter(None, exclude))} if exclude else None
         vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column), labels)
@@ -189,6 +187,7 @@ def _examples(workspace: Workspace, folders: list[FolderRef]) -> dict[str, list[
 
 def _evaluate(home: Home) -> bool:
     """Measure, and say which checks failed; whether none failed that the tier calls an error."""
+    from resources.markdown import as_words
     from vistag_assets.runs import evaluate
 
     with console.err.status("Measuring"):
@@ -196,7 +195,7 @@ def _evaluate(home: Home) -> bool:
     page = report_page(home)
     show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
     for check in failed:
-        console.complain("Check failed", check.description or check.check_name)
+        console.complain("Check failed", as_words(check.description or check.check_name))
     return all(check.severity.value != "ERROR" for check in failed)
 
 

@@ -134,13 +134,13 @@ def tags_name_regions_that_exist(vistag: VistagResource) -> dg.AssetCheckResult:
         known = (
             "grounded_regions"
             if "grounded_regions" in lake.tables()
-            else "(select '' as id, '' as region_id)"
+            else "(select '' as folder, '' as id, '' as region_id)"
         )
         named, strangers = count_lacking(
             sql,
-            "(select id, unnest(region_ids) as region_id from tags where state = 'machine')",
+            "(select folder, id, unnest(region_ids) as region_id from tags where state = 'machine')",
             known,
-            "id, region_id",
+            "folder, id, region_id",
         )
     return checked(
         "regions that tags name",

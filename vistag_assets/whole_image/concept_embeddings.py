@@ -19,6 +19,7 @@ from resources.metadata import OWNERS, column_schema, moved_away
 from resources.models.encoders import Encoder
 from resources.tables import CONCEPT_EMBEDDINGS
 from resources.workspace import VistagResource, Workspace
+from vistag_assets.failures import told_first
 from vistag_assets.progress import Meter
 from vistag_assets.whole_image.global_embeddings import EMBEDDING_VERSION
 
@@ -37,6 +38,7 @@ Progress = Callable[[int, int], None]
     code_version=str(EMBEDDING_VERSION),
     pool=MODELS_POOL,
 )
+@told_first()
 def concept_embeddings(vistag: VistagResource) -> dg.MaterializeResult[None]:
     workspace = vistag.open()
     meter = Meter("Embedding phrases")

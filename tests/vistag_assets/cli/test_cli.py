@@ -165,6 +165,7 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
             [VISTAG, "dev", "--home", str(tmp_path / "home"), "--port", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: f"Dagster on {tmp_path / 'home'}: http://127.0.0.1:{port}" in log.read_text())
@@ -172,14 +173,22 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         children = children_of(process.pid)
         assert len(children) >= 2
         assert listening_addresses(process.pid, *children) == {"127.0.0.1"}
+        assert readable_by_others(tmp_path / "home") == set()
     finally:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         process.wait(120)
-    assert process.returncode == 0
-    assert "supersede" not in log.read_text()
+    assert process.returncode == 130
+    told = log.read_text()
+    assert told.endswith("Stopped. What was finished is kept; the next run goes on from there.\n")
+    assert "Traceback" not in told
+    assert "supersede" not in told
     hint = f"{settings} lacks settings that new homes have: run_monitoring.poll_interval_seconds."
     assert hint in log.read_text()
     wait_for(lambda: not any(alive(child) for child in children))
+
+
+def readable_by_others(home: Path) -> set[Path]:
+    return {path for path in (home, *home.rglob("*")) if path.exists() and path.stat().st_mode & 0o077}
 
 
 def served_assets(port: int) -> set[str]:
@@ -216,3 +225,16 @@ def alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--host", "0.0.0.0"], ["--host", "::"], ["--host", "192.0.2.1"], ["--allow-host", "photos.example"]],
+)
+def test_a_web_server_that_others_reach_wants_a_token(
+    tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in ("", "short"):
+        monkeypatch.setenv("VISTAG_WEB_TOKEN", token)
+        told = fails("web", "--home", tmp_path, "--port", 1, *options)
+        assert "set VISTAG_WEB_TOKEN to a word of at least 16 letters" in told
