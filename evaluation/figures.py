@@ -28,6 +28,7 @@ from evaluation.metrics.recall_at_k import (
     TagPairs,
     average_precision,
     band_groups,
+    looked_for,
     pair_up,
     recall_at_k,
     tag_hits,
@@ -73,8 +74,20 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Federated:
+    """What stands beside the figures of a federated truth, in which not every tag was looked for in every image."""
+
+    recall: tuple[RecallFigure, ...]  # ranked among what was looked for in each image
+    plain_mean_average_precision: Mapping[str, float]  # what nobody looked for taken as absent
+    plain_f1: tuple[F1Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TagEvaluation:
-    """How well the tags of a ground truth were recovered. Bands and figures without support are absent."""
+    """How well the tags of a ground truth were recovered. Bands and figures without support are absent.
+
+    Of a federated truth average precision and F1 are over the images in which a tag was looked for; recall is plain.
+    """
 
     images: int  # evaluated
     ranked_concepts: int  # among which the first k were taken
@@ -88,6 +101,9 @@ class TagEvaluation:
     resamples: int  # of the bootstrap
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
+    floor: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """band -> mean average precision of no prediction at all"""
+    federated: Federated | None = None
 
     def recall_figure(self, band: str, k: int = HEADLINE_K) -> RecallFigure | None:
         return next((figure for figure in self.recall if (figure.band, figure.k) == (band, k)), None)
@@ -214,6 +230,7 @@ def compute_tag_figures(
     images: Sequence[str] | None = None,
     ranked_among: Sequence[str] | None = None,
     bands: pa.Table | None = None,
+    negatives: pa.Table | None = None,
     f1_cut: Cut = Cut(),
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -230,6 +247,8 @@ def compute_tag_figures(
             none: predictions are restricted to the evaluated vocabulary before they are ranked. Give the
             whole taxonomy here for the stricter figure of somebody who sees every suggestion.
         bands: of `frequency_bands`; by default with its default shares.
+        negatives: `id`, `concept_id`: what was verified to be absent. If given, the truth is federated: what is
+            neither in it nor here was not looked for and is neither right nor wrong.
         f1_cut: which of the scored tags F1 takes as predicted, by default the first HEADLINE_K of each image.
         resamples, seed: of the bootstrap.
 
@@ -239,17 +258,30 @@ def compute_tag_figures(
     if bands is None:
         bands = frequency_bands(truth, concepts)
     pairs = pair_up(truth, predictions, [*concepts, *(ranked_among or ())], images)
-    return evaluate_pairs(pairs, bands, f1_cut, resamples, seed)
+    return evaluate_pairs(pairs, bands, negatives, f1_cut, resamples, seed)
 
 
 def evaluate_pairs(
-    pairs: TagPairs, bands: pa.Table, f1_cut: Cut = Cut(), resamples: int = RESAMPLES, seed: int = 0
+    pairs: TagPairs,
+    bands: pa.Table,
+    negatives: pa.Table | None = None,
+    f1_cut: Cut = Cut(),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> TagEvaluation:
     """As `compute_tag_figures`, of pairs that are encoded already."""
     ranks = true_ranks(pairs)
     groups = band_groups(bands, pairs.concepts)
     recall = recall_at_k(pairs, ranks, groups, KS, resamples, seed)
     precision = average_precision(pairs)
+    f1 = f1_scores(pairs, f1_cut.chosen(pairs), groups, resamples, seed)
+    federated, judged = None, pairs
+    if negatives is not None:
+        judged, kept = looked_for(pairs, negatives)
+        among = recall_at_k(judged, true_ranks(judged), groups, KS, resamples, seed)
+        federated = Federated(among.figures, _means(precision, groups), f1)
+        precision = average_precision(judged)
+        f1 = f1_scores(judged, f1_cut.chosen(pairs)[kept], groups, resamples, seed)
 
     best_rank = np.full(len(pairs.concepts), UNRANKED, np.int32)
     np.minimum.at(best_rank, pairs.true_tag, ranks)
@@ -263,15 +295,21 @@ def evaluate_pairs(
         ranked_concepts=len(pairs.concepts),
         bands=_band_figures(bands),
         recall=recall.figures,
-        mean_average_precision={name: float(precision[mask].mean()) for name, mask in groups.items()},
-        f1=f1_scores(pairs, f1_cut.chosen(pairs), groups, resamples, seed),
+        mean_average_precision=_means(precision, groups),
+        floor=_means(judged.tag_support / np.maximum(judged.tag_judged, 1), groups),
+        f1=f1,
         f1_cut=f1_cut,
         gap=_gap(recall),
         tags=_tag_table(bands, pairs.concepts, by_concept),
         resamples=resamples,
         ignored_image_rows=pairs.ignored_image_rows,
         ignored_concept_rows=pairs.ignored_concept_rows,
+        federated=federated,
     )
+
+
+def _means(of_tags: np.ndarray, groups: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(of_tags[mask].mean()) for name, mask in groups.items()}
 
 
 def ranked_recall(

@@ -7,7 +7,7 @@ a worked example.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,12 @@ class TagPairs:
     true_pair: np.ndarray  # int64 [predicted pairs]
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
+    judged: np.ndarray | None = None  # int64 [tags]: images in which each tag was looked for; None: in all
+
+    @property
+    def tag_judged(self) -> np.ndarray:
+        """int64 [tags]: images in which each tag is known to be there or not."""
+        return np.full(len(self.concepts), len(self.images)) if self.judged is None else self.judged
 
     @property
     def tag_support(self) -> np.ndarray:
@@ -130,6 +136,28 @@ def pair_up(
         ignored_image_rows=int(other_image.sum()),
         ignored_concept_rows=int((other_concept & ~other_image).sum()),
     )
+
+
+def looked_for(pairs: TagPairs, negatives: pa.Table) -> tuple[TagPairs, np.ndarray]:
+    """The pairs of a federated truth: predictions of what nobody looked for are taken out before ranking.
+
+    Args:
+        pairs: of `pair_up`.
+        negatives: `id`, `concept_id`: what somebody looked for and did not find. Rows about other images or concepts
+            are left out, and so are those that the truth names as present.
+
+    Returns:
+        The pairs, and bool [predicted pairs of `pairs`]: which of them are in it.
+    """
+    tags = len(pairs.concepts)
+    image, tag = positions(negatives["id"], pairs.images), positions(negatives["concept_id"], pairs.concepts)
+    known = (image >= 0) & (tag >= 0)
+    absent = np.setdiff1d(image[known] * tags + tag[known], pairs.true_image * tags + pairs.true_tag)
+    kept = (pairs.true_pair >= 0) | np.isin(pairs.image * tags + pairs.tag, absent)
+    rest = {name: getattr(pairs, name)[kept] for name in ("image", "tag", "score", "level", "true_pair")}
+    ranks = _ranks(rest["image"], rest["level"], len(pairs.images))
+    judged = pairs.tag_support + np.bincount(absent % tags, minlength=tags)
+    return replace(pairs, rank=ranks, judged=judged, **rest), kept
 
 
 def true_ranks(pairs: TagPairs) -> np.ndarray:
@@ -226,10 +254,11 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     """Average precision of each tag over the evaluated images.
 
     scikit-learn's definition (`average_precision_score`): the sum of (R_n - R_(n-1)) P_n over the distinct
-    scores, no interpolation. Pairs that were not predicted tie below every predicted one.
+    scores, no interpolation. Pairs that were not predicted tie below every predicted one. Of a federated truth
+    (`looked_for`) a tag's images are those in which it was looked for.
 
     Args:
-        pairs: of `pair_up`.
+        pairs: of `pair_up`, or of `looked_for`.
 
     Returns:
         float64 [tags], 0..1; NaN without support.
@@ -252,7 +281,7 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     # The last threshold takes in every image: its precision is support / images, its recall step missed /
     # support.
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = weighted / support + (support - found) / len(pairs.images)
+        precision = weighted / support + (support - found) / pairs.tag_judged
     return np.where(support > 0, precision, np.nan)
 
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.readers import coco, imagefolder, lake, openimages, plain_csv
-from evaluation.readers.aligning import Aligned, align
+from evaluation.readers.aligning import Aligned, Reading, align
+from evaluation.readers.sheets import head_of
 from evaluation.readers.tables import Predictions, Truth, UnusableFile
 
 __all__ = [
     "FORMATS",
     "Aligned",
     "Predictions",
+    "Reading",
     "Truth",
     "UnusableFile",
     "align",
@@ -100,7 +102,7 @@ def _format(path: Path, name: str) -> Format:
 
 def _detect(path: Path) -> str:
     try:
-        head = "" if path.is_dir() else _head(path)
+        head = "" if path.is_dir() else head_of(path, _HEAD_BYTES)
     except OSError as error:
         raise UnusableFile(f"{path}: cannot be read ({error.strerror})") from error
     found = next((name for name, known in FORMATS.items() if known.recognises(path, head)), None)
@@ -108,8 +110,3 @@ def _detect(path: Path) -> str:
         shapes = "\n  ".join(f"{name}: {known.looks_like}" for name, known in FORMATS.items())
         raise UnusableFile(f"{path}: looks like none of the formats that can be read:\n  {shapes}")
     return found
-
-
-def _head(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
 from evaluation.readers.named import named_truth
+from evaluation.readers.sheets import content_of
 from evaluation.readers.tables import (
     PREDICTED_BOXES,
     PREDICTED_TAGS,
@@ -116,17 +117,16 @@ def _read(path: Path) -> dict[int, _Line]:
     lines: dict[int, _Line] = {}
     problems: list[str] = []
     try:
-        with file.open("rb") as texts:
-            for number, text in enumerate(texts, start=1):
-                if text.strip():
-                    try:
-                        lines[number] = line = _Line.model_validate_json(text)
-                        problems += [f"line {number}, {problem}" for problem in _uneven(line)]
-                    except ValidationError as error:
-                        problems += [
-                            f"line {number}, {field_of(e['loc']) or 'the whole line'}: {e['msg']}"
-                            for e in error.errors()
-                        ]
+        for number, text in enumerate(content_of(file).split(b"\n"), start=1):
+            if text.strip():
+                try:
+                    lines[number] = line = _Line.model_validate_json(text)
+                    problems += [f"line {number}, {problem}" for problem in _uneven(line)]
+                except ValidationError as error:
+                    problems += [
+                        f"line {number}, {field_of(e['loc']) or 'the whole line'}: {e['msg']}"
+                        for e in error.errors()
+                    ]
     except OSError as error:
         raise UnusableFile(f"{file}: cannot be read ({error.strerror}); give a {FILE}") from error
     refuse(file, problems)
