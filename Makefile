@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -65,6 +65,10 @@ screenshots: $(VENV)/.installed-dev
 # Our evaluation beside the field's, at the size of LVIS: half an hour. BENCH="--images 500" for a shorter one.
 bench-eval: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.evaluation $(BENCH)
+
+# How often the evaluation's 95 % intervals hold the true value. BENCH="--draws 500" for a quick look.
+bench-coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.coverage $(BENCH)
 
 # What the registry says of the memory of models, beside what their architectures need.
 bench-memory: $(VENV)/.installed

@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 
 from evaluation.figures import Cut, TagEvaluation, compute_tag_figures
 from evaluation.metrics.bands import frequency_bands
-from evaluation.metrics.bootstrap import RESAMPLES
 from evaluation.metrics.grounding import GroundingEvaluation, grounding_recall
+from evaluation.metrics.intervals import FEW_IMAGES
 from evaluation.metrics.matching import COCO_CAP, LVIS_CAP, Cap, match_regions
+from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.readers import Aligned, Reading, Truth, UnusableFile, align, read_predictions, read_truth
 from evaluation.readers.adjusting import (
     clipped,
@@ -59,14 +60,11 @@ def evaluate_files(
     ground_truth_format: str | None = None,
     predictions_format: str | None = None,
     terms: Terms = Terms(),
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> FileEvaluation:
     """Read two files and measure the one against the other.
 
     Args:
         ground_truth_format, predictions_format: a key of `readers.FORMATS`; None: what the file looks like.
-        resamples, seed: of the bootstrap.
 
     Raises:
         UnusableFile: a file cannot be read, the two do not fit together, or the ground truth names no tag.
@@ -80,12 +78,10 @@ def evaluate_files(
     if truth.tags.num_rows == 0:
         raise UnusableFile(f"{ground_truth}: names no tag of any image, so there is nothing to find")
     aligned = align(truth, found, terms.reading, best_of_repeated=terms.normalise_names)
-    return evaluate_aligned(aligned, terms, resamples, seed)
+    return evaluate_aligned(aligned, terms)
 
 
-def evaluate_aligned(
-    aligned: Aligned, terms: Terms = Terms(), resamples: int = RESAMPLES, seed: int = 0
-) -> FileEvaluation:
+def evaluate_aligned(aligned: Aligned, terms: Terms = Terms()) -> FileEvaluation:
     """As `evaluate_files`, of what was read."""
     truth = clipped(aligned.truth) if terms.clip else aligned.truth
     concepts = pc.unique(truth.concepts["concept_id"]).to_pylist()
@@ -101,8 +97,6 @@ def evaluate_aligned(
         bands=bands,
         negatives=truth.negatives,
         f1_cut=terms.f1_cut,
-        resamples=resamples,
-        seed=seed,
     )
     grounding = None
     if truth.boxes is not None and aligned.boxes is not None and not pc.all(truth.boxes["crowd"]).as_py():
@@ -114,7 +108,7 @@ def evaluate_aligned(
             images=images,
             cap=terms.cap,
         )
-        grounding = grounding_recall(matching, bands, resamples, seed)
+        grounding = grounding_recall(matching, bands)
     spoken_of = pc.count_distinct(aligned.tags["id"]).as_py()
     found = FileEvaluation(
         tags,
@@ -156,6 +150,10 @@ def _remarks(found: FileEvaluation, aligned: Aligned, cap: Cap) -> Iterator[str]
         yield f"Predictions of tags outside the ground truth: {found.unknown_concept_rows:,}; left out before ranking."
     if found.other_image_rows:
         yield f"Predictions about images outside the ground truth: {found.other_image_rows:,}; left out."
+    few = {f.band: f.images for f in found.tags.recall if f.images < FEW_IMAGES and f.k == HEADLINE_K}
+    if few:
+        shown = ", ".join(f"{band} on {images}" for band, images in few.items())
+        yield f"Bands that stand on few images: {shown}; their figures say little, whatever their interval."
     if aligned.tags.num_rows == 0:
         floor = found.tags.floor["overall"]
         yield f"Nothing is predicted: mAP {floor:.3f} is what every image tied for every tag gives, its floor."

@@ -7,9 +7,9 @@ from evaluation.evaluate import FileEvaluation
 from evaluation.figures import Federated, Figures, LaneFigures, TagEvaluation, TextFigures
 from evaluation.metrics.ablation import AblationRow
 from evaluation.metrics.bands import RARE_BAND
-from evaluation.metrics.bootstrap import Interval
 from evaluation.metrics.f1 import F1Figure
 from evaluation.metrics.grounding import HEADLINE_IOU, GroundingEvaluation
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, RecallFigure
 
 _SUPPORT_OF = {"object_recall": "objects", "hallucination_rate": "mentions", "schema_valid": "descriptions"}

@@ -21,7 +21,7 @@ from vistag_assets.partitions import EVALUATION_POOL
         "ground_truth_concepts",
     ],
     pool=EVALUATION_POOL,
-    **declared("evaluation_history", version=2),
+    **declared("evaluation_history", version=3),
 )
 def evaluation_history(
     context: dg.AssetExecutionContext, vistag: VistagResource

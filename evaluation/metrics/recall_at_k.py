@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.metrics.band_rates import band_rates
+from evaluation.metrics.band_rates import BandRates, band_rates
 from evaluation.metrics.bands import BANDS, LVIS_BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.region_tables import positions, scores
 
 KS = (1, 5, 10, 20)
@@ -68,14 +68,15 @@ class RecallFigure:
     support: int  # true (image, tag) pairs
     tags: int  # tags with support
     ci95: Interval | None = None
+    images: int = 0  # that carry a tag of the band
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Recall@k of several groups of tags, with the bootstrap samples of the micro recall."""
+    """Recall@k of several groups of tags, and what it is made of."""
 
     figures: tuple[RecallFigure, ...]
-    samples: Mapping[tuple[str, int], np.ndarray]  # (band, k) -> float64 [resamples]; NaN without support
+    rates: Mapping[str, BandRates]  # band -> at each of the ks, in their order
 
 
 def pair_up(
@@ -203,10 +204,8 @@ def recall_at_k(
     ranks: np.ndarray,
     groups: Mapping[str, np.ndarray],
     ks: Sequence[int] = KS,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Recall:
-    """Recall@k, micro and macro, with its ceiling and a 95 % bootstrap interval over images.
+    """Recall@k, micro and macro, with its ceiling and a 95 % interval over images.
 
     Micro: true tags of the group among the first k of their image / true tags of the group. Macro: the mean
     over the tags of the group that have support. The first k are taken over all ranked concepts, not over the
@@ -217,10 +216,9 @@ def recall_at_k(
         ranks: int32 [true pairs], of `true_ranks`.
         groups: name -> bool [tags]; a group without support is left out of the result.
         ks: cut-offs, each >= 1.
-        resamples, seed: of the bootstrap, over the images that carry at least one true tag.
 
     Returns:
-        A figure a group and cut-off, and the bootstrap samples of its micro recall.
+        A figure a group and cut-off, and the rates that they are of.
 
     Raises:
         ValueError: a k is below 1.
@@ -228,13 +226,12 @@ def recall_at_k(
     if min(ks) < 1:
         raise ValueError(f"recall@k needs k >= 1, not {min(ks)}")
     support, hits = pairs.tag_support, np.stack([ranks <= k for k in ks], axis=1).astype(np.float64)
-    rates = band_rates(pairs.true_image, pairs.true_tag, hits, groups, resamples, seed)
-    figures, samples = [], {}
+    rates = band_rates(pairs.true_image, pairs.true_tag, hits, groups)
+    figures = []
     for name, of in rates.items():
         mask = groups[name] & (support > 0)
         on_image = np.bincount(pairs.true_image[mask[pairs.true_tag]])
         for j, k in enumerate(ks):
-            samples[name, k] = of.samples[:, j]
             figures.append(
                 RecallFigure(
                     band=name,
@@ -245,9 +242,10 @@ def recall_at_k(
                     support=of.support,
                     tags=of.tags,
                     ci95=of.ci95(j),
+                    images=of.images,
                 )
             )
-    return Recall(tuple(figures), samples)
+    return Recall(tuple(figures), rates)
 
 
 def average_precision(pairs: TagPairs) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, KS, OVERALL
 from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_rows, interval, percent
 

@@ -128,6 +128,7 @@ def _environment() -> Environment:
         percent=view.percent,
         points=view.points,
         interval=view.interval,
+        few_images=view.few_images,
         number=lambda value: f"{value:,}",
         seconds=view.seconds,
         share=view.share,

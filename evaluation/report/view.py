@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from evaluation.figures import Figures, TagEvaluation, TagFigures
 from evaluation.history import Compared, Run
 from evaluation.metrics.bands import LVIS_BANDS, RARE_BAND
-from evaluation.metrics.bootstrap import Interval
 from evaluation.metrics.f1 import F1Figure
+from evaluation.metrics.intervals import FEW_IMAGES, Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, RecallFigure
 
 # The tail leads every list.
@@ -226,6 +226,11 @@ def share(value: float | None) -> str:
 def seconds(value: float | None) -> str:
     """Seconds with three significant digits, or a dash."""
     return "\u2013" if value is None else f"{value:.3g}{NBSP}s"
+
+
+def few_images(images: int) -> str:
+    """`only 3 images`, where a band stands on so few that its figures say little; images: 0 where nobody counted."""
+    return f"only {images} image{'s' if images > 1 else ''}" if 0 < images < FEW_IMAGES else ""
 
 
 def interval(ci95: Interval | None) -> str:

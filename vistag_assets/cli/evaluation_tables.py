@@ -7,7 +7,7 @@ from rich.table import Table
 
 from evaluation.evaluate import FileEvaluation
 from evaluation.figures_json import file_evaluation_json
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from vistag_assets.cli import console
 
