@@ -145,7 +145,8 @@ def effective_size(whole: Floats, residual: Floats, variance: float) -> float:
 def _wilson(share: float, size: float) -> Interval:
     middle = (share + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
     reach = _Z / (1 + _Z**2 / size) * np.sqrt(share * (1 - share) / size + _Z**2 / (4 * size**2))
-    return Interval(max(0.0, float(middle - reach)), min(1.0, float(middle + reach)))
+    # of all or nothing rounding would put the share itself outside
+    return Interval(max(0.0, min(share, float(middle - reach))), min(1.0, max(share, float(middle + reach))))
 
 
 def _counted(counts: NDArray[np.floating | np.integer]) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from evaluation.metrics.region_tables import positions
 from evaluation.readers import plausibility
 from evaluation.readers.adjusting import box_matrix, sides_of, with_images
-from evaluation.readers.names import near_equal, near_equal_remark
+from evaluation.readers.names import near_equal, near_equal_remark, same_files
 from evaluation.readers.plausibility import CATEGORY_IDS, SHAPES, Side
 from evaluation.readers.tables import Predictions, Rows, Truth, UnusableFile, refuse
 from evaluation.readers.values import box_lists, check_boxes
@@ -71,6 +71,9 @@ def align(
     """
     truth, predictions = _as_read(truth, predictions, reading)
     remarks = [*truth.remarks, *predictions.remarks, *_true_boxes_remarks(truth, reading)]
+    if not predictions.by_id:
+        predictions, renamed = _by_names_of(truth, predictions)
+        remarks += renamed
     truth, listed = _with_their_images(truth, predictions)
     remarks += listed
     tags = predictions.tags and _known(truth, predictions, predictions.tags, best_of_repeated)
@@ -129,6 +132,33 @@ def _with_other_ids(truth: Truth, rows: Rows, reading: str | None) -> pa.Table:
         raise UnusableFile(f"{rows.origin.path}: --category-ids {reading} needs ids that are whole numbers")
     ids = pa.array(CATEGORY_IDS[reading or "as-given"](given, np.sort(known))).cast(pa.string())
     return table.set_column(table.column_names.index("concept"), table.schema.field("concept"), ids)
+
+
+def _by_names_of(truth: Truth, predictions: Predictions) -> tuple[Predictions, list[str]]:
+    """Images as the ground truth calls them, where paths or endings differ and just one can be meant."""
+    known = truth.images["name"]
+    given = [rows for rows in (predictions.tags, predictions.boxes) if rows]
+    names = pc.unique(
+        pa.chunked_array([chunk for rows in given for chunk in rows.table["image"].chunks], pa.string())
+    )
+    strange = names.filter(pc.invert(pc.is_in(names, value_set=known.combine_chunks()))).to_pylist()
+    found = same_files(strange, known.to_pylist()) if strange else {}
+    if not found:
+        return predictions, []
+
+    def renamed(rows: Rows | None) -> Rows | None:
+        if rows is None:
+            return None
+        column = pa.array([found.get(name, name) for name in names.to_pylist()], pa.string())
+        images = column.take(pc.index_in(rows.table["image"], value_set=names))
+        return Rows(rows.table.set_column(1, rows.table.schema.field("image"), images), rows.origin)
+
+    name, other = next(iter(found.items()))
+    remark = (
+        f"{predictions.path.name}: {len(found):,} images go by another name than in {truth.path.name}, such as "
+        f"{name!r} for {other!r}."
+    )
+    return replace(predictions, tags=renamed(predictions.tags), boxes=renamed(predictions.boxes)), [remark]
 
 
 def _with_their_images(truth: Truth, predictions: Predictions) -> tuple[Truth, list[str]]:

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +11,31 @@ import pyarrow.compute as pc
 from evaluation.readers.tables import Predictions, Rows, Truth
 
 _SHOWN = 5
+
+
+def same_files(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Name of a file -> the one of `known` that is the same file, where just one is.
+
+    By its path; else where one path ends with the other; else, without folders, by the name without its ending.
+    """
+    known = list(known)
+    paths, by_name, by_stem = set(known), dict[str, list[str]](), dict[str, list[str]]()
+    for path in known:
+        by_name.setdefault(PurePosixPath(path).name, []).append(path)
+        by_stem.setdefault(PurePosixPath(path).stem, []).append(path)
+    found = {}
+    for name in names:
+        own = PurePosixPath(name.replace("\\", "/"))
+        ends = [
+            path
+            for path in by_name.get(own.name, ())
+            if f"/{path}".endswith(f"/{own}") or f"/{own}".endswith(f"/{path}")
+        ]
+        bare = [path for path in by_stem.get(own.stem, ()) if "/" not in path or len(own.parts) == 1]
+        candidates = [name] if name in paths else ends or ([] if by_name.get(own.name) else bare)
+        if len(candidates) == 1:
+            found[name] = candidates[0]
+    return found
 
 
 def normalised(name: str) -> str:

@@ -5,6 +5,7 @@ that no image carries. Predictions without scores all count the same. Boxes may 
 (`filename,width,height,class,xmin,ymin,xmax,ymax`) or as `x,y,width,height`, in pixels.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def no_scores(path: Path) -> str:
 
 
 def _read(path: Path) -> Sheet:
-    sheet = read_sheet(path, _FIELDS, _OPTIONAL)
+    sheet = _one_tag_a_row(read_sheet(path, _FIELDS, _OPTIONAL))
     edges = next(
         (names for names in (_CORNERS, _SIDES) if names.keys() <= set(sheet.table.column_names)), None
     )
@@ -113,6 +114,33 @@ def _read(path: Path) -> Sheet:
     fields = sheet.origin.fields
     box = ", ".join(fields[name] for name in edges)
     return Sheet(sheet.table, Origin(path, sheet.origin.row, {**fields, "bbox": box}), sheet.remarks)
+
+
+def _one_tag_a_row(sheet: Sheet) -> Sheet:
+    """Cells of a column of several tags or labels hold a JSON list, or parts between bars."""
+    if not sheet.origin.fields["concept"].lower().endswith("s"):
+        return sheet
+    cells = [_parts(cell) for cell in sheet.table["concept"].to_pylist()]
+    if all(len(cell) == 1 for cell in cells):
+        return sheet
+    index = np.repeat(np.arange(len(cells)), [max(1, len(cell)) for cell in cells])
+    names = [name for cell in cells for name in cell or [""]]
+    column = sheet.table.column_names.index("concept")
+    rows = sheet.table.take(pa.array(index)).set_column(column, "concept", pa.array(names, pa.string()))
+    if "score" in rows.column_names:
+        scores = [score for cell in sheet.table["score"].to_pylist() for score in _parts(cell)]
+        if len(scores) == len(names):
+            rows = rows.set_column(rows.column_names.index("score"), "score", pa.array(scores, pa.string()))
+    return Sheet(rows, sheet.origin, sheet.remarks)
+
+
+def _parts(cell: str) -> list[str]:
+    if cell[:1] == "[":
+        try:
+            return [str(part) for part in json.loads(cell)]
+        except ValueError:
+            return [part.strip(" '\"") for part in cell.strip("[] ").split(",") if part.strip(" '\"")]
+    return [part.strip() for part in cell.split("|")] if "|" in cell else [cell]
 
 
 def _boxes(sheet: Sheet) -> NDArray[np.float64]:

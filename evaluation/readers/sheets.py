@@ -7,6 +7,7 @@ with commas, semicolons or tabs.
 import csv
 import gzip
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,8 @@ def header_of(path: Path, head: str) -> frozenset[str]:
     """The names of the columns in lower case: of the first line that is not blank, or of a Parquet file."""
     if is_parquet(head):
         return frozenset(name.lower() for name in parquet.read_schema(path).names)
+    if head.lstrip()[:1] == "{":
+        return _first_keys(head)
     return frozenset(name.lower() for name in _header(head)[0])
 
 
@@ -87,7 +90,9 @@ def read_sheet(
     try:
         with path.open("rb") as file:
             packed = file.read(4) == _PARQUET
-        return _read_parquet(path, fields, optional) if packed else _read_csv(path, fields, optional)
+        if packed or head_of(path, 4096).lstrip()[:1] == "{":
+            return _read_records(path, fields, optional, packed)
+        return _read_csv(path, fields, optional)
     except OSError as error:
         raise UnusableFile(f"{path}: cannot be read ({error.strerror or error}); give a CSV file") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError, csv.Error) as error:
@@ -123,18 +128,43 @@ def _read_csv(path: Path, fields: Mapping[str, Sequence[str]], optional: frozens
     return _without_headers(Sheet(table, Origin(path, ROW, named), remarks))
 
 
-def _read_parquet(path: Path, fields: Mapping[str, Sequence[str]], optional: frozenset[str]) -> Sheet:
-    names = parquet.read_schema(path).names
-    found = _chosen(path, names, fields, optional)
-    named = {ours: names[index] for ours, index in found.items()}
-    columns = ", ".join(f'"{name}"::varchar as "{ours}"' for ours, name in named.items())
-    with duckdb.connect() as sql:
-        rows = sql.sql(
-            f"select {columns} from read_parquet($path)", params={"path": str(path)}
-        ).to_arrow_table()
+def _read_records(
+    path: Path, fields: Mapping[str, Sequence[str]], optional: frozenset[str], packed: bool
+) -> Sheet:
+    """Parquet, or JSON Lines of flat objects."""
+    source = "read_parquet($path)" if packed else "read_json($path, format = 'newline_delimited')"
+    try:
+        with duckdb.connect() as sql:
+            given = sql.sql(f"from {source}", params={"path": str(path)})
+            found = _chosen(path, given.columns, fields, optional)
+            named = {ours: given.columns[index] for ours, index in found.items()}
+            columns = ", ".join(f'{_as_text(given, name)} as "{ours}"' for ours, name in named.items())
+            rows = sql.sql(f"select {columns} from {source}", params={"path": str(path)}).to_arrow_table()
+    except duckdb.Error as error:
+        raise UnusableFile(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
     filled = [pc.fill_null(rows[name], "") for name in rows.column_names]
     row = pa.array(np.arange(1, rows.num_rows + 1))
-    return Sheet(pa.table([row, *filled], names=["row", *found]), Origin(path, ROW, named))
+    origin = Origin(path, ROW if packed else LINE, named)
+    return _without_headers(Sheet(pa.table([row, *filled], names=["row", *found]), origin))
+
+
+def _as_text(given: duckdb.DuckDBPyRelation, name: str) -> str:
+    """A column as text: lists as JSON, the pictures of a data set by their path."""
+    kind = str(given.types[given.columns.index(name)])
+    column = '"' + name.replace('"', '""') + '"'
+    if kind.startswith("STRUCT") and '"path"' in kind.replace(" path ", ' "path" ').replace(
+        "(path ", '("path" '
+    ):
+        return f"{column}.path"
+    return f"to_json({column})::varchar" if kind.endswith("]") else f"{column}::varchar"
+
+
+def _first_keys(head: str) -> frozenset[str]:
+    try:
+        first = json.loads(head.strip().split("\n", 1)[0])
+    except ValueError:
+        return frozenset()
+    return frozenset(key.lower() for key in first) if isinstance(first, dict) else frozenset()
 
 
 def _chosen(
