@@ -51,6 +51,7 @@ class FileEvaluation:
     unknown_concept_rows: int  # predictions of concepts that are not evaluated, left out before ranking
     other_image_rows: int  # predictions about images that are not evaluated, left out
     federated: bool  # only some categories were looked for in each image
+    aligned: Aligned  # what the figures are of
     remarks: tuple[str, ...] = ()  # what a reader of the figures has to know
 
 
@@ -98,6 +99,7 @@ def evaluate_aligned(aligned: Aligned, terms: Terms = Terms()) -> FileEvaluation
         negatives=truth.negatives,
         f1_cut=terms.f1_cut,
     )
+    tags = replace(tags, given_bands=bool(lvis_bands))
     grounding = None
     if truth.boxes is not None and aligned.boxes is not None and not pc.all(truth.boxes["crowd"]).as_py():
         matching = match_regions(
@@ -117,7 +119,7 @@ def evaluate_aligned(aligned: Aligned, terms: Terms = Terms()) -> FileEvaluation
         aligned.unknown_concept_rows,
         aligned.other_image_rows,
         truth.negatives is not None,
-        aligned.remarks,
+        aligned,
     )
     return replace(found, remarks=(*aligned.remarks, *_remarks(found, aligned, terms.cap)))
 

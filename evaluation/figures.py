@@ -103,6 +103,7 @@ class TagEvaluation:
     floor: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """band -> mean average precision of no prediction at all"""
     federated: Federated | None = None
+    given_bands: bool = False  # rare, common and frequent are as the ground truth says, not counted on it
 
     def recall_figure(self, band: str, k: int = HEADLINE_K) -> RecallFigure | None:
         return next((figure for figure in self.recall if (figure.band, figure.k) == (band, k)), None)

@@ -136,7 +136,7 @@ def read_predictions(path: Path, format_name: str | None = None) -> Predictions:
 
 
 def _read_as(path: Path, name: str) -> str:
-    return f"{path.name} is read as {name}: {FORMATS[name].looks_like}."
+    return f"{path.name} is read as {name}."
 
 
 def _format(path: Path, name: str) -> Format:

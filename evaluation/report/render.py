@@ -94,7 +94,7 @@ def _context(report: view.LongTailReport) -> dict[str, Any]:
         "lanes": figures.texts.lanes,
         "lane_sentence": sections.lane_sentence(report),
         "zero": [report.label(concept_id) for concept_id in evaluation.zero_support_tags],
-        "lvis": view.lvis_counts(evaluation),
+        "lvis_sentence": view.lvis_sentence(evaluation),
         **_changes(report.compared),
         "ks": KS,
         "headline_k": HEADLINE_K,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
 
 if TYPE_CHECKING:
+    from evaluation.evaluate import FileEvaluation
     from evaluation.metrics.matching import Cap
     from evaluation.readers import Reading
     from resources.home import Home
@@ -117,6 +119,14 @@ def evaluate(
     clip: Annotated[
         bool, typer.Option("--clip", help="Cut true boxes at the edges of their images.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the page of the report here, the same as .md and .json beside it."),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Where the pictures are that the page shows; else beside the two files."),
+    ] = None,
 ) -> None:
     """Measure predictions against a ground truth, from any two files; needs no home."""
     with plain_errors():
@@ -143,6 +153,22 @@ def evaluate(
             typer.echo(json.dumps(file_evaluation_json(found), indent=2))
         else:
             show_evaluation(found)
+        if html:
+            _write_page(html, found, ground_truth, predictions, pictures)
+            console.say(f"{html}", to=console.err)
+
+
+def _write_page(
+    page: Path, found: FileEvaluation, ground_truth: Path, predictions: Path, pictures: Path | None
+) -> None:
+    from evaluation.figures_json import file_evaluation_json
+    from evaluation.file_report import file_report
+    from evaluation.report import render_html, render_markdown
+    from evaluation.report.files import write_report
+
+    folders = [pictures] if pictures else []
+    report = file_report(found, ground_truth, predictions, datetime.now(UTC), folders)
+    write_report(page, render_html(report), render_markdown(report), file_evaluation_json(found))
 
 
 def _cap(name: str) -> Cap:

@@ -237,7 +237,7 @@ def test_every_format_says_the_same(tmp_path: Path, name: str) -> None:
     assert recall is not None
     assert (recall.micro, recall.support) == (1, 3)
     assert found.tags.images == (3 if name == "yolo" else 2)
-    said = f"is read as {name.split('-')[0].rstrip(';') if name.startswith('csv') else name}: "
+    said = f"is read as {name.split('-')[0].rstrip(';') if name.startswith('csv') else name}."
     assert [said in remark for remark in found.remarks[:1]] == [True]
 
 
