@@ -1,17 +1,26 @@
 """The figures of predictions against a ground truth, both from files of any format that `readers` knows."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.figures import Cut, TagEvaluation, compute_tag_figures
 from evaluation.metrics.bands import frequency_bands
-from evaluation.metrics.grounding import GroundingEvaluation, grounding_recall
+from evaluation.metrics.grounding import (
+    GroundingEvaluation,
+    grounding_recall,
+    precision_by_concept,
+    recall_by_concept,
+)
 from evaluation.metrics.intervals import FEW_IMAGES
-from evaluation.metrics.matching import COCO_CAP, LVIS_CAP, Cap, match_regions
+from evaluation.metrics.mask_overlap import MaskOverlap, areas
+from evaluation.metrics.matching import AREAS, COCO_CAP, EVERY_AREA, LVIS_CAP, Cap, Matching, match_regions
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.readers import Aligned, Reading, Truth, UnusableFile, align, read_predictions, read_truth
 from evaluation.readers.adjusting import (
@@ -21,6 +30,7 @@ from evaluation.readers.adjusting import (
     with_hierarchy,
     with_image_labels,
 )
+from evaluation.readers.coco import masks_of_results, masks_of_truth
 from evaluation.readers.names import near_equal, near_equal_remark, with_normalised_names
 
 FIRST_TEN, AS_IT_FITS = Cut(), Reading()
@@ -39,6 +49,17 @@ class Terms:
     hierarchy: Path | None = None  # of classes: what is there is all of its parents too
     normalise_names: bool = False  # names that differ in spaces, case or Unicode form are one
     clip: bool = False  # true boxes are cut at the edges of their images
+    masks: bool = False  # regions overlap by their masks, not by their boxes; COCO and LVIS only
+    areas: bool = False  # average precision of small, medium and large regions too
+
+
+@dataclass(frozen=True, slots=True)
+class AreaFigure:
+    """Regions of one of `matching.AREAS`, over IoU 0.5:0.95 and all tags that have any: APs and ARs, say."""
+
+    mean_average_precision: float  # 0..1
+    recall: float  # macro, 0..1
+    support: int  # true regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,10 @@ class FileEvaluation:
     other_image_rows: int  # predictions about images that are not evaluated, left out
     federated: bool  # only some categories were looked for in each image
     aligned: Aligned  # what the figures are of
+    classes: (
+        pa.Table
+    )  # a row a tag: TAG_FIGURES, and where there are regions their recall and average precision
+    areas: Mapping[str, AreaFigure] = field(default_factory=lambda: MappingProxyType({}))
     remarks: tuple[str, ...] = ()  # what a reader of the figures has to know
 
 
@@ -100,17 +125,18 @@ def evaluate_aligned(aligned: Aligned, terms: Terms = Terms()) -> FileEvaluation
         f1_cut=terms.f1_cut,
     )
     tags = replace(tags, given_bands=bool(lvis_bands))
-    grounding = None
+    grounding, classes, by_area = None, tags.tags, dict[str, AreaFigure]()
     if truth.boxes is not None and aligned.boxes is not None and not pc.all(truth.boxes["crowd"]).as_py():
-        matching = match_regions(
-            truth.boxes,
-            aligned.boxes,
-            negatives=_looked_for(truth),
-            not_exhaustive=truth.not_exhaustive,
-            images=images,
-            cap=terms.cap,
+        regions = _Regions(truth, aligned, terms)
+        matching = regions.matched()
+        precision = precision_by_concept(matching)
+        grounding = grounding_recall(matching, bands, precision)
+        classes = classes.join(recall_by_concept(matching, precision), "concept_id").sort_by("rank")
+        by_area = (
+            {name: figure for name, area in AREAS.items() if (figure := regions.of_area(area))}
+            if terms.areas
+            else {}
         )
-        grounding = grounding_recall(matching, bands)
     spoken_of = pc.count_distinct(aligned.tags["id"]).as_py()
     found = FileEvaluation(
         tags,
@@ -120,8 +146,63 @@ def evaluate_aligned(aligned: Aligned, terms: Terms = Terms()) -> FileEvaluation
         aligned.other_image_rows,
         truth.negatives is not None,
         aligned,
+        classes,
+        by_area,
     )
     return replace(found, remarks=(*aligned.remarks, *_remarks(found, aligned, terms.cap)))
+
+
+class _Regions:
+    """The boxes of both files, or their masks, to be matched."""
+
+    def __init__(self, truth: Truth, aligned: Aligned, terms: Terms) -> None:
+        assert truth.boxes is not None, "the truth has boxes"
+        assert aligned.boxes is not None, "the predictions have boxes"
+        self.truth, self.terms, self.looked_for = truth, terms, _looked_for(truth)
+        self.true, self.found = truth.boxes, aligned.boxes
+        self.images = truth.images["id"].to_pylist()
+        self.overlap: MaskOverlap | None = None
+        if terms.masks:
+            of_truth, of_results = masks_of_truth(truth.path), masks_of_results(aligned.predictions)
+            rows = [int(row) for row in self.found["region_id"].to_pylist()]
+            found, true = (
+                [of_results[row] for row in rows],
+                [of_truth[row] for row in self.true["row"].to_pylist()],
+            )
+            self.overlap = MaskOverlap(_all_there(aligned.predictions, found), _all_there(truth.path, true))
+            self.found = self.found.append_column("area", pa.array(areas(self.overlap.found)))
+
+    def matched(self, area: tuple[float, float] = EVERY_AREA) -> Matching:
+        return match_regions(
+            self.true,
+            self.found,
+            negatives=self.looked_for,
+            not_exhaustive=self.truth.not_exhaustive,
+            images=self.images,
+            cap=self.terms.cap,
+            area=area,
+            overlap=self.overlap,
+        )
+
+    def of_area(self, area: tuple[float, float]) -> AreaFigure | None:
+        """None where no true region is of it."""
+        matching = self.matched(area)
+        known = recall_by_concept(matching)
+        if known.num_rows == 0:
+            return None
+        precision, recall = (
+            float(np.mean(known[f"{name}@0.5:0.95"].to_numpy())) for name in ("average_precision", "recall")
+        )
+        return AreaFigure(precision, recall, int(matching.support.sum()))
+
+
+def _all_there(path: Path, masks: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
+    there = [mask for mask in masks if mask is not None]
+    if len(there) < len(masks):
+        raise UnusableFile(
+            f"{path}: {len(masks) - len(there):,} of {len(masks):,} regions have no mask; without --masks boxes are compared"
+        )
+    return there
 
 
 def _on_terms(truth: Truth, terms: Terms) -> Truth:
@@ -154,8 +235,8 @@ def _remarks(found: FileEvaluation, aligned: Aligned, cap: Cap) -> Iterator[str]
         yield f"Predictions about images outside the ground truth: {found.other_image_rows:,}; left out."
     few = {f.band: f.images for f in found.tags.recall if f.images < FEW_IMAGES and f.k == HEADLINE_K}
     if few:
-        shown = ", ".join(f"{band} on {images}" for band, images in few.items())
-        yield f"Bands that stand on few images: {shown}; their figures say little, whatever their interval."
+        shown = ", ".join(f"{band} {images}" for band, images in few.items())
+        yield f"Bands on fewer than {FEW_IMAGES} images say little: {shown}."
     if aligned.tags.num_rows == 0:
         floor = found.tags.floor["overall"]
         yield f"Nothing is predicted: mAP {floor:.3f} is what every image tied for every tag gives, its floor."

@@ -58,6 +58,11 @@ def file_evaluation_json(evaluation: FileEvaluation) -> dict[str, Any]:
         **_tags(tags),
         **_regions(grounding),
         "gap": _gap(tags, grounding),
+        "grounding_by_area": {
+            name: {"map": of.mean_average_precision, "recall": of.recall, "support": of.support}
+            for name, of in evaluation.areas.items()
+        },
+        "classes": evaluation.classes.to_pylist(),
         "remarks": list(evaluation.remarks),
     }
     return _without_absent(parts)

@@ -59,7 +59,9 @@ class GroundingEvaluation:
         return next((figure for figure in self.recall if (figure.band, figure.iou) == (band, iou)), None)
 
 
-def grounding_recall(matching: Matching, bands: pa.Table) -> GroundingEvaluation:
+def grounding_recall(
+    matching: Matching, bands: pa.Table, precision: NDArray[np.float64] | None = None
+) -> GroundingEvaluation:
     """Recall of the true regions by band, and mean average precision, at each of `IOU_NAMES`.
 
     Micro: true regions found / true regions. Macro: the mean over concepts: over all of them LVISEval's recall,
@@ -70,6 +72,7 @@ def grounding_recall(matching: Matching, bands: pa.Table) -> GroundingEvaluation
     Args:
         matching: of `match_regions`.
         bands: of `bands.frequency_bands`; concepts without true regions count for nothing.
+        precision: of `precision_by_concept`, where it is known already.
 
     Returns:
         A figure a band and IoU, and the gap between all regions and those of the tail.
@@ -79,7 +82,7 @@ def grounding_recall(matching: Matching, bands: pa.Table) -> GroundingEvaluation
     known = bands.filter(pc.is_in(bands["concept_id"], value_set=matching.concepts))
     groups = band_groups(known, matching.concepts)
     rates = band_rates(image, matching.concept[truth], hits, groups)
-    precision = _precision(matching)
+    precision = precision_by_concept(matching) if precision is None else precision
     figures = tuple(
         GroundingFigure(
             band=band,
@@ -97,12 +100,13 @@ def grounding_recall(matching: Matching, bands: pa.Table) -> GroundingEvaluation
     return GroundingEvaluation(len(np.unique(image)), figures, _gap(rates), matching.over_the_cap)
 
 
-def recall_by_concept(matching: Matching) -> pa.Table:
+def recall_by_concept(matching: Matching, precision: NDArray[np.float64] | None = None) -> pa.Table:
     """Recall and average precision of each concept that has true regions: GROUNDING_CONCEPTS_SCHEMA."""
+    precision = precision_by_concept(matching) if precision is None else precision
     truth, support = ~matching.crowd, matching.support
     found = [np.bincount(matching.concept[truth], h, len(support)) for h in _hits(matching)[truth].T]
     with np.errstate(invalid="ignore"):
-        columns = [matching.concepts, support, *(f / support for f in found), *_precision(matching).T]
+        columns = [matching.concepts, support, *(f / support for f in found), *precision.T]
     arrays = [
         pa.array(column, field.type) for column, field in zip(columns, GROUNDING_CONCEPTS_SCHEMA, strict=True)
     ]
@@ -115,8 +119,8 @@ def _hits(matching: Matching) -> NDArray[np.float64]:
     return np.stack([found[list(rows)].mean(axis=0) for rows in IOU_NAMES.values()], axis=1)
 
 
-def _precision(matching: Matching) -> NDArray[np.float64]:
-    """[concepts, IOU_NAMES]"""
+def precision_by_concept(matching: Matching) -> NDArray[np.float64]:
+    """Average precision: float64 [concepts, IOU_NAMES], 0..1; NaN for a concept without true regions."""
     precision = average_precision(matching)
     return np.stack([precision[list(rows)].mean(axis=0) for rows in IOU_NAMES.values()], axis=1)
 

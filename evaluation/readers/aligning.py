@@ -49,6 +49,7 @@ class Reading:
 class Aligned:
     """Predictions by the ids of the ground truth; boxes in its unit."""
 
+    predictions: Path
     truth: Truth  # as the reading has its boxes, and with the images that only predictions name where it lists none
     tags: pa.Table  # id, concept_id, score: given as tags, else the best box of each concept
     boxes: pa.Table | None  # id, region_id, concept_id, bbox (xywh), score
@@ -85,6 +86,7 @@ def align(
         raise UnusableFile(_nothing_known(truth, predictions))
     regions = boxes and _regions(truth, predictions, boxes.table)
     return Aligned(
+        predictions.path,
         truth,
         tags.table.select(["id", "concept_id", "score"]) if tags else _implied(regions),
         regions,

@@ -138,6 +138,7 @@ Polygon = Annotated[list[FiniteFloat], Field(min_length=6)]
 
 class Annotation(ImageTag):
     bbox: tuple[FiniteFloat, FiniteFloat, Length, Length] | None = None
+    area: FiniteFloat | None = None
     iscrowd: bool | None = False
 
 
@@ -206,6 +207,8 @@ def read_truth(path: Path) -> Truth:
         "bbox": [box_of(annotation) for annotation in annotations],
         "crowd": [bool(annotation.iscrowd) for annotation in annotations],
     }
+    areas = pa.array([annotation.area for annotation in annotations], pa.float64())
+    rows = pa.array(np.arange(len(annotations)))
     images = [(_key(image.id), image.name, image.width, image.height) for image in document.images]
     concepts = [(_key(c.id), concept[c.id], _LVIS_BANDS.get(c.frequency or "")) for c in document.categories]
     is_federated = any(image.neg_category_ids is not None for image in document.images)
@@ -221,7 +224,9 @@ def read_truth(path: Path) -> Truth:
         table_of(images, IMAGES),
         table_of(concepts, CONCEPTS),
         table_of(sorted(set(pairs)), PAIRS),
-        pa.table(columns, schema=TRUE_BOXES) if annotations else None,
+        pa.table(columns, schema=TRUE_BOXES).append_column("area", areas).append_column("row", rows)
+        if annotations
+        else None,
         negatives=listed("neg_category_ids"),
         not_exhaustive=listed("not_exhaustive_category_ids"),
         remarks=(*remarks, *_file_name_remarks(path, document)),
@@ -301,6 +306,38 @@ def read_results(path: Path) -> Predictions:
     return Predictions(path, boxes=rows, by_id=True, open_vocabulary=False, remarks=tuple(remarks))
 
 
+def masks_of_truth(path: Path) -> list[dict[str, Any] | None]:
+    """The mask of each annotation of a file as COCO's compressed run lengths, None where it has none."""
+    from pycocotools import mask as coco
+
+    document = read_document(path, Document[MaskedAnnotation])
+    sizes = {image.id: (image.height, image.width) for image in document.images}
+    masks: list[dict[str, Any] | None] = []
+    for annotation in document.annotations:
+        given, (height, width) = annotation.segmentation, sizes[annotation.image_id]
+        if isinstance(given, Rle):
+            masks.append(_compressed(given.model_dump()))
+        elif given and height and width:
+            masks.append(coco.merge(coco.frPyObjects(given, round(height), round(width))))
+        else:
+            masks.append(None)
+    return masks
+
+
+def masks_of_results(path: Path) -> list[dict[str, Any] | None]:
+    """The mask of each result of a file, as `masks_of_truth`."""
+    texts = _query(path, _MASKS)["segmentation"].to_pylist()
+    return [_compressed(json.loads(text)) if text and text != "null" else None for text in texts]
+
+
+def _compressed(rle: Mapping[str, Any]) -> dict[str, Any]:
+    from pycocotools import mask as coco
+
+    if isinstance(rle["counts"], str):
+        return {**rle, "size": list(rle["size"])}
+    return dict(coco.frPyObjects({**rle, "size": list(rle["size"])}, *rle["size"]))
+
+
 def _query(path: Path, query: str) -> pa.Table:
     try:
         first = head_of(path, 4096).lstrip()[:1]
@@ -318,9 +355,7 @@ def _query(path: Path, query: str) -> pa.Table:
 def _box_of_mask(rle: Mapping[str, Any]) -> tuple[float, float, float, float]:
     from pycocotools import mask as coco
 
-    if not isinstance(rle["counts"], str):
-        rle = coco.frPyObjects(dict(rle), *rle["size"])
-    x, y, width, height = coco.toBbox(rle).tolist()
+    x, y, width, height = coco.toBbox(_compressed(rle)).tolist()
     return x, y, width, height
 
 

@@ -64,6 +64,11 @@ def _remarks(found: FileEvaluation) -> Iterator[str]:
     yield f"F1 (micro) takes of each image {taken} as predicted. mAP is the mean over tags."
     if found.grounding:
         yield "mAP of boxes is the mean over tags and IoU 0.5:0.95."
+    if found.areas:
+        shown = ", ".join(
+            f"{name} {of.mean_average_precision:.3f} ({of.support:,})" for name, of in found.areas.items()
+        )
+        yield f"mAP of regions by area, IoU 0.5:0.95 (true regions): {shown}."
     if tags.zero_support_tags:
         yield f"Tags on no image: {len(tags.zero_support_tags):,}; no figure includes them."
     yield from found.remarks

@@ -119,6 +119,16 @@ def evaluate(
     clip: Annotated[
         bool, typer.Option("--clip", help="Cut true boxes at the edges of their images.")
     ] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Regions overlap by their masks (COCO, LVIS), not by their boxes.")
+    ] = False,
+    areas: Annotated[
+        bool,
+        typer.Option(
+            "--areas", help="Average precision of small, medium and large regions too (APs, APm, APl)."
+        ),
+    ] = False,
+    classes: Annotated[Path | None, typer.Option(help="Write the figures of each tag here, as CSV.")] = None,
     html: Annotated[
         Path | None,
         typer.Option(help="Write the page of the report here, the same as .md and .json beside it."),
@@ -130,6 +140,8 @@ def evaluate(
 ) -> None:
     """Measure predictions against a ground truth, from any two files; needs no home."""
     with plain_errors():
+        from pyarrow.csv import write_csv
+
         from evaluation.evaluate import Terms, evaluate_files
         from evaluation.figures import Cut
         from evaluation.figures_json import file_evaluation_json
@@ -147,12 +159,17 @@ def evaluate(
             hierarchy=hierarchy,
             normalise_names=normalise_names,
             clip=clip,
+            masks=masks,
+            areas=areas,
         )
         found = evaluate_files(ground_truth, predictions, names[0] or None, names[-1] or None, terms)
         if as_json:
             typer.echo(json.dumps(file_evaluation_json(found), indent=2))
         else:
             show_evaluation(found)
+        if classes:
+            write_csv(found.classes, classes)
+            console.say(f"{classes}", to=console.err)
         if html:
             _write_page(html, found, ground_truth, predictions, pictures)
             console.say(f"{html}", to=console.err)
