@@ -50,6 +50,9 @@ class Terms:
     normalise_names: bool = False  # names that differ in spaces, case or Unicode form are one
     clip: bool = False  # true boxes are cut at the edges of their images
     masks: bool = False  # regions overlap by their masks, not by their boxes; COCO and LVIS only
+    groups_once: bool = (
+        False  # a group is to be found once, as in the OpenImages challenge; else it is in no figure
+    )
     areas: bool = False  # average precision of small, medium and large regions too
 
 
@@ -126,7 +129,8 @@ def evaluate_aligned(aligned: Aligned, terms: Terms = Terms()) -> FileEvaluation
     )
     tags = replace(tags, given_bands=bool(lvis_bands))
     grounding, classes, by_area = None, tags.tags, dict[str, AreaFigure]()
-    if truth.boxes is not None and aligned.boxes is not None and not pc.all(truth.boxes["crowd"]).as_py():
+    to_find = truth.boxes is not None and (terms.groups_once or not pc.all(truth.boxes["crowd"]).as_py())
+    if to_find and aligned.boxes is not None:
         regions = _Regions(truth, aligned, terms)
         matching = regions.matched()
         precision = precision_by_concept(matching)
@@ -182,6 +186,7 @@ class _Regions:
             cap=self.terms.cap,
             area=area,
             overlap=self.overlap,
+            groups_once=self.terms.groups_once,
         )
 
     def of_area(self, area: tuple[float, float]) -> AreaFigure | None:

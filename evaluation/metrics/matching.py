@@ -92,6 +92,7 @@ def match_regions(
     cap: Cap = LVIS_CAP,
     area: tuple[float, float] = EVERY_AREA,
     overlap: Overlap | None = None,
+    groups_once: bool = False,
 ) -> Matching:
     """Match regions with true ones, one to one within an image and a concept.
 
@@ -114,6 +115,8 @@ def match_regions(
         area: of the true regions that are to be found, from and to (both within) in the unit of the boxes, squared;
             the truth's column `area` where it has one. Others need not be found: what finds one, or finds nothing and
             is of another area itself, is not wrong.
+        groups_once: a crowd is to be found like any other, by the best region that lies in it and finds nothing else, as
+            the OpenImages challenge has its groups; else it need not be found.
         overlap: of masks, say; by default that of the boxes. With it comes `regions`' column `area`, if areas matter.
 
     Returns:
@@ -125,7 +128,7 @@ def match_regions(
     """
     crowd = _crowd(truth)
     elsewhere = ~crowd & ~_within(_areas(truth, "ground truth"), area)
-    if crowd.all():
+    if crowd.all() and not groups_once:
         raise ValueError(
             "the ground truth has no regions, so there is nothing to measure their recall against"
         )
@@ -156,6 +159,8 @@ def match_regions(
 
     overlap = overlap or _BoxOverlap(all_boxes, true_boxes)
     found = _match(overlap, rows, key, np.where(crowd | elsewhere, -1, true_key))
+    if groups_once:
+        found = np.maximum(found, _finds_a_group(overlap, rows, key, np.where(crowd, true_key, -1), found))
     forgiven = np.arange(len(IOU_THRESHOLDS))[:, None] < _in_a_crowd(overlap, rows, key, crowd, true_key)
     if area != EVERY_AREA:
         forgiven |= ~_within(_areas(regions, "regions")[rows], area)
@@ -167,7 +172,7 @@ def match_regions(
         concepts=concepts,
         image=image,
         concept=concept,
-        crowd=crowd | elsewhere,
+        crowd=elsewhere if groups_once else crowd | elsewhere,
         region=np.where(found >= 0, rows[found] if len(rows) else -1, -1),
         counted=rows,
         counted_concept=of_concept[rows],
@@ -259,6 +264,22 @@ def _in_a_crowd(overlap: Overlap, rows: Rows, key: Rows, crowd: NDArray[np.bool_
     for row, of in equal_keys(key, true_key[crowds]):
         np.maximum.at(share, row, overlap.in_crowd(rows[row], crowds[of]))
     return np.searchsorted(IOU_THRESHOLDS, share, side="right")
+
+
+def _finds_a_group(overlap: Overlap, rows: Rows, key: Rows, group_key: Rows, found: Rows) -> Rows:
+    """The best region that lies in each group most of all groups and finds nothing else: [thresholds, m], -1 for none."""
+    share, group = np.zeros(len(rows)), np.full(len(rows), -1)
+    for row, of in equal_keys(key, group_key):
+        inside = overlap.in_crowd(rows[row], of)
+        order = np.argsort(inside, kind="stable")
+        np.maximum.at(share, row, inside)
+        group[row[order]] = of[order]
+    finds = np.full((len(IOU_THRESHOLDS), len(group_key)), -1)
+    for t, takers in enumerate(found):
+        free = np.flatnonzero((share >= IOU_THRESHOLDS[t]) & (group >= 0))
+        free = np.setdiff1d(free, takers)[::-1]  # the best of an image comes first, so it is written last
+        finds[t, group[free]] = free
+    return finds
 
 
 def _finds_another(

@@ -1,6 +1,7 @@
 """JSON of annotation tools: Label Studio's export (JSON and JSON-MIN), FiftyOne's datasets.
 
-Label Studio: a list of tasks; boxes in percent of the image, polygons by the box around them, choices as tags. As a ground
+Label Studio: a list of tasks; boxes in percent of the image, polygons and ellipses by the box around them, choices and
+brushes as tags. As a ground
 truth its annotations are read, as predictions its `predictions` where there are any. An uploaded file goes by its name
 without the eight digits that Label Studio puts before it.
 
@@ -20,7 +21,7 @@ from evaluation.readers.sheets import content_of
 from evaluation.readers.tables import UnusableFile
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
-_SHAPES = ("rectanglelabels", "polygonlabels", "ellipselabels", "keypointlabels")
+_SHAPES = ("rectanglelabels", "polygonlabels", "ellipselabels", "keypointlabels", "brushlabels", "labels")
 _FIFTYONE_FILES = ("samples.json", "labels.json")
 
 
@@ -124,10 +125,17 @@ def _studio_labels(image: str, result: Mapping[str, Any], score: float | None) -
     box: Box | None = None
     if "points" in value:
         box = around([(x / 100, y / 100) for x, y in value["points"]])
+    elif {"x", "y", "radiusX", "radiusY"} <= set(value):
+        box = _ellipse(value)
     elif {"x", "y", "width", "height"} <= set(value):
         box = (value["x"] / 100, value["y"] / 100, value["width"] / 100, value["height"] / 100)
     for name in names:
         yield Label(image, str(name), None if "choices" in value else box, score)
+
+
+def _ellipse(value: Mapping[str, Any]) -> Box:
+    across, down = value["radiusX"] / 100, value["radiusY"] / 100
+    return value["x"] / 100 - across, value["y"] / 100 - down, 2 * across, 2 * down
 
 
 def _read_samples(found: Annotated, samples: Sequence[Mapping[str, Any]], predicted: bool) -> None:

@@ -168,3 +168,18 @@ def test_recall_among_what_was_looked_for_stands_beside_the_plain_one(tmp_path: 
         .stdout
     )
     assert "among the tags that were looked for: overall 1.000" in shown
+
+
+def test_a_group_is_found_once_by_the_rule_of_the_challenge(tmp_path: Path) -> None:
+    group = f"{BOXES}i1,x,cat,1,0,0.5,0,0.5,1\ni1,x,cat,1,0.6,0.9,0.6,0.9,0\ni2,x,cat,1,0,1,0,1,1\n"
+    truth = write(tmp_path / "t.csv", group)
+    inside = "i1,cat,0.9,0.1,0.2,0.1,0.2\ni1,cat,0.8,0.3,0.4,0.3,0.4\n"
+    rows = f"{inside}i1,cat,0.7,0.6,0.9,0.6,0.9\ni1,cat,0.6,0.6,0.7,0.1,0.2\n"
+    found = write(tmp_path / "p.csv", FOUND + rows)
+    ignored = evaluate(truth, found)["grounding_recall"]["overall"]["0.5"]
+    assert (ignored["support"], ignored["micro"]) == (1, 1)
+    once = evaluate(truth, found, "--groups", "once")
+    recall = once["grounding_recall"]["overall"]["0.5"]
+    # of two groups one is found, by the better of the two boxes in it; the other of them is not wrong
+    assert (recall["support"], recall["micro"]) == (3, pytest.approx(2 / 3))
+    assert once["grounding_map"]["overall"]["0.5"] == pytest.approx(67 / 101, abs=1e-9)

@@ -128,6 +128,12 @@ def evaluate(
             "--areas", help="Average precision of small, medium and large regions too (APs, APm, APl)."
         ),
     ] = False,
+    groups: Annotated[
+        str,
+        typer.Option(
+            help="Boxes around many (IsGroupOf, iscrowd): ignored, or found once as in the OpenImages challenge."
+        ),
+    ] = "ignored",
     classes: Annotated[Path | None, typer.Option(help="Write the figures of each tag here, as CSV.")] = None,
     html: Annotated[
         Path | None,
@@ -161,6 +167,7 @@ def evaluate(
             clip=clip,
             masks=masks,
             areas=areas,
+            groups_once=_once(groups),
         )
         found = evaluate_files(ground_truth, predictions, names[0] or None, names[-1] or None, terms)
         if as_json:
@@ -195,6 +202,12 @@ def _cap(name: str) -> Cap:
     if name not in CAPS and not (name.isdecimal() and int(name)):
         raise UsageError(f"--cap {name}: give {', '.join(CAPS)} or a number of boxes an image.")
     return CAPS.get(name) or Cap(int(name))
+
+
+def _once(groups: str) -> bool:
+    if groups not in ("ignored", "once"):
+        raise UsageError(f"--groups {groups}: give ignored or once.")
+    return groups == "once"
 
 
 def _reading(boxes: str | None, relative: bool | None, category_ids: str | None) -> Reading:

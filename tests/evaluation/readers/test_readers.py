@@ -168,7 +168,9 @@ def test_files_that_are_swapped_or_of_no_format_are_told(said: Callable[..., str
         read_truth(write(tmp_path / "notes.txt", "a vase"))
     with pytest.raises(UnusableFile, match=r"absent\.csv: cannot be read"):
         read_truth(tmp_path / "absent.csv")
-    with pytest.raises(UnusableFile, match="no format 'tfrecord'; give one of imagefolder, lake, label-studio"):
+    with pytest.raises(
+        UnusableFile, match="no format 'tfrecord'; give one of imagefolder, lake, label-studio"
+    ):
         read_truth(tmp_path / "notes.txt", "tfrecord")
 
 
