@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -68,6 +68,10 @@ screenshots: $(VENV)/.installed-dev
 # Our evaluation beside the field's, at the size of LVIS: half an hour. BENCH="--images 500" for a shorter one.
 bench-eval: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.evaluation $(BENCH)
+
+# How often the evaluation's 95 % intervals hold the true value. BENCH="--draws 500" for a quick look.
+bench-coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.coverage $(BENCH)
 
 # What the registry says of the memory of models, beside what their architectures need.
 bench-memory: $(VENV)/.installed

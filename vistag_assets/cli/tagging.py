@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,8 +65,17 @@ def run(
         str | None, typer.Option(help="Name of the library; else the name of the folder.")
     ] = None,
     ground_truth: Annotated[
-        Path | None, typer.Option(help="LVIS-style annotations; file names relative to FOLDER.")
+        Path | None,
+        typer.Option(
+            help="What is true, in any format that vistag evaluate reads; ends with the long-tail report."
+        ),
     ] = None,
+    untagged: Annotated[
+        str,
+        typer.Option(
+            help="Images of the ground truth without a tag: verified to carry none, or unknown and left out."
+        ),
+    ] = "verified",
     taxonomy: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +117,7 @@ def run(
         vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column), labels)
         settings = choose(base, tier, vocabulary, lake, excluded)
         if ground_truth:
-            _take_ground_truth(base, ground_truth, name)
+            _take_ground_truth(base, ground_truth, name, untagged)
         _say_what_phrases_cost(base)
         outcome = _tag(base, root, name, read_again=force)
         passed = not ground_truth or _evaluate(base)
@@ -130,15 +140,26 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _take_ground_truth(home: Home, file: Path, library: str) -> None:
+def _take_ground_truth(home: Home, file: Path, library: str, untagged: str = "verified") -> None:
+    """Keep a file of ground truth in the home, in the form that evaluations read, and say what is in doubt about it."""
+    from evaluation.readers.converting import as_document, by_concepts
     from evaluation.readers.ground_truth import read_ground_truth
     from resources.home import read_settings, write_settings
     from resources.lake.files import replace_file
+    from resources.workspace import open_workspace
 
-    read_ground_truth(file)
+    if untagged not in ("verified", "unknown"):
+        raise UsageError(f"--untagged {untagged}: give verified or unknown.")
+    document, remarks = as_document(file, untagged_are_verified=untagged == "verified")
+    with TemporaryDirectory() as folder:
+        checked = Path(folder) / file.name
+        checked.write_bytes(document)
+        truth = read_ground_truth(checked)
     with replace_file(home.ground_truth_path) as copy:
-        copy.write(file.read_bytes())
+        copy.write(document)
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
+    for line in (*remarks, *by_concepts(truth, open_workspace(home).taxonomy).remarks()):
+        console.say(line)
 
 
 def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:
