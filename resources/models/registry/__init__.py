@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from resources.yaml_file import read_yaml
 
@@ -49,6 +49,23 @@ class KvCache(BaseModel):
         return 2 * 2 * self.layers * self.kv_heads * self.head_dim
 
 
+class Package(BaseModel):
+    """A distribution of the registry of Python packages that ships weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    """that the hash was taken of"""
+    file: str
+    """of the installed distribution"""
+    sha256: str
+    architecture: str = ""
+    """of timm, whose tensors the file holds in their order; empty where the file says what it is"""
+    width: NonNegativeInt = 0
+    """of the features before the last layer"""
+
+
 class Checkpoint(BaseModel):
     """Weights of a family."""
 
@@ -71,6 +88,8 @@ class Checkpoint(BaseModel):
     kv: KvCache | None = None
     revision: str | None = None
     """commit on the hub, as public code pins it; None: none was found that two sources agree on"""
+    package: Package | None = None
+    """of the registry of Python packages, that ships it; None: it comes from the hub"""
     note: str = ""
 
     @property
