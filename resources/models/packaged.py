@@ -10,7 +10,7 @@ from pathlib import Path
 from resources.models.checkpoints import ModelUnavailableError
 from resources.models.registry import Package, registry
 
-__all__ = ["Package", "packaged", "verified_file"]
+__all__ = ["Package", "is_packaged", "package_file", "packaged", "verified_file"]
 
 
 def packaged(role: str, model: str) -> Package | None:
@@ -23,6 +23,14 @@ def packaged(role: str, model: str) -> Package | None:
     if package:
         package_file(package)
     return package
+
+
+def is_packaged(role: str, model: str) -> bool:
+    """Whether a package ships a model and is installed."""
+    try:
+        return packaged(role, model) is not None
+    except ModelUnavailableError:
+        return False
 
 
 def package_file(package: Package) -> Path:

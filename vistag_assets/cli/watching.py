@@ -39,7 +39,7 @@ def watch(
 
     with plain_errors():
         base = home_of(home)
-        settings = choose(base, tier) if tier else read_settings(base)
+        settings = choose(base, tier) if tier or folder else read_settings(base)
         watched = dict(settings.watched)
         if folder is not None:
             name, root = _library(base, folder, library)
