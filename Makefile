@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage bench-photos fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -81,6 +81,11 @@ bench-loads: $(VENV)/.installed
 # Many tiny images: seconds, memory, sizes. BENCH="--images 2000 --folders 10 --one-folder 0" for a smaller one.
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
+
+# How well the tier offline names photographs: PHOTOS is a folder a class, or files named by WordNet id. BENCH="--every 10"
+# for a tenth of them, BENCH="--tier cpu" for another tier.
+bench-photos: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30

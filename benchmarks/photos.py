@@ -25,6 +25,7 @@ from resources.lake import embedding_column
 from resources.models.checkpoints import make_model
 from resources.models.encoders import Encoder, embed_in_batches
 from resources.models.encoders.conse.hierarchy import ancestors, synsets
+from resources.models.familiarity import World, texture, the_line
 from resources.models.tiers import load_tier
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets.whole_image.scoring import Scorer, descendant_rows, pool_phrases
@@ -118,6 +119,8 @@ class Measured:
     """[images], the probability of the first name of a class"""
     right: NDArray[np.bool_]
     """[images], whether that is the image's"""
+    strange: NDArray[np.bool_]
+    """[images], whether it is unlike what the tier was made for"""
     images_per_second: float
 
     def as_json(self) -> dict[str, float | int | None]:
@@ -127,12 +130,13 @@ class Measured:
             "images": len(self.ranks),
             **{f"recall@{k}": round(float((self.ranks < k).mean()), 4) for k in KS},
             "ece": round(of_best.expected_error, 4),
+            "unfamiliar_share": round(float(self.strange.mean()), 4),
             "kinds@10": round(float(self.kinds.mean()), 4) if len(self.kinds) else None,
             "images_per_second": round(self.images_per_second, 2),
         }
 
 
-def measure(encoder: Encoder, found: Sequence[Photograph]) -> Measured:
+def measure(encoder: Encoder, made_for: World | None, found: Sequence[Photograph]) -> Measured:
     """Ranks and probabilities of each photograph's name; undecodable files end it with their name."""
     known = vocabulary([photograph.name for photograph in found])
     scorer = scorer_of(encoder, known)
@@ -155,7 +159,12 @@ def measure(encoder: Encoder, found: Sequence[Photograph]) -> Measured:
         right.append(likeliest in own)
     seconds = time.perf_counter() - started
     return Measured(
-        np.array(ranks), np.array(kinds, bool), np.array(best, float), np.array(right), len(ranks) / seconds
+        np.array(ranks),
+        np.array(kinds, bool),
+        np.array(best, float),
+        np.array(right),
+        _strange(found, made_for),
+        len(ranks) / seconds,
     )
 
 
@@ -166,6 +175,14 @@ def _probabilities(
         yield from zip(
             batch, scorer.probabilities(scorer.head.logits(vectors @ scorer.concepts.T)), strict=True
         )
+
+
+def _strange(found: Sequence[Photograph], made_for: World | None) -> NDArray[np.bool_]:
+    if made_for is None:
+        return np.zeros(len(found), bool)
+    return np.array(
+        [the_line().strangeness(texture(open_upright(one.path))[None], made_for)[0] > 0 for one in found]
+    )
 
 
 def open_upright(path: Path) -> Image.Image:
@@ -183,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     found = photographs(options.photographs)[:: options.every]
     tier = load_tier(options.tier)
-    measured = measure(make_model(tier.encoder, tier.device), found)
+    measured = measure(make_model(tier.encoder, tier.device), tier.made_for, found)
     figures = measured.as_json()
     print(
         f"{figures['images']:,} photographs by the tier {tier.name}, {figures['images_per_second']} images/s"

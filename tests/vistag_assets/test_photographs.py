@@ -30,7 +30,7 @@ SHOWN = {
 }
 """File of an installed package -> what it shows, as a person says. One of motion blur (clock) is hard."""
 OTHERS = (
-    [
+    *(
         "dog",
         "bird",
         "fish",
@@ -43,9 +43,9 @@ OTHERS = (
         "car",
         "bicycle",
         "aircraft",
+    ),
+    *(
         "train",
-    ]
-    + [
         "cup",
         "bottle",
         "food",
@@ -57,9 +57,8 @@ OTHERS = (
         "ball",
         "tool",
         "person",
-        "vegetable",
-    ]
-    + ["insect", "furniture", "toy"]
+    ),
+    *("vegetable", "insect", "furniture", "toy"),
 )
 MATERIALS = ("jade", "glass", "bronze", "velvet", "iron")
 FIRST = 5

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CODE_VERSION = "1"
-SHARPNESS = 1.5
+SHARPNESS = 2.0
 """Power of the probabilities that are added up. With 1 a dog of one of two breeds is surely a dog, and the breed comes
 after it even where it is sure; with a large power a kind is as probable as the likeliest of its classes."""
 CLASS_SHARE = 0.1
