@@ -25,7 +25,7 @@ DRAWINGS = 600
 SEED = 7
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 REGULARISATION = 3.0
-BEYOND = 0.005
+BEYOND = 0.01
 """Share of held-out drawings that lie on the side of photographs."""
 _WORKING_COPY_PX = 1024
 
