@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -92,6 +92,11 @@ bench-scale: $(VENV)/.installed
 # Reading a big vocabulary and scoring against it: seconds, memory. BENCH="--concepts 5000 --images 200" for a smaller one.
 bench-taxonomy: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.taxonomy $(BENCH)
+
+# How well the tier offline names photographs: PHOTOS is a folder a class, or files named by WordNet id. BENCH="--every 10"
+# for a tenth of them, BENCH="--tier cpu" for another tier.
+bench-photos: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30

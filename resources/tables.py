@@ -186,6 +186,15 @@ CONCEPT_EMBEDDINGS = _table(
     "fingerprint",
     key=("concept_id", "text"), partitioned=False,
 )
+FAMILIARITY = _table(
+    "familiarity", "whole_image",
+    "Whether each image is like those that the tier was made for. Nothing where the tier does not say what it was made for.",
+    "id",
+    Column("strangeness", _F32, "how far it lies beyond what the tier was made for; above 0 it is unfamiliar"),
+    Column("unfamiliar", _TEXT, "why probabilities of the image are not to be believed; null where it is familiar"),
+    "fingerprint",
+    key=("id",), parents=("proxies",),
+)
 TAG_SCORES = _table(
     "tag_scores", "whole_image",
     "The best tags of each image: cosine, logit, score and probability, ranked.",

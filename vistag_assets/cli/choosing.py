@@ -61,6 +61,8 @@ def choose(
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}
+    if not (tier or "tier" in settings.model_fields_set):
+        tier = _default_tier()
     if tier:
         changes["tier"] = str(Path(tier).resolve()) if tier.endswith(SUFFIXES) else tier
     changes |= vocabulary.changes()
@@ -77,6 +79,16 @@ def choose(
     make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings
+
+
+def _default_tier() -> str:
+    """Said in a line, because another may be better."""
+    from resources.models.tiers.default import default_tier
+    from vistag_assets.cli import console
+
+    chosen = default_tier()
+    console.say(chosen.why)
+    return chosen.name
 
 
 def _empty_place(home: Home, url: str) -> str:

@@ -168,6 +168,7 @@ def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False
     from resources.workspace import open_workspace
     from vistag_assets.ingest.coverage import what_came_in
     from vistag_assets.runs import find_library, tag_folders
+    from vistag_assets.whole_image.familiarity import what_is_unfamiliar
 
     survey = survey_library(folder.resolve(), home.root, read_settings(home).excluded.get(library, ()))
     folders = find_library(folder, library, home, survey)
@@ -178,6 +179,8 @@ def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False
     console.out.print(console.folders_table(outcome))
     console.say(console.summary(outcome))
     for line in what_came_in(home.lake, [folder.folder.key for folder in outcome.folders], survey):
+        console.say(line)
+    for line in what_is_unfamiliar(home.lake, [folder.folder.key for folder in outcome.folders]):
         console.say(line)
     for line in console.gone_lines(outcome):
         console.say(line)

@@ -118,6 +118,8 @@ class Card:
     lane: str = ""
     reasons: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    unfamiliar: str = ""
+    """why its probabilities are not to be believed"""
 
     @property
     def to_review(self) -> int:
@@ -211,6 +213,7 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
                 ),
                 lane=routing.get("lane") or "",
                 reasons=tuple(routing.get("reasons") or ()),
+                unfamiliar=one("familiarity", id_).get("unfamiliar") or "",
                 problems=(*(caption.get("problems") or ()), *(description.get("problems") or ())),
             )
         )

@@ -38,6 +38,7 @@ TABLES = (
     "descriptions",
     "ocr_text",
     "routing",
+    "familiarity",
 )
 _COLUMNS = {"images": ["id", "path"], "proxies": ["id", "path", "width", "height"]}
 _LOCK = ".lock"
