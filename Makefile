@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -69,6 +69,10 @@ screenshots: $(VENV)/.installed-dev
 bench-eval: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.evaluation $(BENCH)
 
+# How often the evaluation's 95 % intervals hold the true value. BENCH="--draws 500" for a quick look.
+bench-coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.coverage $(BENCH)
+
 # What the registry says of the memory of models, beside what their architectures need.
 bench-memory: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.memory
@@ -84,6 +88,15 @@ bench-loads: $(VENV)/.installed
 # Many tiny images: seconds, memory, sizes. BENCH="--images 2000 --folders 10 --one-folder 0" for a smaller one.
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
+
+# Reading a big vocabulary and scoring against it: seconds, memory. BENCH="--concepts 5000 --images 200" for a smaller one.
+bench-taxonomy: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.taxonomy $(BENCH)
+
+# How well the tier offline names photographs: PHOTOS is a folder a class, or files named by WordNet id. BENCH="--every 10"
+# for a tenth of them, BENCH="--tier cpu" for another tier.
+bench-photos: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30

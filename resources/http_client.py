@@ -37,7 +37,7 @@ class HttpError(RuntimeError):
     """No usable reply; the message says why, in one printable line."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(one_line(reason))
+        super().__init__(excerpt(reason))
 
 
 class NoConnectionError(HttpError):
@@ -261,7 +261,7 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def one_line(text: str) -> str:
+def excerpt(text: str) -> str:
     """What a server said, cut, as one line that a terminal and a table can hold."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _MAX_REASON])
     return " ".join(plain.split())[:_MAX_REASON]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import PrivateAttr
 
 from resources.decisions import DecisionLog
@@ -29,6 +30,7 @@ from resources.models.segmenters import SegmenterSpec
 from resources.models.tiers import Tier, TierError, load_tier
 from resources.models.vlms import TextModel, Vlm, VlmSpec
 from taxonomy import STARTER, Taxonomy, load_taxonomy
+from taxonomy.languages import ENGLISH
 
 HEAVY_EXTRA_BEAMS = 3
 
@@ -97,7 +99,27 @@ class Workspace:
         """Raises TaxonomyError where the vocabulary or the description of its facets cannot be used."""
         name = self.settings.taxonomy or self.tier.taxonomy
         facets = self.settings.facets or (None if self.settings.taxonomy else self.tier.facets)
-        return load_taxonomy(STARTER if name == "starter" else Path(name), Path(facets) if facets else None)
+        return load_taxonomy(
+            STARTER if name == "starter" else Path(name),
+            Path(facets) if facets else None,
+            languages=self.settings.languages or ENGLISH,
+            columns=self.settings.columns,
+            asked=self.settings.labels,
+        )
+
+    @property
+    def taxonomy_table(self) -> pa.Table:
+        """The concepts as rows: ids, labels, hierarchy, and what the catalogue and others call them."""
+        texts = pa.list_(pa.string())
+        fields = {
+            "id": pa.string(), "pref_label": pa.string(), "alt_labels": texts, "language": pa.string(),
+            "facet": pa.string(), "broader": texts, "definition": pa.string(), "iri": pa.string(),
+            "notation": pa.string(), "exact_match": texts, "close_match": texts,
+        }  # fmt: skip
+        concepts = self.taxonomy.concepts
+        return pa.table(
+            {name: pa.array([getattr(c, name) for c in concepts], of) for name, of in fields.items()}
+        )
 
 
 def _with_more_beams(fast: VlmSpec) -> VlmSpec:

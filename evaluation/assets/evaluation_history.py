@@ -23,7 +23,7 @@ from vistag_assets.partitions import EVALUATION_POOL
         "ground_truth_concepts",
     ],
     pool=EVALUATION_POOL,
-    **declared("evaluation_history", version=2),
+    **declared("evaluation_history", version=3),
 )
 @told_first()
 def evaluation_history(

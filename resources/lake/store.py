@@ -151,16 +151,17 @@ class Lake:
         connection = duckdb.connect()
         if isinstance(self.root, ObjectPath):
             connection.register_filesystem(StoreFiles())
+        views: set[str] = set()
         for table in self.tables():
-            view = f'CREATE VIEW "{table}" AS SELECT * FROM '
             try:
-                connection.execute(view + self._scan(table))
+                connection.execute(_view(table, self._scan(table), views))
+                views.add(table)
             except duckdb.Error:
                 whole = self._whole_folders(table, skip_damaged=skip_damaged)
                 if not skip_damaged:
                     raise
                 if whole:
-                    connection.execute(view + self._scan(table, whole))
+                    connection.execute(_view(table, self._scan(table, whole), views))
         _add_tagged_images(connection, gone)
         return connection
 
@@ -341,6 +342,16 @@ def write_parquet(path: Location, rows: pa.Table) -> None:
     """Replaces one file atomically."""
     with replace_file(path) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+
+
+def _view(table: str, scan: str, others: Collection[str]) -> str:
+    """The statement that makes the view of a table. Images say why they are unfamiliar, where that was looked at."""
+    if table == "images" and "familiarity" in others:
+        return (
+            f'CREATE VIEW "{table}" AS SELECT own.*, familiarity.unfamiliar FROM {scan} own '
+            "LEFT JOIN familiarity USING (folder, id)"
+        )
+    return f'CREATE VIEW "{table}" AS SELECT * FROM {scan}'
 
 
 def _add_tagged_images(connection: duckdb.DuckDBPyConnection, gone: Collection[str]) -> None:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -76,7 +76,7 @@ WITH_CODE = replace(TRANSFORMERS, others=(*TRANSFORMERS.others, "*.py"))
 """Of a model whose own code is to be run."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_ENOUGH_OF_A_CARD = 0.95
+ENOUGH_OF_A_CARD = 0.95
 """What a driver reports of a card of 24 GB is a little less."""
 _HEADER_MAX_BYTES = 100_000_000
 """The format's own limit."""
@@ -212,7 +212,7 @@ def require_memory(vram_gib: float) -> None:
     import torch
 
     found_gib = torch.cuda.get_device_properties(0).total_memory / 2**30
-    if found_gib < vram_gib * _ENOUGH_OF_A_CARD:
+    if found_gib < vram_gib * ENOUGH_OF_A_CARD:
         raise DeviceUnavailableError(
             f"This tier is made for a GPU of {vram_gib:g} GiB, and {torch.cuda.get_device_name(0)} has "
             f"{found_gib:.0f}. Use a smaller tier (vistag models lists what fits)."
@@ -258,22 +258,68 @@ def download(model: str, revision: str | None, layout: Layout) -> Path:
     Raises ModelUnavailableError where the hub does not give them.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    fetch = partial(snapshot_download, model, revision=revision, allow_patterns=[*layout.files, *_CARDS])
-    with suppress(LocalEntryNotFoundError):
-        cached = Path(fetch(local_files_only=True))
-        if (cached / layout.config).is_file():  # a repository may hold two layouts, of which one was fetched
-            return cached
+    if (cached := _cached(model, revision, layout)) is not None:
+        return cached
     try:
+        if not hub_answers():
+            raise ConnectionError("no answer")
         with public_files():  # other accounts may share the cache
-            return Path(fetch())
+            return Path(snapshot_download(model, revision=revision, allow_patterns=_patterns(layout)))
     except Exception as error:
         raise ModelUnavailableError(
             f"{model} is not on this machine and could not be fetched from the Hugging Face hub at "
-            f"{revision or 'its newest revision'} ({type(error).__name__}). Connect once to fetch it, or use --tier demo, "
+            f"{revision or 'its newest revision'} ({type(error).__name__}). Connect once to fetch it, or use --tier offline, "
             "which needs no network. Where the hub has no such revision, `revision: main` in the tier takes the newest."
         ) from error
+
+
+def _patterns(layout: Layout) -> list[str]:
+    return [*layout.files, *_CARDS]
+
+
+def _cached(model: str, revision: str | None, layout: Layout) -> Path | None:
+    """The directory in the hub's cache on this machine, where the files of a layout are in it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with suppress(LocalEntryNotFoundError):
+        cached = Path(
+            snapshot_download(
+                model, revision=revision, allow_patterns=_patterns(layout), local_files_only=True
+            )
+        )
+        if (cached / layout.config).is_file():  # a repository may hold two layouts, of which one was fetched
+            return cached
+    return None
+
+
+def is_cached(spec: ModelSpec[Any], layout: Layout = TRANSFORMERS) -> bool:
+    """Whether a checkpoint is on this machine: nothing is fetched."""
+    if Path(spec.model).is_absolute():
+        return (Path(spec.model) / layout.config).is_file()
+    return _cached(spec.model, spec.revision, layout) is not None
+
+
+def hub_answers() -> bool:
+    """Whether the Hugging Face hub says anything; asked before a fetch, whose own retries take half a minute."""
+    from huggingface_hub import constants
+
+    return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
+
+
+def answers(url: str, timeout_s: float = 3.0) -> bool:
+    """Whether a server says anything at all within seconds."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=timeout_s):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it answers, if not what was asked
+    except (OSError, ValueError):
+        return False
 
 
 def content_hash(directory: Path, layout: Layout = TRANSFORMERS) -> str:

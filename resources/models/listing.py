@@ -99,7 +99,8 @@ _HEAD = """\
 Made by `make docs` from `resources/models/registry/*.yaml`; do not edit by hand. `vistag models` prints the same, and \
 `vistag doctor --tier T` loads the models of a tier and shows what each sees.
 
-No weights can be had where vistag is tested. *Works* means: a small random checkpoint of the real architecture is saved, \
+But for those that a Python package ships, no weights can be had where vistag is tested. \
+*Works* means: a small random checkpoint of the real architecture is saved, \
 loaded by the code that loads the large one, and held to the output of the library itself by the test that the row names. \
 *Not proven*: the real thing could not be had to test against. *Not carried*: it does not run here.
 

@@ -30,6 +30,7 @@ class Role:
 
 ROLES: Mapping[str, Role] = {
     "encoder": Role("Encoders: images and phrases into one space", EncoderSpec),
+    "sentence": Role("Sentence encoders: the text side of conse"),
     "detector": Role("Detectors: phrases to boxes", DetectorSpec),
     "segmenter": Role("Segmenters: boxes to masks", SegmenterSpec),
     "vlm": Role("Captioners and vision-language models", VlmSpec),

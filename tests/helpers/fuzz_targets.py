@@ -25,9 +25,8 @@ from resources.models.vlms.completions import UnusableAnswerError, read_answer
 from resources.models.vlms.description import parse_description
 from resources.yaml_file import YamlFileError, read_yaml
 from taxonomy import Taxonomy, TaxonomyError, load_taxonomy, starter_taxonomy
-from taxonomy.csv_format import to_csv
 from taxonomy.facets import STARTER_FACETS, load_facets
-from taxonomy.skos_writer import to_jsonld, to_turtle
+from taxonomy.loading import WRITERS
 from vistag_assets.language.repair import salvaged, tidied
 from vistag_assets.tags.fusion import FusionError, read_fusion
 from vistag_assets.whole_image.caption_form import caption_problems, keywords, without_opener
@@ -191,15 +190,12 @@ TARGETS = {
         [*(c for c, _, _ in zoo.usable().values()), *(c for c, _ in zoo.unusable().values())],
         mutate_bytes,
     ),
-    "vocabulary.csv": Target(
-        _in_file("v.csv", load_taxonomy, TaxonomyError), [to_csv(_SMALL).encode()], mutate_text
-    ),
-    "vocabulary.ttl": Target(
-        _in_file("v.ttl", load_taxonomy, TaxonomyError), [to_turtle(_SMALL).encode()], mutate_text
-    ),
-    "vocabulary.jsonld": Target(
-        _in_file("v.jsonld", load_taxonomy, TaxonomyError), [to_jsonld(_SMALL).encode()], mutate_text
-    ),
+    **{
+        f"vocabulary{suffix}": Target(
+            _in_file(f"v{suffix}", load_taxonomy, TaxonomyError), [write(_SMALL).encode()], mutate_text
+        )
+        for suffix, write in WRITERS.items()
+    },
     "truth.json": Target(_in_file("t.json", read_truth, UnusableFile), [_json(_COCO)], mutate_text),
     "truth.jsonl": Target(
         _in_file("metadata.jsonl", read_truth, UnusableFile),

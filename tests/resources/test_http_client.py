@@ -15,7 +15,7 @@ from resources.http_client import (
     NoReplyInTimeError,
     OddReplyError,
     ask,
-    one_line,
+    excerpt,
     require_address,
     strict_json,
 )
@@ -25,7 +25,7 @@ from resources.http_client import (
 def test_a_reply_that_is_none_ends_in_a_sentence_and_in_time(name: str) -> None:
     with raw_server(lambda asked: WRONG_HTTP[name]()) as url, pytest.raises(HttpError) as caught:
         ask("GET", url, seconds=0.6)
-    assert one_line(str(caught.value)) == str(caught.value)
+    assert excerpt(str(caught.value)) == str(caught.value)
 
 
 @pytest.mark.parametrize("name", [name for name in WRONG_HTTP if name.startswith("dripping")])

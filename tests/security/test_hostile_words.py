@@ -177,9 +177,13 @@ def test_files_that_cannot_be_read_are_told_of_in_printable_characters(words: st
     facets.write_text(json.dumps({words: {words: words}}))
     tier.write_text(json.dumps({"description": "d", "device": words, words: 1, "encoder": {words: words}}))
     assert shows(
-        say("taxonomy", "check", vocabulary).output, words[:1000].split("|")[0].split("\t")[0].strip()
+        say("taxonomy", "check", vocabulary, "--strict").output,
+        words[:1000].split("|")[0].split("\t")[0].strip(),
     )
+    say("taxonomy", "check", vocabulary, "--all")
     say("taxonomy", "check", vocabulary, "--facets", facets)
+    for command in ("facets", "diff"):
+        say("taxonomy", command, vocabulary, *([vocabulary] if command == "diff" else []))
     say("taxonomy", "stats", vocabulary)
     say("run", folder, "--tier", tier, "--home", tmp_path / "home")
     say("doctor", "--tier", tier, "--home", tmp_path / "home")

@@ -21,6 +21,7 @@ from vistag_assets.definitions import defs
 from vistag_assets.partitions import EVALUATION_POOL
 
 PER_FOLDER = {
+    "familiarity",
     "images",
     "rejects",
     "proxies",

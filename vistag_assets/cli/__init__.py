@@ -11,6 +11,7 @@ from vistag_assets.cli import (
     models,
     tagging,
     verifying,
+    vocabulary,
     watching,
 )
 from vistag_assets.cli.common import LiteralGroup
@@ -54,5 +55,9 @@ for command in (
 
 app.add_typer(exporting.export_app, name="export")
 app.add_typer(taxonomy_app, name="taxonomy")
-taxonomy_app.command("check")(looking.taxonomy_check)
-taxonomy_app.command("stats")(looking.taxonomy_stats)
+taxonomy_app.command("check")(vocabulary.taxonomy_check)
+taxonomy_app.command("convert")(vocabulary.taxonomy_convert)
+taxonomy_app.command("diff")(vocabulary.taxonomy_diff)
+taxonomy_app.command("facets")(vocabulary.taxonomy_facets)
+taxonomy_app.command("page")(vocabulary.taxonomy_page)
+taxonomy_app.command("stats")(vocabulary.taxonomy_stats)

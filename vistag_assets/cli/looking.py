@@ -1,8 +1,7 @@
-"""Looking at what is there: SQL over the lake, Dagster's UI, vocabularies."""
+"""Looking at what is there: SQL over the lake, Dagster's UI."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,11 +15,9 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 200
 DECISIONS = "decisions"
 """The view of what people said."""
+VOCABULARY = "vocabulary"
+"""The view of the concepts, with what other catalogues call them."""
 
-FacetsOption = Annotated[
-    Path | None,
-    typer.Option(help="What the facets are (.yaml); else the facets.yaml beside the vocabulary."),
-]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")]
 
 
@@ -28,7 +25,7 @@ def sql(
     query: Annotated[
         str,
         typer.Argument(
-            help="DuckDB SQL; each table of the lake is a view, and tagged_images, and decisions."
+            help="DuckDB SQL; each table of the lake is a view, and tagged_images, decisions and vocabulary."
         ),
     ],
     home: HomeOption = None,
@@ -50,6 +47,10 @@ def ask(home: Home, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     with home.lake.connect(gone=gone) as connection:
         if DECISIONS in query and DECISIONS not in home.lake.tables():
             connection.register(DECISIONS, home.decisions.as_table())
+        if VOCABULARY in query:
+            from resources.workspace import open_workspace
+
+            connection.register(VOCABULARY, open_workspace(home).taxonomy_table)
         try:
             result = connection.execute(query)
         except duckdb.Error as error:
@@ -126,33 +127,6 @@ def _tell_missing_settings(home: Home) -> None:
             f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
             to=console.err,
         )
-
-
-def taxonomy_check(
-    file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")], facets: FacetsOption = None
-) -> None:
-    """Say whether a vocabulary is sound, and if not, what is wrong in which line."""
-    with plain_errors():
-        from taxonomy import check_report
-
-        console.say(check_report(file, facets))
-
-
-def taxonomy_stats(
-    file: Annotated[Path | None, typer.Argument(help="Else the starter vocabulary.")] = None,
-    facets: FacetsOption = None,
-) -> None:
-    """Count concepts, labels and definitions by facet."""
-    with plain_errors():
-        from rich.table import Table
-
-        from taxonomy import STARTER, load_taxonomy, stats
-
-        found = stats(load_taxonomy(file or STARTER, facets))
-        table = Table(*found.HEADER)
-        for row in found.rows():
-            table.add_row(*row)
-        console.out.print(table)
 
 
 def _is_utf_8(text: str) -> bool:

@@ -38,7 +38,7 @@ def watch(
     from resources.home import read_settings, write_settings
 
     with plain_errors(), own_home(home) as base:
-        settings = choose(base, tier) if tier else read_settings(base)
+        settings = choose(base, tier) if tier or folder else read_settings(base)
         watched = dict(settings.watched)
         if folder is not None:
             name, root = _library(base, folder, library)

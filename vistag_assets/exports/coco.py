@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from taxonomy import Concept
+from taxonomy.skos_writer import iri_of
 from vistag_assets.exports.formats import CocoOptions
 from vistag_assets.exports.job import ExportError, Job
-from vistag_assets.exports.records import ImageRecord, Region, file_name, iri_of
+from vistag_assets.exports.records import ImageRecord, Region, file_name
 from vistag_assets.exports.shapes import full_size_rle, in_pixels, polygons
 
 MASKS = ("rle", "polygon", "none")

@@ -18,6 +18,7 @@ from resources.home import FolderRef
 from resources.lake.rows_by_id import RowsById
 from resources.workspace import Workspace
 from taxonomy import Concept, Taxonomy
+from taxonomy.skos_writer import iri_of
 from vistag_assets.tags.decided import ACCEPTED, MACHINE, REJECTED
 
 Box = tuple[float, float, float, float]
@@ -169,13 +170,6 @@ class ImageRecord:
     def name(self) -> str:
         """Of the image among all libraries of a home: no two have the same."""
         return f"{self.library}/{self.path}"
-
-
-def iri_of(concept: Concept) -> str:
-    """What the vocabulary's own file calls a concept, else a URN of its id."""
-    from taxonomy.skos_writer import CONCEPT
-
-    return getattr(concept, "iri", "") or str(CONCEPT[concept.id])
 
 
 def undecodable(path: str) -> bool:

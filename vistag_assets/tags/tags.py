@@ -16,7 +16,8 @@ from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, by_id, gathered, of_ids
 from vistag_assets.tags.decided import decided_in, decision_fingerprints, import_states
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF
-from vistag_assets.tags.tagger import make_tagger, tag_images
+from vistag_assets.tags.tagger import identity_of, make_tagger, tag_images
+from vistag_assets.whole_image.familiarity import stamped, unfamiliar, with_tempered
 from vistag_assets.whole_image.scoring import make_scorer
 
 PREVIEWED_TAGS = 8
@@ -65,6 +66,7 @@ def tags(
     captions: pa.Table | None,
     region_captions: pa.Table | None,
     ocr_text: pa.Table | None,
+    familiarity: pa.Table | None,
 ) -> Rows:
     """No model is needed for it. `state` is what the log of decisions says, of the same content or the same pixels.
     Of a blank picture nothing is known but that: whatever a model says of it is chance.
@@ -86,6 +88,7 @@ def tags(
         name: _made(name, made[name]) for source in sorted(tagger.sources) for name in TABLES_OF[source]
     }
     import_states(workspace.home, folder.key)
+    strange = unfamiliar(familiarity)
     decided, blank = decided_in(workspace.decisions, images), _blank(images)
     wanted = gathered(
         proxies,
@@ -100,6 +103,7 @@ def tags(
         settings=tagger.settings.model_dump(),
         share_with_broader=workspace.tier.share_with_broader,
         version=folder.version,
+        **identity_of(workspace.taxonomy),
     )
     rows_of = {name: RowsById(rows) for name, rows in tables.items()}
 
@@ -107,9 +111,10 @@ def tags(
         scorer = folder.once(make_scorer, workspace, concept_embeddings)
         seen = [id_ for id_ in ids if id_ not in blank]
         own = {name: rows.of(seen) for name, rows in rows_of.items()}
-        return tag_images(own, of_ids(decided, ids), tagger, workspace.taxonomy, scorer)
+        rows = tag_images(own, of_ids(decided, ids), tagger, workspace.taxonomy, scorer)
+        return with_tempered(rows, strange, len(scorer.concept_ids))
 
-    return Rows(wanted, in_batches(_IMAGES_AT_A_TIME, fuse))
+    return Rows(stamped(wanted, strange), in_batches(_IMAGES_AT_A_TIME, fuse))
 
 
 def _blank(images: pa.Table) -> frozenset[str]:

@@ -13,6 +13,7 @@ from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import derived
 from vistag_assets.whole_image.best_tags import best_tags
+from vistag_assets.whole_image.familiarity import stamped, unfamiliar, with_tempered
 from vistag_assets.whole_image.scoring import make_scorer, score_images
 
 PREVIEWED_TAGS = 5
@@ -40,13 +41,17 @@ def _about(folder: Folder) -> dict[str, Any]:
 
 
 @folder_asset("Scoring tags", kinds={"numpy"}, version=1, preview=_best, about=_about)
-def tag_scores(folder: Folder, global_embeddings: pa.Table, concept_embeddings: pa.Table) -> Rows:
+def tag_scores(
+    folder: Folder, global_embeddings: pa.Table, concept_embeddings: pa.Table, familiarity: pa.Table | None
+) -> Rows:
     workspace = folder.workspace
     scorer = folder.once(make_scorer, workspace, concept_embeddings)
+    strange = unfamiliar(familiarity)
 
     def score(ids: list[str]) -> pa.Table:
         indices = pc.index_in(pa.array(ids), value_set=global_embeddings["id"].combine_chunks())
-        return score_images(ids, embedding_matrix(global_embeddings["embedding"].take(indices)), scorer)
+        rows = score_images(ids, embedding_matrix(global_embeddings["embedding"].take(indices)), scorer)
+        return with_tempered(rows, strange, len(scorer.concept_ids))
 
     wanted = derived(
         global_embeddings,
@@ -57,7 +62,7 @@ def tag_scores(folder: Folder, global_embeddings: pa.Table, concept_embeddings: 
         share_with_broader=workspace.tier.share_with_broader,
         version=folder.version,
     )
-    return Rows(wanted, in_batches(_IMAGES_AT_A_TIME, score))
+    return Rows(stamped(wanted, strange), in_batches(_IMAGES_AT_A_TIME, score))
 
 
 @dg.asset_check(asset="tag_scores", description="Every image that has an embedding has tag scores.")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from resources.http_client import NoConnectionError, NoReplyInTimeError, OddReplyError, ask, one_line
+from resources.http_client import NoConnectionError, NoReplyInTimeError, OddReplyError, ask, excerpt
 from resources.secrets import without_secret
 
 API_VERSION = "v2"
@@ -148,4 +148,4 @@ class DeepDataSpace:
     def _told(self, said: Any) -> str:
         """What the server said, without the key in it, as one line."""
         text = said if isinstance(said, str) else json.dumps(said)
-        return one_line(without_secret(text, self.token))
+        return excerpt(without_secret(text, self.token))

@@ -19,7 +19,7 @@ import numpy as np
 
 from resources.boxes import clip, from_corners
 from resources.fingerprint import fingerprint
-from resources.http_client import one_line, require_address
+from resources.http_client import excerpt, require_address
 from resources.models.checkpoints import Device, ModelUnavailableError
 from resources.models.detectors.deepdataspace import API_VERSION, DeepDataSpace, Patience, TaskError
 from resources.models.detectors.detections import Detections
@@ -160,9 +160,9 @@ def _read(
         if not (np.isfinite(corners).all() and ((all_scores >= 0) & (all_scores <= 1)).all()):
             raise ValueError("a box without end, or a score that is not 0 to 1")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise TaskError(one_line(f"the result is not as published: {error!r}")) from error
+        raise TaskError(excerpt(f"the result is not as published: {error!r}")) from error
     if unknown := sorted({name for name, _, _ in objects} - asked.keys()):
-        names = one_line(", ".join(unknown[:5]))
+        names = excerpt(", ".join(unknown[:5]))
         _log.warning("the API names what it was not asked for, which is left out: %s", names)
     scale = np.array([*size, *size], np.float32)
     boxes, inside = clip(from_corners(np.divide(corners, scale, dtype=np.float32)))

@@ -13,21 +13,34 @@ from numpy.typing import NDArray
 EXPECTED_TAGS = 10
 """Concepts that an image of a museum carries, about one a facet: the prior of an encoder that is not calibrated."""
 
+_LEAST = 1e-6
+"""Probabilities nearer to 0 or 1 are not told apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreHead:
-    """`logit = scale * cosine + bias`, then a sigmoid (SigLIP) or a softmax over the concepts (CLIP)."""
+    """`logit = scale * cosine + bias`, then a sigmoid (SigLIP) or a softmax over the concepts (CLIP).
 
-    kind: Literal["sigmoid", "softmax"]
+    Where the product of two vectors is a probability by itself (ConSE), `(scale * cosine) ** power` is that.
+    """
+
+    kind: Literal["sigmoid", "softmax", "probability"]
     scale: float
     bias: float = 0.0
+    power: float = 1.0
+    """of kind probability alone"""
 
     def logits(self, cosine: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.kind == "probability":
+            from scipy.special import logit  # takes a fifth of the code location's loading time otherwise
+
+            product = np.clip(np.asarray(cosine, np.float64) * self.scale, 0, 1)
+            return np.asarray(logit(np.clip(product**self.power, _LEAST, 1 - _LEAST)), dtype=np.float32)
         return np.asarray(self.scale * cosine + self.bias, dtype=np.float32)
 
     def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores in 0..1 of logits `[images, concepts]`."""
-        if self.kind == "sigmoid":
+        if self.kind != "softmax":
             return sigmoid(logits)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float32)
@@ -43,7 +56,7 @@ class ScoreHead:
         image is that of the logits, and an image that says nothing gets the prior.
         """
         scores = self.scores(logits)
-        if self.kind == "sigmoid":
+        if self.kind != "softmax":
             return scores
         concepts = logits.shape[1]
         prior = min(EXPECTED_TAGS / concepts, 0.5)

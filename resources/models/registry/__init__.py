@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from resources.yaml_file import YamlFileError, read_yaml
 
@@ -48,6 +48,23 @@ class KvCache(BaseModel):
         return 2 * 2 * self.layers * self.kv_heads * self.head_dim
 
 
+class Package(BaseModel):
+    """A distribution of the registry of Python packages that ships weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    """that the hash was taken of"""
+    file: str
+    """of the installed distribution"""
+    sha256: str
+    architecture: str = ""
+    """of timm, whose tensors the file holds in their order; empty where the file says what it is"""
+    width: NonNegativeInt = 0
+    """of the features before the last layer"""
+
+
 class Checkpoint(BaseModel):
     """Weights of a family."""
 
@@ -72,7 +89,11 @@ class Checkpoint(BaseModel):
     """commit on the hub, as public code pins it; None: none was found that two sources agree on"""
     sha256: dict[str, str] = {}
     """of its files, by name, where its owner publishes them and somebody here has seen them"""
+    package: Package | None = None
+    """of the registry of Python packages, that ships it; None: it comes from the hub"""
     note: str = ""
+    multilingual: bool = False
+    """of an encoder: whether it was trained on texts in many languages, so that labels are asked in their own"""
 
     @property
     def weights_gib(self) -> float:
@@ -198,6 +219,8 @@ def with_what_is_known(role: str, given: dict[str, Any]) -> dict[str, Any]:
         of_table: dict[str, Any] = {"family": family.name} | checkpoint.model_dump(
             include={"licence", "dtype", "batch_size", "revision", "sha256"}
         )
+        if checkpoint.multilingual:
+            of_table["multilingual"] = True
         given = of_table | given
     if "family" in given:
         registry().family(role, str(given["family"]))

@@ -21,6 +21,7 @@ from resources.models.checkpoints import Device, ModelSpec, RoleSpec
 from resources.models.depth import DepthSpec
 from resources.models.detectors import DetectorSpec
 from resources.models.encoders import EncoderSpec
+from resources.models.familiarity import World
 from resources.models.ocr import OcrSpec
 from resources.models.registry import PERMISSIVE
 from resources.models.segmenters import SegmenterSpec
@@ -128,6 +129,8 @@ class Tier(BaseModel):
     """Tags kept for an image, best first."""
     share_with_broader: bool = True
     """Whether narrower concepts lend their score to broader ones."""
+    made_for: World | None = None
+    """What its models were made for; other pictures are told, and their probabilities drawn towards the prior. None: for any."""
     caveat: str = ""
     """A sentence for users of images that these models cannot know."""
     alternates: dict[str, tuple[str | dict[str, Any], ...]] = {}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from resources.http_client import one_line
+from resources.http_client import excerpt
 from resources.models.vlms.answers import ENTROPY_TOP, Answer
 
 _FINISHED = {"stop": True, "length": False}
@@ -60,7 +60,7 @@ class UnusableAnswerError(ValueError):
     """A server answered what is no answer; the message says what it lacks, in one printable line."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(one_line(reason))
+        super().__init__(excerpt(reason))
 
 
 def read_answer(reply: Any, *, max_tokens: int) -> Answer:

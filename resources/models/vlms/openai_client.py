@@ -23,8 +23,8 @@ from resources.http_client import (
     OddReplyError,
     Reply,
     client_for,
+    excerpt,
     exchange,
-    one_line,
 )
 from resources.models.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.models.registry import registry
@@ -228,4 +228,4 @@ def _reason(error: Exception) -> str:
     """What a user is told of an error, in one line."""
     if isinstance(error, NoReplyInTimeError):
         return "no answer within the timeout, at each attempt"
-    return one_line(without_secret(str(error), os.environ.get(API_KEY)))
+    return excerpt(without_secret(str(error), os.environ.get(API_KEY)))

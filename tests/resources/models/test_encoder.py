@@ -298,7 +298,7 @@ def test_phrases_of_a_concept_are_pooled_to_unit_length() -> None:
 
 
 def test_every_tier_loads_and_carries_a_permissive_licence() -> None:
-    assert tier_names() == ["cpu", "demo", "gpu-16gb", "gpu-24gb", "gpu-96gb", "gpu-96gb-full"]
+    assert tier_names() == ["cpu", "demo", "gpu-16gb", "gpu-24gb", "gpu-96gb", "gpu-96gb-full", "offline"]
     for name in tier_names():
         assert load_tier(name).encoder.licence == "Apache-2.0"
     assert Path(load_tier("demo").encoder.model).is_absolute()

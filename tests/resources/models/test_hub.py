@@ -123,3 +123,33 @@ def test_a_model_that_the_hub_does_not_have_is_named(hub: Hub, tmp_path: Path) -
     refused = ask(hub, tmp_path / "cache")
     assert refused.returncode == 1
     assert f"{MODEL} is not on this machine and could not be fetched" in refused.stderr
+
+
+def default_tier(cache: Path, endpoint: str) -> str:
+    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
+    told = subprocess.run(
+        [sys.executable, "-c", "from resources.models.tiers.default import *; print(default_tier().why)"],
+        cwd=Path(__file__).parents[3],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return told.stdout.strip()
+
+
+def test_without_a_name_the_tier_is_the_best_that_can_be_had(hub: Hub, tmp_path: Path) -> None:
+    assert default_tier(tmp_path, hub.url) == "Tier cpu, since none was named."
+    silent = default_tier(tmp_path, "http://127.0.0.1:9")
+    assert silent.startswith("Tier offline, since none was named; --tier cpu knows more")
+
+
+def test_a_hub_that_does_not_answer_is_told_at_once_and_not_asked_five_times(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.server.shutdown()
+    hub.server.server_close()
+    refused = ask(hub, tmp_path / "cache")
+    assert refused.returncode == 1
+    assert "--tier offline, which needs no network" in refused.stderr
+    assert "Retry" not in refused.stderr

@@ -86,8 +86,11 @@ def test_a_bad_taxonomy_is_refused_with_its_line(tmp_path: Path, library: Path, 
     vocabulary = tmp_path / "vocabulary.csv"
     vocabulary.write_text("id,pref_label,alt_labels,facet,broader,definition\na,a,,object,nobody,\n")
     arguments = ("run", library, "--tier", tier, "--taxonomy", vocabulary, "--home", tmp_path / "home")
-    assert re.search(r"vocabulary\.csv:2: .*nobody", fails(*arguments).replace(" vocabulary", "vocabulary"))
-    assert "vocabulary.csv:2" in fails("taxonomy", "check", vocabulary).replace(" ", "")
+    strict = ("taxonomy", "check", vocabulary, "--strict")
+    assert re.search(r"vocabulary\.csv:2: .*nobody", fails(*strict).replace(" vocabulary", "vocabulary"))
+    vocabulary.write_text("id,hue\na,red\n")
+    assert "vocabulary.csv:1" in fails(*arguments).replace(" ", "")
+    assert not (tmp_path / "home" / "lake").exists()
 
 
 def test_a_bad_ground_truth_is_refused_before_any_work(tmp_path: Path, library: Path, tier: Path) -> None:

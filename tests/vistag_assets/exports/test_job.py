@@ -105,7 +105,7 @@ def test_originals_and_lake_are_not_touched(home: Home, tmp_path: Path, name: st
     (library / "a").mkdir(parents=True)
     for n in (1, 2, 3):
         (library / f"a/{n}.jpg").write_bytes(b"original")
-    before = {path: data for path, data in content(home.root).items()}
+    before = content(home.root)
     export(home, name, tmp_path / "out")
     after = {p: d for p, d in content(home.root).items() if not p.startswith("exports/")}
     assert after == before
