@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from taxonomy import Concept
 from taxonomy.skos_writer import iri_of
 from vistag_assets.exports.formats import CocoOptions
 from vistag_assets.exports.job import ExportError, Job
+from vistag_assets.exports.json_stream import JsonArray, as_json
 from vistag_assets.exports.records import ImageRecord, Region, file_name
 from vistag_assets.exports.shapes import full_size_rle, in_pixels, polygons
 
@@ -53,8 +53,8 @@ def _write(job: Job, *, lvis: bool) -> None:
         job.stream("results.json") as results,
         tempfile.SpooledTemporaryFile(_IN_MEMORY) as annotations,
     ):
-        file.write(b'{"info": ' + _json(_info(job)) + b',\n"licenses": [],\n"images": [\n')
-        images, boxes, scores = _Array(file), _Array(annotations), _Array(results)
+        file.write(b'{"info": ' + as_json(_info(job)) + b',\n"licenses": [],\n"images": [\n')
+        images, boxes, scores = JsonArray(file), JsonArray(annotations), JsonArray(results)
         results.write(b"[\n")
         for image in job.images():
             images.add(_image(image, ids, options, lvis=lvis))
@@ -79,26 +79,11 @@ def _write(job: Job, *, lvis: bool) -> None:
             for concept in job.workspace.taxonomy.concepts
             if in_images[concept.id]
         ]
-        file.write(b'\n],\n"categories": ' + _json(categories) + b"\n}\n")
+        file.write(b'\n],\n"categories": ' + as_json(categories) + b"\n}\n")
 
 
 def _found(regions: list[Region]) -> list[str]:
     return [region.tag.concept.id for region in regions if region.tag.concept]
-
-
-class _Array:
-    """The elements of an array of JSON, one after another."""
-
-    def __init__(self, file: Any) -> None:
-        self._file, self._first = file, True
-
-    def add(self, value: object) -> None:
-        self._file.write((b"" if self._first else b",\n") + _json(value))
-        self._first = False
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def _info(job: Job) -> dict[str, Any]:

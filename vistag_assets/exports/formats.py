@@ -56,6 +56,83 @@ class CsvOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class YoloOptions(Options):
+    pictures: bool = field(
+        default=True, metadata={"help": "the upright working copies too; no: annotations alone"}
+    )
+    outlines: bool = field(
+        default=False, metadata={"help": "outlines, for segmentation; else boxes, for detection"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VocOptions(Options):
+    pictures: bool = field(
+        default=True, metadata={"help": "the upright working copies too; no: annotations alone"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoraOptions(Options):
+    pictures: bool = field(
+        default=True, metadata={"help": "the upright working copies too; no: annotations alone"}
+    )
+    content: str = field(default="tags", metadata={"help": "tags, caption, or mixed: the caption, then tags"})
+    trigger: str = field(default="", metadata={"help": "word that each text begins with"})
+    order: str = field(
+        default="ranked", metadata={"help": "ranked: surest tag first; shuffled: by the picture's id"}
+    )
+    most_tags: int = field(default=0, metadata={"help": "tags at most; 0: all"})
+    banned_openers: str = field(
+        default="this image shows|this is a picture of|this is an image of|the image shows|an image of|a picture of|"
+        "a photo of|a photograph of|there is",
+        metadata={"help": "words that no caption is to begin with, parted by |"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HfOptions(Options):
+    layout: str = field(
+        default="folder",
+        metadata={"help": "folder: pictures and metadata.jsonl; parquet: shards with the pictures inside"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WebdatasetOptions(Options):
+    shard_mb: int = field(default=1000, metadata={"help": "10^6 bytes from which the next shard begins"})
+
+
+@dataclass(frozen=True, slots=True)
+class IiifOptions(Options):
+    base: str = field(
+        default="http://localhost:8000", metadata={"help": "the address that the folder will be served at"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SkosOptions(Options):
+    syntax: str = field(default="turtle", metadata={"help": "turtle, jsonld or ntriples"})
+    base: str = field(
+        default="urn:x-vistag:file/",
+        metadata={"help": "IRI that library and path of a picture are put behind"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStudioOptions(Options):
+    root: str = field(
+        default="/data/local-files/?d=",
+        metadata={"help": "put before library and path of each picture: local storage's, or an address"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CvatOptions(Options):
+    root: str = field(default="", metadata={"help": "put before library and path of each picture"})
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """A format of files: what it is for, and how it is written."""
 
@@ -117,11 +194,98 @@ FORMATS = {
         Format(
             "csv",
             "CSV for collection systems (Omeka S, CollectiveAccess) and spreadsheets",
-            carried="file, size, date, title, description, caption, tags with concept, URI, hierarchy, probability and state",
+            carried="file, size, date, title, description, caption, tags with concept, URI, hierarchy, probability "
+            "and state",
             lost="boxes, masks, more than one place of a tag in the hierarchy",
             version=1,
             write="csv_table:write",
             options=CsvOptions,
+        ),
+        Format(
+            "yolo",
+            "YOLO's data set for detection or segmentation, with data.yaml",
+            carried="boxes or outlines of concepts, pictures",
+            lost="phrases outside the vocabulary, tags without a region, holes of masks, scores, texts, "
+            "hierarchy, which picture is for validation",
+            version=1,
+            write="yolo:write",
+            options=YoloOptions,
+        ),
+        Format(
+            "voc",
+            "Pascal VOC's XML, an image a file",
+            carried="boxes with labels, pictures",
+            lost="masks, tags without a region, scores, texts, hierarchy, URIs",
+            version=1,
+            write="voc:write",
+            options=VocOptions,
+            per_folder=True,
+        ),
+        Format(
+            "lora",
+            "Captions for training LoRAs: a .txt beside each picture, and kohya's metadata_cap.json",
+            carried="tags and caption as text, a trigger word, pictures",
+            lost="probabilities, regions, hierarchy, URIs, commas within a tag",
+            version=1,
+            write="lora:write",
+            options=LoraOptions,
+        ),
+        Format(
+            "hf",
+            "Hugging Face's imagefolder, or Parquet with the pictures inside",
+            carried="pictures, tags with concept, state and probability, texts, boxes with scores",
+            lost="masks, hierarchy, evidence",
+            version=1,
+            write="imagefolder:write",
+            options=HfOptions,
+        ),
+        Format(
+            "webdataset",
+            "WebDataset's tar shards: picture, json and caption of each",
+            carried="pictures, tags with concept, state and probability, texts, boxes with scores",
+            lost="masks, hierarchy, evidence, file names as keys (path is in the json)",
+            version=1,
+            write="shards:write",
+            options=WebdatasetOptions,
+        ),
+        Format(
+            "iiif",
+            "IIIF Presentation 3 with W3C Web Annotations: a Manifest a folder, a page an image",
+            carried="tags as tagging annotations with the concept's URI, outlines or boxes, title, description, "
+            "pictures",
+            lost="probabilities, holes of masks, hierarchy, evidence, deep zoom",
+            version=1,
+            write="iiif:write",
+            options=IiifOptions,
+            per_folder=True,
+        ),
+        Format(
+            "skos",
+            "Linked data: image to concept with probability, and the vocabulary",
+            carried="concepts by their IRI, probability, state, title, description; the vocabulary with hierarchy "
+            "and labels in all languages",
+            lost="phrases outside the vocabulary, regions, evidence",
+            version=1,
+            write="linked_data:write",
+            options=SkosOptions,
+        ),
+        Format(
+            "label-studio",
+            "Label Studio's tasks with predictions, and the labelling configuration",
+            carried="boxes with scores and tags as predictions, caption",
+            lost="masks, probabilities of single tags, hierarchy, URIs, who said it",
+            version=1,
+            write="label_studio:write",
+            options=LabelStudioOptions,
+        ),
+        Format(
+            "cvat",
+            "CVAT for images 1.1: boxes, outlines and tags",
+            carried="outlines or boxes, tags",
+            lost="scores, holes of masks, texts, hierarchy, URIs, who said it",
+            version=1,
+            write="cvat:write",
+            options=CvatOptions,
         ),
     )
 }

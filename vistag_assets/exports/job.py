@@ -26,6 +26,7 @@ MARKER = ".vistag-export"
 """In a folder that an export wrote: it is vistag's, and what vistag does not write any more goes."""
 _MADE = ".made"
 _WHOLE = "all"
+_UNFINISHED = "unfinished"
 
 
 class ExportError(ValueError):
@@ -81,7 +82,7 @@ class Job:
         if self.dry_run:
             self._run()
         else:
-            with locked(self._memory / ".lock"):
+            with locked(self._memory / ".lock"), self._tidied():
                 if not self.format.merges:
                     self.put(MARKER, f"{self.format.name}\n".encode())
                     self._files.clear()
@@ -169,6 +170,20 @@ class Job:
             self._files[name] = [0, 0]
         if name in self.outcome.written:
             self.outcome.written.remove(name)
+
+    @contextlib.contextmanager
+    def _tidied(self) -> Iterator[None]:
+        """What an export that was killed left half-written beside its places goes first."""
+        unfinished = self._memory / _UNFINISHED
+        if unfinished.exists():
+            pattern = (
+                ".*.xmp-????????.tmp" if self.format.merges else ".*.tmp"
+            )  # a library has files of others
+            for temporary in self.to.rglob(pattern):
+                temporary.unlink(missing_ok=True)
+        unfinished.touch()
+        yield
+        unfinished.unlink()
 
     def _run(self) -> None:
         if self.format.per_folder:

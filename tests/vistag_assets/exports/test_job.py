@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -177,7 +180,7 @@ def test_a_full_disk_ends_the_export_and_leaves_nothing_half_written(
 def test_files_of_folders_that_are_gone_go_and_of_others_stay(home: Home, tmp_path: Path) -> None:
     other = FolderRef("lib--b", "lib", str(home.root / "library"), "b")
     home.register(other)
-    for table in ("images", "tags"):
+    for table in ("images", "tags", "proxies"):
         rows = home.lake.read(table, FOLDER)
         if table == "images":
             paths = [f"b/{n}.jpg" for n in range(rows.num_rows)]
@@ -235,3 +238,33 @@ def test_the_marker_says_whose_a_folder_is(home: Home, tmp_path: Path) -> None:
     export(home, "csv", tmp_path / "out")
     assert (tmp_path / "out" / MARKER).read_text() == "csv\n"
     assert len(IDS) == 3
+
+
+@pytest.mark.parametrize(("name", "fsyncs"), [("xmp", 4), ("coco", 3), ("voc", 6)])
+def test_after_a_kill_nothing_is_half_written_and_the_next_export_makes_it_whole(
+    home: Home, tmp_path: Path, name: str, fsyncs: int
+) -> None:
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parents[2] / "helpers" / "exports")!r})
+from pathlib import Path
+from exporting import export
+from resources.home import Home
+fsync, calls = os.fsync, []
+def fatal(descriptor):
+    calls.append(descriptor)
+    if len(calls) == {fsyncs}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    fsync(descriptor)
+os.fsync = fatal
+export(Home(Path({str(home.root)!r})), {name!r}, Path({str(tmp_path / "out")!r}))
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    export(home, name, tmp_path / "fresh")
+    whole = content(tmp_path / "fresh")
+    left = {path: data for path, data in content(tmp_path / "out").items() if not path.endswith(".tmp")}
+    assert left.items() <= whole.items()
+    assert left != whole
+    export(home, name, tmp_path / "out")
+    assert content(tmp_path / "out") == whole

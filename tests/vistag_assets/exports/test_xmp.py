@@ -61,6 +61,7 @@ def test_exiftool_reads_keywords_texts_and_regions(home: Home, tmp_path: Path) -
     assert "XMP-dc:Subject" not in third
 
 
+@pytest.mark.extras
 def test_exiv2_reads_the_same(home: Home, tmp_path: Path) -> None:
     exiv2 = pytest.importorskip("pyexiv2", reason="pyexiv2 is not installed")
     export(home, "xmp", tmp_path / "out")

@@ -1,0 +1,32 @@
+"""Pictures beside their annotations: the upright working copies, which every program opens, whatever the original is."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from resources.lake.files import path_below
+from vistag_assets.exports.job import Job
+from vistag_assets.exports.records import ImageRecord, file_name
+
+
+def picture_name(image: ImageRecord) -> str:
+    """Library and path; with the suffix of the working copy behind it, where the original has another."""
+    name = f"{image.library}/{file_name(image.path)}"
+    suffix = PurePosixPath(image.proxy.path).suffix if image.proxy else ".jpg"
+    return name if PurePosixPath(name).suffix == suffix else f"{name}{suffix}"
+
+
+def beside(picture: str, suffix: str) -> str:
+    """The name of what belongs to a picture."""
+    return str(PurePosixPath(picture).with_suffix(suffix))
+
+
+def picture_of(job: Job, image: ImageRecord) -> bytes | None:
+    """The bytes of the working copy; where there is none the image is told as left out."""
+    try:
+        if image.proxy is None:
+            raise FileNotFoundError
+        return path_below(job.home, image.proxy.path).read_bytes()
+    except FileNotFoundError:
+        job.skip(image.name, "it has no working copy: run vistag on its folder again")
+        return None
