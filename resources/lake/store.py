@@ -4,6 +4,7 @@ import contextlib
 import glob
 import json
 import logging
+import os
 import re
 import shutil
 import unicodedata
@@ -11,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -304,14 +306,15 @@ def read_parquet(path: Location, columns: Sequence[str] | None = None) -> pa.Tab
 
 
 def _read_version(path: Location, columns: Sequence[str] | None) -> pa.Table:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         try:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             names = parquet.schema_arrow.names
             missing = [name for name in columns or () if name not in names]
             if missing:
                 raise LakeError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}")
-            rows = parquet.read(columns=None if columns is None else list(columns))
+            in_threads = isinstance(file, pa.NativeFile)
+            rows = parquet.read(columns=None if columns is None else list(columns), use_threads=in_threads)
             # A damaged page header, which has no checksum, can hide its rows.
             if rows.num_rows != parquet.metadata.num_rows:
                 raise OSError(f"{rows.num_rows} rows instead of {parquet.metadata.num_rows}")
@@ -323,6 +326,15 @@ def _read_version(path: Location, columns: Sequence[str] | None) -> pa.Table:
             if getattr(error, "errno", None) is not None:
                 raise
             raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
+
+
+def _opened(path: Location) -> pa.NativeFile | BinaryIO:
+    """A file whose reads give memory of Arrow's own, where there is one.
+
+    Memory of Python's is let go by whichever thread of Arrow used it last, perhaps after the rows were returned and
+    the interpreter has begun to end, which aborts the process. So a file of Python's is decoded in one thread.
+    """
+    return path.open("rb") if isinstance(path, ObjectPath) else pa.OSFile(os.fsencode(path))
 
 
 def write_parquet(path: Location, rows: pa.Table) -> None:

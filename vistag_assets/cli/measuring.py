@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, own_home, plain_errors
 
 if TYPE_CHECKING:
     from evaluation.evaluate import FileEvaluation
@@ -32,12 +32,13 @@ def report(
     """Show the last long-tail report, or what changed since another run."""
     with plain_errors():
         if compare:
-            _show_comparison(home_of(home), compare, as_json)
+            with own_home(home) as base:
+                _show_comparison(base, compare, as_json)
             return
         page = report_page(home_of(home))
         figures = page.with_suffix(".json").read_text(encoding="utf-8")
         if as_json:
-            typer.echo(figures, nl=False)
+            console.put(figures)
         else:
             show_recall(json.loads(figures), page)
 
@@ -49,10 +50,10 @@ def accept(
     home: HomeOption = None,
 ) -> None:
     """Make a run the baseline of later ones, though it lost rare tags."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from evaluation import history
 
-        accepted = history.accept(home_of(home).lake, run)
+        accepted = history.accept(base.lake, run)
         console.say(f"{accepted.run} of the tier {accepted.tier} is the baseline of later ones.")
 
 
@@ -171,7 +172,7 @@ def evaluate(
         )
         found = evaluate_files(ground_truth, predictions, names[0] or None, names[-1] or None, terms)
         if as_json:
-            typer.echo(json.dumps(file_evaluation_json(found), indent=2))
+            console.say_json(file_evaluation_json(found))
         else:
             show_evaluation(found)
         if classes:
@@ -236,7 +237,7 @@ def _show_comparison(home: Home, other: str, as_json: bool) -> None:
 
     compared, page = write_comparison(home, other)
     if as_json:
-        typer.echo(json.dumps(comparison_json(compared), indent=2))
+        console.say_json(comparison_json(compared))
         return
     console.out.print(console.comparison_table(comparison_json(compared)))
     console.say(verdict(compared))

@@ -14,6 +14,8 @@ class EncoderSpec(ModelSpec["Encoder"]):
     """One dual encoder."""
 
     role: ClassVar[str] = "encoder"
+    multilingual: bool = False
+    """Whether it knows other languages than English: labels are then asked in the language that they are shown in."""
 
     def implementation(self) -> type[Encoder]:
         """One class for all families: what the registry names are their towers."""

@@ -12,10 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
-from resources.yaml_file import read_yaml
+from resources.yaml_file import YamlFileError, read_yaml
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 State = Literal["works", "not proven", "not carried"]
@@ -71,7 +70,11 @@ class Checkpoint(BaseModel):
     kv: KvCache | None = None
     revision: str | None = None
     """commit on the hub, as public code pins it; None: none was found that two sources agree on"""
+    sha256: dict[str, str] = {}
+    """of its files, by name, where its owner publishes them and somebody here has seen them"""
     note: str = ""
+    multilingual: bool = False
+    """of an encoder: whether it was trained on texts in many languages, so that labels are asked in their own"""
 
     @property
     def weights_gib(self) -> float:
@@ -170,7 +173,7 @@ def registry() -> Registry:
     for path in sorted(HERE.glob("*.yaml")):
         role = path.stem
         try:
-            content = read_yaml(path.read_text(encoding="utf-8"))
+            content = read_yaml(path).content
             families += [
                 Family.model_validate({"role": role, "name": name, **fields})
                 for name, fields in (content.get("families") or {}).items()
@@ -179,7 +182,9 @@ def registry() -> Registry:
                 NotCarried.model_validate({"role": role, **fields})
                 for fields in content.get("not_carried") or []
             ]
-        except (ValidationError, yaml.YAMLError) as error:
+        except YamlFileError as error:
+            raise RegistryError(str(error)) from error
+        except ValidationError as error:
             raise RegistryError(f"{path}: {error}") from error
     return Registry(families=tuple(families), not_carried=tuple(not_carried))
 
@@ -193,8 +198,10 @@ def with_what_is_known(role: str, given: dict[str, Any]) -> dict[str, Any]:
     if known is not None:
         family, checkpoint = known
         of_table: dict[str, Any] = {"family": family.name} | checkpoint.model_dump(
-            include={"licence", "dtype", "batch_size", "revision"}
+            include={"licence", "dtype", "batch_size", "revision", "sha256"}
         )
+        if checkpoint.multilingual:
+            of_table["multilingual"] = True
         given = of_table | given
     if "family" in given:
         registry().family(role, str(given["family"]))

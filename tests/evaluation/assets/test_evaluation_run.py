@@ -47,7 +47,8 @@ def home(made: Path, tmp_path: Path) -> Home:
 
 def evaluated(home: Home, speeds: Mapping[str, float] = {}) -> Json:
     """The figures of a run of the whole evaluation, on an instance that remembers those images a second."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as process:
+        process.setenv("VISTAG_HOME", str(home.root))
         for asset, images_per_second in speeds.items():
             metadata: Any = {"images_per_second": images_per_second, "device": "cpu"}
             instance.report_runless_asset_event(dg.AssetMaterialization(asset, metadata=metadata))
