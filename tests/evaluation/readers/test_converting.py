@@ -9,7 +9,7 @@ from annotation_files import lvis, write
 
 from evaluation.from_lake import match_ground_truth
 from evaluation.readers.converting import as_document, by_concepts
-from evaluation.readers.ground_truth import GroundTruth, read_ground_truth
+from evaluation.readers.ground_truth import GroundTruth, read_ground_truth, read_signs
 from evaluation.readers.names import same_files
 from taxonomy import Concept, Taxonomy, starter_taxonomy
 from taxonomy.concept import Translation
@@ -28,6 +28,7 @@ def test_a_spreadsheet_of_image_and_tag_is_ground_truth(tmp_path: Path) -> None:
     assert truth.images["file_name"].to_pylist() == ["a.jpg", "b.jpg"]
     assert truth.concepts["concept_id"].to_pylist() == ["bowl", "lyre", "vase"]
     assert truth.truth.num_rows == 2
+    assert read_signs(tmp_path / "kept.json").num_rows == 0  # a spreadsheet says nothing of sizes
     known = taken(tmp_path, file, untagged_are_verified=False)
     assert known.images["file_name"].to_pylist() == ["a.jpg"]
 
