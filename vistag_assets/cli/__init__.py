@@ -2,7 +2,7 @@
 
 import typer
 
-from vistag_assets.cli import deciding, looking, measuring, models, tagging, verifying, watching
+from vistag_assets.cli import calibrating, deciding, looking, measuring, models, tagging, verifying, watching
 from vistag_assets.cli.exit import end_quietly
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for command in (
     tagging.demo,
     tagging.run,
     deciding.decide,
+    calibrating.calibrate,
     watching.watch,
     watching.forget,
     measuring.report,
