@@ -33,7 +33,7 @@ def choose(
     if tier:
         changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
     if taxonomy:
-        changes["taxonomy"] = None if taxonomy == "starter" else str(Path(taxonomy).resolve())
+        changes["taxonomy"] = "starter" if taxonomy == "starter" else str(Path(taxonomy).resolve())
         changes["facets"] = None
     if facets:
         changes["facets"] = str(facets.resolve())
