@@ -3,9 +3,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A process a core: tests are many and small, and threads of two processes get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
-PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
+# What is installed has the bytes that were locked (make lock), and is all that was resolved; vistag itself is added without asking any index.
+LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
+ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-memory bench-sensor bench-loads bench-scale bench-storage bench-photos fuzz clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -66,6 +69,10 @@ screenshots: $(VENV)/.installed-dev
 bench-eval: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.evaluation $(BENCH)
 
+# How often the evaluation's 95 % intervals hold the true value. BENCH="--draws 500" for a quick look.
+bench-coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.coverage $(BENCH)
+
 # What the registry says of the memory of models, beside what their architectures need.
 bench-memory: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.memory
@@ -81,6 +88,10 @@ bench-loads: $(VENV)/.installed
 # Many tiny images: seconds, memory, sizes. BENCH="--images 2000 --folders 10 --one-folder 0" for a smaller one.
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
+
+# Reading a big vocabulary and scoring against it: seconds, memory. BENCH="--concepts 5000 --images 200" for a smaller one.
+bench-taxonomy: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.taxonomy $(BENCH)
 
 # How well the tier offline names photographs: PHOTOS is a folder a class, or files named by WordNet id. BENCH="--every 10"
 # for a tenth of them, BENCH="--tier cpu" for another tier.
@@ -106,15 +117,30 @@ site: $(VENV)-docs/.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet
 
 # The environment; made again when what it holds is changed.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): 6 to 8 GB, a few minutes."
-	$(PIP_INSTALL) -e .
+	$(LOCKED) requirements.lock
+	$(ITSELF)
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP_INSTALL) -e ".[dev]"
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(LOCKED) requirements-dev.lock
 	touch $@
+
+# The hashes of every file of every version in constraints.txt, for all platforms; after a change of either file. uv asks
+# the index for them; it is installed for that alone, into an environment of its own.
+LOCK := $(VENV)-lock/bin/uv pip compile -q pyproject.toml -c constraints.txt --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-header
+lock: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check "uv==0.13.9"
+	$(LOCK) -o requirements.lock
+	$(LOCK) --extra dev -o requirements-dev.lock
+
+# Known weaknesses of what is locked, where pip-audit and its database can be had; without them it says so and passes.
+audit:
+	sh deploy/audit.sh $(VENV)-audit
 
 $(VENV)-extras/.installed: $(VENV)/.installed-dev tests/extras.txt
 	$(PYTHON) -m venv $(VENV)-extras
@@ -136,4 +162,4 @@ $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs $(VENV)-extras $(VENV)-vllm .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-extras $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

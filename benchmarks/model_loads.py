@@ -49,13 +49,13 @@ def count_loads(home: Home, library: Path) -> Loads:
 
 
 def _told(result: dg.ExecuteInProcessResult) -> dict[str, int]:
-    """Asset -> what its metadata says of loads; each folder of a run says the same of the whole run."""
-    told: dict[str, int] = {}
+    """Asset -> what its metadata says of loads; each folder of a run says its own."""
+    told = Counter[str]()
     for event in result.all_events:
         if event.is_step_materialization:
             made = event.step_materialization_data.materialization
             if "model_loads" in made.metadata and made.metadata["model_loads"].value:
-                told[made.asset_key.to_user_string()] = int(str(made.metadata["model_loads"].value))
+                told[made.asset_key.to_user_string()] += int(str(made.metadata["model_loads"].value))
     return told
 
 

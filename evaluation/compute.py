@@ -23,10 +23,10 @@ from evaluation.figures import (
 )
 from evaluation.from_lake import StoredTruth
 from evaluation.metrics.ablation import AblationRow, ladder
-from evaluation.metrics.bootstrap import Share, ratio_interval
 from evaluation.metrics.captions import Counts, NamedObjects, named_objects, object_counts
 from evaluation.metrics.comparison import rank_table
 from evaluation.metrics.grounding import grounding_recall
+from evaluation.metrics.intervals import Share, ratio_interval
 from evaluation.metrics.masks import MaskFigures, mask_figures
 from evaluation.metrics.matching import Matching, match_regions
 from evaluation.metrics.ocr import sign_recall

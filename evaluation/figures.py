@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from evaluation.metrics.ablation import AblationRow
 from evaluation.metrics.bands import BANDS, LVIS_BANDS, RARE_BAND, ZERO, frequency_bands
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, Share, interval95
 from evaluation.metrics.calibration import Reliability
 from evaluation.metrics.captions import NamedObjects
 from evaluation.metrics.f1 import F1Figure, f1_scores
 from evaluation.metrics.grounding import GroundingEvaluation
+from evaluation.metrics.intervals import Interval, Share
 from evaluation.metrics.masks import MaskFigures
 from evaluation.metrics.phrase_grounding import PhraseFigure
 from evaluation.metrics.recall_at_k import (
@@ -28,6 +28,7 @@ from evaluation.metrics.recall_at_k import (
     TagPairs,
     average_precision,
     band_groups,
+    looked_for,
     pair_up,
     recall_at_k,
     tag_hits,
@@ -73,8 +74,20 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Federated:
+    """What stands beside the figures of a federated truth, in which not every tag was looked for in every image."""
+
+    recall: tuple[RecallFigure, ...]  # ranked among what was looked for in each image
+    plain_mean_average_precision: Mapping[str, float]  # what nobody looked for taken as absent
+    plain_f1: tuple[F1Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TagEvaluation:
-    """How well the tags of a ground truth were recovered. Bands and figures without support are absent."""
+    """How well the tags of a ground truth were recovered. Bands and figures without support are absent.
+
+    Of a federated truth average precision and F1 are over the images in which a tag was looked for; recall is plain.
+    """
 
     images: int  # evaluated
     ranked_concepts: int  # among which the first k were taken
@@ -85,9 +98,12 @@ class TagEvaluation:
     f1_cut: Cut
     gap: Gap | None
     tags: Annotated[pa.Table, ArrowRows(TAG_FIGURES.schema)]  # a row a concept of the vocabulary, by rank
-    resamples: int  # of the bootstrap
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
+    floor: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """band -> mean average precision of no prediction at all"""
+    federated: Federated | None = None
+    given_bands: bool = False  # rare, common and frequent are as the ground truth says, not counted on it
 
     def recall_figure(self, band: str, k: int = HEADLINE_K) -> RecallFigure | None:
         return next((figure for figure in self.recall if (figure.band, figure.k) == (band, k)), None)
@@ -214,9 +230,8 @@ def compute_tag_figures(
     images: Sequence[str] | None = None,
     ranked_among: Sequence[str] | None = None,
     bands: pa.Table | None = None,
+    negatives: pa.Table | None = None,
     f1_cut: Cut = Cut(),
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> TagEvaluation:
     """Recall@k, average precision, F1 and the gap, by frequency band and by tag.
 
@@ -230,8 +245,9 @@ def compute_tag_figures(
             none: predictions are restricted to the evaluated vocabulary before they are ranked. Give the
             whole taxonomy here for the stricter figure of somebody who sees every suggestion.
         bands: of `frequency_bands`; by default with its default shares.
+        negatives: `id`, `concept_id`: what was verified to be absent. If given, the truth is federated: what is
+            neither in it nor here was not looked for and is neither right nor wrong.
         f1_cut: which of the scored tags F1 takes as predicted, by default the first HEADLINE_K of each image.
-        resamples, seed: of the bootstrap.
 
     Raises:
         ValueError: as `frequency_bands` and `metrics.pair_up` do, among others where there is no truth.
@@ -239,17 +255,28 @@ def compute_tag_figures(
     if bands is None:
         bands = frequency_bands(truth, concepts)
     pairs = pair_up(truth, predictions, [*concepts, *(ranked_among or ())], images)
-    return evaluate_pairs(pairs, bands, f1_cut, resamples, seed)
+    return evaluate_pairs(pairs, bands, negatives, f1_cut)
 
 
 def evaluate_pairs(
-    pairs: TagPairs, bands: pa.Table, f1_cut: Cut = Cut(), resamples: int = RESAMPLES, seed: int = 0
+    pairs: TagPairs,
+    bands: pa.Table,
+    negatives: pa.Table | None = None,
+    f1_cut: Cut = Cut(),
 ) -> TagEvaluation:
     """As `compute_tag_figures`, of pairs that are encoded already."""
     ranks = true_ranks(pairs)
     groups = band_groups(bands, pairs.concepts)
-    recall = recall_at_k(pairs, ranks, groups, KS, resamples, seed)
+    recall = recall_at_k(pairs, ranks, groups, KS)
     precision = average_precision(pairs)
+    f1 = f1_scores(pairs, f1_cut.chosen(pairs), groups)
+    federated, judged = None, pairs
+    if negatives is not None:
+        judged, kept = looked_for(pairs, negatives)
+        among = recall_at_k(judged, true_ranks(judged), groups, KS)
+        federated = Federated(among.figures, _means(precision, groups), f1)
+        precision = average_precision(judged)
+        f1 = f1_scores(judged, f1_cut.chosen(pairs)[kept], groups)
 
     best_rank = np.full(len(pairs.concepts), UNRANKED, np.int32)
     np.minimum.at(best_rank, pairs.true_tag, ranks)
@@ -263,32 +290,34 @@ def evaluate_pairs(
         ranked_concepts=len(pairs.concepts),
         bands=_band_figures(bands),
         recall=recall.figures,
-        mean_average_precision={name: float(precision[mask].mean()) for name, mask in groups.items()},
-        f1=f1_scores(pairs, f1_cut.chosen(pairs), groups, resamples, seed),
+        mean_average_precision=_means(precision, groups),
+        floor=_means(judged.tag_support / np.maximum(judged.tag_judged, 1), groups),
+        f1=f1,
         f1_cut=f1_cut,
         gap=_gap(recall),
         tags=_tag_table(bands, pairs.concepts, by_concept),
-        resamples=resamples,
         ignored_image_rows=pairs.ignored_image_rows,
         ignored_concept_rows=pairs.ignored_concept_rows,
+        federated=federated,
     )
 
 
-def ranked_recall(
-    pairs: TagPairs, bands: pa.Table, resamples: int = RESAMPLES, seed: int = 0
-) -> RankedRecall:
+def _means(of_tags: np.ndarray, groups: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(of_tags[mask].mean()) for name, mask in groups.items()}
+
+
+def ranked_recall(pairs: TagPairs, bands: pa.Table) -> RankedRecall:
     """Recall@k by band alone, of pairs that are encoded already."""
-    recall = recall_at_k(pairs, true_ranks(pairs), band_groups(bands, pairs.concepts), KS, resamples, seed)
+    recall = recall_at_k(pairs, true_ranks(pairs), band_groups(bands, pairs.concepts), KS)
     return RankedRecall(len(pairs.concepts), recall.figures)
 
 
 def _gap(recall: Recall) -> Gap | None:
-    micro = {f.band: f for f in recall.figures if f.k == HEADLINE_K}
-    if RARE_BAND not in micro:
+    overall, tail = recall.rates[OVERALL], recall.rates.get(RARE_BAND)
+    if tail is None:
         return None
-    samples = recall.samples[OVERALL, HEADLINE_K] - recall.samples[RARE_BAND, HEADLINE_K]
-    value = micro[OVERALL].micro - micro[RARE_BAND].micro
-    return Gap(value, interval95(samples) if micro[RARE_BAND].ci95 else None)
+    column = KS.index(HEADLINE_K)
+    return Gap(float(overall.micro[column] - tail.micro[column]), overall.ci95_of_gap(tail, column))
 
 
 def _band_figures(bands: pa.Table) -> dict[str, BandFigure]:

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evaluation.evaluate import FileEvaluation
-from evaluation.figures import Figures, LaneFigures, TagEvaluation, TextFigures
+from evaluation.figures import Federated, Figures, LaneFigures, TagEvaluation, TextFigures
 from evaluation.metrics.ablation import AblationRow
 from evaluation.metrics.bands import RARE_BAND
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.f1 import F1Figure
 from evaluation.metrics.grounding import HEADLINE_IOU, GroundingEvaluation
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, RecallFigure
 
 _SUPPORT_OF = {"object_recall": "objects", "hallucination_rate": "mentions", "schema_valid": "descriptions"}
@@ -57,6 +58,12 @@ def file_evaluation_json(evaluation: FileEvaluation) -> dict[str, Any]:
         **_tags(tags),
         **_regions(grounding),
         "gap": _gap(tags, grounding),
+        "grounding_by_area": {
+            name: {"map": of.mean_average_precision, "recall": of.recall, "support": of.support}
+            for name, of in evaluation.areas.items()
+        },
+        "classes": evaluation.classes.to_pylist(),
+        "remarks": list(evaluation.remarks),
     }
     return _without_absent(parts)
 
@@ -79,9 +86,24 @@ def _tags(tags: TagEvaluation) -> dict[str, Any]:
         "zero_support_tags": tags.zero_support_tags,
         "tag_recall": _tag_recall(tags.recall),
         "tag_map": dict(tags.mean_average_precision),
-        "tag_f1": {f.band: _figure(f, "micro", "macro", "support", "predicted") for f in tags.f1},
+        "tag_map_floor": dict(tags.floor),
+        "tag_f1": _tag_f1(tags.f1),
+        **(_federated(tags.federated) if tags.federated else {}),
         "tag_f1_cut": {"first": tags.f1_cut.first, "min_score": tags.f1_cut.min_score},
     }
+
+
+def _federated(found: Federated) -> dict[str, Any]:
+    return {
+        "federated": True,
+        "tag_recall_looked_for": _tag_recall(found.recall),
+        "tag_map_plain": dict(found.plain_mean_average_precision),
+        "tag_f1_plain": _tag_f1(found.plain_f1),
+    }
+
+
+def _tag_f1(f1: Sequence[F1Figure]) -> dict[str, Any]:
+    return {f.band: _figure(f, "micro", "macro", "support", "predicted") for f in f1}
 
 
 def _tag_recall(recall: Sequence[RecallFigure]) -> dict[str, dict[str, Any]]:

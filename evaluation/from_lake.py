@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
@@ -14,6 +14,7 @@ from evaluation.metrics.calibration import Reliability, reliability
 from evaluation.metrics.confusions import confusions
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, TagPairs, pair_up
 from evaluation.readers.ground_truth import GroundTruth
+from evaluation.readers.names import same_files
 from resources.home import Home
 from resources.lake import Lake, empty_ids
 from resources.tables import GROUND_TRUTH_REGIONS
@@ -89,8 +90,10 @@ class MatchedTruth:
 def match_ground_truth(truth: GroundTruth, names: pa.Table) -> MatchedTruth:
     """Join a ground truth, by file name, with `names` (id, file_name, width, height in pixels).
 
+    A file is known by its path, else by the end of it, else by its name without ending, where just one can be meant.
     Files of one content become one image, with the tags of all. Raises EvaluationError where no file matches.
     """
+    truth = _by_names_of(truth, names["file_name"].to_pylist())
     with duckdb.connect() as sql:
         sql.register("annotated", truth.images)
         sql.register("true_tags", truth.truth)
@@ -112,6 +115,22 @@ def match_ground_truth(truth: GroundTruth, names: pa.Table) -> MatchedTruth:
             "lake. Its file names must be relative to the folder that was given to vistag run."
         )
     return matched
+
+
+def _by_names_of(truth: GroundTruth, known: list[str]) -> GroundTruth:
+    strange = sorted(set(truth.images["file_name"].to_pylist()) - set(known))
+    found = same_files(strange, known) if strange else {}
+    if not found:
+        return truth
+
+    def renamed(table: pa.Table) -> pa.Table:
+        names = [found.get(name, name) for name in table["file_name"].to_pylist()]
+        column = table.column_names.index("file_name")
+        return table.set_column(column, table.schema.field("file_name"), pa.array(names, pa.string()))
+
+    return replace(
+        truth, images=renamed(truth.images), truth=renamed(truth.truth), regions=renamed(truth.regions)
+    )
 
 
 def image_names(home: Home, library: str | None) -> pa.Table:

@@ -1,6 +1,6 @@
 """Whether rare tags that the last accepted run found were lost, and the sentence that says so."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pyarrow.compute as pc
 
@@ -22,8 +22,16 @@ def is_kept(comparison: Comparison | None, allowed_drop: float) -> bool:
     return tail is None or tail.ci95 is None or tail.ci95.high >= -allowed_drop
 
 
-def sentence(comparison: Comparison | None, allowed_drop: float, labels: Mapping[str, str]) -> str:
-    """What `is_kept` says in words; `labels`: concept id -> what it is called, else it goes by its id."""
+def sentence(
+    comparison: Comparison | None,
+    allowed_drop: float,
+    labels: Mapping[str, str],
+    shown: Callable[[str], str] = str,
+) -> str:
+    """What `is_kept` says in words; `labels`: concept id -> what it is called, else it goes by its id.
+
+    shown: how a name is written where the sentence is read as something else than text.
+    """
     if comparison is None:
         return "There is no accepted run of this tier before it, so it has no baseline."
     tail = comparison.band(RARE_BAND)
@@ -37,17 +45,17 @@ def sentence(comparison: Comparison | None, allowed_drop: float, labels: Mapping
     if is_kept(comparison, allowed_drop):
         return f"{change}."
     return (
-        f"Rare tags were lost. {change}. Lost: {lost_tags(comparison, labels)}. "
+        f"Rare tags were lost. {change}. Lost: {lost_tags(comparison, labels, shown)}. "
         "If that is meant, make this run the one to compare with: vistag accept"
     )
 
 
-def lost_tags(comparison: Comparison, labels: Mapping[str, str]) -> str:
+def lost_tags(comparison: Comparison, labels: Mapping[str, str], shown: Callable[[str], str] = str) -> str:
     """The rare tags found on fewer images than before, the most lost first: `anchor 3 to 1 of 3 images, ...`."""
     tags = comparison.tags
     fewer = tags.filter(pc.and_(pc.equal(tags["band"], RARE_BAND), pc.less(tags["after"], tags["before"])))
     names = [
-        f"{labels.get(row['concept_id'], row['concept_id'])} {row['before']} to {row['after']} of {row['images']}"
+        f"{shown(labels.get(row['concept_id'], row['concept_id']))} {row['before']} to {row['after']} of {row['images']}"
         for row in fewer.slice(0, _SHOWN_TAGS).to_pylist()
     ]
     rest = fewer.num_rows - len(names)

@@ -8,6 +8,7 @@ import dagster as dg
 
 from resources.lake import Lake
 from resources.lake.checks import count_lacking, sample_rows
+from resources.markdown import plain_text
 
 UNIT_LENGTH_TOLERANCE = 2e-3
 """A float16 unit vector of any size is at most this far from length 1."""
@@ -29,7 +30,8 @@ def checked(
     """Passed where no more than `allowed_share` (0..1) of the things are wrong, with a sentence of the parts.
 
     `All 600 images are sharp.` or `3 of 600 images are blurred: a.jpg, b.jpg, c.jpg.`, where `images` are the
-    things, `are sharp` is `right` and `are blurred` is `fault`. Names among `wrong` are told, the first ten.
+    things, `are sharp` is `right` and `are blurred` is `fault`. Names among `wrong` are told, the first ten,
+    as plain text: Dagster reads the sentence as Markdown.
     """
     names = () if isinstance(wrong, int) else wrong
     count = wrong if isinstance(wrong, int) else len(wrong)
@@ -81,6 +83,6 @@ def _sentence(things: str, looked_at: int, count: int, names: Sequence[str], rig
     if not count:
         every = f"All {looked_at:,}" if looked_at > 1 else "1 of 1"
         return f"{every} {things} {right}."
-    examples = f": {', '.join(names[:_EXAMPLES])}" if names else ""
+    examples = f": {', '.join(map(plain_text, names[:_EXAMPLES]))}" if names else ""
     rest = f" and {count - _EXAMPLES:,} more" if len(names) > _EXAMPLES else ""
     return f"{count:,} of {looked_at:,} {things} {fault}{examples}{rest}."

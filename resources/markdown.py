@@ -6,11 +6,18 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
+from resources.text import printable
+
 
 def plain_text(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line; no address in it becomes a link."""
-    plain = html.escape(" ".join(text.split()), quote=False)
+    """Text that Markdown and HTML leave alone, on one line of printable characters; no address in it becomes a link."""
+    plain = html.escape(printable(" ".join(text.split())), quote=False)
     return re.sub(r"[\\`*_{}\[\]()#+!|~@-]|:(?=//)|(?<=www)\.", r"\\\g<0>", plain)
+
+
+def as_words(markdown: str) -> str:
+    """What `plain_text` was made of, for where Markdown is not read."""
+    return html.unescape(re.sub(r"\\([\\`*_{}\[\]()#+!|~@:.-])", r"\1", markdown))
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

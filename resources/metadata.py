@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from PIL import Image
@@ -14,11 +15,17 @@ from PIL import Image
 from resources.lake import UpdateStats
 from resources.markdown import markdown_table, plain_text
 from resources.tables import Table, type_name
+from resources.text import one_line
+
+if TYPE_CHECKING:
+    from resources.home import FolderRef
 
 OWNERS = ["team:vistag"]
 THUMBNAIL_PX = 96
 PREVIEW_BYTES = 48 * 1024
 CELL_CHARACTERS = 400
+PAGES = "/vistag"
+"""Where the web server has the folder `reports` of the home."""
 
 
 def column_schema(table: Table) -> dict[str, dg.TableSchema]:
@@ -28,6 +35,16 @@ def column_schema(table: Table) -> dict[str, dg.TableSchema]:
         for column in table.columns
     ]
     return {"dagster/column_schema": dg.TableSchema(columns)}
+
+
+def directory_of(folder: FolderRef) -> dict[str, dg.PathMetadataValue]:
+    """Which directory a partition stands for."""
+    return {"directory": dg.MetadataValue.path(one_line(folder.directory))}
+
+
+def page_link(page: str) -> dict[str, dg.UrlMetadataValue]:
+    """A link that opens a page of the folder `reports` of the home, where the web server is ours."""
+    return {"page": dg.MetadataValue.url(f"{PAGES}/{page}")}
 
 
 def row_count(rows: int) -> dict[str, int]:

@@ -16,6 +16,8 @@ ANY_SIZE = 1
 """The length of a vector before an encoder is known; see `Table.sized`."""
 _TEXT, _TEXTS, _VECTOR = pa.string(), pa.list_(pa.string()), pa.list_(pa.float16(), ANY_SIZE)
 _F32, _F64, _BOX = pa.float32(), pa.float64(), pa.list_(pa.float32(), 4)
+LATER = b"later"
+"""In the metadata of a field: stored rows may lack it."""
 EVALUATION = "evaluation"
 FILE_TIME = pa.timestamp("us", "UTC")
 
@@ -27,6 +29,12 @@ class Column:
     name: str
     type: pa.DataType
     meaning: str
+    later: bool = False
+    """Whether rows that were stored without it are as good as new: it is null in them."""
+
+    @property
+    def field(self) -> pa.Field:
+        return pa.field(self.name, self.type, metadata={LATER: b""} if self.later else None)
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,12 @@ class Table:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        return pa.schema([(column.name, column.type) for column in self.columns])
+        return pa.schema([column.field for column in self.columns])
 
     def sized(self, dimension: int) -> pa.Schema:
         """The schema with vectors of an encoder's dimension."""
         vector = pa.list_(_VECTOR.value_type, dimension)
-        return pa.schema([(c.name, vector if c.type == _VECTOR else c.type) for c in self.columns])
+        return pa.schema([c.field.with_type(vector) if c.type == _VECTOR else c.field for c in self.columns])
 
     def select(self, *names: str) -> pa.Schema:
         """The schema of some of the columns."""
@@ -71,7 +79,7 @@ COMMON: Mapping[str, Column] = {
         Column("fingerprint", _TEXT,
                "16 hex digits of what the row was computed by; a stage computes the rows whose fingerprint is missing"),
         Column("concept_id", _TEXT, "of the vocabulary"),
-        Column("phrase", _TEXT, "what the detector is asked; a concept's preferred label"),
+        Column("phrase", _TEXT, "what the detector is asked; a concept's preferred label, in English where it has one"),
         Column("bbox", _BOX, "x and y of the top left, width and height, relative to the upright image, 0..1"),
         Column("counts", _TEXT, "COCO's compressed run-length encoding of the mask"),
         Column("region_id", _TEXT, "first 12 digits of the id, -r and the number of the region, best first, from 1"),
@@ -81,7 +89,7 @@ COMMON: Mapping[str, Column] = {
         Column("entropy", _F32, "mean over the answer's own tokens of the entropy over the 20 most probable, nats"),
         Column("micro", _F64, "recall over all true tags, 0..1"),
         Column("macro", _F64, "mean over the tags of the band, 0..1"),
-        Column("ci95_low", _F64, "of micro: lower end of the 95 % interval, bootstrapped over images"),
+        Column("ci95_low", _F64, "of micro: lower end of the 95 % interval over images"),
         Column("ci95_high", _F64, "of micro: upper end of that interval"),
         Column("mean_average_precision", _F64, "mean over the tags of the band, 0..1"),
         Column("tags", pa.int32(), "tags of the band"),
@@ -344,6 +352,8 @@ TAGS = _table(
     Column("needs_review", pa.bool_(), "nobody may rely on it before a person has looked"),
     Column("ungrounded", pa.bool_(), "no box behind a tag that should have one"),
     Column("fusion", _TEXT, "version of what fused the evidence"),
+    Column("iri", _TEXT, "of the concept in the vocabulary's own file; null where it has none", later=True),
+    Column("notation", _TEXT, "number or code of the concept in the catalogue; null where it has none", later=True),
     "fingerprint",
     key=("id", "concept_id", "phrase"), parents=("proxies",),
 )
@@ -486,7 +496,7 @@ TEXT_FIGURES = _evaluation(
            "sign_recall, schema_valid, or caption_ and description_ with object_recall and hallucination_rate"),
     Column("lane", _TEXT, "fast or heavy; null for all images"),
     Column("value", _F64, "0..1"),
-    _like("ci95_low", "of value: lower end of the 95 % interval, bootstrapped over images"),
+    _like("ci95_low", "of value: lower end of the 95 % interval over images"),
     _like("ci95_high", "of value: upper end of that interval"),
     Column("support", pa.int64(), "things that the value is a share of"),
     key=("figure", "lane"),
@@ -501,7 +511,7 @@ LADDER = _evaluation(
     Column("grounding_recall_overall", _F64, "of all true regions at IoU 0.5"),
     Column("grounding_recall_tail", _F64, "of true regions of rare tags at IoU 0.5"),
     Column("tail_gain", _F64, "tag_recall_tail minus that of A2, image by image"),
-    Column("tail_gain_ci95_low", _F64, "lower end of its 95 % interval, bootstrapped over images"),
+    Column("tail_gain_ci95_low", _F64, "lower end of its 95 % interval over images"),
     Column("tail_gain_ci95_high", _F64, "upper end of that interval"),
     Column("seconds_per_image", _F64, "of all stages that the option needs"),
     key=("option",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Generic
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import PrivateAttr
 
 from resources.decisions import DecisionLog
 from resources.gpus import MODELS_POOL, card_of_its_own
 from resources.home import Home, Settings, read_settings
 from resources.home.presence import shown_as_running
+from resources.home.private import private_files
 from resources.home.run_folders import folders_of
 from resources.images import Limits
 from resources.lake import Lake
@@ -28,6 +30,7 @@ from resources.models.segmenters import SegmenterSpec
 from resources.models.tiers import Tier, TierError, load_tier
 from resources.models.vlms import TextModel, Vlm, VlmSpec
 from taxonomy import STARTER, Taxonomy, load_taxonomy
+from taxonomy.languages import ENGLISH
 
 HEAVY_EXTRA_BEAMS = 3
 
@@ -96,7 +99,27 @@ class Workspace:
         """Raises TaxonomyError where the vocabulary or the description of its facets cannot be used."""
         name = self.settings.taxonomy or self.tier.taxonomy
         facets = self.settings.facets or (None if self.settings.taxonomy else self.tier.facets)
-        return load_taxonomy(STARTER if name == "starter" else Path(name), Path(facets) if facets else None)
+        return load_taxonomy(
+            STARTER if name == "starter" else Path(name),
+            Path(facets) if facets else None,
+            languages=self.settings.languages or ENGLISH,
+            columns=self.settings.columns,
+            asked=self.settings.labels,
+        )
+
+    @property
+    def taxonomy_table(self) -> pa.Table:
+        """The concepts as rows: ids, labels, hierarchy, and what the catalogue and others call them."""
+        texts = pa.list_(pa.string())
+        fields = {
+            "id": pa.string(), "pref_label": pa.string(), "alt_labels": texts, "language": pa.string(),
+            "facet": pa.string(), "broader": texts, "definition": pa.string(), "iri": pa.string(),
+            "notation": pa.string(), "exact_match": texts, "close_match": texts,
+        }  # fmt: skip
+        concepts = self.taxonomy.concepts
+        return pa.table(
+            {name: pa.array([getattr(c, name) for c in concepts], of) for name, of in fields.items()}
+        )
 
 
 def _with_more_beams(fast: VlmSpec) -> VlmSpec:
@@ -118,10 +141,19 @@ def require_card(tier: Tier) -> None:
         require_memory(tier.vram_gib or 0)
 
 
-class VistagResource(dg.ConfigurableResource):
-    """The home that assets read and write: this one, else $VISTAG_HOME, else ./.vistag."""
+class ForeignHomeError(ValueError):
+    """The configuration of a run names another home than that of the process."""
 
-    home: str = ""
+
+class VistagResource(dg.ConfigurableResource):
+    """The home that assets read and write: this one, else $VISTAG_HOME, else ./.vistag.
+
+    The configuration of a run may name the home of the process and no other: whoever may start runs could have its
+    settings, its tier's addresses with them, be those of a folder of theirs. Raises ForeignHomeError.
+    """
+
+    home: Any = ""
+    """a path; not `str`, which Dagster also takes as `{"env": VARIABLE}` and then looks up"""
     _run: _Run | None = PrivateAttr(default=None)
 
     def resolve_home(self) -> Home:
@@ -140,8 +172,10 @@ class VistagResource(dg.ConfigurableResource):
         if run is None or instance is None:  # a sensor's
             yield self
             return
+        _require_own_home(run.run_config)
         pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
         with ExitStack() as held:
+            held.enter_context(private_files(self.resolve_home().root))
             held.enter_context(shown_as_running(Path(instance.root_directory), run.run_id))
             held.enter_context(
                 self.resolve_home().working_on(folders_of(run, instance), lambda: _say_waiting(context))
@@ -168,6 +202,17 @@ class _Run:
                 self.held.enter_context(card_of_its_own(home.root / "cards"))
             self._workspace = workspace
         return self._workspace
+
+
+def _require_own_home(config: Mapping[str, Any]) -> None:
+    own, named = Home.resolve().root, config
+    for name in ("resources", "vistag", "config", "home"):
+        named = (named or {}).get(name) or {}
+    if named and not (isinstance(named, str) and Path(named).resolve() == own.resolve()):
+        raise ForeignHomeError(
+            f"The configuration of this run names another home than {own}, which this process works on. Start the "
+            "run without `resources`, or vistag with --home for the other one."
+        )
 
 
 def _say_waiting(context: dg.InitResourceContext) -> None:

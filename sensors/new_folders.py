@@ -10,6 +10,7 @@ import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key, read_settings
 from resources.object_store import Location, ObjectPath, location
+from resources.text import one_line
 from resources.workspace import VistagResource, run_config
 from sensors.memory import LostMemory, Memory
 from sensors.watching import Findings, Looker, Place, Watch, asked_for, at_rest, run_key
@@ -86,12 +87,15 @@ def _looked(
         )
         return dg.SkipReason(f"No library is watched {where}")
     memory = Memory(home, sensor)
-    done = tick(memory, libraries, settings.settle_seconds, context.instance, context.cursor, LOOK_SECONDS)
+    version = context.cursor.rpartition(" ")[2] if context.cursor else None
+    done = tick(memory, libraries, settings.settle_seconds, context.instance, version, LOOK_SECONDS)
+    cursor = f"{_seen(done)} {done.cursor}"  # the one column of words in Dagster's row of a tick
     for trouble in done.findings.troubles:
-        context.log.warning(trouble)
+        context.log.warning(one_line(trouble))
     if done.requests:
-        return dg.SensorResult(run_requests=done.requests, cursor=done.cursor)
-    return dg.SensorResult(skip_reason=_told(done), cursor=done.cursor)
+        context.log.info(_told(done))  # Dagster's row says how many runs; its log, what was seen
+        return dg.SensorResult(run_requests=done.requests, cursor=cursor)
+    return dg.SensorResult(skip_reason=_told(done), cursor=cursor)
 
 
 def tick(
@@ -157,16 +161,44 @@ def _requests(
     for first, last in contiguous_ranges(ordered, place_of.keys(), unchanged, BRIDGED_FOLDERS):
         keys = ordered[number[first] : number[last] + 1]
         places = [place_of[key] for key in keys if key in place_of]
-        tags = {**range_tags(first, last), "vistag/folders": str(len(places))}
+        tags = {
+            **range_tags(first, last),
+            "vistag/folders": str(len(places)),
+            "vistag/library": one_line(", ".join(sorted({place.library for place in places}))),
+        }
         requests.append(dg.RunRequest(run_key=run_key(watch, places), run_config=run_config(home), tags=tags))
     return requests
 
 
+def _seen(done: Tick) -> str:
+    """What a look saw, in some words: what matters first, since Dagster's row shows some 20 letters of each end."""
+    seen = done.findings
+    counts = {
+        "new": seen.new,
+        "changed": len(seen.settled) - seen.new,
+        "waiting": seen.changing,
+        "gone": len(seen.gone),
+        "in trouble": len(seen.troubles),
+    }
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing new"
+    others = f", {seen.passed_over:,} other files" if seen.passed_over else ""
+    return f"{found}; {seen.folders:,} folders, {seen.files:,} images{others}"
+
+
 def _told(done: Tick) -> str:
-    findings = done.findings
-    told = (
-        f"Nothing to run: looked at {findings.folders:,} folders, {findings.files:,} files; "
-        f"{findings.changing:,} folders have just come or changed and must stay as they are for a while; "
-        f"{len(findings.gone):,} are gone."
-    )
-    return " ".join([told, *findings.troubles])
+    """What a look saw, in sentences."""
+    seen, asked = done.findings, len(done.findings.settled)
+    changed = asked - seen.new
+    told = [
+        f"Looked at {seen.folders:,} folders, {seen.files:,} image files, and passed over {seen.passed_over:,} other files.",
+        f"{asked:,} folders are run: {seen.new:,} new, {changed:,} changed." if asked else "Nothing to run.",
+    ]
+    if seen.changing:
+        told.append(
+            f"{seen.changing:,} folders have just come or changed and must stay as they are for a while first."
+        )
+    if seen.gone:
+        told.append(f"{len(seen.gone):,} folders are gone.")
+    if done.place:
+        told.append("There was no time for the others: the next look goes on there.")
+    return " ".join([*told, *map(one_line, seen.troubles)])

@@ -61,17 +61,20 @@ class Watch:
 class Findings:
     """What one look found.
 
-    `settled`: folders that have come to rest and differ from what the last run was asked for. `gone`: folders
-    that runs were asked for and that, as this look found, hold no images any more. `changing`: how many did
-    not look as before, or not for long enough. `folders`, `files`: how many were looked at. `troubles`: what
-    could not be looked at, and why, in sentences.
+    `settled`: folders that have come to rest and differ from what the last run was asked for; `new`: how many of
+    them no run was ever asked for. `gone`: folders that runs were asked for and that, as this look found, hold no
+    images any more. `changing`: how many did not look as before, or not for long enough. `folders`, `files`: how many
+    were looked at; `passed_over`: files beside them that are no images by their name. `troubles`: what could not be
+    looked at, and why, in sentences.
     """
 
     settled: list[Place] = field(default_factory=list)
+    new: int = 0
     gone: list[Place] = field(default_factory=list)
     changing: int = 0
     folders: int = 0
     files: int = 0
+    passed_over: int = 0
     troubles: list[str] = field(default_factory=list)
 
 
@@ -130,6 +133,7 @@ class Looker:
         met: set[str] = set()
         last: PurePosixPath | None = None
         for listing in walk_folders(root, self.home_root, after, self.exclude.get(library, ())):
+            findings.passed_over += len(listing.passed_over)
             if listing.error or listing.files:
                 met.add(str(listing.folder))
                 self._meet(Place(library, str(listing.folder)), root, listing, seen, findings)
@@ -162,6 +166,7 @@ class Looker:
         elif digest != before.asked:
             if now_s - before.since_s >= self.settle_s:
                 findings.settled.append(place)
+                findings.new += not before.asked
             else:
                 findings.changing += 1
 

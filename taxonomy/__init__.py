@@ -1,6 +1,6 @@
 """The controlled vocabulary: SKOS concepts, their labels and hierarchy, and their facets."""
 
-from taxonomy.concept import Concept
+from taxonomy.concept import Concept, Translation
 from taxonomy.facets import Facet, load_facets
 from taxonomy.labels import Labels, Named
 from taxonomy.loading import STARTER, load_taxonomy, starter_taxonomy, write_taxonomy
@@ -19,6 +19,7 @@ __all__ = [
     "Taxonomy",
     "TaxonomyError",
     "TaxonomyStats",
+    "Translation",
     "check_report",
     "load_facets",
     "load_taxonomy",

@@ -2,18 +2,24 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from taxonomy.problems import Flaw, TaxonomyError, did_you_mean, read_text
+from taxonomy.strict_yaml import YamlError, read_nodes
 
 STARTER_FACETS = Path(__file__).parent / "data" / "facets.yaml"
 OTHER_COLOUR = "#4d4d4d"
 _LAST = 1_000
 _FLAGS = ("grounded", "thing", "in_crop", "mask", "unseen")
+_LISTS = {
+    "aside": "ids of concepts",
+    "members": "collections, schemes or concepts: IRIs, ids, notations or labels",
+}
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _YAML = "tag:yaml.org,2002:"
 
@@ -44,6 +50,8 @@ class Facet:
     """Whether nothing in the lake can bear out its concepts, so that a description may name them without support."""
     aside: tuple[str, ...] = ()
     """Ids of concepts that, with all narrower ones, lie beside the subject (scale bars): captions rightly leave them out."""
+    members: tuple[str, ...] = ()
+    """Whose concepts are of it: collections, schemes, and concepts with all narrower ones; by IRI, id, notation or label."""
     colour: str = OTHER_COLOUR
     """``#rrggbb`` of its boxes and labels, dark enough for white text."""
     order: int = _LAST
@@ -63,15 +71,10 @@ def load_facets(path: Path = STARTER_FACETS) -> dict[str, Facet]:
     What is not said follows from what is: without regions there is no thing and nothing in a crop, and only things
     have masks.
     """
-    loader = yaml.SafeLoader(read_text(path))
     try:
-        document = loader.get_single_node()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or error
-        raise TaxonomyError(
-            path, [Flaw(mark.line + 1 if mark else 1, f"not valid YAML: {reason}")]
-        ) from error
+        document = read_nodes(read_text(path))
+    except YamlError as error:
+        raise TaxonomyError(path, [Flaw(error.line, error.problem)]) from error
     if not isinstance(document, yaml.MappingNode) or not document.value:
         raise TaxonomyError(path, [Flaw(1, 'needs a mapping such as "object: [a photo of {label}]"')])
 
@@ -99,8 +102,16 @@ def _fields(node: yaml.Node) -> dict[str, yaml.Node]:
     return {} if node.tag == f"{_YAML}null" else {"prompts": node}
 
 
+@cache
+def _starter_facets() -> Mapping[str, Facet]:
+    """What a facet is of which a file says no more than its members."""
+    return load_facets(STARTER_FACETS)
+
+
 def _facet(name: str, described: Mapping[str, yaml.Node], order: int) -> Facet:
     given: dict[str, Any] = {field: _value(node) for field, node in described.items()}
+    if given.keys() == {"members"} and name in (known := _starter_facets()):
+        return replace(known[name], order=order, **given)
     grounded = given.get("grounded", True)
     thing = given.get("thing", grounded)
     implied = {"thing": thing, "in_crop": grounded, "mask": thing, "order": order}
@@ -126,14 +137,14 @@ def _flaws(facet: yaml.ScalarNode, field: str, node: yaml.Node) -> Iterator[Flaw
             if not isinstance(item, yaml.ScalarNode) or item.value.count("{label}") != 1:
                 found = f"a template needs {{label}} exactly once, found {item.value!r}"
                 yield Flaw(item.start_mark.line + 1, found)
-    elif field == "aside":
+    elif field in _LISTS:
         if not is_list or not all(isinstance(item, yaml.ScalarNode) for item in node.value):
-            yield Flaw(line, f"{name}: aside needs a list of ids of concepts")
+            yield Flaw(line, f"{name}: {field} needs a list of {_LISTS[field]}")
     elif field == "colour":
         if not _COLOUR.fullmatch(str(node.value)):
             yield Flaw(line, f'{name}: colour needs the form "#0072b2", found {node.value!r}')
     elif field not in _FLAGS:
-        known = ("prompts", *_FLAGS, "aside", "colour")
+        known = ("prompts", *_FLAGS, *_LISTS, "colour")
         hint = did_you_mean(field, known) or f"; the fields are {', '.join(known)}"
         yield Flaw(line, f'{name} has the unknown field "{field}"{hint}')
     elif node.tag != f"{_YAML}bool":

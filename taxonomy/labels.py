@@ -9,6 +9,8 @@ conflict, what a cataloguer would say decides:
 - Plurals are made from the labels, not undone in the text: "pines" names no pin.
 - The noun that carries the number may stand before a preposition: chests of drawers.
 - A label reaches over no punctuation that it has not itself: "on wood, frame" names no wood frame.
+- A label in parentheses is named without them too, "cranes (birds)" by cranes, where no other label reads so.
+- Labels in other languages than those shown and English are found as they stand, where no other label reads so.
 """
 
 import re
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from taxonomy.concept import Concept
+from taxonomy.homographs import parted
 
 Key = tuple[str, ...]
 """The words of a label or a part of a text, and the punctuation between them."""
@@ -44,16 +47,21 @@ class Labels:
 
     def __init__(self, concepts: Iterable[Concept]) -> None:
         concepts = tuple(concepts)
-        exact, plural, singular = (dict[Key, dict[str, None]]() for _ in range(3))
-        preferred = [(concept.pref_label, concept.id) for concept in concepts]
-        others = [(label, concept.id) for concept in concepts for label in concept.alt_labels]
-        for label, concept_id in preferred + others:
+        exact, plural, singular, bare, foreign = (dict[Key, dict[str, None]]() for _ in range(5))
+        for label, concept_id in _in_order(concepts):
             for key in _keys(label):
                 exact.setdefault(key, {})[concept_id] = None
                 for index, forms in ((plural, _plurals), (singular, _singulars)):
                     for other in _inflected(key, forms):
                         index.setdefault(other, {})[concept_id] = None
-        self._owners: Mapping[Key, dict[str, None]] = singular | plural | exact
+            if parted(label)[1]:
+                for key in _keys(parted(label)[0]):
+                    bare.setdefault(key, {})[concept_id] = None
+        for concept in concepts:
+            for label in (label for each in concept.translations for label in each.labels):
+                for key in _keys(label):
+                    foreign.setdefault(key, {})[concept.id] = None
+        self._owners: Mapping[Key, dict[str, None]] = foreign | bare | singular | plural | exact
         self._longest: dict[str, int] = {}
         """First word -> the most words of a label that begins with it."""
         for key in self._owners:
@@ -89,6 +97,15 @@ class Labels:
     def concepts_in(self, *texts: str) -> frozenset[str]:
         """The ids of the concepts that any of the texts names."""
         return frozenset(id_ for text in texts for named in self.named_in(text) for id_ in named.concept_ids)
+
+
+def _in_order(concepts: Iterable[Concept]) -> Iterator[tuple[str, str]]:
+    """(label, concept id) of the labels shown and of those in English: the preferred ones of all concepts first."""
+    labels = [(concept.id, dict.fromkeys((*concept.labels, *concept.english_labels))) for concept in concepts]
+    first = {concept.id: {concept.pref_label, concept.english_labels[0]} for concept in concepts}
+    for preferred in (True, False):
+        for id_, own in labels:
+            yield from ((label, id_) for label in own if (label in first[id_]) == preferred)
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:

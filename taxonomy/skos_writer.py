@@ -1,63 +1,114 @@
-"""A vocabulary written as SKOS: in Turtle or JSON-LD, with a ``skos:Collection`` for each facet."""
+"""A vocabulary written as SKOS: in a syntax of RDF, with a ``skos:Collection`` for each facet."""
 
 import json
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
-from rdflib import Graph, Literal, URIRef
-from rdflib.namespace import RDF, SKOS, Namespace
+import pyoxigraph
 
 from taxonomy.concept import Concept
 from taxonomy.model import Taxonomy
+from taxonomy.rdf import Value, written
+from taxonomy.skos_reader import (
+    ALT,
+    BROADER,
+    CLOSE,
+    CONCEPT,
+    DEFINITION,
+    EXACT,
+    GROUPS,
+    IN_SCHEME,
+    MEMBER,
+    NOTATION,
+    OWN,
+    PREF,
+    RDF,
+    SCHEME,
+    SKOS,
+    TYPE,
+)
 
-CONCEPT = Namespace("urn:x-vistag:concept/")
-FACET = Namespace("urn:x-vistag:facet/")
-SCHEME = URIRef("urn:x-vistag:vocabulary")
+FACET = "urn:x-vistag:facet/"
+VOCABULARY = "urn:x-vistag:vocabulary"
+PREFIXES = {"skos": SKOS, "concept": OWN, "facet": FACET, "rdf": RDF}
 
 JSONLD_CONTEXT: dict[str, object] = {
-    "skos": str(SKOS),
-    "concept": str(CONCEPT),
-    "facet": str(FACET),
+    "skos": SKOS,
+    "concept": OWN,
+    "facet": FACET,
     "id": "@id",
     "type": "@type",
     "prefLabel": {"@id": "skos:prefLabel", "@language": "en"},
     "altLabel": {"@id": "skos:altLabel", "@language": "en", "@container": "@set"},
+    "prefLabels": {"@id": "skos:prefLabel", "@container": "@language"},
+    "altLabels": {"@id": "skos:altLabel", "@container": "@language"},
     "definition": {"@id": "skos:definition", "@language": "en"},
+    "notation": {"@id": "skos:notation"},
     "broader": {"@id": "skos:broader", "@type": "@id", "@container": "@set"},
+    "exactMatch": {"@id": "skos:exactMatch", "@type": "@id", "@container": "@set"},
+    "closeMatch": {"@id": "skos:closeMatch", "@type": "@id", "@container": "@set"},
     "inScheme": {"@id": "skos:inScheme", "@type": "@id"},
     "member": {"@id": "skos:member", "@type": "@id", "@container": "@set"},
 }
 
 
-def to_turtle(taxonomy: Taxonomy) -> str:
-    """The vocabulary as Turtle text, sorted."""
-    graph = Graph()
-    for prefix, namespace in (("concept", CONCEPT), ("facet", FACET), ("skos", SKOS)):
-        graph.bind(prefix, namespace)
-    graph.add((SCHEME, RDF.type, SKOS.ConceptScheme))
+def to_rdf(syntax: pyoxigraph.RdfFormat) -> Callable[[Taxonomy], str]:
+    """What writes a vocabulary in a syntax, sorted."""
+    return lambda taxonomy: written(list(_statements(taxonomy)), syntax, PREFIXES)
+
+
+def iri_of(concept: Concept) -> str:
+    """The IRI of the file that it came from, else one made of its id."""
+    return concept.iri or f"{OWN}{quote(concept.id, safe='/')}"
+
+
+def _statements(taxonomy: Taxonomy) -> Iterator[tuple[str, str, Value]]:
+    yield VOCABULARY, TYPE, SCHEME
     for concept in taxonomy.concepts:
-        subject = CONCEPT[concept.id]
-        graph.add((subject, RDF.type, SKOS.Concept))
-        graph.add((subject, SKOS.inScheme, SCHEME))
-        graph.add((subject, SKOS.prefLabel, Literal(concept.pref_label, "en")))
-        for label in concept.alt_labels:
-            graph.add((subject, SKOS.altLabel, Literal(label, "en")))
+        subject = iri_of(concept)
+        yield subject, TYPE, CONCEPT
+        yield subject, IN_SCHEME, VOCABULARY
+        for predicate, text, language in _texts(concept):
+            yield subject, predicate, (text, language)
+        if concept.notation:
+            yield subject, NOTATION, (concept.notation, "")
         for parent in concept.broader:
-            graph.add((subject, SKOS.broader, CONCEPT[parent]))
-        if concept.definition:
-            graph.add((subject, SKOS.definition, Literal(concept.definition, "en")))
-        graph.add((FACET[concept.facet], RDF.type, SKOS.Collection))
-        graph.add((FACET[concept.facet], SKOS.member, subject))
-    return graph.serialize(format="turtle")
+            yield subject, BROADER[0], iri_of(taxonomy.by_id[parent])
+        for predicate, others in ((EXACT, concept.exact_match), (CLOSE, concept.close_match)):
+            for other in others:
+                yield subject, predicate, other
+    for facet in taxonomy.facets:
+        name = f"{FACET}{quote(facet, safe='')}"
+        yield name, TYPE, GROUPS[0]
+        for concept in taxonomy.concepts:
+            if concept.facet == facet:
+                yield name, MEMBER, iri_of(concept)
+
+
+def _texts(concept: Concept) -> Iterator[tuple[str, str, str]]:
+    """(predicate, text, language tag)"""
+    shown = concept.language or "en"
+    yield PREF, concept.pref_label, shown
+    for label in concept.alt_labels:
+        yield ALT, label, shown
+    for translation in concept.translations:
+        if translation.pref_label:
+            yield PREF, translation.pref_label, translation.language
+        for label in translation.alt_labels:
+            yield ALT, label, translation.language
+    if concept.definition:
+        yield DEFINITION, concept.definition, shown
 
 
 def to_jsonld(taxonomy: Taxonomy) -> str:
     """The vocabulary as JSON-LD text with its context inside, sorted by id."""
-    scheme: dict[str, object] = {"id": str(SCHEME), "type": "skos:ConceptScheme"}
-    concepts = [_concept_node(concept) for concept in taxonomy.concepts]
+    scheme: dict[str, object] = {"id": VOCABULARY, "type": "skos:ConceptScheme"}
+    concepts = [_concept_node(concept, taxonomy) for concept in taxonomy.concepts]
     collections = [
         {
-            "id": f"facet:{facet}",
+            "id": f"facet:{quote(facet, safe='')}",
             "type": "skos:Collection",
-            "member": [f"concept:{concept.id}" for concept in taxonomy.concepts if concept.facet == facet],
+            "member": [_compact(concept) for concept in taxonomy.concepts if concept.facet == facet],
         }
         for facet in taxonomy.facets
     ]
@@ -65,14 +116,33 @@ def to_jsonld(taxonomy: Taxonomy) -> str:
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
 
-def _concept_node(concept: Concept) -> dict[str, object]:
+def _compact(concept: Concept) -> str:
+    return concept.iri or f"concept:{quote(concept.id, safe='/')}"
+
+
+def _concept_node(concept: Concept, taxonomy: Taxonomy) -> dict[str, object]:
+    pref: dict[str, object] = {
+        t.language or "@none": t.pref_label for t in concept.translations if t.pref_label
+    }
+    alt: dict[str, object] = {
+        t.language or "@none": list(t.alt_labels) for t in concept.translations if t.alt_labels
+    }
+    own = not concept.language
+    if not own:
+        pref[concept.language], alt[concept.language] = concept.pref_label, list(concept.alt_labels)
+    definition = {"@value": concept.definition, "@language": concept.language}
     node: dict[str, object] = {
-        "id": f"concept:{concept.id}",
+        "id": _compact(concept),
         "type": "skos:Concept",
-        "inScheme": str(SCHEME),
-        "prefLabel": concept.pref_label,
-        "altLabel": list(concept.alt_labels),
-        "broader": [f"concept:{parent}" for parent in concept.broader],
-        "definition": concept.definition,
+        "inScheme": VOCABULARY,
+        "prefLabel": concept.pref_label if own else "",
+        "altLabel": list(concept.alt_labels) if own else [],
+        "prefLabels": pref,
+        "altLabels": {tag: labels for tag, labels in alt.items() if labels},
+        "notation": concept.notation,
+        "broader": [_compact(taxonomy.by_id[parent]) for parent in concept.broader],
+        "exactMatch": list(concept.exact_match),
+        "closeMatch": list(concept.close_match),
+        "definition": concept.definition if own else definition if concept.definition else "",
     }
     return {key: value for key, value in node.items() if value}

@@ -1,13 +1,16 @@
 """What is in a vocabulary, in figures."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 from taxonomy.concept import Concept
 from taxonomy.loading import load_taxonomy
 from taxonomy.model import Taxonomy
+from taxonomy.problems import SHOWN, summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,14 @@ class TaxonomyStats:
     fingerprint: str
     facets: tuple[FacetStats, ...]
     total: FacetStats
+    languages: Mapping[str, int]
+    """BCP 47 tag -> concepts with a preferred label in it"""
+    asked_in_english: int
+    """concepts shown in another language that a model of English alone is asked about in English"""
+    homographs: int
+    """sets of concepts of one facet that bear a common label"""
+    deprecated: int
+    """left out"""
 
     HEADER = ("facet", "concepts", "with altLabels", "with definition", "roots", "depth", "phrases a concept")
 
@@ -46,6 +57,17 @@ class TaxonomyStats:
             for row in (*self.facets, self.total)
         )
 
+    def lines(self) -> tuple[str, ...]:
+        """What the table does not hold, for people."""
+        tags = ", ".join(f"{tag} {count:,}" for tag, count in self.languages.items())
+        shown = self.total.concepts
+        return (
+            f"Preferred labels: {tags}.",
+            f"A model that knows English alone is asked in it about {self.asked_in_english:,} of {shown:,} concepts.",
+            f"{shown - self.total.with_definition:,} concepts have no definition, {self.homographs:,} labels are shared, "
+            f"{self.deprecated:,} deprecated concepts were left out.",
+        )
+
 
 def stats(taxonomy: Taxonomy) -> TaxonomyStats:
     """Counts by facet and in total."""
@@ -57,14 +79,33 @@ def stats(taxonomy: Taxonomy) -> TaxonomyStats:
         fingerprint=taxonomy.fingerprint,
         facets=tuple(_count(taxonomy, facet, concepts) for facet, concepts in by_facet.items()),
         total=_count(taxonomy, "all", taxonomy.concepts),
+        languages=_languages(taxonomy.concepts),
+        asked_in_english=sum(not c.language or c.english_labels != c.labels for c in taxonomy.concepts),
+        homographs=len(taxonomy.homographs),
+        deprecated=sum(flaw.kind == "deprecated" for flaw in taxonomy.flaws),
     )
 
 
-def check_report(path: Path, facets_path: Path | None = None) -> str:
-    """One line that says the file is sound and what it holds. Raises TaxonomyError when it is not sound."""
-    found = stats(load_taxonomy(path, facets_path))
-    counts = f"{found.total.concepts} concepts in {len(found.facets)} facets"
-    return f"{path}: no problems; {counts}, fingerprint {found.fingerprint}"
+def _languages(concepts: Sequence[Concept]) -> dict[str, int]:
+    """The most frequent first."""
+    tags = Counter(concept.language or "en" for concept in concepts)
+    tags.update(t.language or "no language" for c in concepts for t in c.translations if t.pref_label)
+    return dict(sorted(tags.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def check_report(
+    path: Path, facets_path: Path | None = None, *, shown: int | None = SHOWN, **how: Any
+) -> str:
+    """What the file holds in one line, and a paragraph on each kind of what was mended in it; `shown`: how many
+    examples, None for all. `how` is handed to `load_taxonomy`.
+
+    Raises TaxonomyError when it cannot be used.
+    """
+    taxonomy = load_taxonomy(path, facets_path, **how)
+    counts = f"{len(taxonomy.concepts)} concepts in {len(taxonomy.facets)} facets"
+    state = "can be used, but see below" if taxonomy.flaws else "no problems"
+    sound = f"{path}: {state}; {counts}, fingerprint {taxonomy.fingerprint}"
+    return "\n".join([sound, *summary(path, taxonomy.flaws, shown)])
 
 
 def _count(taxonomy: Taxonomy, facet: str, concepts: Sequence[Concept]) -> FacetStats:

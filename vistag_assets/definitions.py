@@ -46,7 +46,8 @@ defs = dg.Definitions(
     ],
     sensors=[new_folders, new_folders_on_stores, stale_evaluation],
     schedules=[nightly_folders, weekly_verify],
-    resources={"vistag": VistagResource()},
+    # Dagster's own would be one that keeps pickles, in a folder that the configuration of a run names
+    resources={"vistag": VistagResource(), "io_manager": dg.mem_io_manager},
     # one process for all steps of a run: each would load the models again
     executor=dg.in_process_executor,
 )

@@ -35,6 +35,7 @@ from resources.metadata import (
     Markdown,
     Preview,
     column_schema,
+    directory_of,
     preview,
     row_count,
     thumbnail,
@@ -43,7 +44,9 @@ from resources.metadata import (
 from resources.models.encoders import prefetch
 from resources.models.tiers import Tier
 from resources.tables import TABLES, Table
+from resources.text import one_line
 from resources.workspace import VistagResource, Workspace
+from vistag_assets.failures import told_first
 from vistag_assets.isolation import Batch, isolated
 from vistag_assets.lineage import column_by_id, of_ids
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
@@ -245,17 +248,21 @@ class FolderAsset:
             for key in context.partition_keys:
                 # what another tier left: nothing is to take it for this one's
                 workspace.lake.delete(self.table.name, key)
+                context.add_asset_metadata(directory_of(workspace.home.folder(key)), partition_key=key)
             return dg.MaterializeResult(
                 metadata={"tier": workspace.tier.name, "skipped": why, **row_count(0)}
             )
-        meter, computed, run = Meter(self.title), 0, dict[Any, Any]()
+        meter, run = Meter(self.title), dict[Any, Any]()
         folder = Folder(workspace, "", self.version, run)
         for number, key in enumerate(context.partition_keys):
             folder = Folder(workspace, key, self.version, run)
             stats = self.update_folder(folder, meter)
-            computed += stats.computed
             rows = workspace.lake.read(self.table.name, key, ["id"])
-            metadata: dict[str, Any] = update_counts(stats, rows.num_rows)
+            metadata: dict[str, Any] = {
+                **directory_of(workspace.home.folder(key)),
+                **update_counts(stats, rows.num_rows),
+                **meter.speed(stats.computed, self._device(workspace)),
+            }
             if self.counts:
                 metadata |= self.counts(folder)
             if stats.failed:
@@ -266,22 +273,27 @@ class FolderAsset:
         about = self.about(folder) if self.about else {}
         return dg.MaterializeResult(
             metadata={
-                **self._speed(workspace, meter, computed),
+                **self._model(workspace),
                 "tier": workspace.tier.name,
                 "taxonomy": workspace.taxonomy.fingerprint,
                 **about,
             }
         )
 
-    def _speed(self, workspace: Workspace, meter: Meter, images: int) -> Metadata:
-        """Speed, device and model of a run."""
-        spec = getattr(workspace.tier, self.role) if self.role else None
-        if self.role is None or spec is None:
-            return meter.speed(images, "cpu") | (
-                {"skipped": _no_model(workspace.tier, self.role)} if self.role else {}
-            )
+    def _device(self, workspace: Workspace) -> str:
+        """Where the work of a folder was done."""
+        named = self.role and getattr(workspace.tier, self.role)
+        return str(getattr(getattr(workspace, self.role), "device", "cpu")) if self.role and named else "cpu"
+
+    def _model(self, workspace: Workspace) -> Metadata:
+        """The model of a run, or that the tier names none."""
+        if self.role is None:
+            return {}
+        spec = getattr(workspace.tier, self.role)
+        if spec is None:
+            return {"skipped": _no_model(workspace.tier, self.role)}
         model = getattr(workspace, self.role)
-        return meter.speed(images, getattr(model, "device", "cpu")) | {
+        return {
             "model": getattr(spec, "name", spec.family),
             self.role: model.fingerprint,
             "licence": spec.licence,
@@ -338,7 +350,8 @@ def folder_asset(
             **PER_FOLDER,
         )
         def made(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
-            return asset.materialize(context, vistag.open())
+            with told_first():
+                return asset.materialize(context, vistag.open())
 
         return made
 
@@ -374,7 +387,7 @@ def _failures(
     path_of = column_by_id(folder.lake.read("images", folder.key, ["id", "path"]), "path")
     lines = [(path_of.get(id_, id_), reason) for id_, reason in failed.items()][:SHOWN_FAILURES]
     for path, reason in lines:
-        context.log.warning(f"{table}: no answer for {path}: {reason}. The next run asks again.")
+        context.log.warning(one_line(f"{table}: no answer for {path}: {reason}. The next run asks again."))
     return {"unanswered": preview(["image", "reason"], lines)["preview"]}
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from resources.lake import LakeError
 from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
 from resources.models.tiers import TierError
+from resources.text import one_line
 
 WINDOW = 64
 """Ids that are halved to find the one that fails; the rest goes on in whole batches."""
@@ -69,7 +70,7 @@ def isolated(compute: Callable[[list[str]], Iterator[Batch]], ids: Sequence[str]
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return one_line(" ".join(f"{type(error).__name__}: {error}".split())[:500])
 
 
 def _free_memory() -> None:

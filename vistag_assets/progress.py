@@ -33,7 +33,8 @@ class Meter:
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.seconds = 0.0
-        self._loads_before = model_loads().total()
+        self._told_seconds = 0.0
+        self._told_loads = model_loads().total()
         self._done = 0
         self._total = 0
 
@@ -67,16 +68,20 @@ class Meter:
 
     @property
     def model_loads(self) -> int:
-        """Models that were loaded since the meter was made."""
-        return model_loads().total() - self._loads_before
+        """Models that were loaded since the meter was made or `speed` last asked."""
+        return model_loads().total() - self._told_loads
 
     def speed(self, images: int, device: str) -> dict[str, float | int | str]:
-        """Metadata of the whole run; images per second only where there was something to do."""
+        """Metadata of what was done since this was last asked, which is a folder's; images per second only where there
+        was something to do.
+        """
+        seconds = self.seconds - self._told_seconds
         speed: dict[str, float | int | str] = {
             "device": device,
             "images_worked_on": images,
             "model_loads": self.model_loads,
         }
         if images:
-            speed |= {"seconds": round(self.seconds, 3), "images_per_second": round(images / self.seconds, 1)}
+            speed |= {"seconds": round(seconds, 3), "images_per_second": round(images / seconds, 1)}
+        self._told_seconds, self._told_loads = self.seconds, model_loads().total()
         return speed

@@ -161,12 +161,8 @@ def _outcome(
                 made = event.step_materialization_data.materialization
                 metadata = {name: value.value for name, value in made.metadata.items()}
                 of[made.asset_key.to_user_string()][made.partition] = metadata
-    embedding_runs = {
-        metadata["images_per_second"]: metadata["images_worked_on"]
-        for metadata in of["global_embeddings"].values()
-        if "images_per_second" in metadata
-    }
-    seconds = sum(images / speed for speed, images in embedding_runs.items())
+    embedded = [made for made in of["global_embeddings"].values() if "seconds" in made]
+    seconds = sum(made["seconds"] for made in embedded)
     return TagOutcome(
         folders=tuple(
             FolderOutcome(
@@ -189,7 +185,7 @@ def _outcome(
             if "quarantined" in made
         ),
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
-        images_per_second=sum(embedding_runs.values()) / seconds if seconds else None,
+        images_per_second=sum(made["images_worked_on"] for made in embedded) / seconds if seconds else None,
         device=next(iter(of["global_embeddings"].values()))["device"],
         gone=tuple(gone),
     )

@@ -105,7 +105,7 @@ def fit(workspace: Workspace, truth: pa.Table, corpus: str) -> FittedFusion:
 def recall(fused: pa.Table, truth: pa.Table, column: str) -> dict[str, float]:
     """Band -> micro recall@10 among the concepts that can be drawn, as the report gives it."""
     predictions = fused.select(["id", "concept_id"]).append_column("score", fused[column].cast(pa.float64()))
-    told = compute_tag_figures(truth, predictions, drawable_concepts(), resamples=2)
+    told = compute_tag_figures(truth, predictions, drawable_concepts())
     return {figure.band: round(figure.micro, 4) for figure in told.recall if figure.k == K}
 
 
@@ -115,7 +115,7 @@ def believed(fused: pa.Table, truth: pa.Table) -> dict[str, Any]:
 
     probability, is_true = np.asarray(fused["probability"], dtype=np.float64), truth_of(fused, truth)
     _, image = np.unique(fused["id"].to_numpy(zero_copy_only=False), return_inverse=True)
-    told = reliability(probability, is_true, image, resamples=2)
+    told = reliability(probability, is_true, image)
     assert told is not None
     return {
         "log_loss": round(float(log_loss(is_true, probability, labels=[False, True])), 5),

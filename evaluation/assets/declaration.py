@@ -11,6 +11,7 @@ import pyarrow as pa
 from resources.metadata import OWNERS, column_schema
 from resources.tables import TABLES
 from resources.workspace import VistagResource
+from vistag_assets.failures import told_first
 from vistag_assets.partitions import EVALUATION_POOL
 
 
@@ -53,12 +54,13 @@ def evaluation_asset(
         def asset(
             context: dg.AssetExecutionContext, vistag: VistagResource
         ) -> Iterator[dg.MaterializeResult[None]]:
-            workspace = vistag.open()
-            made = make(workspace, context) if takes_context else make(workspace)
-            for table, rows in made.rows.items():
-                workspace.lake.write(table, rows)
-                counts = {"dagster/row_count": rows.num_rows, "tier": workspace.tier.name}
-                yield dg.MaterializeResult(table, metadata={**counts, **made.metadata})
+            with told_first():
+                workspace = vistag.open()
+                made = make(workspace, context) if takes_context else make(workspace)
+                for table, rows in made.rows.items():
+                    workspace.lake.write(table, rows)
+                    counts = {"dagster/row_count": rows.num_rows, "tier": workspace.tier.name}
+                    yield dg.MaterializeResult(table, metadata={**counts, **made.metadata})
 
         return asset
 

@@ -7,7 +7,9 @@ import dagster as dg
 from evaluation import history, verdict
 from evaluation.assets.declaration import declared
 from evaluation.record import record_run
+from resources.markdown import plain_text
 from resources.workspace import VistagResource
+from vistag_assets.failures import told_first
 from vistag_assets.partitions import EVALUATION_POOL
 
 
@@ -21,8 +23,9 @@ from vistag_assets.partitions import EVALUATION_POOL
         "ground_truth_concepts",
     ],
     pool=EVALUATION_POOL,
-    **declared("evaluation_history", version=2),
+    **declared("evaluation_history", version=3),
 )
+@told_first()
 def evaluation_history(
     context: dg.AssetExecutionContext, vistag: VistagResource
 ) -> dg.MaterializeResult[None]:
@@ -48,7 +51,7 @@ def tail_recall_is_kept(vistag: VistagResource) -> dg.AssetCheckResult:
     workspace = vistag.open()
     setting, run = workspace.tier.checks.tail_recall_drop, history.find_run(workspace.lake)
     comparison = history.since_baseline(workspace.lake, run)
-    sentence = verdict.sentence(comparison, setting.allowed_drop, workspace.taxonomy.pref_labels)
+    sentence = verdict.sentence(comparison, setting.allowed_drop, workspace.taxonomy.pref_labels, plain_text)
     by_person = run.accepted_by == history.BY_PERSON
     return dg.AssetCheckResult(
         passed=by_person or verdict.is_kept(comparison, setting.allowed_drop),

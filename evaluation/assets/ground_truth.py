@@ -4,6 +4,7 @@ import pyarrow.compute as pc
 
 from evaluation import from_lake, held_out
 from evaluation.assets.declaration import Made, evaluation_asset
+from evaluation.readers.converting import by_concepts
 from evaluation.readers.ground_truth import read_ground_truth
 from resources.workspace import Workspace
 
@@ -14,17 +15,17 @@ from resources.workspace import Workspace
     "ground_truth_images",
     "ground_truth_concepts",
     reads=["images"],
-    version=1,
+    version=2,
 )
 def ground_truth(workspace: Workspace) -> Made:
     names = from_lake.image_names(workspace.home, workspace.settings.ground_truth_library)
-    truth = read_ground_truth(workspace.home.ground_truth_path)
+    named = by_concepts(read_ground_truth(workspace.home.ground_truth_path), workspace.taxonomy)
+    truth = named.truth
     matched = from_lake.match_ground_truth(truth, names)
     cards = held_out.cards_of(workspace.tier)
     evaluated = pc.is_in(names["id"], value_set=matched.images["id"].combine_chunks())
     held_out.refuse_seen(cards, truth.splits, names.filter(evaluated))
-    known = {concept.id for concept in workspace.taxonomy.concepts}
-    strangers = sorted(set(matched.concepts["concept_id"].to_pylist()) - known)
+    strangers = sorted(named.strangers)
     return Made(
         {
             "ground_truth": matched.truth,
@@ -34,6 +35,7 @@ def ground_truth(workspace: Workspace) -> Made:
         },
         {
             "images_not_in_lake": matched.images_not_in_lake,
+            "concepts_by_label": len(named.matched),
             "concepts_not_in_taxonomy": len(strangers),
             "such_as": ", ".join(strangers[:10]),
             "splits": ", ".join(truth.splits) or "not said",

@@ -18,7 +18,7 @@ from resources.workspace import Workspace
         "ground_truth_images",
         "frequency_bands",
     ],
-    version=3,
+    version=4,
     kinds={"numpy"},
 )
 def grounding_recall(workspace: Workspace) -> Made:

@@ -20,7 +20,7 @@ from vistag_assets.tags.evidence import TABLES_OF
         *(table for tables in TABLES_OF.values() for table in tables),
         *("concept_embeddings", "grounding_recall", *TRUTH_TABLES),
     ],
-    version=2,
+    version=3,
     kinds={"numpy"},
 )
 def ladder(workspace: Workspace, context: dg.AssetExecutionContext) -> Made:

@@ -11,9 +11,10 @@ from evaluation.report.files import write_report
 from evaluation.report.view import headline
 from evaluation.stored_report import read_report
 from evaluation.throughput import measured_throughput
-from resources.metadata import OWNERS
+from resources.metadata import OWNERS, page_link
 from resources.tables import EVALUATION
 from resources.workspace import VistagResource
+from vistag_assets.failures import told_first
 from vistag_assets.partitions import EVALUATION_POOL
 
 REPORT = "long_tail"
@@ -43,6 +44,7 @@ FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=90), warn_
     freshness_policy=FRESHNESS,
     pool=EVALUATION_POOL,
 )
+@told_first()
 def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) -> dg.MaterializeResult[None]:
     workspace = vistag.open()
     report = read_report(workspace, measured_throughput(context.instance), datetime.now(UTC))
@@ -52,6 +54,7 @@ def long_tail_report(context: dg.AssetExecutionContext, vistag: VistagResource) 
         metadata={
             "headline": headline(report.tags),
             "report": dg.MetadataValue.md(markdown),
+            **page_link(page.name),
             "path": dg.MetadataValue.path(page),
             **{
                 f"recall@{HEADLINE_K}_{figure.band}": round(figure.micro, 4)

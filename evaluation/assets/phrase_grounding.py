@@ -12,7 +12,7 @@ from resources.workspace import Workspace
 @evaluation_asset(
     "phrase_grounding",
     reads=["grounded_regions", "ground_truth_regions", "ground_truth_images", "frequency_bands"],
-    version=2,
+    version=3,
     kinds={"numpy"},
 )
 def phrase_grounding(workspace: Workspace) -> Made:

@@ -18,7 +18,7 @@ from resources.workspace import Workspace
     "tag_ranks",
     "tag_confusions",
     reads=["tags", "tag_scores", *TRUTH_TABLES],
-    version=3,
+    version=4,
     kinds={"numpy"},
 )
 def tag_recall(workspace: Workspace) -> Made:

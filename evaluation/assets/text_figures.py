@@ -13,7 +13,7 @@ from resources.workspace import Workspace
         *("images", "captions", "descriptions", "ocr_text", "routing"),
         *("ground_truth", "ground_truth_images", "ground_truth_concepts", "tag_ranks"),
     ],
-    version=1,
+    version=2,
     kinds={"numpy"},
 )
 def text_figures(workspace: Workspace) -> Made:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation.metrics.bands import RARE_BAND
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
+from evaluation.metrics.intervals import Interval, flips_by_image, paired_interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, band_groups, pair_up, recall_at_k, true_ranks
 
 OPTIONS = ("A1", "A2", "A3", "B2", "B3")
@@ -47,16 +47,13 @@ def ladder(
     bands: pa.Table,
     concepts: Sequence[str],
     images: Sequence[str],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> tuple[AblationRow, ...]:
-    """Evaluate every option on the same images; the resamples are the same too, so gains are paired.
+    """Evaluate every option on the same images, so that gains are paired.
 
     Args:
         options: any number of options, evaluated one by one.
         truth, concepts, images: as `figures.compute_tag_figures` takes them.
         bands: of `bands.frequency_bands`.
-        resamples, seed: of the bootstrap over images (Efron and Tibshirani, 1993, chapter 13).
 
     Returns:
         A row an option, in their order.
@@ -65,15 +62,18 @@ def ladder(
         ValueError: as `recall_at_k.pair_up` does.
     """
     rows: list[AblationRow] = []
-    samples: dict[str, np.ndarray] = {}
+    found_rare: dict[str, np.ndarray] = {}
+    image = np.empty(0, np.int64)
     for tables in options:
         pairs = pair_up(truth, tables.predictions, concepts, images)
         groups = band_groups(bands, pairs.concepts)
         groups = {band: groups[band] for band in (OVERALL, RARE_BAND) if band in groups}
-        found = recall_at_k(pairs, true_ranks(pairs), groups, (HEADLINE_K,), resamples, seed)
+        ranks = true_ranks(pairs)
+        found = recall_at_k(pairs, ranks, groups, (HEADLINE_K,))
         by_band = {figure.band: figure for figure in found.figures}
-        if RARE_BAND in by_band and by_band[RARE_BAND].ci95:
-            samples[tables.option] = found.samples[RARE_BAND, HEADLINE_K]
+        if RARE_BAND in by_band:
+            rare = groups[RARE_BAND][pairs.true_tag]
+            found_rare[tables.option], image = ranks[rare] <= HEADLINE_K, pairs.true_image[rare]
         micro = {band: figure.micro for band, figure in by_band.items()}
         rows.append(
             AblationRow(
@@ -86,15 +86,17 @@ def ladder(
             )
         )
     base = next((row for row in rows if row.option == BASE_OPTION), None)
-    return tuple(row if base is None or base is row else _with_gain(row, base, samples) for row in rows)
+    return tuple(
+        row if base is None or base is row else _with_gain(row, base, found_rare, image) for row in rows
+    )
 
 
-def _with_gain(row: AblationRow, base: AblationRow, samples: Mapping[str, np.ndarray]) -> AblationRow:
+def _with_gain(
+    row: AblationRow, base: AblationRow, found_rare: Mapping[str, np.ndarray], image: np.ndarray
+) -> AblationRow:
     if row.tag_recall_tail is None or base.tag_recall_tail is None:
         return row
-    has_interval = base.option in samples
+    flips = flips_by_image(image, found_rare[base.option], found_rare[row.option])
     return replace(
-        row,
-        tail_gain=row.tag_recall_tail - base.tag_recall_tail,
-        tail_gain_ci95=interval95(samples[row.option] - samples[base.option]) if has_interval else None,
+        row, tail_gain=row.tag_recall_tail - base.tag_recall_tail, tail_gain_ci95=paired_interval(flips)
     )

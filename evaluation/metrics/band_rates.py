@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import Interval, interval95, ratios, resampled_sums
+from evaluation.metrics.intervals import Interval, gap_interval, ratio_interval
 from evaluation.metrics.region_tables import Rows
 
 
@@ -18,21 +18,30 @@ class BandRates:
     macro: NDArray[np.float64]  # mean over concepts
     support: int  # things
     tags: int  # concepts that have any
-    samples: NDArray[np.float64]  # [resamples, columns], micro of each resample; NaN without support
-    on_images: int
+    on_image: NDArray[
+        np.float64
+    ]  # [images, 1 + columns]: of each image that has a thing of any band things and hits
+
+    @property
+    def images(self) -> int:
+        """That have a thing of the band."""
+        return int(np.count_nonzero(self.on_image[:, 0]))
+
+    def counts(self, column: int) -> NDArray[np.float64]:
+        """[images, 2]: hits and things of each image that has a thing of any band."""
+        return self.on_image[:, [column + 1, 0]]
 
     def ci95(self, column: int) -> Interval | None:
-        """That of `micro`; None for a single image, which always resamples to itself."""
-        return interval95(self.samples[:, column]) if self.on_images > 1 else None
+        """That of `micro`; None for a single image."""
+        return ratio_interval(self.counts(column))
+
+    def ci95_of_gap(self, band: "BandRates", column: int) -> Interval | None:
+        """That of `micro` minus that of a band that is a part of this one."""
+        return gap_interval(self.counts(column), band.counts(column))
 
 
 def band_rates(
-    image: Rows,
-    concept: Rows,
-    hits: NDArray[np.float64],
-    groups: Mapping[str, NDArray[np.bool_]],
-    resamples: int,
-    seed: int = 0,
+    image: Rows, concept: Rows, hits: NDArray[np.float64], groups: Mapping[str, NDArray[np.bool_]]
 ) -> dict[str, BandRates]:
     """Micro: hits / things. Macro: the mean over concepts of hits / things.
 
@@ -40,7 +49,6 @@ def band_rates(
         image, concept: int64 [things], >= 0; images may be numbered in any way.
         hits: float64 [things, columns], 0..1: whether each thing was hit, counted in several ways.
         groups: band -> bool [concepts]; a concept may be in several.
-        resamples, seed: of the bootstrap over the images that have a thing.
 
     Returns:
         Band -> its rates, in the order of `groups`, without the bands that have no thing.
@@ -49,30 +57,21 @@ def band_rates(
     support = np.bincount(concept, minlength=concepts)
     by_concept = _sums(concept, hits, concepts)
     carriers, row = np.unique(image, return_inverse=True)
-    members = {name: mask & (support > 0) for name, mask in groups.items()}
-    members = {name: mask for name, mask in members.items() if mask.any()}
-    if not members:
-        return {}
-    columns = []
-    for mask in members.values():
-        chosen = mask[concept]
-        columns.append(
-            _sums(row[chosen], np.column_stack([np.ones(chosen.sum()), hits[chosen]]), len(carriers))
-        )
-    sums = resampled_sums(np.concatenate(columns, axis=1), resamples, seed)
-
+    counted = np.column_stack([np.ones(len(hits)), hits])
     rates = {}
-    for (name, mask), counts, drawn in zip(
-        members.items(), columns, np.split(sums, len(columns), axis=1), strict=True
-    ):
+    for name, group in groups.items():
+        mask = group & (support > 0)
+        if not mask.any():
+            continue
+        chosen = mask[concept]
+        on_image = _sums(row[chosen], counted[chosen], len(carriers))
         things = int(support[mask].sum())
         rates[name] = BandRates(
-            micro=counts[:, 1:].sum(axis=0) / things,
+            micro=on_image[:, 1:].sum(axis=0) / things,
             macro=(by_concept[mask] / support[mask, None]).mean(axis=0),
             support=things,
             tags=int(mask.sum()),
-            samples=ratios(drawn[:, 1:], drawn[:, :1]),
-            on_images=int(np.count_nonzero(counts[:, 0])),
+            on_image=on_image,
         )
     return rates
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.metrics.band_rates import band_rates
-from evaluation.metrics.bootstrap import RESAMPLES, Interval
+from evaluation.metrics.intervals import Interval
 
 BINS = 10
 
@@ -41,17 +41,14 @@ def reliability(
     is_true: NDArray[np.bool_],
     image: NDArray[np.int64],
     bins: int = BINS,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Reliability | None:
-    """Reliability over bins of equal width, with 95 % bootstrap intervals over images.
+    """Reliability over bins of equal width, with 95 % intervals over images.
 
     Args:
         probability: float64 [pairs], 0..1, of predicted (image, tag) pairs.
         is_true: bool [pairs].
         image: int64 [pairs], >= 0: which image a pair belongs to; any numbering.
         bins: >= 1.
-        resamples, seed: of the bootstrap.
 
     Returns:
         None where there is no pair.
@@ -67,7 +64,7 @@ def reliability(
     bin_of = np.minimum((probability * bins).astype(np.int64), bins - 1)
     total = np.bincount(bin_of, probability, minlength=bins)
     members = {str(number): np.arange(bins) == number for number in range(bins)}
-    rates = band_rates(image, bin_of, is_true[:, None].astype(np.float64), members, resamples, seed)
+    rates = band_rates(image, bin_of, is_true[:, None].astype(np.float64), members)
     found = tuple(
         ReliabilityBin(
             low=int(number) / bins,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, Share, ratio_interval
+from evaluation.metrics.intervals import Interval, Share, ratio_interval
 from taxonomy import Taxonomy
 
 Counts = tuple[int, int, int, int]
@@ -61,12 +61,11 @@ def object_counts(
     }
 
 
-def named_objects(counts: Iterable[Counts], resamples: int = RESAMPLES, seed: int = 0) -> NamedObjects:
+def named_objects(counts: Iterable[Counts]) -> NamedObjects:
     """The shares over all images, each with its 95 % interval.
 
     Args:
         counts: of `object_counts`, of any of its images.
-        resamples, seed: of the bootstrap over the images that have something to count.
 
     Returns:
         Object recall: hits / objects there. Hallucination rate: wrong mentions / mentions.
@@ -77,10 +76,10 @@ def named_objects(counts: Iterable[Counts], resamples: int = RESAMPLES, seed: in
         texts=len(rows),
         object_recall=float(hits / there) if there else None,
         objects=int(there),
-        recall_ci95=ratio_interval(rows[:, :2], resamples, seed),
+        recall_ci95=ratio_interval(rows[:, :2]),
         hallucination_rate=float(wrong / named) if named else None,
         mentions=int(named),
-        hallucination_ci95=ratio_interval(rows[:, 2:], resamples, seed),
+        hallucination_ci95=ratio_interval(rows[:, 2:]),
     )
 
 

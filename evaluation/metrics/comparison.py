@@ -1,10 +1,9 @@
 """Two runs over the same images: which differences are real.
 
 Both runs are reduced to the rank of each true tag, so that any two can be compared pair by pair, also years
-apart. Differences of bands come with the paired bootstrap over images (Efron and Tibshirani, "An Introduction
-to the Bootstrap", 1993, chapter 13; one draw of images for both runs), those of single tags with the exact
+apart. Differences of bands come with the paired interval of `intervals`, those of single tags with the exact
 test of McNemar (McNemar, "Note on the sampling error of the difference between correlated proportions or
-percentages", Psychometrika 12, 1947), as a tag stands on too few images for a bootstrap.
+percentages", Psychometrika 12, 1947), as a tag stands on too few images for more.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from scipy.stats import binom
 
 from evaluation.metrics.band_rates import band_rates
 from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
+from evaluation.metrics.intervals import Interval, flips_by_image, paired_interval
 from evaluation.metrics.recall_at_k import OVERALL, UNRANKED, TagPairs, true_ranks
 from evaluation.metrics.rows import ArrowRows
 from resources.tables import TAG_RANKS
@@ -109,15 +108,12 @@ def rank_table(pairs: TagPairs, bands: pa.Table) -> pa.Table:
     return pa.table(columns, schema=TAG_RANKS.schema)
 
 
-def compare_ranks(
-    before: pa.Table, after: pa.Table, k: int, resamples: int = RESAMPLES, seed: int = 0
-) -> Comparison:
+def compare_ranks(before: pa.Table, after: pa.Table, k: int) -> Comparison:
     """Compare recall@k of two runs over the true (image, tag) pairs that both evaluated.
 
     Args:
         before, after: `tag_ranks`, one row a true pair. Where they disagree on a band, that of `after` counts.
         k: the cut-off, >= 1.
-        resamples, seed: of the bootstrap.
 
     Returns:
         What changed by band, and by tag; no band where no image is in both runs.
@@ -134,18 +130,18 @@ def compare_ranks(
     return Comparison(
         k=k,
         images=len(images),
-        bands=_changes(pairs, images, resamples, seed) if len(images) else (),
+        bands=_changes(pairs, images) if len(images) else (),
         tags=tags.append_column("p_value", p_value).cast(TAG_CHANGES_SCHEMA),
     )
 
 
-def _changes(pairs: pa.Table, images: pa.Array, resamples: int, seed: int) -> tuple[BandChange, ...]:
+def _changes(pairs: pa.Table, images: pa.Array) -> tuple[BandChange, ...]:
     image = pc.index_in(pairs["id"], value_set=images).to_numpy()
     band = pc.index_in(pairs["band"], value_set=pa.array(BANDS)).to_numpy()
     hits = np.stack([pairs[name].to_numpy(zero_copy_only=False) for name in ("before", "after")], axis=1)
     members = {name: np.arange(len(BANDS)) == BANDS.index(name) for name in reversed(BANDS)}
     members[OVERALL] = np.ones(len(BANDS), bool)
-    rates = band_rates(image, band, hits.astype(np.float64), members, resamples, seed)
+    rates = band_rates(image, band, hits.astype(np.float64), members)
     changed = hits[:, 0] != hits[:, 1]
     return tuple(
         BandChange(
@@ -154,10 +150,14 @@ def _changes(pairs: pa.Table, images: pa.Array, resamples: int, seed: int) -> tu
             after=float(of.micro[1]),
             support=of.support,
             has_changed=bool((members[name][band] & changed).any()),
-            ci95=interval95(of.samples[:, 1] - of.samples[:, 0]) if of.on_images > 1 else None,
+            ci95=paired_interval(_flips(image, hits, members[name][band])),
         )
         for name, of in rates.items()
     )
+
+
+def _flips(image: NDArray[np.int64], hits: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return flips_by_image(image[chosen], *hits[chosen].T)
 
 
 def _mcnemar(lost: NDArray[np.int32], gained: NDArray[np.int32]) -> NDArray[np.float64]:

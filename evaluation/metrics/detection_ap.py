@@ -21,7 +21,7 @@ def average_precision(matching: Matching) -> NDArray[np.float64]:
     """
     support = matching.support
     order = by_group_and_score(matching.counted_concept, matching.score)
-    concept, forgiven = matching.counted_concept[order], matching.forgiven[order]
+    concept, forgiven = matching.counted_concept[order], matching.forgiven[:, order]
     start = np.searchsorted(concept, np.arange(len(support)))
     index = np.zeros(matching.counted.max(initial=-1) + 1, np.int64)
     index[matching.counted[order]] = np.arange(len(order))
@@ -35,9 +35,9 @@ def average_precision(matching: Matching) -> NDArray[np.float64]:
         first_hit = np.cumsum(found) - found
         nth = np.arange(1, len(hits) + 1) - first_hit[of]
         # What is forgiven and found nothing has no rank.
-        excused = np.flatnonzero(forgiven > t)
+        excused = np.flatnonzero(forgiven[t])
         excused_before = np.searchsorted(excused, hits) - np.searchsorted(excused, start)[of]
-        found_yet = np.concatenate([[0], np.cumsum(forgiven[hits] > t)])
+        found_yet = np.concatenate([[0], np.cumsum(forgiven[t, hits])])
         found_yet = found_yet[:-1] - found_yet[first_hit][of]
         rank = hits - start[of] + 1 - excused_before + found_yet
         best = np.append(_best_from_here_on(nth / (rank + np.spacing(1)), of), 0.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95, ratios, resampled_sums
+from evaluation.metrics.intervals import Interval, ratio_interval
 from evaluation.metrics.recall_at_k import TagPairs
 
 
@@ -25,10 +25,8 @@ def f1_scores(
     pairs: TagPairs,
     chosen: np.ndarray,
     groups: Mapping[str, np.ndarray],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> tuple[F1Figure, ...]:
-    """F1 of the tags that are taken as predicted, micro and macro, with a 95 % bootstrap interval over images.
+    """F1 of the tags that are taken as predicted, micro and macro, with a 95 % interval over images.
 
     scikit-learn's definition (`f1_score` with `labels` the tags of the group and `zero_division=0`): of one
     tag 2 TP / (2 TP + FP + FN), that is 2 TP / (predicted + true). Micro: the same of the sums over the
@@ -39,7 +37,6 @@ def f1_scores(
         chosen: bool [predicted pairs]: a score alone predicts nothing, so something must cut, such as
             `pairs.rank <= 10` or `pairs.score >= 0.5`.
         groups: name -> bool [tags]; a group without support is left out of the result.
-        resamples, seed: of the bootstrap, over all evaluated images: also one without true tags can be wrong.
 
     Returns:
         A figure a group, in the order of `groups`.
@@ -63,8 +60,6 @@ def f1_scores(
         by_image[:, g, 1] = np.bincount(pairs.image[chosen & in_group], minlength=images) + np.bincount(
             pairs.true_image[mask[pairs.true_tag]], minlength=images
         )
-    drawn = resampled_sums(by_image.reshape(images, -1), resamples, seed).reshape(resamples, -1, 2)
-    rates = ratios(drawn[..., 0], drawn[..., 1])
     return tuple(
         F1Figure(
             band=name,
@@ -72,7 +67,8 @@ def f1_scores(
             macro=float(by_tag[mask].mean()),
             support=sums[name][2],
             predicted=sums[name][1],
-            ci95=interval95(rates[:, g]) if np.count_nonzero(by_image[:, g, 1]) > 1 else None,
+            # halves: F1 is the share of the mean of predicted and true pairs that is right
+            ci95=ratio_interval(by_image[:, g] / 2),
         )
         for g, (name, mask) in enumerate(supported.items())
     )

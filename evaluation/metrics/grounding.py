@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from evaluation.metrics.band_rates import BandRates, band_rates
 from evaluation.metrics.bands import RARE_BAND
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, interval95
 from evaluation.metrics.detection_ap import average_precision
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.matching import Matching
 from evaluation.metrics.recall_at_k import OVERALL, band_groups
 
@@ -53,7 +53,6 @@ class GroundingEvaluation:
     images: int  # with a true region
     recall: tuple[GroundingFigure, ...]
     gap: tuple[float, Interval | None] | None  # overall minus tail, micro at HEADLINE_IOU; None without tail
-    resamples: int
     over_the_cap: int
 
     def figure(self, band: str, iou: str = HEADLINE_IOU) -> GroundingFigure | None:
@@ -61,19 +60,19 @@ class GroundingEvaluation:
 
 
 def grounding_recall(
-    matching: Matching, bands: pa.Table, resamples: int = RESAMPLES, seed: int = 0
+    matching: Matching, bands: pa.Table, precision: NDArray[np.float64] | None = None
 ) -> GroundingEvaluation:
     """Recall of the true regions by band, and mean average precision, at each of `IOU_NAMES`.
 
     Micro: true regions found / true regions. Macro: the mean over concepts: over all of them LVISEval's recall,
     and pycocotools' AR if the matching has its cap. Mean average precision: the mean over concepts, LVISEval's AP,
-    of the bands rare, common and frequent its APr, APc and APf. The interval is a bootstrap over the images
+    of the bands rare, common and frequent its APr, APc and APf. The interval is over the images
     that have a true region.
 
     Args:
         matching: of `match_regions`.
         bands: of `bands.frequency_bands`; concepts without true regions count for nothing.
-        resamples, seed: of the bootstrap.
+        precision: of `precision_by_concept`, where it is known already.
 
     Returns:
         A figure a band and IoU, and the gap between all regions and those of the tail.
@@ -82,8 +81,8 @@ def grounding_recall(
     image, hits = matching.image[truth], _hits(matching)[truth]
     known = bands.filter(pc.is_in(bands["concept_id"], value_set=matching.concepts))
     groups = band_groups(known, matching.concepts)
-    rates = band_rates(image, matching.concept[truth], hits, groups, resamples, seed)
-    precision = _precision(matching)
+    rates = band_rates(image, matching.concept[truth], hits, groups)
+    precision = precision_by_concept(matching) if precision is None else precision
     figures = tuple(
         GroundingFigure(
             band=band,
@@ -98,15 +97,16 @@ def grounding_recall(
         for band, of in rates.items()
         for j, iou in enumerate(IOU_NAMES)
     )
-    return GroundingEvaluation(len(np.unique(image)), figures, _gap(rates), resamples, matching.over_the_cap)
+    return GroundingEvaluation(len(np.unique(image)), figures, _gap(rates), matching.over_the_cap)
 
 
-def recall_by_concept(matching: Matching) -> pa.Table:
+def recall_by_concept(matching: Matching, precision: NDArray[np.float64] | None = None) -> pa.Table:
     """Recall and average precision of each concept that has true regions: GROUNDING_CONCEPTS_SCHEMA."""
+    precision = precision_by_concept(matching) if precision is None else precision
     truth, support = ~matching.crowd, matching.support
     found = [np.bincount(matching.concept[truth], h, len(support)) for h in _hits(matching)[truth].T]
     with np.errstate(invalid="ignore"):
-        columns = [matching.concepts, support, *(f / support for f in found), *_precision(matching).T]
+        columns = [matching.concepts, support, *(f / support for f in found), *precision.T]
     arrays = [
         pa.array(column, field.type) for column, field in zip(columns, GROUNDING_CONCEPTS_SCHEMA, strict=True)
     ]
@@ -119,8 +119,8 @@ def _hits(matching: Matching) -> NDArray[np.float64]:
     return np.stack([found[list(rows)].mean(axis=0) for rows in IOU_NAMES.values()], axis=1)
 
 
-def _precision(matching: Matching) -> NDArray[np.float64]:
-    """[concepts, IOU_NAMES]"""
+def precision_by_concept(matching: Matching) -> NDArray[np.float64]:
+    """Average precision: float64 [concepts, IOU_NAMES], 0..1; NaN for a concept without true regions."""
     precision = average_precision(matching)
     return np.stack([precision[list(rows)].mean(axis=0) for rows in IOU_NAMES.values()], axis=1)
 
@@ -130,5 +130,4 @@ def _gap(rates: Mapping[str, BandRates]) -> tuple[float, Interval | None] | None
     if overall is None or tail is None:
         return None
     j = list(IOU_NAMES).index(HEADLINE_IOU)
-    differences = overall.samples[:, j] - tail.samples[:, j]
-    return float(overall.micro[j] - tail.micro[j]), interval95(differences) if tail.on_images > 1 else None
+    return float(overall.micro[j] - tail.micro[j]), overall.ci95_of_gap(tail, j)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, ratio_interval
+from evaluation.metrics.intervals import Interval, ratio_interval
 from evaluation.metrics.matching import Matching
 
 
@@ -26,8 +26,6 @@ def mask_figures(
     truth: pa.Table,
     regions: pa.Table,
     masks: pa.Table,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> MaskFigures | None:
     """Mean mask IoU over the regions that match a true one of their concept at box IoU >= 0.5.
 
@@ -39,7 +37,6 @@ def mask_figures(
         truth: also `height`, `width` (pixels), `counts` (COCO compressed RLE), null where there is no mask.
         regions: `id`, `region_id`.
         masks: `region_id`, `height`, `width`, `counts`; not every region has one.
-        resamples, seed: of the bootstrap over the images that have such a region.
 
     Returns:
         None where no matched region has both masks.
@@ -64,7 +61,7 @@ def mask_figures(
     )
     by_image = np.zeros((len(matching.images), 2))
     np.add.at(by_image, matching.image[true_row], np.stack([ious, np.ones(len(ious))], axis=1))
-    return MaskFigures(float(ious.mean()), len(ious), ratio_interval(by_image, resamples, seed))
+    return MaskFigures(float(ious.mean()), len(ious), ratio_interval(by_image))
 
 
 def mask_iou(true: dict[str, Any], predicted: dict[str, Any]) -> float:

@@ -9,6 +9,7 @@ and thresholds instead of a loop over each. docs/decisions/0005 has what else wa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,19 @@ class Cap:
     each_concept: bool = False
 
 
+class Overlap(Protocol):
+    """Of regions with true ones, both by their rows in the tables."""
+
+    def __call__(self, rows: Rows, true_rows: Rows) -> NDArray[np.float64]:
+        """Intersection over union of each region with its true one: float64 [rows], 0..1."""
+
+    def in_crowd(self, rows: Rows, true_rows: Rows) -> NDArray[np.float64]:
+        """The share of each region that lies in its crowd: float64 [rows], 0..1."""
+
+
+EVERY_AREA = (0.0, float("inf"))
+AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}
+"""COCO's and LVIS's, in pixels of the image."""
 LVIS_CAP = Cap(300)
 COCO_CAP = Cap(100, each_concept=True)
 
@@ -59,9 +73,7 @@ class Matching:
     counted: Rows  # [counted], rows of the regions that are right or wrong; by image, then best first
     counted_concept: Rows  # [counted], position in `concepts`
     score: NDArray[np.float64]  # [counted]
-    forgiven: NDArray[
-        np.int64
-    ]  # [counted]: at the first so many thresholds it is not wrong if it finds nothing
+    forgiven: NDArray[np.bool_]  # [thresholds, counted]: it is not wrong if it finds nothing
     over_the_cap: int  # regions of evaluated images beyond the cap, left out
 
     @property
@@ -78,6 +90,9 @@ def match_regions(
     not_exhaustive: pa.Table | None = None,
     images: Sequence[str] | None = None,
     cap: Cap = LVIS_CAP,
+    area: tuple[float, float] = EVERY_AREA,
+    overlap: Overlap | None = None,
+    groups_once: bool = False,
 ) -> Matching:
     """Match regions with true ones, one to one within an image and a concept.
 
@@ -97,6 +112,12 @@ def match_regions(
         not_exhaustive: `id`, `concept_id`: not all regions are marked, so what finds nothing is not wrong.
         images: all evaluated images, by default those of `truth` and `negatives`. Regions of others are left out.
         cap: regions beyond it are left out, whatever they say, before all else.
+        area: of the true regions that are to be found, from and to (both within) in the unit of the boxes, squared;
+            the truth's column `area` where it has one. Others need not be found: what finds one, or finds nothing and
+            is of another area itself, is not wrong.
+        groups_once: a crowd is to be found like any other, by the best region that lies in it and finds nothing else, as
+            the OpenImages challenge has its groups; else it need not be found.
+        overlap: of masks, say; by default that of the boxes. With it comes `regions`' column `area`, if areas matter.
 
     Returns:
         Row numbers of the two tables, for every threshold.
@@ -106,7 +127,8 @@ def match_regions(
             numbers, or a score is none.
     """
     crowd = _crowd(truth)
-    if crowd.all():
+    elsewhere = ~crowd & ~_within(_areas(truth, "ground truth"), area)
+    if crowd.all() and not groups_once:
         raise ValueError(
             "the ground truth has no regions, so there is nothing to measure their recall against"
         )
@@ -135,17 +157,22 @@ def match_regions(
     rows = best_first(rows, on_image, all_scores, regions["region_id"])
     key = key[rows]
 
-    found = _match(all_boxes[rows], key, true_boxes, np.where(crowd, -1, true_key))
-    forgiven = _in_a_crowd(all_boxes[rows], key, true_boxes[crowd], true_key[crowd])
+    overlap = overlap or _BoxOverlap(all_boxes, true_boxes)
+    found = _match(overlap, rows, key, np.where(crowd | elsewhere, -1, true_key))
+    if groups_once:
+        found = np.maximum(found, _finds_a_group(overlap, rows, key, np.where(crowd, true_key, -1), found))
+    forgiven = np.arange(len(IOU_THRESHOLDS))[:, None] < _in_a_crowd(overlap, rows, key, crowd, true_key)
+    if area != EVERY_AREA:
+        forgiven |= ~_within(_areas(regions, "regions")[rows], area)
+        forgiven |= _finds_another(overlap, rows, key, np.where(elsewhere, true_key, -1), found)
     if not_exhaustive is not None:
-        open_ended = indices(key, np.unique(_keys(not_exhaustive, evaluated, concepts))) >= 0
-        forgiven[open_ended] = len(IOU_THRESHOLDS)
+        forgiven |= indices(key, np.unique(_keys(not_exhaustive, evaluated, concepts))) >= 0
     return Matching(
         images=evaluated,
         concepts=concepts,
         image=image,
         concept=concept,
-        crowd=crowd,
+        crowd=elsewhere if groups_once else crowd | elsewhere,
         region=np.where(found >= 0, rows[found] if len(rows) else -1, -1),
         counted=rows,
         counted_concept=of_concept[rows],
@@ -167,14 +194,28 @@ def _within_cap(
     return np.concatenate([rows[~too_many], ranked[rank_in_group(group[ranked]) < most]])
 
 
-def _match(found: NDArray[np.float64], key: Rows, true: NDArray[np.float64], true_key: Rows) -> Rows:
-    """Which of the boxes [n, 4], in the order in which they choose, gets each true one [m, 4] of its key.
+@dataclass(frozen=True, slots=True)
+class _BoxOverlap:
+    found: NDArray[np.float64]
+    true: NDArray[np.float64]
 
-    Returns int64 [thresholds, m], -1 for none.
+    def __call__(self, rows: Rows, true_rows: Rows) -> NDArray[np.float64]:
+        return paired_iou(self.found[rows], self.true[true_rows])
+
+    def in_crowd(self, rows: Rows, true_rows: Rows) -> NDArray[np.float64]:
+        shared = shared_area(self.found[rows], self.true[true_rows])
+        area = self.found[rows, 2] * self.found[rows, 3]
+        return np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)
+
+
+def _match(overlap: Overlap, rows: Rows, key: Rows, true_key: Rows) -> Rows:
+    """Which of the regions [n] by their rows, in the order in which they choose, gets each true one [m] of its key.
+
+    Returns int64 [thresholds, m]: position in `rows`, -1 for none.
     """
-    chooser, chosen, level = _wishes(found, key, true, true_key)
+    chooser, chosen, level = _wishes(overlap, rows, key, true_key)
     first = np.flatnonzero(np.diff(chooser, prepend=-1))
-    choosers, n, m = chooser[first], len(first), len(true)
+    choosers, n, m = chooser[first], len(first), len(true_key)
     above = np.arange(len(IOU_THRESHOLDS))[:, None] < level
     wishes = (
         np.add.reduceat(above, first, axis=1, dtype=np.int64) if n else np.empty((len(above), 0), np.int64)
@@ -199,34 +240,72 @@ def _match(found: NDArray[np.float64], key: Rows, true: NDArray[np.float64], tru
     return np.append(np.tile(choosers, len(above)), -1)[kept].reshape(len(above), m)
 
 
-def _wishes(
-    found: NDArray[np.float64], key: Rows, true: NDArray[np.float64], true_key: Rows
-) -> tuple[Rows, Rows, Rows]:
-    """Pairs of a box and a true one of its key that overlap enough for the lowest threshold.
+def _wishes(overlap: Overlap, rows: Rows, key: Rows, true_key: Rows) -> tuple[Rows, Rows, Rows]:
+    """Pairs of a region and a true one of its key that overlap enough for the lowest threshold.
 
-    By box, then descending overlap, the last of equal ones first: the rows of both, and at how many thresholds they
-    overlap enough.
+    By region, then descending overlap, the last of equal ones first: position and row of both, and at how many thresholds
+    they overlap enough.
     """
     parts = [(np.empty(0, np.int64),) * 3]
     for row, true_row in equal_keys(key, true_key):
-        overlap = paired_iou(found[row], true[true_row])
-        near = np.flatnonzero(overlap >= IOU_THRESHOLDS[0])
-        row, true_row, overlap = row[near], true_row[near], overlap[near]
-        order = np.lexsort((-true_row, -overlap, row))
-        level = np.searchsorted(IOU_THRESHOLDS, overlap[order], side="right")
+        iou = overlap(rows[row], true_row)
+        near = np.flatnonzero(iou >= IOU_THRESHOLDS[0])
+        row, true_row, iou = row[near], true_row[near], iou[near]
+        order = np.lexsort((-true_row, -iou, row))
+        level = np.searchsorted(IOU_THRESHOLDS, iou[order], side="right")
         parts.append((row[order], true_row[order], level))
     row, true_row, level = (np.concatenate(column) for column in zip(*parts, strict=True))
     return row, true_row, level
 
 
-def _in_a_crowd(found: NDArray[np.float64], key: Rows, crowds: NDArray[np.float64], crowd_key: Rows) -> Rows:
-    """Of each box [n, 4], at how many thresholds enough of its area lies in a crowd of its key: int64 [n]."""
-    share = np.zeros(len(found))
-    for row, crowd in equal_keys(key, crowd_key):
-        shared = shared_area(found[row], crowds[crowd])
-        area = found[row, 2] * found[row, 3]
-        np.maximum.at(share, row, np.divide(shared, area, out=np.zeros_like(shared), where=area > 0))
+def _in_a_crowd(overlap: Overlap, rows: Rows, key: Rows, crowd: NDArray[np.bool_], true_key: Rows) -> Rows:
+    """Of each region [n], at how many thresholds enough of it lies in a crowd of its key: int64 [n]."""
+    share, crowds = np.zeros(len(rows)), np.flatnonzero(crowd)
+    for row, of in equal_keys(key, true_key[crowds]):
+        np.maximum.at(share, row, overlap.in_crowd(rows[row], crowds[of]))
     return np.searchsorted(IOU_THRESHOLDS, share, side="right")
+
+
+def _finds_a_group(overlap: Overlap, rows: Rows, key: Rows, group_key: Rows, found: Rows) -> Rows:
+    """The best region that lies in each group most of all groups and finds nothing else: [thresholds, m], -1 for none."""
+    share, group = np.zeros(len(rows)), np.full(len(rows), -1)
+    for row, of in equal_keys(key, group_key):
+        inside = overlap.in_crowd(rows[row], of)
+        order = np.argsort(inside, kind="stable")
+        np.maximum.at(share, row, inside)
+        group[row[order]] = of[order]
+    finds = np.full((len(IOU_THRESHOLDS), len(group_key)), -1)
+    for t, takers in enumerate(found):
+        free = np.flatnonzero((share >= IOU_THRESHOLDS[t]) & (group >= 0))
+        free = np.setdiff1d(free, takers)[::-1]  # the best of an image comes first, so it is written last
+        finds[t, group[free]] = free
+    return finds
+
+
+def _finds_another(
+    overlap: Overlap, rows: Rows, key: Rows, other_key: Rows, found: Rows
+) -> NDArray[np.bool_]:
+    """[thresholds, n]: regions that find none that counts, but one that need not be found; one each, best first."""
+    finds = np.zeros((len(IOU_THRESHOLDS), len(rows)), bool)
+    for t, takers in enumerate(found):
+        free = np.ones(len(rows), bool)
+        free[takers[takers >= 0]] = False
+        of = _match(overlap, rows, np.where(free, key, -2), other_key)[t]
+        finds[t, of[of >= 0]] = True
+    return finds
+
+
+def _areas(table: pa.Table, what: str) -> NDArray[np.float64]:
+    """[rows]: of the column `area`, of the boxes where there is none."""
+    sides = boxes(table, what)[:, 2:].prod(axis=1)
+    if "area" not in table.column_names:
+        return np.asarray(sides, np.float64)
+    given = table["area"].cast(pa.float64()).to_numpy()
+    return np.where(np.isnan(given), sides, given)
+
+
+def _within(areas: NDArray[np.float64], area: tuple[float, float]) -> NDArray[np.bool_]:
+    return (areas >= area[0]) & (areas <= area[1])
 
 
 def _crowd(truth: pa.Table) -> NDArray[np.bool_]:

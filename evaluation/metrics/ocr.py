@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evaluation.metrics.bootstrap import RESAMPLES, Interval, ratio_interval
+from evaluation.metrics.intervals import Interval, ratio_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,7 @@ def normalised(text: str) -> str:
     return re.sub(r"[\W_]", "", text).upper()
 
 
-def sign_recall(
-    signs: pa.Table, lines: pa.Table, images: list[str] | None = None, resamples: int = RESAMPLES
-) -> SignRecall:
+def sign_recall(signs: pa.Table, lines: pa.Table, images: list[str] | None = None) -> SignRecall:
     """Share of the signs whose text was read, and share of the lines read that belong to a sign.
 
     Texts are compared normalised (upper case, only letters and digits), whole and exactly. A sign is found if
@@ -43,7 +41,6 @@ def sign_recall(
             letter or digit is not counted.
         lines: id, line (reading order), text, bbox as above: the columns of `ocr_text`.
         images: the ids that are evaluated, also those without a sign; None: those with one.
-        resamples: of the bootstrap over images with a sign, which gives the 95 % interval of the recall.
 
     Returns:
         Recall and precision with their support.
@@ -66,7 +63,7 @@ def sign_recall(
     found, support = (int(total) for total in counts.sum(axis=0))
     return SignRecall(
         recall=found / support if support else None,
-        ci95=ratio_interval(counts, resamples),
+        ci95=ratio_interval(counts),
         found=found,
         support=support,
         precision=read_on_signs / read if read else None,

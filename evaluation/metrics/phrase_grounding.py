@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.metrics.band_rates import band_rates
-from evaluation.metrics.bootstrap import RESAMPLES, Interval
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.recall_at_k import band_groups
 from evaluation.metrics.region_tables import best_first, boxes, equal_keys, in_order, positions, scores
 from resources.boxes import paired_iou
@@ -72,15 +72,12 @@ def grounded_phrases(truth: pa.Table, regions: pa.Table, min_iou: float = PHRASE
     )
 
 
-def phrase_grounding(
-    phrases: pa.Table, bands: pa.Table, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[PhraseFigure, ...]:
-    """Of the phrases of each band the share that is grounded, with a bootstrap over images.
+def phrase_grounding(phrases: pa.Table, bands: pa.Table) -> tuple[PhraseFigure, ...]:
+    """Of the phrases of each band the share that is grounded, with its interval over images.
 
     Args:
         phrases: of `grounded_phrases`.
         bands: of `bands.frequency_bands`.
-        resamples, seed: of the bootstrap over the images that have a phrase.
 
     Returns:
         A figure a band that has phrases, `overall` first.
@@ -89,7 +86,7 @@ def phrase_grounding(
     groups = band_groups(bands.filter(pc.is_in(bands["concept_id"], value_set=concepts)), concepts)
     hits: NDArray[np.float64] = phrases["grounded"].to_numpy().astype(np.float64)[:, None]
     image = positions(phrases["id"], in_order(phrases["id"]))
-    rates = band_rates(image, positions(phrases["concept_id"], concepts), hits, groups, resamples, seed)
+    rates = band_rates(image, positions(phrases["concept_id"], concepts), hits, groups)
     return tuple(
         PhraseFigure(band, float(of.micro[0]), float(of.macro[0]), of.support, of.tags, of.ci95(0))
         for band, of in rates.items()

@@ -7,15 +7,15 @@ a worked example.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.metrics.band_rates import band_rates
+from evaluation.metrics.band_rates import BandRates, band_rates
 from evaluation.metrics.bands import BANDS, LVIS_BANDS
-from evaluation.metrics.bootstrap import RESAMPLES, Interval
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.region_tables import positions, scores
 
 KS = (1, 5, 10, 20)
@@ -43,6 +43,12 @@ class TagPairs:
     true_pair: np.ndarray  # int64 [predicted pairs]
     ignored_image_rows: int  # predictions about images that are not evaluated
     ignored_concept_rows: int  # predictions of tags that are not ranked
+    judged: np.ndarray | None = None  # int64 [tags]: images in which each tag was looked for; None: in all
+
+    @property
+    def tag_judged(self) -> np.ndarray:
+        """int64 [tags]: images in which each tag is known to be there or not."""
+        return np.full(len(self.concepts), len(self.images)) if self.judged is None else self.judged
 
     @property
     def tag_support(self) -> np.ndarray:
@@ -62,14 +68,15 @@ class RecallFigure:
     support: int  # true (image, tag) pairs
     tags: int  # tags with support
     ci95: Interval | None = None
+    images: int = 0  # that carry a tag of the band
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Recall@k of several groups of tags, with the bootstrap samples of the micro recall."""
+    """Recall@k of several groups of tags, and what it is made of."""
 
     figures: tuple[RecallFigure, ...]
-    samples: Mapping[tuple[str, int], np.ndarray]  # (band, k) -> float64 [resamples]; NaN without support
+    rates: Mapping[str, BandRates]  # band -> at each of the ks, in their order
 
 
 def pair_up(
@@ -132,6 +139,28 @@ def pair_up(
     )
 
 
+def looked_for(pairs: TagPairs, negatives: pa.Table) -> tuple[TagPairs, np.ndarray]:
+    """The pairs of a federated truth: predictions of what nobody looked for are taken out before ranking.
+
+    Args:
+        pairs: of `pair_up`.
+        negatives: `id`, `concept_id`: what somebody looked for and did not find. Rows about other images or concepts
+            are left out, and so are those that the truth names as present.
+
+    Returns:
+        The pairs, and bool [predicted pairs of `pairs`]: which of them are in it.
+    """
+    tags = len(pairs.concepts)
+    image, tag = positions(negatives["id"], pairs.images), positions(negatives["concept_id"], pairs.concepts)
+    known = (image >= 0) & (tag >= 0)
+    absent = np.setdiff1d(image[known] * tags + tag[known], pairs.true_image * tags + pairs.true_tag)
+    kept = (pairs.true_pair >= 0) | np.isin(pairs.image * tags + pairs.tag, absent)
+    rest = {name: getattr(pairs, name)[kept] for name in ("image", "tag", "score", "level", "true_pair")}
+    ranks = _ranks(rest["image"], rest["level"], len(pairs.images))
+    judged = pairs.tag_support + np.bincount(absent % tags, minlength=tags)
+    return replace(pairs, rank=ranks, judged=judged, **rest), kept
+
+
 def true_ranks(pairs: TagPairs) -> np.ndarray:
     """The rank of every true tag among the predictions of its image: int32 [true pairs], 1 is best.
 
@@ -175,10 +204,8 @@ def recall_at_k(
     ranks: np.ndarray,
     groups: Mapping[str, np.ndarray],
     ks: Sequence[int] = KS,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Recall:
-    """Recall@k, micro and macro, with its ceiling and a 95 % bootstrap interval over images.
+    """Recall@k, micro and macro, with its ceiling and a 95 % interval over images.
 
     Micro: true tags of the group among the first k of their image / true tags of the group. Macro: the mean
     over the tags of the group that have support. The first k are taken over all ranked concepts, not over the
@@ -189,10 +216,9 @@ def recall_at_k(
         ranks: int32 [true pairs], of `true_ranks`.
         groups: name -> bool [tags]; a group without support is left out of the result.
         ks: cut-offs, each >= 1.
-        resamples, seed: of the bootstrap, over the images that carry at least one true tag.
 
     Returns:
-        A figure a group and cut-off, and the bootstrap samples of its micro recall.
+        A figure a group and cut-off, and the rates that they are of.
 
     Raises:
         ValueError: a k is below 1.
@@ -200,13 +226,12 @@ def recall_at_k(
     if min(ks) < 1:
         raise ValueError(f"recall@k needs k >= 1, not {min(ks)}")
     support, hits = pairs.tag_support, np.stack([ranks <= k for k in ks], axis=1).astype(np.float64)
-    rates = band_rates(pairs.true_image, pairs.true_tag, hits, groups, resamples, seed)
-    figures, samples = [], {}
+    rates = band_rates(pairs.true_image, pairs.true_tag, hits, groups)
+    figures = []
     for name, of in rates.items():
         mask = groups[name] & (support > 0)
         on_image = np.bincount(pairs.true_image[mask[pairs.true_tag]])
         for j, k in enumerate(ks):
-            samples[name, k] = of.samples[:, j]
             figures.append(
                 RecallFigure(
                     band=name,
@@ -217,19 +242,21 @@ def recall_at_k(
                     support=of.support,
                     tags=of.tags,
                     ci95=of.ci95(j),
+                    images=of.images,
                 )
             )
-    return Recall(tuple(figures), samples)
+    return Recall(tuple(figures), rates)
 
 
 def average_precision(pairs: TagPairs) -> np.ndarray:
     """Average precision of each tag over the evaluated images.
 
     scikit-learn's definition (`average_precision_score`): the sum of (R_n - R_(n-1)) P_n over the distinct
-    scores, no interpolation. Pairs that were not predicted tie below every predicted one.
+    scores, no interpolation. Pairs that were not predicted tie below every predicted one. Of a federated truth
+    (`looked_for`) a tag's images are those in which it was looked for.
 
     Args:
-        pairs: of `pair_up`.
+        pairs: of `pair_up`, or of `looked_for`.
 
     Returns:
         float64 [tags], 0..1; NaN without support.
@@ -252,7 +279,7 @@ def average_precision(pairs: TagPairs) -> np.ndarray:
     # The last threshold takes in every image: its precision is support / images, its recall step missed /
     # support.
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = weighted / support + (support - found) / len(pairs.images)
+        precision = weighted / support + (support - found) / pairs.tag_judged
     return np.where(support > 0, precision, np.nan)
 
 

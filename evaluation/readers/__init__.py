@@ -5,17 +5,28 @@ which names the file, the row and the field, and says what to do.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluation.readers import coco, imagefolder, lake, openimages, plain_csv
-from evaluation.readers.aligning import Aligned, align
+from evaluation.readers import (
+    coco,
+    imagefolder,
+    json_exports,
+    lake,
+    openimages,
+    plain_csv,
+    xml_exports,
+    yolo,
+)
+from evaluation.readers.aligning import Aligned, Reading, align
+from evaluation.readers.sheets import head_of
 from evaluation.readers.tables import Predictions, Truth, UnusableFile
 
 __all__ = [
     "FORMATS",
     "Aligned",
     "Predictions",
+    "Reading",
     "Truth",
     "UnusableFile",
     "align",
@@ -38,14 +49,50 @@ class Format:
 
 FORMATS: Mapping[str, Format] = {
     "imagefolder": Format(
-        "metadata.jsonl, or a folder that holds it",
+        "metadata.jsonl, Parquet of the same, or a folder that holds metadata.jsonl, .csv or .parquet",
         imagefolder.recognises,
         imagefolder.read_truth,
         imagefolder.read_predictions,
     ),
     "lake": Format("a home of vistag, or its lake", lake.recognises, None, lake.read_predictions),
+    "label-studio": Format(
+        "JSON or JSON-MIN of Label Studio: a list of tasks",
+        json_exports.recognises_label_studio,
+        lambda path: json_exports.read_label_studio(path).truth(),
+        lambda path: json_exports.read_label_studio(path, predicted=True).predictions(),
+    ),
+    "fiftyone": Format(
+        "samples.json or labels.json of FiftyOne, or a folder that holds it",
+        json_exports.recognises_fiftyone,
+        lambda path: json_exports.read_fiftyone(path).truth(),
+        lambda path: json_exports.read_fiftyone(path, predicted=True).predictions(),
+    ),
+    "voc": Format(
+        "XML of Pascal VOC, or a folder of it",
+        xml_exports.recognises_voc,
+        lambda path: xml_exports.read_voc(path).truth(),
+        lambda path: xml_exports.read_voc(path).predictions(),
+    ),
+    "cvat": Format(
+        "XML of CVAT for images",
+        xml_exports.recognises_cvat,
+        lambda path: xml_exports.read_cvat(path).truth(),
+        lambda path: xml_exports.read_cvat(path).predictions(),
+    ),
+    "yolo": Format(
+        "a folder of text files with lines of class cx cy width height",
+        yolo.recognises,
+        lambda path: yolo.read(path).truth(),
+        lambda path: yolo.read(path).predictions(),
+    ),
+    "csv": Format(
+        "CSV with the header image,tag or image,tag,score; Parquet or JSON Lines with such columns",
+        plain_csv.recognises,
+        plain_csv.read_truth,
+        plain_csv.read_predictions,
+    ),
     "coco": Format(
-        "JSON of COCO or LVIS: an object of annotations, or a list of results",
+        "JSON of COCO or LVIS: an object of annotations, or results as a list or one a line",
         coco.recognises,
         coco.read_truth,
         coco.read_results,
@@ -55,12 +102,6 @@ FORMATS: Mapping[str, Format] = {
         openimages.recognises,
         openimages.read_truth,
         openimages.read_predictions,
-    ),
-    "csv": Format(
-        "CSV with the header image,tag or image,tag,score",
-        plain_csv.recognises,
-        plain_csv.read_truth,
-        plain_csv.read_predictions,
     ),
 }
 """The first that recognises a path reads it."""
@@ -76,7 +117,8 @@ def read_truth(path: Path, format_name: str | None = None) -> Truth:
     reader = _format(path, name).read_truth
     if reader is None:
         raise UnusableFile(f"{path}: {name} holds predictions, no ground truth")
-    return reader(path)
+    truth = reader(path)
+    return replace(truth, remarks=(_read_as(path, name), *truth.remarks))
 
 
 def read_predictions(path: Path, format_name: str | None = None) -> Predictions:
@@ -89,7 +131,12 @@ def read_predictions(path: Path, format_name: str | None = None) -> Predictions:
     reader = _format(path, name).read_predictions
     if reader is None:
         raise UnusableFile(f"{path}: {name} holds ground truth, no predictions")
-    return reader(path)
+    predictions = reader(path)
+    return replace(predictions, remarks=(_read_as(path, name), *predictions.remarks))
+
+
+def _read_as(path: Path, name: str) -> str:
+    return f"{path.name} is read as {name}."
 
 
 def _format(path: Path, name: str) -> Format:
@@ -100,7 +147,7 @@ def _format(path: Path, name: str) -> Format:
 
 def _detect(path: Path) -> str:
     try:
-        head = "" if path.is_dir() else _head(path)
+        head = "" if path.is_dir() else head_of(path, _HEAD_BYTES)
     except OSError as error:
         raise UnusableFile(f"{path}: cannot be read ({error.strerror})") from error
     found = next((name for name, known in FORMATS.items() if known.recognises(path, head)), None)
@@ -108,8 +155,3 @@ def _detect(path: Path) -> str:
         shapes = "\n  ".join(f"{name}: {known.looks_like}" for name, known in FORMATS.items())
         raise UnusableFile(f"{path}: looks like none of the formats that can be read:\n  {shapes}")
     return found
-
-
-def _head(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")

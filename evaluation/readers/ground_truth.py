@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pydantic import FiniteFloat, ValidationError
 
@@ -23,8 +24,11 @@ from evaluation.readers.coco import (
     Polygon,
     Rle,
     Side,
+    box_of,
     read_document,
 )
+from evaluation.readers.plausibility import refuse_corners
+from evaluation.readers.sheets import content_of
 from evaluation.readers.tables import UnusableFile, refuse
 
 SIGNS = pa.schema([("file_name", pa.string()), ("text", pa.string()), ("bbox", pa.list_(pa.float32(), 4))])
@@ -64,6 +68,11 @@ def read_ground_truth(path: Path) -> GroundTruth:
     """
     document = read_document(path, Document[MaskedAnnotation])
     refuse(path, _problems(document))
+    images = {image.id: image for image in document.images}
+    of_annotation = [images[annotation.image_id] for annotation in document.annotations]
+    boxes = np.array([box_of(annotation) for annotation in document.annotations]).reshape(-1, 4)
+    sides = np.array([(image.width, image.height) * 2 for image in of_annotation], np.float64).reshape(-1, 4)
+    refuse_corners(path, boxes, sides)
     file_name = {image.id: image.name for image in document.images}
     concept = {category.id: category.concept for category in document.categories}
     pairs = sorted(
@@ -73,14 +82,14 @@ def read_ground_truth(path: Path) -> GroundTruth:
         }
     )
     return GroundTruth(
-        images=_column("file_name", sorted(file_name.values())),
+        images=_column("file_name", sorted(set(file_name.values()))),
         truth=pa.table(
             {
                 "file_name": pa.array([name for name, _ in pairs], pa.string()),
                 "concept_id": pa.array([concept_id for _, concept_id in pairs], pa.string()),
             }
         ),
-        concepts=_column("concept_id", sorted(c for c in concept.values() if c is not None)),
+        concepts=_column("concept_id", sorted({c for c in concept.values() if c is not None})),
         regions=_regions(document, concept),
         splits=_splits(document.info),
     )
@@ -96,7 +105,7 @@ def read_signs(path: Path) -> pa.Table:
     Empty where there is no such key. Raises UnusableFile for a file or a sign that is not of this shape.
     """
     try:
-        document = _Signs.model_validate_json(path.read_bytes())
+        document = _Signs.model_validate_json(content_of(path))
     except (OSError, ValidationError) as error:
         raise UnusableFile(f"{path}: no signs can be read from it: {error}") from error
     images = {image.id: image for image in document.images}
@@ -135,7 +144,9 @@ def _splits(info: Any) -> tuple[str, ...]:
     return tuple(map(str, split if isinstance(split, list) else [split]))
 
 
-def _regions(document: Document[MaskedAnnotation], concept: Mapping[int | str, str | None]) -> pa.Table:
+def _regions(
+    document: Document[MaskedAnnotation], concept: Mapping[int | str | float, str | None]
+) -> pa.Table:
     images = {image.id: image for image in document.images}
     rows: list[dict[str, Any]] = []
     for number, annotation in enumerate(document.annotations):
@@ -146,7 +157,7 @@ def _regions(document: Document[MaskedAnnotation], concept: Mapping[int | str, s
                 "file_name": image.name,
                 "concept_id": concept[annotation.category_id],
                 "instance_id": f"annotation-{number}" if instance is None else str(instance),
-                "bbox": annotation.bbox,
+                "bbox": box_of(annotation),
                 "image_width": image.width,
                 "image_height": image.height,
                 **_mask(annotation.segmentation, image),

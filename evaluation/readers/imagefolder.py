@@ -9,14 +9,18 @@ https://huggingface.co/docs/datasets/image_dataset describes `file_name` and `ob
 are numbers are taken as names ("0").
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
+from pyarrow import parquet
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
+from evaluation.readers import plain_csv
 from evaluation.readers.named import named_truth
+from evaluation.readers.sheets import content_of, head_of, header_of, is_parquet
 from evaluation.readers.tables import (
     PREDICTED_BOXES,
     PREDICTED_TAGS,
@@ -32,6 +36,9 @@ from evaluation.readers.tables import (
 )
 
 FILE = "metadata.jsonl"
+_FILES = (FILE, "metadata.csv", "metadata.parquet")
+_KEYS = ("file_name", "tags", "scores", "objects")
+_OTHERS = frozenset({"tag", "label", "category_id"})
 _FIELDS = {"image": "file_name", "concept": "tags", "score": "scores"}
 _OBJECT_FIELDS = {
     "image": "file_name",
@@ -64,11 +71,20 @@ class _Line(_Entry):
 
 
 def recognises(path: Path, head: str) -> bool:
-    return (path / FILE).is_file() or path.suffix == ".jsonl"
+    if path.is_dir():
+        return _file_of(path) is not None
+    if is_parquet(head):
+        return "objects" in header_of(path, head)
+    names = header_of(path, head) if head.lstrip()[:1] == "{" else frozenset()
+    return ("file_name" in names and not names & {"tag", "label"}) or (
+        path.suffix == ".jsonl" and not names & _OTHERS
+    )
 
 
 def read_truth(path: Path) -> Truth:
     """Raises UnusableFile that names line and field for what is not of this shape."""
+    if _is_table(path):
+        return plain_csv.read_truth(_file_of(path) or path)
     lines = _read(path)
     tags = [(line.file_name, tag) for line in lines.values() for tag in line.tags]
     boxes = [
@@ -89,6 +105,8 @@ def read_truth(path: Path) -> Truth:
 
 def read_predictions(path: Path) -> Predictions:
     """Raises UnusableFile as `read_truth` does."""
+    if _is_table(path):
+        return plain_csv.read_predictions(_file_of(path) or path)
     lines = _read(path)
     tags = [
         (row, line.file_name, tag, score)
@@ -110,23 +128,49 @@ def read_predictions(path: Path) -> Predictions:
     )
 
 
+def _file_of(path: Path) -> Path | None:
+    """The metadata in a folder."""
+    return next((path / name for name in _FILES if (path / name).is_file()), None)
+
+
+def _is_table(path: Path) -> bool:
+    """Whether the metadata have one row a tag or one a picture, without boxes."""
+    file = _file_of(path) if path.is_dir() else path
+    return file is not None and (
+        file.suffix == ".csv" or (file.suffix == ".parquet" and "objects" not in header_of(file, "PAR1"))
+    )
+
+
+def _texts(file: Path) -> Iterator[bytes]:
+    """A JSON object a picture."""
+    if file.suffix != ".parquet" and not is_parquet(head_of(file, 4)):
+        yield from content_of(file).split(b"\n")
+        return
+    for row in parquet.read_table(file).to_pylist():
+        picture = row.pop("image", None)
+        if isinstance(picture, dict):
+            row.setdefault("file_name", picture.get("path"))
+        elif isinstance(picture, str):
+            row.setdefault("file_name", picture)
+        yield json.dumps({key: row[key] for key in _KEYS if row.get(key) is not None}).encode()
+
+
 def _read(path: Path) -> dict[int, _Line]:
     """Line number -> line, without empty ones."""
-    file = path / FILE if path.is_dir() else path
+    file = (_file_of(path) or path / FILE) if path.is_dir() else path
     lines: dict[int, _Line] = {}
     problems: list[str] = []
     try:
-        with file.open("rb") as texts:
-            for number, text in enumerate(texts, start=1):
-                if text.strip():
-                    try:
-                        lines[number] = line = _Line.model_validate_json(text)
-                        problems += [f"line {number}, {problem}" for problem in _uneven(line)]
-                    except ValidationError as error:
-                        problems += [
-                            f"line {number}, {field_of(e['loc']) or 'the whole line'}: {e['msg']}"
-                            for e in error.errors()
-                        ]
+        for number, text in enumerate(_texts(file), start=1):
+            if text.strip():
+                try:
+                    lines[number] = line = _Line.model_validate_json(text)
+                    problems += [f"line {number}, {problem}" for problem in _uneven(line)]
+                except ValidationError as error:
+                    problems += [
+                        f"line {number}, {field_of(e['loc']) or 'the whole line'}: {e['msg']}"
+                        for e in error.errors()
+                    ]
     except OSError as error:
         raise UnusableFile(f"{file}: cannot be read ({error.strerror}); give a {FILE}") from error
     refuse(file, problems)

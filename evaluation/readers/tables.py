@@ -88,8 +88,15 @@ class Truth:
     tags: pa.Table  # PAIRS
     boxes: pa.Table | None = None  # TRUE_BOXES; None where the format or the file has none
     relative_boxes: bool = False  # 0..1 of the image's sides, else pixels
-    negatives: pa.Table | None = None  # PAIRS that were verified to be absent (LVIS)
+    negatives: pa.Table | None = (
+        None  # PAIRS that were verified to be absent; if given, the truth is federated
+    )
     not_exhaustive: pa.Table | None = None  # PAIRS of which not every instance has a box (LVIS)
+    all_images: bool = (
+        True  # what it does not list is not evaluated; else the format lists only images with a box
+    )
+    restricted: bool = False  # somebody chose the images: predictions about others are rightly left out
+    remarks: tuple[str, ...] = ()  # what a reader of the figures has to know of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +118,4 @@ class Predictions:
     relative_boxes: bool = False
     other_images: bool = False  # also about images that are not evaluated, rightly
     open_vocabulary: bool = True  # also about concepts that are not evaluated, rightly
+    remarks: tuple[str, ...] = ()  # what a reader of the figures has to know of the file

@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.history import Compared, Run
 from evaluation.metrics.bands import RARE_BAND
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.report.charts import PERCENT_AXIS, SYMBOLS, Spec, end_labels, layout, ribbon, spread_labels
 from evaluation.report.view import BAND_ORDER, NBSP, interval, percent, signed_points

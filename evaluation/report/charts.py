@@ -6,15 +6,15 @@ follow the light, dark and print styles. Bands differ by shape and dash as well 
 
 import html
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import pyarrow.compute as pc
 
 from evaluation.metrics.bands import BANDS
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.intervals import Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, KS, OVERALL
 from evaluation.report.view import BAND_ORDER, BandRow, LongTailReport, band_rows, interval, percent
 
@@ -22,15 +22,27 @@ Spec = dict[str, Any]
 
 _DASHES = {"tail": "solid", "body": "dash", "head": "solid", OVERALL: "dot"}
 SYMBOLS = {"tail": "diamond", "body": "square", "head": "circle", OVERALL: "circle-open"}
-_GOLDEN_ANGLE_RAD = math.pi * (3 - math.sqrt(5))
-# Distance of points that coincide, as a share of the axes: about one marker.
-_SPREAD = 0.013
+_POINT, _LARGEST_POINT = 9, 34  # pixels; the area of a point is that of its tags, up to the largest
+_FEWEST_COUNTED = 5
+"""Tags at one spot from which on their number stands in it."""
+_NAMED_AT_A_SPOT = 12
+_ASIDE = 0.07  # between bands that meet at one spot, as a share of the axis
 PERCENT_AXIS: Spec = {
     "tickformat": ".0%",
     "gridcolor": "var(--line)",
     "zeroline": False,
     "tickvals": [0, 0.25, 0.5, 0.75, 1],
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The tags of a band that stand at one spot: on as many images each, found on as many of them."""
+
+    images: float
+    recall: float  # 0..1
+    tags: int
+    hover: str
 
 
 def recall_curves(report: LongTailReport) -> Spec:
@@ -71,13 +83,15 @@ def recall_by_frequency(report: LongTailReport) -> Spec:
     """Recall@10 of every tag with support against the images that carry it (logarithmic)."""
     tags = report.tags.tags.filter(pc.greater(report.tags.tags["images"], 0)).to_pylist()
     decades = max(1.0, math.log10(max(row["images"] for row in tags)))
-    seen: Counter[tuple[int, float]] = Counter()
-    points: dict[str, list[tuple[float, float, str]]] = {band: [] for band in BANDS}
+    together: dict[tuple[str, int, float], list[dict[str, Any]]] = {}
     for row in tags:
-        place = (row["images"], row["recall"])
-        x, y = _spread(*place, seen[place], decades)
-        seen[place] += 1
-        points[row["band"]].append((x, y, _hover(report, row)))
+        together.setdefault((row["band"], row["images"], row["recall"]), []).append(row)
+    points: dict[str, list[Point]] = {band: [] for band in BANDS}
+    for (band, images, recall), rows in together.items():
+        # bands that meet at one spot stand side by side, the tail on the left
+        here = [name for name in reversed(BANDS) if (name, images, recall) in together]
+        aside = (here.index(band) - (len(here) - 1) / 2) * _ASIDE * decades
+        points[band].append(Point(images * 10**aside, recall, len(rows), _hover(report, rows)))
     return {
         "data": [_points(band, points[band]) for band in BANDS if points[band]],
         "layout": layout(
@@ -90,7 +104,7 @@ def recall_by_frequency(report: LongTailReport) -> Spec:
             },
             yaxis={
                 "title": {"text": f"recall@{HEADLINE_K} of the tag"},
-                "range": [-0.09, 1.16],
+                "range": [-0.09, 1.22],
                 **PERCENT_AXIS,
             },
             margin={"l": 60, "r": 16, "t": 16, "b": 48},
@@ -149,37 +163,41 @@ def end_labels(x: float, heights: Mapping[str, float]) -> list[Spec]:
     ]
 
 
-def _points(band: str, points: list[tuple[float, float, str]]) -> Spec:
-    x, y, text = zip(*points, strict=True)
+def _points(band: str, points: Sequence[Point]) -> Spec:
+    sizes = [min(_LARGEST_POINT, _POINT * math.sqrt(point.tags)) for point in points]
     return {
-        "x": x,
-        "y": y,
-        "text": text,
+        "x": [point.images for point in points],
+        "y": [point.recall for point in points],
+        "hovertext": [point.hover for point in points],
+        "text": [f"{point.tags:,}" if point.tags >= _FEWEST_COUNTED else "" for point in points],
         "name": band,
-        "mode": "markers",
+        "mode": "markers+text",
+        "textfont": {"size": 11, "color": "var(--panel)"},
         "marker": {
             "symbol": SYMBOLS[band],
-            "size": 9,
+            "size": sizes,
             "color": f"var(--{band})",
             "opacity": 0.85,
             "line": {"color": "var(--panel)", "width": 1},
         },
-        "hovertemplate": "%{text}<extra></extra>",
+        "hovertemplate": "%{hovertext}<extra></extra>",
     }
 
 
-def _hover(report: LongTailReport, row: dict[str, Any]) -> str:
-    label = html.escape(report.label(row["concept_id"]))
-    return (
-        f"<b>{label}</b> ({row['band']})<br>found on {row['found']:,} of {row['images']:,} images "
-        f"({percent(row['recall'])})<br>average precision {row['average_precision']:.2f}"
-    )
-
-
-def _spread(images: int, recall: float, index: int, decades: float) -> tuple[float, float]:
-    """Move the points that share a place onto a small sunflower around it, so that each can be seen."""
-    radius, angle = _SPREAD * math.sqrt(index), index * _GOLDEN_ANGLE_RAD
-    return images * 10 ** (radius * math.cos(angle) * decades), recall + 1.6 * radius * math.sin(angle)
+def _hover(report: LongTailReport, rows: Sequence[dict[str, Any]]) -> str:
+    """What one tag is; of several at one spot their names."""
+    if len(rows) == 1:
+        [row] = rows
+        label = html.escape(report.label(row["concept_id"]))
+        return (
+            f"<b>{label}</b> ({row['band']})<br>found on {row['found']:,} of {row['images']:,} images "
+            f"({percent(row['recall'])})<br>average precision {row['average_precision']:.2f}"
+        )
+    names = [html.escape(report.label(row["concept_id"])) for row in rows]
+    shown = "<br>".join(names[:_NAMED_AT_A_SPOT])
+    more = f"<br>and {len(names) - _NAMED_AT_A_SPOT:,} more" if len(names) > _NAMED_AT_A_SPOT else ""
+    each = f"each found on {rows[0]['found']:,} of {rows[0]['images']:,} images"
+    return f"<b>{len(rows):,} tags</b> ({rows[0]['band']}), {each}<br>{shown}{more}"
 
 
 def spread_labels(ends: dict[str, float], apart: float = 0.065) -> dict[str, float]:

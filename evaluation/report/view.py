@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from evaluation.figures import Figures, TagEvaluation, TagFigures
 from evaluation.history import Compared, Run
-from evaluation.metrics.bands import LVIS_BANDS, RARE_BAND
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.bands import LVIS_BANDS, LVIS_COMMON_MAX_IMAGES, LVIS_RARE_MAX_IMAGES, RARE_BAND
 from evaluation.metrics.f1 import F1Figure
+from evaluation.metrics.intervals import FEW_IMAGES, Interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, RecallFigure
 
 # The tail leads every list.
@@ -34,6 +34,9 @@ class LongTailReport:
     # concept id -> small pictures of images on which it was missed, as data URIs ("data:image/jpeg;base64,...")
     examples: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     confusions: pa.Table | None = None  # TAG_CONFUSIONS, of tail tags
+    missed_on: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
+    """concept id -> names of files on which it was missed"""
+    remarks: Sequence[str] = ()  # what a reader of the figures has to know
     history: Sequence[Run] = ()  # the oldest first
     compared: Compared | None = None  # with its baseline
 
@@ -70,6 +73,7 @@ class MissedTag:
     best_rank: int | None  # None: never scored on an image that carries it
     instead: tuple[tuple[str, int], ...]  # wrong tags of its facet that stand there: label, missed images
     examples: tuple[str, ...]
+    files: tuple[str, ...] = ()  # names of some on which it was missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,7 @@ def missed_tags(report: LongTailReport) -> list[MissedTag]:
             best_rank=row["best_rank"],
             instead=tuple(instead.get(row["concept_id"], ())),
             examples=tuple(report.examples.get(row["concept_id"], ())),
+            files=tuple(report.missed_on.get(row["concept_id"], ())),
         )
         for row in missed.sort_by([("recall", "ascending"), ("rank", "ascending")]).to_pylist()
     ]
@@ -186,11 +191,16 @@ def weakest_first(report: LongTailReport) -> list[dict[str, Any]]:
     )
 
 
-def lvis_counts(evaluation: TagEvaluation) -> dict[str, int]:
-    counts = {
-        row["values"]: row["counts"] for row in pc.value_counts(evaluation.tags["lvis_band"]).to_pylist()
-    }
-    return {band: counts[band] for band in LVIS_BANDS if band in counts}
+def lvis_sentence(evaluation: TagEvaluation) -> str:
+    """How many tags are rare, common and frequent, and by which edges: LVIS's own, or what the ground truth says."""
+    bands = {name: evaluation.bands[name] for name in LVIS_BANDS if name in evaluation.bands}
+    counts = ", ".join(f"{band.tags:,} {name}" for name, band in bands.items())
+    if evaluation.given_bands:
+        return (
+            f"The bands of LVIS are those that the ground truth gives its tags (LVIS counts the images of its training "
+            f"set), whatever the number of images here: {counts}."
+        )
+    return f"By the edges of LVIS (rare: up to {LVIS_RARE_MAX_IMAGES} images, common: up to {LVIS_COMMON_MAX_IMAGES}): {counts}."
 
 
 def found(figure: RecallFigure) -> int:
@@ -226,6 +236,11 @@ def share(value: float | None) -> str:
 def seconds(value: float | None) -> str:
     """Seconds with three significant digits, or a dash."""
     return "\u2013" if value is None else f"{value:.3g}{NBSP}s"
+
+
+def few_images(images: int) -> str:
+    """`only 3 images`, where a band stands on so few that its figures say little; images: 0 where nobody counted."""
+    return f"only {images} image{'s' if images > 1 else ''}" if 0 < images < FEW_IMAGES else ""
 
 
 def interval(ci95: Interval | None) -> str:

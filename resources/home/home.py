@@ -14,9 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from resources.home.settings import DECISIONS_URL, Settings, SettingsError
 from resources.lake import Lake
@@ -245,8 +243,7 @@ class Home:
                 return
             _refuse_conflict(known, ref)
         with replace_file(path) as file:
-            # ASCII with \u escapes carries names that are not UTF-8.
-            file.write(json.dumps(asdict(ref), indent=2, ensure_ascii=True).encode("ascii") + b"\n")
+            file.write(_as_ascii(asdict(ref)))
 
     def _run_lock(self, key: str) -> Path:
         return self._folders_dir / f".run-{zlib.crc32(key.encode()) % _RUN_LOCKS:02x}.lock"
@@ -301,8 +298,8 @@ def read_settings(home: Home) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        return Settings.model_validate_json(path.read_bytes())
-    except ValidationError as error:
+        return Settings.model_validate(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
         raise SettingsError(
             f"{path}: {error}. Correct the file, or delete it to start from defaults"
         ) from error
@@ -310,7 +307,12 @@ def read_settings(home: Home) -> Settings:
 
 def write_settings(home: Home, settings: Settings) -> None:
     with replace_file(_settings_path(home)) as file:
-        file.write(settings.model_dump_json(indent=2).encode() + b"\n")
+        file.write(_as_ascii(settings.model_dump()))
+
+
+def _as_ascii(content: dict[str, Any]) -> bytes:
+    """JSON that carries names that are not UTF-8 too, as \\u escapes."""
+    return json.dumps(content, indent=2, ensure_ascii=True).encode("ascii") + b"\n"
 
 
 def _settings_path(home: Home) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -26,6 +27,12 @@ class Settings(BaseModel):
     """Path of a vocabulary; None: the tier's."""
     facets: str | None = None
     """Path of a file that describes the vocabulary's facets; None: as the vocabulary's place has it (docs/taxonomy.md)."""
+    languages: tuple[str, ...] = ()
+    """BCP 47 tags of the languages that labels are shown in, best first; none: English."""
+    labels: Literal["all", "pref"] = "all"
+    """Which labels the encoder is asked about: all, or the preferred one of each concept."""
+    columns: dict[str, str] = {}
+    """Heading -> field of a vocabulary that is a spreadsheet, where it is not to be guessed."""
     lake: str | None = None
     """Where the lake is, `s3://bucket/prefix`; None: in the home."""
     decisions: str | None = None

@@ -2,7 +2,7 @@
 
 from resources.images.decode import decode_to_proxy
 from resources.images.ingest import Ingested, ingest_folder
-from resources.images.isolated import DecoderUnavailable, decode_isolated
+from resources.images.isolated import DecoderUnavailable, decode_isolated, sandboxed_by
 from resources.images.phash import perceptual_hash
 from resources.images.picture import Decoded, Limits
 from resources.images.proxies import open_proxy, prune_proxies
@@ -39,6 +39,7 @@ __all__ = [
     "open_proxy",
     "perceptual_hash",
     "prune_proxies",
+    "sandboxed_by",
     "scan_folder",
     "survey_library",
     "walk_folders",

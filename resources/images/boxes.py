@@ -74,6 +74,30 @@ def primary_colours(file: BinaryIO) -> list[bytes]:
     return [body(file, box) for box in colours]
 
 
+def are_channels_reordered(file: BinaryIO) -> bool:
+    """Whether a JPEG 2000 says that its colours come in another order than they stand in (ISO/IEC 15444-1, I.5.3.6)."""
+    definition = inside(file, inside(file, whole(file), b"jp2h"), b"cdef")
+    if definition is None:
+        return False
+    content = body(file, definition)[2:]
+    entries = struct.iter_unpack(">3H", content[: len(content) // 6 * 6])
+    return any(
+        kind == 0 and 0 < colour < 65535 and colour != channel + 1 for channel, kind, colour in entries
+    )
+
+
+def largest_size(file: BinaryIO) -> tuple[int, int]:
+    """Width and height in pixels of the largest picture that a HEIF or AVIF file says it has; zeros where it says none."""
+    container = inside(file, inside(file, inside(file, whole(file), b"meta"), b"iprp", skip=4), b"ipco")
+    sizes = [(0, 0)]
+    if container is not None:
+        for box in boxes(file, container.start, container.end):
+            if box.kind == b"ispe" and box.end - box.start >= 12:
+                width, height = struct.unpack(">4xII", body(file, box)[:12])
+                sizes.append((width, height))
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
 def _item(pitm: bytes) -> int:
     return int.from_bytes(pitm[4:6] if pitm[0] == 0 else pitm[4:8], "big")
 

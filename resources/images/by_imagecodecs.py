@@ -27,11 +27,39 @@ DECODERS = {
     "JXL": "jpegxl_decode",
     "BMP": "bmp_decode",
 }
+OF_FRAMES = frozenset(["GIF", "AVIF", "JXL"])
+"""whose decoders put out all frames, or the one they are asked for"""
+INSIDE_TIFF = (
+    *(
+        "ccittfax3",
+        "ccittfax4",
+        "ccittrle",
+        "deflate",
+        "delta",
+        "eer",
+        "floatpred",
+        "jpeg",
+        "jpeg2k",
+        "jpeg8",
+    ),
+    *("jpegxl", "jpegxr", "lerc", "lzma", "lzw", "packbits", "packints", "png", "webp", "zlib", "zstd"),
+)
 REDUCED_OR_MASK = 0b101
 MAX_PAGES = 64
 TRANSPOSED = frozenset([5, 6, 7, 8])
 NEGATIVE, PALETTE, SEPARATED, YCBCR, LAB = 0, 3, 5, 6, 8  # TIFF's photometric interpretations
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def load_all() -> None:
+    """Import every decoder that a file can need."""
+    import imagecodecs
+    import tifffile
+
+    assert tifffile.TIFF
+    for decoder in (*DECODERS.values(), *(f"{name}_decode" for name in INSIDE_TIFF)):
+        getattr(imagecodecs, decoder)
+    jpeg_xl.libjxl_library()
 
 
 def open_by_imagecodecs(source: BinaryIO, limits: Limits, name: str) -> Opened:
@@ -44,19 +72,25 @@ def open_by_imagecodecs(source: BinaryIO, limits: Limits, name: str) -> Opened:
     if name in ("BMP", "DIB") and (opened := _open_bitmap(source, name)):
         return opened
     size_px, held_pixels = (0, 0), limits.max_pixels
-    if name == "JXL" and (said := jpeg_xl.header(source)):
+    said = jpeg_xl.header(source) if name == "JXL" else None
+    if said:
         size_px, held_pixels = (said.width, said.height), said.width * said.height
     if name not in DECODERS:
         raise Reject("unsupported", f"There is no second decoder of {name}.")
-    return Opened(size_px, held_pixels, partial(_read, source, limits, name))
+    return Opened(size_px, held_pixels, partial(_read, source, limits, name, said))
 
 
-def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
+def _read(source: BinaryIO, limits: Limits, name: str, said: jpeg_xl.Header | None) -> Pixels:
     import imagecodecs
 
     source.seek(0)
-    values = getattr(imagecodecs, DECODERS[name])(source.read())
-    frames = 1
+    content, decode, frames = source.read(), getattr(imagecodecs, DECODERS[name]), 1
+    try:
+        values = decode(content)
+    except Exception:  # all frames may be too much where the first alone is not
+        if name not in OF_FRAMES:
+            raise
+        values = decode(content, index=0)
     if values.ndim == 4 or (values.ndim == 3 and name == "GIF" and values.shape[-1] not in (3, 4)):
         frames, values = len(values), values[0]
     height, width = values.shape[:2]
@@ -64,8 +98,8 @@ def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
         raise Reject(
             "too_large", f"The picture is {width} x {height} pixels, more than max_megapixels allows."
         )
-    values, notes = _levels(values)
-    image = _image(values)
+    values, notes = _levels(values, said.white if said else None, is_certain=said is not None)
+    image = _of_jpeg_xl(values, said) if said else _image(values)
     pixels = Pixels(image, image.size, name, image.mode, count_frames=lambda: frames, notes=notes)
     if name != "JXL":
         pixels.notes.append("second_decoder")
@@ -73,13 +107,13 @@ def _read(source: BinaryIO, limits: Limits, name: str) -> Pixels:
 
 
 def _levels(
-    values: np.ndarray, white: float | None = None, negative: bool = False
+    values: np.ndarray, white: float | None = None, negative: bool = False, is_certain: bool = False
 ) -> tuple[np.ndarray, list[str]]:
     if values.dtype == np.uint8 and not negative:
         return values, []
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * 255
-    return to_8_bit(values, white or WHITE.get(values.dtype), negative)
+    return to_8_bit(values, white or WHITE.get(values.dtype), negative, is_certain)
 
 
 def _image(values: np.ndarray) -> Image.Image:
@@ -91,15 +125,30 @@ def _image(values: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values))
 
 
+def _of_jpeg_xl(values: np.ndarray, said: jpeg_xl.Header) -> Image.Image:
+    if said.has_black and values.ndim == 3 and values.shape[-1] >= 4:  # it stores light, not ink
+        inks = np.ascontiguousarray(255 - values[..., :4])
+        return Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes())
+    image = _image(values)
+    if said.is_premultiplied and image.mode == "RGBA":
+        return Image.frombytes("RGBa", image.size, image.tobytes()).convert("RGBA")
+    return image
+
+
 # TIFF
 
 
 def _open_tiff(source: BinaryIO) -> Opened:
     page, notes, count = _main_page(source)
+    end = source.seek(0, 2)
+    if any(start + size > end for start, size in zip(page.dataoffsets, page.databytecounts, strict=False)):
+        raise Reject("truncated", "The file ends before its picture does.")
     height, width = page.imagelength, page.imagewidth
-    samples = max(1, int(page.samplesperpixel)) * page.dtype.itemsize if page.dtype is not None else 1
-    # Pillow's worst is 13 bytes a pixel; these are the file's samples, 8-bit ones of them, and Pillow's of those.
-    held = width * height * max(1, -(-(2 * samples + 4) // 13))
+    bytes_each = page.dtype.itemsize if page.dtype is not None else 1
+    # Pillow's worst is 13 bytes a pixel; these are the file's samples with those of a tile, 8-bit ones of them, and
+    # Pillow's of those.
+    samples = (page.size + int(np.prod(page.chunks, dtype=object))) * bytes_each
+    held = max(width * height, (2 * samples + 4 * width * height) // 13)
     return Opened((width, height), held, partial(_read_tiff, page, notes, count))
 
 
@@ -124,7 +173,7 @@ def _main_page(source: BinaryIO) -> tuple[Any, list[str], int]:
 def _read_tiff(page: Any, notes: list[str], count: int) -> Pixels:
     if page.dtype is None:
         raise Reject("unsupported", f"TIFF with {page.bitspersample} bits a sample.")
-    values = page.asarray()
+    values = page.asarray(maxworkers=1)  # more threads would hold more tiles
     if page.planarconfig == 2 and values.ndim == 3:
         values = np.moveaxis(values, 0, -1)
     photometric = int(page.photometric)

@@ -24,9 +24,10 @@ from PIL import (
 )
 from PIL.ExifTags import IFD
 
+from resources.images.boxes import largest_size
 from resources.images.by_imagecodecs import open_by_imagecodecs
 from resources.images.levels import to_8_bit
-from resources.images.picture import Box, Limits, Opened, Pixels
+from resources.images.picture import Box, Limits, Opened, Pixels, too_large
 from resources.images.rejects import Reject
 from resources.images.repairs import ended_jpegs, mended_png
 
@@ -40,9 +41,12 @@ FORMATS = (
 WIDE_MODES = frozenset(["I", "F", "I;16", "I;16B", "I;16L", "I;16N"])  # more than 8 bits, one channel
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
 SUBFILE, OLD_SUBFILE, MAX_SAMPLE = 254, 255, 341
+TILE_WIDTH, TILE_LENGTH = 322, 323
 REDUCED_OR_MASK, OLD_REDUCED = 0b101, 2
 DARK = 64
 """Below this value of 8 bits, a colour of 16 bits may be one of 14, whose lower bits are the picture."""
+MOST_OF_AVIF = 16384 * 16384
+"""pixels (libavif: imageSizeLimit)"""
 MAX_PAGES = 64
 """that are looked at for one at full size"""
 
@@ -61,12 +65,27 @@ def open_by_pillow(source: BinaryIO, limits: Limits, name: str) -> Opened:
     process, and counts a JPEG at full size; the limit here is checked before anything is decoded."""
     # A JPEG with further pictures behind it (MPO) is read as the JPEG that it starts with.
     factory = JpegImagePlugin.JpegImageFile if name == "JPEG" else Image.OPEN[name][0]
+    if name in ("HEIF", "AVIF"):
+        _refuse_too_large(source, limits, name)
     source.seek(0)
     image = factory(source, "")
     notes = _seek_main(image)
     size_px = image.size
     box, held_pixels = _scale_down(image, limits.proxy_max_side_px)
     return Opened(size_px, held_pixels, partial(_read, image, size_px, box, notes, source, limits))
+
+
+def _refuse_too_large(source: BinaryIO, limits: Limits, name: str) -> None:
+    """Raises Reject. The decoders of these formats have limits of their own, beyond which they say that a file is broken."""
+    width, height = largest_size(source)
+    if width * height > limits.max_pixels:
+        raise too_large(width, height, width * height, limits)
+    if name == "AVIF" and width * height > MOST_OF_AVIF:
+        raise Reject(
+            "too_large",
+            f"The picture is {width} x {height} pixels; the decoder of AVIF takes {MOST_OF_AVIF:,} at most. "
+            "Export a smaller copy, or one as TIFF.",
+        )
 
 
 def open_mended_png(source: BinaryIO, limits: Limits) -> Opened:
@@ -168,11 +187,18 @@ def _scale_down(image: ImageFile.ImageFile, max_side_px: int) -> tuple[Box | Non
     """
     width, height = image.size
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        return None, width * height
+        return None, width * height + _tile_pixels(image)
     whole = not _is_one_scan(image)
     draft = image.draft(None, bounded_size(width, height, max_side_px))
     held = (width, height) if whole else image.size
     return (draft[1] if draft else None), held[0] * held[1]
+
+
+def _tile_pixels(image: ImageFile.ImageFile) -> int:
+    """Of one tile of a TIFF, which is decoded whole, however little of it lies inside the picture."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    return int(image.tag_v2.get(TILE_WIDTH, 0)) * int(image.tag_v2.get(TILE_LENGTH, 0))
 
 
 def bounded_size(width: int, height: int, max_side_px: int) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """The process that decodes: it gets one file at a time, and may take neither long nor much memory.
 
-What strangers' files can make of a decoder written in C ends here. A process cannot write files, has no secrets in
-its environment, and ends itself at the limit of time. Messages are JSON, pixels are plain bytes: nothing that could
-run code in the process that reads them.
+What strangers' files can make of a decoder written in C ends here. A process has no secrets in its environment, ends
+itself at the limit of time, and before the first file gives up all but memory, the files that it is handed, and this
+socket (sandbox.py). Messages are JSON, pixels are plain bytes: nothing that could run code in the process that reads
+them.
 """
 
 import json
@@ -11,10 +12,12 @@ import resource
 import signal
 import struct
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET, socket
@@ -23,19 +26,25 @@ from typing import Any, BinaryIO
 import pillow_heif
 from PIL import AvifImagePlugin, Image
 
+from resources.images import by_imagecodecs, sandbox
+from resources.images.budget import BYTES_A_PIXEL, SPARE_BYTES
 from resources.images.decode import decode_to_proxy
-from resources.images.picture import Decoded, Limits
+from resources.images.picture import Decoded, Limits, needs_too_much
 from resources.images.rejects import Reject
 
 IDLE_S = 60
 """After this long without a file a process ends, and gives its memory back."""
-BYTES_A_PIXEL = 16
-SPARE_BYTES = 768 * 1024 * 1024
-"""For the file itself (64 MiB at most), the threads of decoders, and what they need whatever the picture's size."""
 DECODER_THREADS = (
     4  # of one picture; more would count against the limits of a process, not make a folder faster
 )
 MAX_MESSAGE_BYTES = 1024 * 1024
+LOADED_ON_THE_WAY = (
+    *("rawpy", "tifffile", "tifffile.geodb", "xml.etree.ElementTree", "mmap", "tempfile", "uuid"),
+    *("PIL.ImageColor", "PIL.ImageFilter", "PIL.ImagePalette", "PIL.MpoImagePlugin", "PIL.TiffTags"),
+    *("encodings.ascii", "encodings.cp1252", "encodings.latin_1", "encodings.utf_16", "encodings.utf_32"),
+    *("_strptime", "numpy.ma"),
+)
+"""modules that decoders import when they first need them"""
 _HEAD = struct.Struct(">I")
 
 
@@ -75,14 +84,21 @@ def serve(descriptor: int) -> None:
     # Ctrl-C reaches every process of a terminal; this one ends when the one it works for does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    with suppress(OSError):  # where memory ends, the system ends this process, and not the run
+        Path("/proc/self/oom_score_adj").write_text("1000")
     for unwanted in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         resource.setrlimit(unwanted, (0, 0))
     AvifImagePlugin.DEFAULT_MAX_THREADS = DECODER_THREADS
     pillow_heif.options.DECODE_THREADS = DECODER_THREADS
-    _silence_libraries()
+    _load_all()
     own_bytes = _address_space()
+    nowhere = _close_all_but(descriptor)
     with socket(fileno=descriptor) as connection:
-        send(connection, {"ready": True})
+        held_by = sandbox.enter()
+        for number in (0, 1, 2):  # last, so that somebody hears what keeps this process from starting
+            os.dup2(nowhere, number)
+        os.close(nowhere)
+        send(connection, {"ready": True, "held_by": held_by})
         while True:
             connection.settimeout(IDLE_S)
             try:
@@ -96,21 +112,31 @@ def serve(descriptor: int) -> None:
                 return
 
 
-def _silence_libraries() -> None:
-    """A decoder written in C tells of a file as often as that file has it, by no name or a wrong one; Python may speak."""
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+def _load_all() -> None:
+    """Whatever decoders load or look up on their way: later nothing can be opened."""
+    for module in LOADED_ON_THE_WAY:
+        import_module(module)
+    by_imagecodecs.load_all()
+    time.localtime()  # the time zone
+
+
+def _close_all_but(descriptor: int) -> int:
+    """Keep nothing that was inherited; returns what to put in the place of a log or a terminal.
+
+    A decoder written in C tells of a file as often as that file has it, by no name or a wrong one: nobody needs to hear it.
+    """
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+    return os.open(os.devnull, os.O_RDWR)
 
 
 def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
     limits = Limits(**job["limits"])
     with _source(connection, job) as source:
-        _bound_memory(own_bytes + SPARE_BYTES + BYTES_A_PIXEL * limits.max_pixels)
         signal.setitimer(signal.ITIMER_PROF, limits.max_decode_s)
+        base_bytes = own_bytes + SPARE_BYTES + 2 * source.seek(0, 2)
         try:
-            decoded = decode_to_proxy(source, limits, _Asking(connection))
+            decoded = _decoded(source, limits, _Asking(connection, base_bytes, int(job["pixels"])))
         except Reject as reject:
             send(connection, {"code": reject.code, "reason": reject.reason})
         except ImportError as error:  # no fault of the file
@@ -119,6 +145,22 @@ def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
             send(connection, _facts(decoded), decoded.image.tobytes())
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _decoded(source: BinaryIO, limits: Limits, asking: "_Asking") -> Decoded:
+    """Decode under a bound of memory by what the file says that it holds; where that was too little, by all there is.
+    Decoders do not always own up to a lack of memory."""
+    try:
+        try:
+            return decode_to_proxy(source, limits, asking)
+        except Reject as reject:
+            if not asking.may_be_short or reject.code not in ("out_of_memory", "damaged", "unsupported"):
+                raise
+        return decode_to_proxy(source, limits, asking.for_all())
+    except Reject as reject:
+        if reject.code == "out_of_memory":
+            raise needs_too_much(asking.bound_bytes, limits) from reject
+        raise
 
 
 @contextmanager
@@ -136,17 +178,46 @@ def _source(connection: socket, job: dict[str, Any]) -> Iterator[BinaryIO]:
 
 
 class _Asking:
-    """The budget of pixels is kept by the process that hands out the files."""
+    """The budget of pixels is kept by the process that hands out the files; `pixels` are all that it has. What this
+    process may map is `base_bytes` and what the pixels take that it asked for."""
 
-    def __init__(self, connection: socket) -> None:
-        self._connection = connection
+    def __init__(self, connection: socket, base_bytes: int, pixels: int) -> None:
+        self._connection, self._base_bytes, self._pixels = connection, base_bytes, pixels
+        self._held, self._takes_all = 0, False
+        self._bound()
+
+    @property
+    def bound_bytes(self) -> int:
+        return self._base_bytes + BYTES_A_PIXEL * self._held
+
+    @property
+    def may_be_short(self) -> bool:
+        """Whether a sound picture may take more: a large one, or one that did not come to say how large it is."""
+        return self._held == 0 or SPARE_BYTES // 4 < BYTES_A_PIXEL * self._held < BYTES_A_PIXEL * self._pixels
+
+    def for_all(self) -> "_Asking":
+        """As one that asks for all of the budget, before the file is opened."""
+        self._takes_all = True
+        self._ask(self._pixels)
+        return self
 
     @contextmanager
     def hold(self, pixels: int) -> Iterator[None]:
         """Wait until that process grants the pixels; they are given back with the answer."""
+        if not self._takes_all:
+            self._ask(min(pixels, self._pixels))
+        yield
+
+    def _ask(self, pixels: int) -> None:
         send(self._connection, {"hold": pixels})
         receive(self._connection)
-        yield
+        self._held = pixels
+        self._bound()
+
+    def _bound(self) -> None:
+        if sys.platform == "linux":  # others refuse or ignore it
+            _, most = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (self.bound_bytes, most))
 
 
 def _facts(decoded: Decoded) -> dict[str, Any]:
@@ -191,18 +262,12 @@ def decoded_from(facts: dict[str, Any], pixels: bytearray) -> Decoded:
     )
 
 
-def job_of(limits: Limits) -> dict[str, Any]:
-    """The message that a file comes with."""
-    return {"limits": asdict(limits)}
+def job_of(limits: Limits, pixels: int) -> dict[str, Any]:
+    """The message that a file comes with; `pixels` may be asked for at most."""
+    return {"limits": asdict(limits), "pixels": pixels}
 
 
 def _address_space() -> int:
     """Bytes that this process has mapped; 0 where the system does not tell."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
-
-
-def _bound_memory(size_bytes: int) -> None:
-    if sys.platform == "linux":  # others refuse or ignore it
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (size_bytes, most))

@@ -183,10 +183,11 @@ def _jpeg_2000(source: BinaryIO, facts: Facts, mode: str) -> Iterator[Candidate]
 def _jpeg_xl(source: BinaryIO, facts: Facts, mode: str) -> Iterator[Candidate]:
     said = jpeg_xl.header(source)
     if said is not None and said.is_by_profile:
-        yield "icc", None
+        icc = jpeg_xl.profile(source)
+        yield "icc", by_profile(icc, mode) if icc else None
     if said is None or said.primaries is None:
         return
-    white = said.white or D65
+    white = said.white_point or D65
     chromaticities = (
         *(said.primaries if isinstance(said.primaries, tuple) else PRIMARIES[said.primaries][:6]),
         *white,

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 from resources.images import jpeg_xl
+from resources.images.boxes import are_channels_reordered
 from resources.images.budget import Budget, PixelBudget
 from resources.images.by_imagecodecs import DECODERS, open_by_imagecodecs
 from resources.images.by_libraw import is_raw, is_raw_tiff, open_by_libraw
@@ -22,6 +23,7 @@ from resources.images.by_pillow import (
     open_ended_jpeg,
     open_mended_png,
 )
+from resources.images.by_psd import open_psd
 from resources.images.colour import Facts, colour_of
 from resources.images.ground import BLANK, is_blank, on_ground
 from resources.images.phash import perceptual_hash
@@ -51,6 +53,7 @@ COMPLAINTS = (
     ("unknown pixel mode", "unsupported", ODD_PIXELS),
     ("cannot handle", "unsupported", ODD_PIXELS),
     ("unsupported", "unsupported", ODD_PIXELS),
+    ("not supported", "unsupported", ODD_PIXELS),
     ("not implemented", "unsupported", ODD_PIXELS),
     ("", "damaged", f"It starts like an image but is damaged or incomplete. {COPY_AGAIN}"),
 )
@@ -63,10 +66,10 @@ SVG = (
     "unsupported",
     "This is a drawing in SVG, which has lines and no pixels. Export it as PNG beside the original.",
 )
-# Rejects after which another decoder is asked; after `truncated` only what mends a file is.
+# Rejects after which another decoder is asked; after `truncated` only one that mends a file, or looks where its data end.
 NOT_THE_LAST_WORD = frozenset(["damaged", "unsupported", "truncated"])
 MENDERS: dict[str, Callable[[BinaryIO, Limits], Opened]] = {"PNG": open_mended_png, "JPEG": open_ended_jpeg}
-SECOND = frozenset([*DECODERS, "TIFF", "BMP", "DIB"])
+SECOND = frozenset([*DECODERS, "TIFF", "BMP", "DIB", "PSD"])
 
 
 def decode_to_proxy(source: BinaryIO, limits: Limits, budget: Budget | None = None) -> Decoded:
@@ -81,14 +84,15 @@ def decode_to_proxy(source: BinaryIO, limits: Limits, budget: Budget | None = No
         name = _format(source)
     complaint: Reject | None = None
     for is_mender, open_ in _decoders(name, source):
-        if complaint is not None and complaint.code == "truncated" and not is_mender:
+        if complaint is not None and complaint.code == "truncated" and not is_mender and name != "TIFF":
             continue
         try:
             return _decode(source, open_, limits, budget)
         except Reject as reject:
             if reject.code not in NOT_THE_LAST_WORD:
                 raise
-            complaint = complaint or reject
+            if complaint is None or reject.code == "unsupported":
+                complaint = reject
     assert complaint is not None, "there is a decoder for every format"
     if complaint.code == "damaged" and name not in SECOND:
         said = complaint.reason.removeprefix(COMPLAINTS[-1][2]).strip()
@@ -122,6 +126,10 @@ def _decoders(name: str, source: BinaryIO) -> Iterator[tuple[bool, Callable[[Bin
     if name == "RAW":
         yield False, open_by_libraw
         return
+    if name == "PSD":
+        yield False, open_psd
+    elif name == "JPEG2000" and are_channels_reordered(source):  # which Pillow passes over
+        yield False, partial(open_by_imagecodecs, name=name)
     if name != "JXL":
         yield False, partial(open_by_pillow, name=name)
     if name in MENDERS:

@@ -85,7 +85,9 @@ def _read(file: Path, modified_ns: int, size: int) -> GitIgnoreSpec | None:
     if not file.is_file() or size > MAX_IGNORE_BYTES:
         return None
     try:
-        return GitIgnoreSpec.from_lines(file.read_text("utf-8", "replace").splitlines())
+        with file.open("rb") as opened:  # it may have grown since it was looked at
+            text = opened.read(MAX_IGNORE_BYTES).decode("utf-8", "replace")
+        return GitIgnoreSpec.from_lines(text.splitlines())
     except (OSError, ValueError):
         return None
 

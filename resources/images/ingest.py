@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from resources.fingerprint import fingerprint
+from resources.images.budget import PixelBudget, affordable, memory_bytes
 from resources.images.picture import Limits
 from resources.images.reading import (
     Content,
@@ -79,7 +80,8 @@ def ingest_folder(
     that vanishes before it is read is passed over. No file makes the call fail; a home that cannot be written
     to does (OSError), and so does a directory that is missing (see `scan_folder`) or loses all its files on
     the way. `on_progress(done, total)` is called with numbers of files, from the calling thread.
-    `workers` threads, as many as there are cores if None, share one budget of `limits.max_megapixels`.
+    `workers` threads, as many as there are cores if None, share one budget of `limits.max_megapixels`; both are less
+    where the memory of the machine does not allow for them (`affordable`).
     A raw file beside the JPEG or HEIF of its stem is not read unless that is rejected: it is another name of it.
     `exclude` has gitignore's patterns of what is passed over.
     """
@@ -89,7 +91,8 @@ def ingest_folder(
     known_failures = {} if read_again else _known_failures(known_rejects, rejects_fingerprint(limits))
 
     outcomes: list[Read | Rejected | None] = [None] * len(entries)
-    reader = Reader(library_root, home_root, limits, contents)
+    pixels, threads = affordable(limits.max_pixels, workers or os.cpu_count() or 1, memory_bytes())
+    reader = Reader(library_root, home_root, limits, contents, PixelBudget(pixels))
     index_of = {entry.path: index for index, entry in enumerate(entries)}
     raw_of = {index_of[raw]: index_of[of] for raw, of in pair_raws(entries).items()}
     done, report = 0, on_progress or (lambda done, total: None)
@@ -105,7 +108,7 @@ def ingest_folder(
             else:
                 done += 1
         report(done, len(entries))
-        for index, outcome in _in_threads(reader.read, unread, workers or os.cpu_count() or 1):
+        for index, outcome in _in_threads(reader.read, unread, threads):
             outcomes[index] = outcome
             done += 1
             report(done, len(entries))

@@ -5,16 +5,19 @@ that decodes, and kept for the next file; child.py is what they run.
 """
 
 import atexit
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from socket import send_fds, socket, socketpair
 from typing import Any, BinaryIO
 
+from resources.images import sandbox
 from resources.images.budget import PixelBudget
 from resources.images.child import decoded_from, job_of, receive, receive_exactly, send
 from resources.images.picture import Decoded, Limits
@@ -78,6 +81,13 @@ def decode_isolated(source: BinaryIO, limits: Limits, budget: PixelBudget | None
         return decoded
 
 
+def sandboxed_by() -> list[str]:
+    """What keeps a decoder that was taken over from this system: `seccomp`, `landlock`. Raises DecoderUnavailable."""
+    child = _taken()
+    _IDLE.append(child)
+    return child.held_by
+
+
 class _WentHome(Exception):
     """The process had ended before it got the file, for want of work."""
 
@@ -88,6 +98,7 @@ class _Child:
     def __init__(self) -> None:
         self.is_usable = True
         self._is_new = True
+        sandbox.hide_this_process()
         self._connection, theirs = socketpair()
         with theirs:
             try:
@@ -96,7 +107,7 @@ class _Child:
                 raise DecoderUnavailable(CANNOT_START.format(error, sys.executable)) from error
         self._connection.settimeout(START_S)
         try:
-            receive(self._connection)
+            self.held_by = [str(part) for part in receive(self._connection)["held_by"]]
         except (EOFError, OSError) as error:
             self.kill()
             raise DecoderUnavailable(CANNOT_START.format(error, sys.executable)) from error
@@ -121,11 +132,11 @@ class _Child:
             self._is_new = False
 
     def _ask(self, source: BinaryIO, limits: Limits, budget: PixelBudget) -> Decoded:
-        _hand_over(self._connection, source, job_of(limits))
+        _hand_over(self._connection, source, job_of(limits, budget.pixels))
         answer = receive(self._connection)
         while "hold" in answer:  # again where a second decoder is asked: what the first held it holds no more
             pixels = int(answer["hold"])
-            if not 0 <= pixels <= limits.max_pixels:
+            if not 0 <= pixels <= budget.pixels:
                 raise ValueError(f"{pixels} pixels are not to be had")
             with budget.hold(pixels):
                 send(self._connection, {})
@@ -169,8 +180,18 @@ class _Child:
         self.wait()
 
 
+# The package without what its __init__ imports: a decoder needs no lake, whose libraries start threads.
+CODE = """
+import sys, types
+package = sys.modules["resources.images"] = types.ModuleType("resources.images")
+package.__path__ = [{folder!r}]
+from resources.images.child import serve
+serve({descriptor})
+"""
+
+
 def _start(descriptor: int) -> subprocess.Popen[bytes]:
-    code = f"from resources.images.child import serve; serve({descriptor})"
+    code = CODE.format(folder=str(Path(__file__).parent), descriptor=descriptor)
     return subprocess.Popen(
         [
             sys.executable,
@@ -182,6 +203,7 @@ def _start(descriptor: int) -> subprocess.Popen[bytes]:
         ],  # -P: nothing is imported from where vistag is run
         pass_fds=[descriptor],
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         env=_environment(),
     )
 
@@ -192,7 +214,22 @@ def _hand_over(connection: socket, source: BinaryIO, job: dict[str, Any]) -> Non
         send(connection, {**job, "bytes": len(content)}, content)
     else:
         send(connection, job)
-        send_fds(connection, [b"\0"], [source.fileno()])
+        with _for_reading(source.fileno()) as descriptor:
+            send_fds(connection, [b"\0"], [descriptor])
+
+
+@contextmanager
+def _for_reading(descriptor: int) -> Iterator[int]:
+    """The same file, by a descriptor that it cannot be written through."""
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        yield descriptor
+        return
+    folder = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+    again = os.open(f"{folder}/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield again
+    finally:
+        os.close(again)
 
 
 def _environment() -> dict[str, str]:

@@ -1,9 +1,13 @@
 """The header of a JPEG XL file (ISO/IEC 18181-1, annexes D and E): its size and the meaning of its colours.
 
-The decoder (libjxl, through imagecodecs) tells neither before it decodes, nor the colours at all.
+The decoder (libjxl, through imagecodecs) tells neither before it decodes, nor the colours at all. A profile lies
+compressed in the file; libjxl itself is asked for it.
 """
 
+import ctypes
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 
 from resources.images.boxes import boxes, whole
@@ -17,18 +21,24 @@ _WHITES = {10: (1 / 3, 1 / 3), 11: (0.314, 0.351)}
 @dataclass(frozen=True, slots=True)
 class Header:
     """Sides in pixels, before orientation (1..8, as in EXIF). `primaries`: a code point of ITU-T H.273, or six
-    chromaticities; None where the file has a profile, or nothing but sRGB. `white`: None for D65. `gamma`: None where
+    chromaticities; None where the file has a profile, or nothing but sRGB. `white_point`: None for D65. `gamma`: None where
     `transfer`, a code point, says it."""
 
     width: int
     height: int
     orientation: int
     primaries: int | tuple[float, ...] | None = None
-    white: tuple[float, float] | None = None
+    white_point: tuple[float, float] | None = None
     gamma: float | None = None
     transfer: int = 13
     is_by_profile: bool = False
-    """Whether the decoder puts out the colours of a profile, which lies compressed in the file, where nothing reads it."""
+    """Whether nothing but a profile tells the colours that the decoder puts out (`profile`)."""
+    white: float = 255.0
+    """The value of a sample that means white: 1 for floats."""
+    is_premultiplied: bool = False
+    """Whether the colours are multiplied by the alpha channel."""
+    has_black: bool = False
+    """Whether the first extra channel is the black of CMYK."""
 
 
 def header(file: BinaryIO) -> Header | None:
@@ -37,6 +47,53 @@ def header(file: BinaryIO) -> Header | None:
         return _read(_Bits(_codestream(file)))
     except (IndexError, ValueError):
         return None
+
+
+def profile(file: BinaryIO) -> bytes | None:
+    """The ICC profile of what the decoder puts out; None where there is no libjxl of a version whose calls are known."""
+    if (libjxl := libjxl_library()) is None:
+        return None
+    file.seek(0)
+    content = file.read()
+    decoder = ctypes.c_void_p(libjxl.JxlDecoderCreate(None))
+    try:
+        libjxl.JxlDecoderSubscribeEvents(decoder, COLOUR_ENCODING)
+        libjxl.JxlDecoderSetInput(decoder, content, ctypes.c_size_t(len(content)))
+        libjxl.JxlDecoderCloseInput(decoder)
+        size = ctypes.c_size_t()
+        if libjxl.JxlDecoderProcessInput(decoder) != COLOUR_ENCODING:
+            return None
+        if libjxl.JxlDecoderGetICCProfileSize(decoder, OF_ITS_SAMPLES, ctypes.byref(size)) != 0:
+            return None
+        if not 0 < size.value <= MAX_PROFILE_BYTES:
+            return None
+        icc = ctypes.create_string_buffer(size.value)
+        done = libjxl.JxlDecoderGetColorAsICCProfile(decoder, OF_ITS_SAMPLES, icc, size)
+        return icc.raw if done == 0 else None
+    finally:
+        libjxl.JxlDecoderDestroy(decoder)
+
+
+COLOUR_ENCODING, OF_ITS_SAMPLES = 0x100, 1
+MAX_PROFILE_BYTES = 32 * 1024 * 1024
+FIRST_VERSION = 9000
+"""0.9: before that two of the calls had another argument"""
+
+
+@lru_cache(maxsize=1)
+def libjxl_library() -> ctypes.CDLL | None:
+    """The libjxl that imagecodecs brings along; None where it is linked in another way."""
+    import imagecodecs
+
+    getattr(imagecodecs, "jpegxl_decode")  # noqa: B009 - loads it
+    package = Path(imagecodecs.__file__).parent
+    places = (package.with_name("imagecodecs.libs"), package / ".dylibs")
+    found = [file for place in places for file in sorted(place.glob("libjxl[-.]*"))]
+    if not found:
+        return None
+    libjxl = ctypes.CDLL(str(found[0]))
+    libjxl.JxlDecoderCreate.restype = ctypes.c_void_p
+    return libjxl if libjxl.JxlDecoderVersion() >= FIRST_VERSION else None
 
 
 def _codestream(file: BinaryIO) -> bytes:
@@ -100,12 +157,19 @@ def _read(bits: _Bits) -> Header:
             raise ValueError("a preview, whose size nothing here reads")
         if bits.flag():
             _animation(bits)
-    _bit_depth(bits)
+    white = _white(bits)
     bits.flag()
-    for _ in range(bits.choice((0, 0), (1, 0), (2, 4), (1, 12))):
-        _extra_channel(bits)
-    is_xyb = bits.flag()
-    return _with_colours(Header(width, height, orientation), bits, is_xyb)
+    extra = [_extra_channel(bits) for _ in range(bits.choice((0, 0), (1, 0), (2, 4), (1, 12)))]
+    bits.flag()  # whether it is XYB
+    header = Header(
+        width,
+        height,
+        orientation,
+        white=white,
+        is_premultiplied=(ALPHA, True) in extra,
+        has_black=bool(extra) and extra[0][0] == BLACK,
+    )
+    return _with_colours(header, bits)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -125,34 +189,40 @@ def _animation(bits: _Bits) -> None:
     bits.flag()
 
 
-def _bit_depth(bits: _Bits) -> None:
+def _white(bits: _Bits) -> float:
+    """What means white in samples of the depth that is read."""
     if bits.flag():
         bits.choice((32, 0), (16, 0), (24, 0), (1, 6))
         bits.take(4)
-    else:
-        bits.choice((8, 0), (10, 0), (12, 0), (1, 6))
+        return 1.0
+    return float(2 ** bits.choice((8, 0), (10, 0), (12, 0), (1, 6)) - 1)
 
 
-def _extra_channel(bits: _Bits) -> None:
+ALPHA, SPOT, BLACK, COLOUR_FILTER = 0, 2, 4, 5
+
+
+def _extra_channel(bits: _Bits) -> tuple[int, bool]:
+    """Its kind, and whether it is an alpha channel that the colours are multiplied by."""
     if bits.flag():
-        return
-    kind = bits.enum()
-    _bit_depth(bits)
+        return ALPHA, False
+    kind, is_premultiplied = bits.enum(), False
+    _white(bits)
     bits.choice((0, 0), (3, 0), (4, 0), (1, 3))
     bits.take(8 * bits.choice((0, 0), (0, 4), (16, 5), (48, 10)))
-    if kind == 0:
-        bits.flag()
-    elif kind == 2:
+    if kind == ALPHA:
+        is_premultiplied = bits.flag()
+    elif kind == SPOT:
         bits.take(64)
-    elif kind == 5:
+    elif kind == COLOUR_FILTER:
         bits.choice((1, 0), (0, 2), (3, 4), (19, 8))
+    return kind, is_premultiplied
 
 
-def _with_colours(header: Header, bits: _Bits, is_xyb: bool) -> Header:
+def _with_colours(header: Header, bits: _Bits) -> Header:
     if bits.flag():  # sRGB
         return header
-    if bits.flag():  # a profile; the decoder takes XYB to sRGB then
-        return replace(header, is_by_profile=not is_xyb)
+    if bits.flag():  # a profile; of XYB the decoder makes linear sRGB then, which also it has a profile for
+        return replace(header, is_by_profile=True)
     space = bits.enum()
     if space == 2:
         return header
@@ -163,7 +233,7 @@ def _with_colours(header: Header, bits: _Bits, is_xyb: bool) -> Header:
         primaries = bits.enum()
         if primaries == 2:
             primaries = (*bits.xy(), *bits.xy(), *bits.xy())
-    header = replace(header, primaries=primaries, white=white)
+    header = replace(header, primaries=primaries, white_point=white)
     if bits.flag():
         return replace(header, gamma=bits.take(24) / 1e7)
     return replace(header, transfer=bits.enum())

@@ -7,19 +7,22 @@ WINDOW_BITS = (10, 12, 14)
 BLOCK_VALUES = 1 << 20
 
 
-def to_8_bit(values: np.ndarray, white: float | None, negative: bool = False) -> tuple[np.ndarray, list[str]]:
+def to_8_bit(
+    values: np.ndarray, white: float | None, negative: bool = False, is_certain: bool = False
+) -> tuple[np.ndarray, list[str]]:
     """Samples [height, width, ...] as uint8 of the same shape, and notes.
 
     `white` is the value that means white; None where the format does not say (floats, 32-bit integers), which are
     scaled from their extremes: what is not finite becomes black, and so does a picture of one single value. Where all
-    of 16 bits should be used and the values end at 10, 12 or 14 of them, those are the range (`white_by_content`).
+    of 16 bits should be used and the values end at 10, 12 or 14 of them, those are the range (`white_by_content`),
+    unless it `is_certain`.
     """
     notes: list[str] = []
     if white is None:
         low, white = _extremes(values)
     else:
         low, white = 0.0, float(white)
-        if white == 65535 and (bits := _bits_of(values)):
+        if white == 65535 and not is_certain and (bits := _bits_of(values)):
             white = float(2**bits - 1)
             notes.append("white_by_content")
     result = np.empty(values.shape, np.uint8)

@@ -107,3 +107,13 @@ def too_large(width: int, height: int, held_pixels: int, limits: Limits) -> Reje
         f"have to be held in memory, and the limit is {limits.max_megapixels:g}. "
         "If it is genuine, raise max_megapixels, or export a smaller copy.",
     )
+
+
+def needs_too_much(bound_bytes: int, limits: Limits) -> Reject:
+    """The reject of a file whose decoder asked for more memory than any may have."""
+    return Reject(
+        "too_large",
+        f"Decoding it takes more than {bound_bytes / (1 << 20):,.0f} MiB of memory, the bound by the size that it says it "
+        f"has, by max_megapixels ({limits.max_megapixels:g}) and by the memory of this machine. If it is genuine, raise "
+        "max_megapixels, use a machine with more memory, or export a smaller copy, or one as JPEG.",
+    )

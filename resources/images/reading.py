@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 import time
@@ -33,12 +32,13 @@ from resources.images.scan import (
 )
 from resources.object_store import Location, ObjectInfo, ObjectReplaced, StoreError
 
-VERSION = 2  # to be raised when the same file would give another proxy or another row
+VERSION = 3  # to be raised when the same file would give another proxy or another row
 ID_DIGITS = 32
 MIB = 1024 * 1024
 IN_MEMORY_BYTES = (
     64 * MIB
 )  # files up to this size are read once; larger ones are hashed, then decoded from disk
+BLOCK_BYTES = 4 * MIB
 CHANGED = (
     "changed_while_reading",
     "The file changed while it was read; something is still writing it. The next run tries again.",
@@ -124,7 +124,12 @@ class Reader:
     """
 
     def __init__(
-        self, library_root: Location, home_root: Path, limits: Limits, contents: dict[str, Content]
+        self,
+        library_root: Location,
+        home_root: Path,
+        limits: Limits,
+        contents: dict[str, Content],
+        budget: PixelBudget,
     ) -> None:
         self.contents = contents
         self.failures: dict[str, Reject] = {}
@@ -132,7 +137,7 @@ class Reader:
         self._real_root = os.path.realpath(library_root) if isinstance(library_root, Path) else ""
         self._home_root = home_root
         self._limits = limits
-        self._budget = PixelBudget(limits.max_pixels)
+        self._budget = budget
         self._claimed = set(contents)
         self._lock = Lock()
 
@@ -162,8 +167,7 @@ class Reader:
         before = _status_at_rest(file)
         if before.st_size > self._limits.max_file_mib * MIB:
             raise _file_too_large(before.st_size, self._limits)
-        source: BytesIO | BufferedReader = BytesIO(file.read()) if before.st_size <= IN_MEMORY_BYTES else file
-        image_id = hashlib.file_digest(source, "sha256").hexdigest()[:ID_DIGITS]
+        image_id, source = _hashed(file, before.st_size)
         if _has_changed(file, before):
             raise Reject(*CHANGED)
         times = microseconds(before.st_mtime_ns), changed_us(before), before.st_ino or None
@@ -251,6 +255,23 @@ def _status_at_rest(file: BufferedReader) -> os.stat_result:
     return status
 
 
+def _hashed(file: BufferedReader, size_bytes: int) -> tuple[str, BytesIO | BufferedReader]:
+    """The id of a file's content and where to read it again: from memory if it is small.
+
+    Reads what the file had when it was looked at, and no more: one that grows has no end. Raises Reject where it has less.
+    """
+    digest, kept = hashlib.sha256(), BytesIO()
+    left = size_bytes
+    while block := file.read(min(left, BLOCK_BYTES)):
+        digest.update(block)
+        if size_bytes <= IN_MEMORY_BYTES:
+            kept.write(block)
+        left -= len(block)
+    if left:
+        raise Reject(*CHANGED)
+    return digest.hexdigest()[:ID_DIGITS], kept if size_bytes <= IN_MEMORY_BYTES else file
+
+
 @contextmanager
 def _local_copy(found: ObjectInfo) -> Iterator[BufferedReader]:
     """The content of an object as a file without a name, with the time that the scan saw.
@@ -261,7 +282,8 @@ def _local_copy(found: ObjectInfo) -> Iterator[BufferedReader]:
     with tempfile.TemporaryFile(buffering=0) as copy:
         try:
             with found.path.open() as source:
-                shutil.copyfileobj(source, copy, IN_MEMORY_BYTES)
+                while block := source.read(min(found.bytes - copy.tell(), IN_MEMORY_BYTES)):
+                    copy.write(block)
         except ObjectReplaced as error:
             raise Reject(*CHANGED) from error
         copy.seek(0)

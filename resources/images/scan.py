@@ -15,19 +15,20 @@ from pathlib import Path, PurePath, PurePosixPath
 from resources.images.ignore import Ignore
 from resources.images.rejects import Reject, unreadable
 from resources.object_store import Location, ObjectInfo, ObjectPath
+from resources.text import one_line
 
 _log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib "  # noqa: SIM905
-    ".heic .heif .hif .avif .jp2 .j2k .jpx .jpf .jxl .ppm .pgm .pbm .pnm .psd".split()
+    ".heic .heif .hif .avif .jp2 .j2k .jpx .jpf .jxl .ppm .pgm .pbm .pnm .psd .psb".split()
 )
 RAW_SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw "  # noqa: SIM905
     ".rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 # Pictures to their owner, but not decoded here: rejected with advice rather than passed over.
-EDITOR_SUFFIXES = frozenset([".psb", ".xcf", ".jxr", ".exr", ".hdr", ".tga", ".svg", ".ai", ".eps"])
+EDITOR_SUFFIXES = frozenset([".xcf", ".jxr", ".exr", ".hdr", ".tga", ".svg", ".ai", ".eps"])
 CANDIDATE_SUFFIXES = IMAGE_SUFFIXES | RAW_SUFFIXES | EDITOR_SUFFIXES
 # What lies beside pictures and is none: passed over by its name, and counted. Whatever else a file is called, its first
 # bytes say whether it is one.
@@ -326,7 +327,7 @@ def _survey_store(library_root: ObjectPath, ignore: Ignore) -> Survey:
         _log.warning(
             "%d objects of %s are passed over, for no file could have their keys, such as %r: rename them",
             len(odd),
-            library_root,
+            one_line(library_root),
             odd[0],
         )
     survey = Survey([], Counter(), Counter())

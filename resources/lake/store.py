@@ -4,6 +4,7 @@ import contextlib
 import glob
 import json
 import logging
+import os
 import re
 import shutil
 import unicodedata
@@ -11,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +21,7 @@ import pyarrow.parquet as pq
 from resources.lake.files import locked, move_file, remove_temporaries, replace_file
 from resources.lake.object_store import MARKER, StoreFiles, claim
 from resources.object_store import Location, ObjectPath, ObjectReplaced
+from resources.tables import TABLES
 
 _log = logging.getLogger(__name__)
 
@@ -285,10 +288,16 @@ class Lake:
         if self.exists(table):
             return f"read_parquet('{directory}/{_DATA_FILE}', hive_partitioning = false)"
         files = [f"'{directory}/{_PARTITION_PREFIX}{folder}/{_DATA_FILE}'" for folder in folders]
-        return (
+        scan = (
             f"read_parquet([{', '.join(files)}], union_by_name = true, "
             "hive_partitioning = true, hive_types = {'folder': VARCHAR})"
         )
+        later = [column.name for column in TABLES[table].columns if column.later] if table in TABLES else []
+        if not later:
+            return scan
+        # rows that were stored before a column are as good as new: it is null in them
+        nulls = ", ".join(f"null::varchar as {name}" for name in later)
+        return f"(select * from {scan} union all by name select {nulls} where false)"
 
 
 def read_parquet(path: Location, columns: Sequence[str] | None = None) -> pa.Table:
@@ -305,14 +314,15 @@ def read_parquet(path: Location, columns: Sequence[str] | None = None) -> pa.Tab
 
 
 def _read_version(path: Location, columns: Sequence[str] | None) -> pa.Table:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         try:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
             names = parquet.schema_arrow.names
             missing = [name for name in columns or () if name not in names]
             if missing:
                 raise LakeError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}")
-            rows = parquet.read(columns=None if columns is None else list(columns))
+            in_threads = isinstance(file, pa.NativeFile)
+            rows = parquet.read(columns=None if columns is None else list(columns), use_threads=in_threads)
             # A damaged page header, which has no checksum, can hide its rows.
             if rows.num_rows != parquet.metadata.num_rows:
                 raise OSError(f"{rows.num_rows} rows instead of {parquet.metadata.num_rows}")
@@ -324,6 +334,15 @@ def _read_version(path: Location, columns: Sequence[str] | None) -> pa.Table:
             if getattr(error, "errno", None) is not None:
                 raise
             raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
+
+
+def _opened(path: Location) -> pa.NativeFile | BinaryIO:
+    """A file whose reads give memory of Arrow's own, where there is one.
+
+    Memory of Python's is let go by whichever thread of Arrow used it last, perhaps after the rows were returned and
+    the interpreter has begun to end, which aborts the process. So a file of Python's is decoded in one thread.
+    """
+    return path.open("rb") if isinstance(path, ObjectPath) else pa.OSFile(os.fsencode(path))
 
 
 def write_parquet(path: Location, rows: pa.Table) -> None:

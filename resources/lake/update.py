@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.lake.store import NOTE_PREFIX, CorruptPartition, Lake, read_parquet, write_parquet
+from resources.tables import LATER
 
 _log = logging.getLogger(__name__)
 
@@ -175,6 +176,7 @@ def read_stored(lake: Lake, table: str, folder: str | None, schema: pa.Schema) -
         return Stored(None, moved_to)
     if stored is None:
         return Stored(None)
+    stored = _with_later_columns(stored, schema)
     if not _fits(stored, schema):
         _log.warning("%s has another schema now, its rows are computed again", lake.data_file(table, folder))
         return Stored(None)
@@ -281,6 +283,16 @@ def _checked_batch(rows: pa.Table, schema: pa.Schema, open_ids: pa.Table, table:
 
 def _cast(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return rows.cast(schema).replace_schema_metadata(rows.schema.metadata)
+
+
+def _with_later_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with the columns that came after they were stored, null in each."""
+    lacking = [
+        field for field in schema if field.name not in rows.column_names and LATER in (field.metadata or {})
+    ]
+    for field in lacking:
+        rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(schema.names) if lacking and set(schema.names) <= set(rows.column_names) else rows
 
 
 def _fits(rows: pa.Table, schema: pa.Schema) -> bool:

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
+from resources.home.private import public_files
 from resources.models.load_counter import count_load
 from resources.models.registry import Dtype, registry, with_what_is_known
 
@@ -64,6 +74,8 @@ TRANSFORMERS = Layout(
 )
 WITH_CODE = replace(TRANSFORMERS, others=(*TRANSFORMERS.others, "*.py"))
 """Of a model whose own code is to be run."""
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ENOUGH_OF_A_CARD = 0.95
 """What a driver reports of a card of 24 GB is a little less."""
 _HEADER_MAX_BYTES = 100_000_000
@@ -90,6 +102,11 @@ class Loadable(Protocol):
     """of all that its answers depend on"""
 
     def load(self) -> None: ...
+
+
+def _pairs(given: Any) -> Any:
+    """A mapping as what can be a key: specs are."""
+    return tuple(sorted(given.items())) if isinstance(given, Mapping) else given
 
 
 class RoleSpec(BaseModel, Generic[Model]):
@@ -123,15 +140,29 @@ class ModelSpec(RoleSpec[Model]):
     """
 
     model: str
-    revision: str | None = None
+    revision: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")] | None = None
     dtype: Dtype = "float32"
     batch_size: PositiveInt = 32
     licence: str
+    sha256: Annotated[tuple[tuple[str, Sha256], ...], BeforeValidator(_pairs)] = ()
+    """of files of the checkpoint, by name; one that is another is not loaded"""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
         return with_what_is_known(cls.role, given) if isinstance(given, dict) else given
+
+    @field_validator("model")
+    @classmethod
+    def _is_an_id_or_a_path(cls, model: str) -> str:
+        """What is no such name may be an option on a command line, or an address that a library fetches."""
+        is_path = model.startswith((".", "/")) or Path(model).is_absolute()
+        if not (is_path or _HUB_ID.fullmatch(model)):
+            raise ValueError(
+                "needs an id of the Hugging Face hub (owner/name), or the path of a checkpoint directory that begins with "
+                "`/` or `.`"
+            )
+        return model
 
     @property
     def name(self) -> str:
@@ -199,8 +230,26 @@ def checkpoint_directory(spec: ModelSpec[Any], layout: Layout = TRANSFORMERS) ->
         directory = Path(spec.model)
         if not (directory / layout.config).is_file():
             raise ModelUnavailableError(f"{directory} holds no checkpoint ({layout.config} is missing)")
-        return directory
-    return download(spec.model, spec.revision, layout)
+    else:
+        directory = download(spec.model, spec.revision, layout)
+    _require_pinned(directory, spec.sha256)
+    return directory
+
+
+def _require_pinned(directory: Path, pins: Sequence[tuple[str, str]]) -> None:
+    """Raises ModelUnavailableError where a file is not there or has other bytes than it is pinned to."""
+    for name, sha256 in pins:
+        path = directory / name
+        if not path.is_file():
+            raise ModelUnavailableError(
+                f"{path} is missing, and its SHA-256 is pinned: fetch the checkpoint again"
+            )
+        stat = path.stat()
+        if (found := _file_hash(path, stat.st_size, stat.st_mtime_ns)) != sha256:
+            raise ModelUnavailableError(
+                f"{path} has the SHA-256 {found}, and is pinned to {sha256}: it is not the file that was published, so it "
+                "is not loaded. Fetch it again, or correct `sha256` where you changed it yourself"
+            )
 
 
 def download(model: str, revision: str | None, layout: Layout) -> Path:
@@ -215,7 +264,8 @@ def download(model: str, revision: str | None, layout: Layout) -> Path:
     try:
         if not hub_answers():
             raise ConnectionError("no answer")
-        return Path(snapshot_download(model, revision=revision, allow_patterns=_patterns(layout)))
+        with public_files():  # other accounts may share the cache
+            return Path(snapshot_download(model, revision=revision, allow_patterns=_patterns(layout)))
     except Exception as error:
         raise ModelUnavailableError(
             f"{model} is not on this machine and could not be fetched from the Hugging Face hub at "

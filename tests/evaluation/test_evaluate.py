@@ -153,7 +153,7 @@ def test_files_of_lvis_give_what_lvis_api_gives(
     reference = LVISEval(annotations, LVISResults(annotations, str(files[1])), iou_type="bbox")
     reference.run()
 
-    ours = evaluate_files(*files, resamples=5).grounding
+    ours = evaluate_files(*files).grounding
     assert ours is not None
     recall = reference.eval["recall"][:, :, 0]  # thresholds, categories
     bands = {band: [n for n in range(8) if "rcf"[(n + 1) % 3] == band[0]] for band in LVIS_BANDS}
@@ -184,7 +184,7 @@ def test_errors_are_sentences_that_name_the_row(tmp_path: Path, example: tuple[P
     assert "wrong.csv: this file cannot be used: row 3, score: 'much' is no number" in fails(truth, wrong)
     assert "give one format, or two" in fails(truth, predictions, "--format", "csv,csv,csv")
     assert "has no column ImageID" in fails(truth, predictions, "--format", "openimages")
-    assert "there is no format 'yolo'" in fails(truth, predictions, "--format", "csv,yolo")
+    assert "there is no format 'tfrecord'" in fails(truth, predictions, "--format", "csv,tfrecord")
     nothing = write(tmp_path / "nothing.csv", "image,tag\nA,\n")
     assert "names no tag of any image" in fails(nothing, predictions)
     assert run(truth, predictions, "--format", "csv") == run(truth, predictions)

@@ -76,7 +76,8 @@ def test_whatever_writes_names_the_disk_and_whatever_reads_works(disk: Path, tmp
     with pytest.raises(OSError, match=refused):
         home.decisions.append([Event(who="bob", verdict="accept", image_id="a", concept_id="vase")])
     code, said = vistag("verify", "--deep", "--home", str(home.root))
-    assert (code, said) == (0, "3 files of the lake were looked at: nothing is wrong.")
+    assert code == 0
+    assert said.endswith("3 files of the lake were looked at: nothing is wrong, but not finished.")
 
     assert remount(disk, "rw")
     home.lake.write("images", pa.table({"id": ["b"]}), "lib--a")

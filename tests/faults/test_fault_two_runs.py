@@ -109,7 +109,7 @@ def test_processes_at_once_end_as_one_after_the_other(home: Home, tmp_path: Path
 
     def start(folder: str, library: str) -> subprocess.Popen[str]:
         command = [VISTAG, "run", str(tmp_path / folder), "--library", library, "--home", str(home.root)]
-        environment = services.environment()
+        environment = services.environment(PYTHONFAULTHANDLER="1")
         return subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -121,7 +121,7 @@ def test_processes_at_once_end_as_one_after_the_other(home: Home, tmp_path: Path
         looks += 1
         time.sleep(0.2)
     said = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], said
+    assert [run.returncode for run in runs] == [0, 0, 0], "\n\n".join(said)
     assert looks > 5
     assert verify_home(home, deep=True).findings == ()
 

@@ -20,7 +20,10 @@ with atheris.instrument_imports(
         "PIL",
         "resources.images",
         "resources.home.home",
+        "resources.http_client",
+        "resources.models.detectors.dino_x",
         "resources.models.tiers",
+        "resources.models.vlms",
         "taxonomy",
         "evaluation.readers",
         "yaml",
@@ -51,7 +54,7 @@ def run_all(minutes: float) -> int:
 def run(name: str, seconds: int, inputs: Sequence[str]) -> None:
     """Fuzz one target, or run inputs again; does not return."""
     warnings.simplefilter("ignore")
-    logging.disable()  # rdflib tells of every IRI that it does not like
+    logging.disable()  # what is read tells of much that it does not like
     target = TARGETS[name]
     corpus = FOLDER / name
     corpus.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pillow_heif
+import psd_zoo
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import IFD, Base
 
@@ -114,6 +115,12 @@ def usable() -> dict[str, tuple[bytes, str, str]]:
     animated: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": 100}
     floats = Image.fromarray(np.linspace(-3, 12, 96 * 64, dtype=np.float32).reshape(64, 96))
     return {
+        "16 bits.psd": (psd_zoo.psd_of(np.asarray(colour).astype(np.uint16) * 257), "PSD", "RGB"),
+        "large document.psb": (
+            psd_zoo.psd_of(np.asarray(alpha), version=2, runs=True, layers=-1),
+            "PSD",
+            "RGBA",
+        ),
         "baseline.jpg": (encoded(colour, "JPEG"), "JPEG", "RGB"),
         "progressive.jpg": (encoded(colour, "JPEG", progressive=True), "JPEG", "RGB"),
         "cmyk.jpg": (encoded(cmyk, "JPEG"), "JPEG", "CMYK"),

@@ -22,6 +22,11 @@ class Daemon:
     run_keys: set[str] = field(default_factory=set)
     skipped: str = ""
 
+    @property
+    def version(self) -> str:
+        """The file that the cursor names, behind what the look saw."""
+        return (self.cursor or "").rpartition(" ")[2]
+
     def tick(self) -> list[dg.RunRequest]:
         with dg.build_sensor_context(
             instance=self.instance,

@@ -13,8 +13,10 @@ from mutations import mutate_bytes
 
 from resources.images import ingest_folder
 
-INPUTS = {"vocabulary.ttl": 60, "vocabulary.jsonld": 60, "predictions.json": 40}  # the slower ones
+INPUTS = {"predictions.json": 40}  # the slower ones
 USUAL_INPUTS = 150
+ALWAYS_READ = {"vocabulary.txt"}
+"""A list of keywords may be any text."""
 FILES_A_KIND = 12
 
 
@@ -25,7 +27,7 @@ def test_mutated_texts_are_read_or_refused_as_declared(name: str, caplog: pytest
     seen = {target.check(seed) for seed in target.seeds}
     for _ in range(INPUTS.get(name, USUAL_INPUTS)):
         seen.add(target.check(target.mutate(random, random.choice(target.seeds), target.seeds)))
-    assert len(seen) > 1, "some inputs are read, others refused"
+    assert len(seen) > 1 or name in ALWAYS_READ, "some inputs are read, others refused"
 
 
 FOUND = {

@@ -35,7 +35,17 @@ from vistag_assets.cli import app
 from vistag_assets.regions.regions_json import regions_json_path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("demo", "deploy", "evaluation", "resources", "sensors", "taxonomy", "vistag_assets")
+PACKAGES = (
+    "benchmarks",
+    "demo",
+    "deploy",
+    "docs",
+    "evaluation",
+    "resources",
+    "sensors",
+    "taxonomy",
+    "vistag_assets",
+)
 SECRET = "sk-vErY-sEcReT-123456"
 
 
@@ -165,7 +175,7 @@ def test_vocabularies_fetch_nothing(tmp_path: Path) -> None:
 def test_yaml_that_grows_without_bound_is_refused_in_a_short_message(tmp_path: Path) -> None:
     layers = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
     (tmp_path / "t.yaml").write_text(f"l0: &l0 [x]\n{layers}device: *l11\n")
-    with pytest.raises(TierError, match="device") as caught:
+    with pytest.raises(TierError, match="line 6: holds more than 20000 names") as caught:
         load_tier(str(tmp_path / "t.yaml"))
     assert len(str(caught.value)) < 5000
 
@@ -183,7 +193,19 @@ def test_a_header_of_weights_may_not_ask_for_all_memory(tmp_path: Path) -> None:
 
 
 FORBIDDEN = {
-    *("pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "xml", "lxml", "telnetlib"),
+    *(
+        "pickle",
+        "cPickle",
+        "marshal",
+        "shelve",
+        "dill",
+        "cloudpickle",
+        "jsonpickle",
+        "joblib",
+        "xml",
+        "lxml",
+        "telnetlib",
+    ),
     *(
         "eval",
         "exec",
@@ -195,10 +217,15 @@ FORBIDDEN = {
         "yaml.full_load",
     ),
 }
-ALLOWED = {
-    # A SafeLoader that refuses repeated keys besides.
-    ("resources/yaml_file.py", "yaml.load"),
-}
+UNPICKLES = (
+    "read_pickle",
+    "torch.jit.load",
+    "torch.hub.load",
+    "torch.package.PackageImporter",
+    "np.lib.npyio.load",
+)
+"""Calls that unpickle, or run code that they fetch."""
+ALLOWED: set[tuple[str, str]] = set()
 
 
 def findings(path: Path) -> Iterator[str]:
@@ -209,14 +236,27 @@ def findings(path: Path) -> Iterator[str]:
                 [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             )
             yield from (module for module in modules if module.split(".")[0] in FORBIDDEN)
+            if isinstance(node, ast.ImportFrom):  # `load` by another name is not looked for by name
+                yield from (
+                    f"{node.module}.{alias.name}"
+                    for alias in node.names
+                    if (node.module, alias.name) in {("torch", "load"), ("numpy", "load"), ("yaml", "load")}
+                )
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}
             if name in FORBIDDEN or name.endswith((".extractall", ".unpack_archive")) or name == "yaml.load":
                 yield name
+            loads_by_name = name in ("import_module", "importlib.import_module", "__import__")
+            if loads_by_name and node.args and isinstance(node.args[0], ast.Constant):
+                yield from (word for word in [str(node.args[0].value).split(".")[0]] if word in FORBIDDEN)
+            if name.endswith(UNPICKLES):
+                yield name
             if name == "torch.load" and given.get("weights_only") != "True":
                 yield name
-            if name.endswith("np.load") and given.get("allow_pickle", "False") != "False":
+            if name.endswith(("np.load", "numpy.load")) and (
+                given.get("allow_pickle", "False") != "False" or len(node.args) > 2
+            ):
                 yield name
             if given.get("shell", "False") != "False" or given.get("trust_remote_code", "False") != "False":
                 yield name
@@ -236,9 +276,14 @@ def test_the_search_sees_what_it_is_for(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         "import pickle\nfrom xml.dom import minidom\neval('1')\ntorch.load(f)\nx.extractall()\n"
         "f(shell=True)\nnp.load(f, allow_pickle=True)\nA.from_pretrained(m, trust_remote_code=yes)\nmodel.eval()\n"
+        "import joblib\nimport_module('dill')\npd.read_pickle(f)\nfrom torch import load\ntorch.jit.load(f)\n"
+        "torch.load(f, weights_only=False)\nnumpy.load(f, None, True)\ntorch.load(f, weights_only=True)\n"
     )
     assert sorted(findings(tmp_path / "a.py")) == sorted(
-        ["pickle", "xml.dom", "eval", "torch.load", "x.extractall", "f", "np.load", "A.from_pretrained"]
+        [
+            *("pickle", "xml.dom", "eval", "torch.load", "x.extractall", "f", "np.load", "A.from_pretrained"),
+            *("joblib", "dill", "pd.read_pickle", "torch.load", "torch.jit.load", "torch.load", "numpy.load"),
+        ]
     )
 
 

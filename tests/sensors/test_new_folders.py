@@ -75,8 +75,11 @@ def covered(daemon: Daemon, request: dg.RunRequest) -> list[str]:
 def test_folders_that_arrived_are_run_together_once_they_were_seen_twice(daemon: Daemon) -> None:
     assert daemon.tick() == []
     assert "3 folders have just come or changed" in daemon.skipped
+    assert (daemon.cursor or "").startswith("3 waiting; 3 folders, ")
     (request,) = daemon.tick()
     assert covered(daemon, request) == KEYS
+    assert (daemon.cursor or "").startswith("3 new; 3 folders, ")
+    assert request.tags["vistag/library"] == "lib"
     assert [folder.key for folder in daemon.home.folders()] == KEYS
     assert request.run_config["resources"]["vistag"]["config"] == {"home": str(daemon.home.root)}
     assert daemon.ticks(3) == []
@@ -87,6 +90,22 @@ def test_a_changed_folder_is_run_again_and_alone(daemon: Daemon, library: Path) 
     put(library / "b" / "2.jpg")
     (request,) = daemon.ticks(3)
     assert covered(daemon, request) == ["lib--b"]
+
+
+def test_a_library_whose_name_is_no_utf_8_is_watched_too(daemon: Daemon, tmp_path: Path) -> None:
+    root = tmp_path / "caf\udce9[/]\x1b[2J\n"
+    put(root / "summer\udcff" / "1.jpg")
+    watched = CliRunner().invoke(
+        app, ["watch", str(root), "--settle", "0", "--stop", "lib", "--home", str(daemon.home.root)]
+    )
+    assert watched.exit_code == 0, watched.output
+    assert read_settings(daemon.home).watched == {root.name: str(root)}
+    (request,) = daemon.ticks(2)
+    (folder,) = daemon.home.folders()
+    assert covered(daemon, request) == [folder.key]
+    assert folder.directory == root / "summer\udcff"
+    assert daemon.ticks(2) == []
+    daemon.skipped.encode()
 
 
 @pytest.mark.parametrize("change", ["content", "time", "rights", "deleted", "renamed"])
@@ -162,7 +181,7 @@ def test_a_removed_folder_is_marked_and_comes_back(daemon: Daemon, library: Path
     daemon.ticks(2)
     (library / "b").rename(tmp_path / "elsewhere")
     assert daemon.tick() == []
-    assert "1 are gone" in daemon.skipped
+    assert "1 folders are gone" in daemon.skipped
     assert [folder.key for folder in daemon.home.folders() if folder.gone_since] == ["lib--b"]
     assert daemon.ticks(2) == []
     (tmp_path / "elsewhere").rename(library / "b")
@@ -223,7 +242,7 @@ def test_a_look_that_runs_out_of_time_goes_on_where_it_stopped(
     monkeypatch.setattr(sensor_module, "LOOK_SECONDS", 0)  # one folder a look
     put(library / "d" / "1.jpg")
     assert daemon.tick() == []  # the library itself, which holds no file
-    assert Memory(daemon.home).load(daemon.cursor or "").place == Place("lib", ".")
+    assert Memory(daemon.home).load(daemon.version).place == Place("lib", ".")
     asked = [key for request in daemon.ticks(12) for key in covered(daemon, request)]
     assert asked == [*KEYS, "lib--d"]
     shutil.rmtree(library / "b")
@@ -260,10 +279,10 @@ def test_without_its_file_the_sensor_begins_again_and_says_so(
     daemon: Daemon,
 ) -> None:
     daemon.ticks(2)
-    (file,) = [path for path in (daemon.home.root / "watching").iterdir() if path.stem == daemon.cursor]
+    (file,) = [path for path in (daemon.home.root / "watching").iterdir() if path.stem == daemon.version]
     file.write_text(file.read_text().replace("lib", "bil"))
     with pytest.raises(LostMemory, match="damaged"):
-        Memory(daemon.home).load(daemon.cursor or "")
+        Memory(daemon.home).load(daemon.version)
     assert daemon.tick() == []
     assert "damaged" in daemon.skipped
     assert [covered(daemon, request) for request in daemon.tick()] == [KEYS]

@@ -59,9 +59,10 @@ def test_all_folders_that_are_there_are_run_each_night(tmp_path: Path, instance:
 
 
 def test_the_weekly_run_verifies_and_is_red_where_something_is_lost(
-    tmp_path: Path, instance: dg.DagsterInstance
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = make_home(tmp_path / "home")
+    monkeypatch.setenv("VISTAG_HOME", str(home.root))
     (request,) = requests(weekly_verify, home, instance).run_requests or []
     job = defs.resolve_job_def(VERIFY)
 

@@ -113,7 +113,7 @@ def test_a_removed_folder_is_marked(daemon: Daemon, library: ObjectPath) -> None
 def test_a_look_goes_on_where_the_last_one_stopped(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensor_module, "LOOK_SECONDS", 0)  # one folder a look
     assert daemon.tick() == []
-    assert Memory(daemon.home, STORES).load(daemon.cursor or "").place == Place("store", ".")
+    assert Memory(daemon.home, STORES).load(daemon.version).place == Place("store", ".")
     assert sum(int(request.tags["vistag/folders"]) for request in daemon.ticks(20)) == 4
 
 

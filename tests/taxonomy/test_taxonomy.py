@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,6 +17,7 @@ from taxonomy import (
     Taxonomy,
     TaxonomyError,
     TaxonomyStats,
+    Translation,
     check_report,
     load_facets,
     load_taxonomy,
@@ -56,9 +58,9 @@ def saved(path: Path, text: str) -> Path:
 
 
 def problems(path: Path) -> list[str]:
-    """What loading says, a line a problem, each without the folder."""
+    """What strict loading says, a line a problem, each without the folder."""
     with pytest.raises(TaxonomyError) as caught:
-        load_taxonomy(path)
+        load_taxonomy(path, strict=True)
     return str(caught.value).replace(f"{path.parent}/", "").splitlines()
 
 
@@ -221,10 +223,11 @@ f:object a skos:Collection ; skos:member c:vessel, c:tool, c:cup .
 """,
     )
     taxonomy = load_taxonomy(path)
+    german, iri = partial(Translation, "de"), "http://example.org/concept/{}".format
     assert taxonomy.concepts == (
-        Concept("cup", "cup", ("beaker", "mug"), "object", ("tool", "vessel"), "A cup."),
-        Concept("tool", "tool", ("implement",), "object"),
-        Concept("vessel", "vessel", (), "object"),
+        Concept("cup", "cup", ("beaker", "mug"), "object", ("tool", "vessel"), "A cup.", iri=iri("cup")),
+        Concept("tool", "tool", ("implement",), translations=(german("", ("Werkzeug",)),), iri=iri("tool")),
+        Concept("vessel", "vessel", translations=(german("Gefäß"),), iri=iri("vessel")),
     )
 
 
@@ -265,11 +268,13 @@ def test_every_problem_of_a_csv_file_is_listed_with_its_line(tmp_path: Path) -> 
         'v.csv:5: id "cup" is already used at line 4',
         'v.csv:6: prefLabel "Cup" of "beaker" is already the prefLabel of "cup" (line 4) in facet object',
         'v.csv:7: altLabel "MUG" of "tankard" is already the altLabel of "cup" (line 4) in facet object',
-        'v.csv:8: bad id "Wrong Id": use lower-case letters, digits and single hyphens, as in oil-lamp',
+        'v.csv:8: bad id "Wrong Id": an id holds no space and no "|"; read as Wrong-Id',
         'v.csv:9: "nameless" has no prefLabel',
         'v.csv:10: "gap" has an empty altLabel',
+        'v.csv:11: "facetless" has no facet: put under "object"',
         'v.csv:12: "odd": unknown facet "objekt"; did you mean "object"?',
         'v.csv:13: altLabel "Echo" of "echo" repeats another of its labels',
+        'v.csv:14: "short" has no facet: put under "object"',
         "v.csv:14: has 2 cells, the header has 6; quote cells that hold a comma",
     ]
 
@@ -323,13 +328,14 @@ f:objects a skos:Collection ; skos:member c:cup .
 """,
     )
     assert problems(path) == [
+        'v.ttl:1: "blank" has no facet: put under "object"',
         "v.ttl:1: a concept has no IRI: prefLabel blank",
         'v.ttl:5: "vessel" has the unknown narrower "cups"; did you mean "cup"?',
         'v.ttl:5: "vessel" is a member of 2 facets: object, style; keep one',
-        'v.ttl:7: "amphora" has no prefLabel',
         'v.ttl:7: "amphora" has prefLabels in de only; add one tagged @en',
         'v.ttl:7: "amphora" has the broader "pot", which is no IRI',
         'v.ttl:7: "amphora" has the unknown broader "vessle"; did you mean "vessel"?',
+        'v.ttl:7: "amphora" is not called a skos:Concept',
         'v.ttl:8: "cup" has 2 prefLabels in one language: "cup", "mug"',
         'v.ttl:8: "cup": unknown facet "objects"; did you mean "object"?',
     ]
@@ -351,16 +357,21 @@ def test_a_concept_in_jsonld_is_found_at_its_own_line_not_where_it_is_mentioned(
     [
         ("v.csv", b"", "v.csv:1: the file is empty"),
         ("v.csv", HEADER.encode(), "v.csv:1: there are no concepts"),
-        ("v.csv", b"id,pref_label\n", "v.csv:1: missing columns: alt_labels, facet, broader, definition"),
+        (
+            "v.csv",
+            b"id,hue\na,b\n",
+            "v.csv:1: no column is known to hold the labels; say which: --column HEADING=p",
+        ),
         ("v.csv", HEADER.encode() + b'a,"b"c,,,,\n', "v.csv:2: not valid CSV"),
         ("v.csv", HEADER.encode() + b"a,caf\xe9,,object,,\n", "v.csv:2: is not UTF-8"),
         ("v.ttl", b"# only a comment\n", "v.ttl:1: there are no concepts"),
         ("v.ttl", b'@prefix c: <urn:c/> .\n\nc:a c:b "open .\n', "v.ttl:3: not valid Turtle"),
         ("v.ttl", b"@prefix c: <urn:c/> .\nc:a c:b skos:c .\n", "v.ttl:2: not valid Turtle"),
         ("v.jsonld", b'{"@graph": [\n1,\n}', "v.jsonld:3: not valid JSON"),
-        ("v.jsonld", b"[" * 100_000, "v.jsonld:1: the JSON is nested too deeply"),
-        ("v.jsonld", b'{"@context": 5, "@id": 4}', "v.jsonld:1: cannot be read as json-ld"),
-        ("v.xml", b"<rdf/>", 'v.xml:1: the suffix ".xml" is not one of .csv, .jsonld, .ttl'),
+        ("v.jsonld", b"[" * 100_000, "v.jsonld:1: not valid JSON-LD: Parser error"),
+        ("v.jsonld", b'{"@context": 5, "@id": 4}', "v.jsonld:1: not valid JSON-LD: @context value"),
+        ("v.xml", b"<rdf/>", "v.xml:1: not valid RDF/XML"),
+        ("v.xlsx", b"PK", 'v.xlsx:1: the suffix ".xlsx" is not one of .csv, .tsv, .txt, .ttl, '),
     ],
 )
 def test_unreadable_file_says_where_and_why(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
@@ -381,6 +392,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         '[{{"a": "urn:a"}}, "{url}"]',
         '{{"a": {{"@id": "urn:a", "@context": "{url}"}}}}',
         '{{"@import": "{url}"}}',
+        '[[["{url}"]]]',
     ],
 )
 def test_remote_jsonld_context_is_refused_and_not_fetched(tmp_path: Path, context: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pytest
+from guarded_server import guarded_dagster, listening, status
 from PIL import Image
 from small_library import draw, tag, tiny_home
 from tiny_checkpoint import save_tiny_siglip
@@ -167,6 +168,30 @@ def test_a_run_says_what_it_did_and_shows_pictures_of_it(tagged: Home) -> None:
         assert_shown(tagged, asset, "lib--b", expect_work=True)
     for asset in WHERE_A_TIER_NAMES_THE_MODEL | {"depth_maps"}:
         assert_shown(tagged, asset, "lib--b", expect_work=False)
+
+
+def test_a_partition_names_its_directory_and_counts_its_own_images(tagged: Home) -> None:
+    library = tagged.root.parent / "library"
+    for asset in IN_EVERY_TIER | {"rejects", "captions"}:
+        for folder, metadata in materialised(tagged, asset).items():
+            assert metadata["directory"] == dg.MetadataValue.path(str(library / folder.removeprefix("lib--")))
+            if asset != "captions":  # which the tier names no model for
+                assert metadata["images_worked_on"].value == 5, asset
+
+
+def test_pages_are_links_that_the_web_server_opens(tagged: Home) -> None:
+    [sheet] = materialised(tagged, "contact_sheet").values()
+    assert sheet["page"] == dg.MetadataValue.url("/vistag/gallery/index.html")
+    with guarded_dagster(tagged.root) as (guard, _), listening(guard) as port:
+        own = ("Host", f"127.0.0.1:{port}")
+        for path in (sheet["page"].value, "/vistag/gallery/"):
+            assert status(port, "GET", path, [own]) == 200
+        for path in (
+            "/vistag/../settings.json",
+            "/vistag/%2e%2e/settings.json",
+            "/vistag/gallery/../../settings.json",
+        ):
+            assert status(port, "GET", path, [own]) == 404
 
 
 def test_files_that_cannot_be_used_are_counted_and_shown_with_their_reason(tagged: Home) -> None:

@@ -3,53 +3,90 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import NoReturn
 
+from resources.web.guard import LOOPBACK, TOKEN
 from vistag_assets.automation.instance import prepare_dagster_home
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
 CODE_LOCATION = "vistag_assets.definitions"
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_LAST_LINES_SECONDS = 5
+_WEB = "vistag_assets.automation.web"
+_ANY = frozenset(["0.0.0.0", "::"])
+"""Addresses that are all addresses of this machine, and no name that it is asked by."""
+_TOKEN_LETTERS = 16
 
 
 class DevError(RuntimeError):
     """The UI could not be started, or one of its processes ended."""
 
 
-def serve(home: Path, port: int, on_ready: Callable[[str], None]) -> None:
-    """Run until interrupted (Ctrl-C, SIGTERM); both processes and their children are gone when this returns.
+def serve(home: Path, port: int, on_ready: Callable[[str], None], on_line: Callable[[str], None]) -> None:
+    """Run until SIGTERM, or until Ctrl-C, which raises KeyboardInterrupt; both processes and their children are gone then.
 
-    `on_ready` is called with the URL when the server answers. Raises DevError if the port is taken or a
+    `on_ready` is called with the URL when the server answers, `on_line` with each line that they write, without
+    colours: names and words of strangers are in them. Raises DevError if the port is taken or a
     process ends by itself.
     """
     _require_free(port)
     environment = {**os.environ, **prepare_dagster_home(home)}
     commands = {"the web server": _web_command(HOST, port), "the daemon": _daemon_command()}
     processes: dict[str, subprocess.Popen[bytes]] = {}
+    relays: list[Thread] = []
     with interrupts_are_raised():
         try:
             for name, command in commands.items():
                 # in a group of its own: Ctrl-C reaches it once, through us
-                processes[name] = subprocess.Popen(command, env=environment, start_new_session=True)
+                processes[name] = subprocess.Popen(
+                    command,
+                    env=environment,
+                    start_new_session=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+                relays.append(Thread(target=_relay, args=(processes[name], on_line), daemon=True))
+                relays[-1].start()
             _wait(processes, port, on_ready)
-        except KeyboardInterrupt:
-            pass
         finally:
             # a run that is not told stays "started" in Dagster for ever, and holds up the queue
             stop(processes.values(), whole_groups=True)
+            for relay in relays:
+                relay.join(_LAST_LINES_SECONDS)
 
 
-def become_web(home: Path, host: str, port: int) -> NoReturn:
+def _relay(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        on_line(_COLOURS.sub("", line.decode("utf-8", "backslashreplace").rstrip("\n")))
+
+
+def become_web(home: Path, host: str, port: int, names: Sequence[str] = ()) -> NoReturn:
     """Go on as Dagster's web server, in this process: a service manager sees it as it is.
 
-    Raises DevError if the port is taken, StorageError where the storage of the home cannot be used.
+    `names`: hosts that it is asked by beside those of this machine. Raises DevError if the port is taken, or if others
+    than this machine could ask and no token is set; StorageError where the storage of the home cannot be used.
     """
     _require_free(port)
-    _become(home, _web_command(host, port))
+    names = [*names, *([] if host in _ANY else [f"[{host}]" if ":" in host else host])]
+    if not LOOPBACK.issuperset(names) or host in _ANY:
+        _require_token()
+    _become(home, _web_command(host, port, names))
+
+
+def _require_token() -> None:
+    if len(os.environ.get(TOKEN, "")) < _TOKEN_LETTERS:
+        raise DevError(
+            f"Others than this machine could ask, and Dagster has no login: set {TOKEN} to a word of at least "
+            f"{_TOKEN_LETTERS} letters that is hard to guess (openssl rand -hex 24). docs/deploy.md says how it is used."
+        )
 
 
 def become_daemon(home: Path) -> NoReturn:
@@ -61,8 +98,9 @@ def _become(home: Path, command: list[str]) -> NoReturn:
     os.execve(command[0], command, {**os.environ, **prepare_dagster_home(home)})
 
 
-def _web_command(host: str, port: int) -> list[str]:
-    return [_program("dagster-webserver"), "-m", CODE_LOCATION, "-h", host, "-p", str(port)]
+def _web_command(host: str, port: int, names: Sequence[str] = ()) -> list[str]:
+    allowed = [f"--allow-host={name}" for name in names]
+    return [sys.executable, "-m", _WEB, "--host", host, "--port", str(port), *allowed]
 
 
 def _daemon_command() -> list[str]:

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from resources.disk_errors import disk_error
 from resources.home.presence import dead_runs, forget_run
+from resources.home.private import private_files
 from resources.lake.files import locked, replace_file
-from resources.yaml_file import read_yaml
+from resources.yaml_file import YamlFileError, read_yaml
 from vistag_assets.automation.storage import StorageError, lost_database, storage_errors
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
 
     dagster_home = home.resolve() / "dagster"
     # Processes that make the databases at the same time leave them with two versions each.
-    with locked(dagster_home / ".lock"):
+    with private_files(home), locked(dagster_home / ".lock"):
         _write_settings(dagster_home / "dagster.yaml")
         with (
             storage_errors(dagster_home / "dagster.yaml"),
@@ -64,13 +63,13 @@ def missing_settings(home: Path) -> list[str]:
     if not path.exists():
         return []
     try:
-        own = read_yaml(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise StorageError(f"{path}: this is not YAML: {error}") from error
+        own = read_yaml(path).content or {}
+    except YamlFileError as error:
+        raise StorageError(f"{error} (this is not YAML that vistag reads)") from error
     if not isinstance(own, dict):
         raise StorageError(f"{path}: holds no settings. Remove it to have it written anew")
     named = set(_names(own))
-    return [name for name in _names(read_yaml(TEMPLATE.read_text(encoding="utf-8"))) if name not in named]
+    return [name for name in _names(read_yaml(TEMPLATE).content) if name not in named]
 
 
 def _names(settings: Mapping[str, Any], above: str = "") -> Iterator[str]:
@@ -111,7 +110,7 @@ def home_instance(home: Path) -> Iterator[DagsterInstance]:
 
     environment = prepare_dagster_home(home)
     os.environ.update(environment)
-    with DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+    with private_files(home), DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
         try:
             yield instance
         except OSError:

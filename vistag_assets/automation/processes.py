@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -16,13 +16,19 @@ POLL_SECONDS = 0.2
 _STOP_SECONDS = 20
 
 
+class _Ended(KeyboardInterrupt):
+    """The end that was asked for by SIGTERM."""
+
+
 @contextmanager
 def interrupts_are_raised() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM raise KeyboardInterrupt."""
+    """Within, SIGINT (Ctrl-C) raises KeyboardInterrupt; SIGTERM, as service managers send it, ends the block."""
     # SIGINT too: a shell has it ignored in what it starts in the background
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except _Ended:
+        pass
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -31,9 +37,18 @@ def interrupts_are_raised() -> Iterator[None]:
 def stop(processes: Iterable[subprocess.Popen[bytes]], *, whole_groups: bool = False) -> None:
     """Have processes end, each the head of a session of its own; they and their children are gone on return.
 
-    With `whole_groups` the children are told too, and have the same time to end in.
+    With `whole_groups` the children are told too, and have the same time to end in. Another Ctrl-C ends the waiting.
     """
     heads = list(processes)
+    try:
+        _ask_to_end(heads, whole_groups=whole_groups)
+    finally:
+        for process in heads:
+            signal_group(process, signal.SIGKILL)
+            process.wait()
+
+
+def _ask_to_end(heads: Sequence[subprocess.Popen[bytes]], *, whole_groups: bool) -> None:
     for process in heads:
         if whole_groups:
             signal_group(process, signal.SIGINT)
@@ -45,8 +60,6 @@ def stop(processes: Iterable[subprocess.Popen[bytes]], *, whole_groups: bool = F
             process.wait(max(0.0, deadline - time.monotonic()))
         while whole_groups and signal_group(process, 0) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        signal_group(process, signal.SIGKILL)
-        process.wait()
 
 
 def tell_ready() -> None:
@@ -73,4 +86,4 @@ def signal_group(head: subprocess.Popen[bytes], number: int) -> bool:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise _Ended if number == signal.SIGTERM else KeyboardInterrupt

@@ -6,6 +6,7 @@ import dagster as dg
 
 from resources.gpus import MODELS_POOL
 from resources.markdown import markdown_table, plain_text
+from resources.text import one_line
 from resources.workspace import VistagResource
 from vistag_assets.automation.verify import verify_home
 
@@ -13,18 +14,20 @@ VERIFY = "verify"
 SHOWN_FINDINGS = 100
 
 
-class VerifyConfig(dg.Config):
-    """`deep`: read every page of every file, and decode every proxy."""
-
-    deep: bool = False
+# Not a `dg.Config`: that also takes `{"env": VARIABLE}` for a value.
+_CONFIG = {
+    "deep": dg.Field(bool, False, description="Read every page of every file, and decode every proxy.")
+}
 
 
 # In the pool of the tagging runs: rows that a run has yet to write would be missing.
-@dg.op(pool=MODELS_POOL, description="Looks for lost and doubled rows, damaged and half-written files.")
-def look_through_the_home(
-    context: dg.OpExecutionContext, config: VerifyConfig, vistag: VistagResource
-) -> None:
-    found = verify_home(vistag.resolve_home(), deep=config.deep)
+@dg.op(
+    pool=MODELS_POOL,
+    description="Looks for lost and doubled rows, damaged and half-written files.",
+    config_schema=_CONFIG,
+)
+def look_through_the_home(context: dg.OpExecutionContext, vistag: VistagResource) -> None:
+    found = verify_home(vistag.resolve_home(), deep=context.op_config["deep"])
     rows = [(finding.kind, plain_text(finding.sentence)) for finding in found.findings[:SHOWN_FINDINGS]]
     metadata: dict[str, Any] = {
         "partitions": found.partitions,
@@ -35,7 +38,7 @@ def look_through_the_home(
     context.add_output_metadata(metadata)
     if found.faults:
         raise dg.Failure(
-            f"{len(found.faults):,} faults, the first: {found.faults[0].sentence}",
+            f"{len(found.faults):,} faults, the first: {one_line(found.faults[0].sentence)}",
             metadata=metadata,
             allow_retries=False,
         )

@@ -2,10 +2,23 @@
 
 import typer
 
-from vistag_assets.cli import calibrating, deciding, looking, measuring, models, tagging, verifying, watching
+from vistag_assets.cli import (
+    calibrating,
+    console,
+    deciding,
+    looking,
+    measuring,
+    models,
+    tagging,
+    verifying,
+    vocabulary,
+    watching,
+)
+from vistag_assets.cli.common import LiteralGroup
 from vistag_assets.cli.exit import end_quietly
 
 app = typer.Typer(
+    cls=LiteralGroup,
     help="Folders of images to tags, measured on the rare ones.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -16,6 +29,7 @@ taxonomy_app = typer.Typer(help="Look at a vocabulary.", no_args_is_help=True)
 @app.callback()
 def main() -> None:
     end_quietly()
+    console.take_over()
 
 
 for command in (
@@ -41,5 +55,9 @@ for command in (
     app.command()(command)
 
 app.add_typer(taxonomy_app, name="taxonomy")
-taxonomy_app.command("check")(looking.taxonomy_check)
-taxonomy_app.command("stats")(looking.taxonomy_stats)
+taxonomy_app.command("check")(vocabulary.taxonomy_check)
+taxonomy_app.command("convert")(vocabulary.taxonomy_convert)
+taxonomy_app.command("diff")(vocabulary.taxonomy_diff)
+taxonomy_app.command("facets")(vocabulary.taxonomy_facets)
+taxonomy_app.command("page")(vocabulary.taxonomy_page)
+taxonomy_app.command("stats")(vocabulary.taxonomy_stats)

@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vistag_assets.cli.common import UsageError
+from vistag_assets.cli.vocabulary import tell_what_was_mended
 
 if TYPE_CHECKING:
     from resources.home import Home, Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What the command line says of the vocabulary; what it does not say stays as the home has it."""
+
+    taxonomy: str | None = None
+    facets: Path | None = None
+    languages: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: str | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Fields of the settings. Another vocabulary forgets what was said of the last."""
+        found: dict[str, Any] = {}
+        if self.taxonomy:
+            place = "starter" if self.taxonomy == "starter" else str(Path(self.taxonomy).resolve())
+            found = {"taxonomy": place, "facets": None, "languages": (), "columns": {}, "labels": "all"}
+        if self.facets:
+            found["facets"] = str(self.facets.resolve())
+        if self.languages:
+            found["languages"] = self.languages
+        if self.columns:
+            found["columns"] = dict(self.columns)
+        if self.labels:
+            if self.labels not in ("all", "pref"):
+                raise UsageError(f"--labels is all or pref, not {self.labels}")
+            found["labels"] = self.labels
+        return found
+
+
+STARTER_OR_THE_LAST = Vocabulary()
+
+
 def choose(
     home: Home,
     tier: str | None,
-    taxonomy: str | None = None,
-    facets: Path | None = None,
+    vocabulary: Vocabulary = STARTER_OR_THE_LAST,
     lake: str | None = None,
     excluded: Mapping[str, Sequence[str]] | None = None,
 ) -> Settings:
-    """Check what was chosen before any work, and remember it in the home. Another vocabulary forgets the facets."""
+    """Check what was chosen before any work, and remember it in the home."""
     from resources.home import read_settings, write_settings
     from resources.models.checkpoints import make_model
-    from resources.models.tiers import load_tier
+    from resources.models.tiers import SUFFIXES, load_tier
     from resources.workspace import Workspace, require_card
 
     settings = read_settings(home)
@@ -31,12 +64,8 @@ def choose(
     if not (tier or "tier" in settings.model_fields_set):
         tier = _default_tier()
     if tier:
-        changes["tier"] = str(Path(tier).resolve()) if tier.endswith((".yaml", ".yml")) else tier
-    if taxonomy:
-        changes["taxonomy"] = "starter" if taxonomy == "starter" else str(Path(taxonomy).resolve())
-        changes["facets"] = None
-    if facets:
-        changes["facets"] = str(facets.resolve())
+        changes["tier"] = str(Path(tier).resolve()) if tier.endswith(SUFFIXES) else tier
+    changes |= vocabulary.changes()
     if lake:
         changes["lake"] = _empty_place(home, lake)
     if excluded:
@@ -44,7 +73,9 @@ def choose(
     settings = settings.model_copy(update=changes)
     chosen = load_tier(settings.tier)
     require_card(chosen)
-    _ = Workspace(home, settings, chosen).taxonomy
+    taxonomy = Workspace(home, settings, chosen).taxonomy
+    if vocabulary != STARTER_OR_THE_LAST and settings.taxonomy not in (None, "starter"):
+        tell_what_was_mended(Path(settings.taxonomy), taxonomy)
     make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from resources.text import printable
 from vistag_assets.cli import console
 
 if TYPE_CHECKING:
@@ -26,6 +28,27 @@ class UsageError(ValueError):
     """Something that was given on the command line cannot be; the message says what to do."""
 
 
+class LiteralGroup(TyperGroup):
+    """Commands whose usage errors, which Typer tells, quote what was given in printable characters."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _printable_quotes():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, *args: Any) -> Any:
+        with _printable_quotes():
+            return super().invoke(*args)
+
+
+@contextmanager
+def _printable_quotes() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as error:
+        error.message = printable(error.message)
+        raise
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """End with a sentence and code 1 for what a user can do something about; bugs keep their traceback."""
@@ -39,7 +62,9 @@ def plain_errors() -> Iterator[None]:
             raise typer.Exit(130) from None
         if not isinstance(error, _expected_errors()):
             raise
-        console.complain("Error", _sentence(error))
+        from vistag_assets.failures import sentence_of
+
+        console.complain("Error", sentence_of(error))
         raise typer.Exit(1) from error
 
 
@@ -79,13 +104,20 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+@contextmanager
+def own_home(option: Path | None) -> Iterator[Home]:
+    """The home, for a command that writes to it: within, what is made is readable by this account alone."""
+    from resources.home.private import make_private, private_files
+
+    base = home_of(option)
+    with private_files(base.root):
+        for sentence in make_private(base.root):
+            console.say(sentence, to=console.err)
+        yield base
 
 
 def home_of(option: Path | None) -> Home:
+    """The home, for a command that reads it."""
     from resources.home import Home
 
     return Home.resolve(option)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.segment import Segment
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
+
+from resources.text import one_line, printable
 
 if TYPE_CHECKING:
     from vistag_assets.progress import Watcher
@@ -32,6 +42,11 @@ class LiteralConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What is written of anything; `Text` may hold what `render_str` never saw."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
 
     def status(self, status: RenderableType, **options: Any) -> Status:
         """A spinner beside a text, which rich would read as markup."""
@@ -230,22 +245,6 @@ def shown_interval(figure: Mapping[str, Any]) -> str:
     return "{:.2f}–{:.2f}".format(*figure["ci95"]) if "ci95" in figure else ""
 
 
-def printable(text: str) -> str:
-    """Text that does nothing to a terminal: control characters and bytes that are no UTF-8 are written out.
-
-    Line breaks and tabs stay; a name that is shown in one line goes through `one_line`.
-    """
-    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in shown
-    )
-
-
-def one_line(name: str) -> str:
-    """A name as text of one line; file names may hold line breaks."""
-    return printable(name).replace("\n", "\\n").replace("\t", "\\t")
-
-
 def say(sentence: str, *, to: Console = out) -> None:
     """A sentence for people, in as many lines as it has, whatever it quotes."""
     to.print(sentence, soft_wrap=True)
@@ -254,3 +253,42 @@ def say(sentence: str, *, to: Console = out) -> None:
 def complain(what: str, sentence: str) -> None:
     """A sentence on standard error under a bold red word."""
     err.print(Text.assemble((f"{what}:", "bold red"), " ", printable(sentence)), soft_wrap=True)
+
+
+def say_json(value: object) -> None:
+    """A value as JSON, alone on standard output: in ASCII, so that it does nothing to a terminal either."""
+    put(json.dumps(value, indent=2) + "\n")
+
+
+def put(text: str) -> None:
+    """Lines for another program, as they are but for control characters: not wrapped, not styled."""
+    typer.echo(printable(text), nl=False)
+
+
+def take_over() -> None:
+    """Have the console write what else would be written raw: warnings, messages of loggers, tracebacks."""
+    logging.lastResort = _Messages(logging.WARNING)
+    warnings.showwarning = _show_warning
+    sys.excepthook = _show_bug
+
+
+class _Messages(logging.Handler):
+    """For the messages of loggers that no other handler takes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record), to=err)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    say(warnings.formatwarning(message, category, filename, lineno, line).rstrip(), to=err)
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip(), to=err)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, own_home, plain_errors
 
 if TYPE_CHECKING:
     from vistag_assets.tags.decide import Decided
@@ -37,14 +37,14 @@ def decide(
     home: HomeOption = None,
 ) -> None:
     """Say that a tag is right or wrong. It is kept for good, whatever becomes of the file."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         if (word is None) != undo:
             raise UsageError("Say accept or reject, or --undo to take back what was last said.")
         from resources.workspace import open_workspace
         from vistag_assets.tags.decide import decide
 
         verdict = "undo" if word is None else word.value
-        workspace = open_workspace(home_of(home))
+        workspace = open_workspace(base)
         decided = decide(workspace, image, concept, verdict, by or getpass.getuser())  # type: ignore[arg-type]
         for sentence in _told(decided):
             console.say(sentence)

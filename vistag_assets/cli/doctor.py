@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.images import sandboxed_by
 from resources.models.checkpoints import Device, ModelSpec, ModelUnavailableError, RoleSpec
 from resources.models.depth import DepthEstimator
 from resources.models.detectors import Detector
@@ -53,6 +54,24 @@ class Examined:
     """empty where it ran"""
     trace: str
     """of the error"""
+
+
+# What holds a decoder here -> what it cannot do.
+SANDBOXES = {
+    (
+        "seccomp",
+        "landlock",
+    ): "seccomp and Landlock: no network, no other process, no file but Python's libraries",
+    ("seccomp",): "seccomp alone (this kernel has no Landlock): no network, no other process, no file",
+    ("landlock",): "Landlock alone (no seccomp for this machine): no TCP, no file but Python's libraries",
+    (): "no sandbox, because this system has none that vistag knows. They are processes of their own with bounds and "
+    "without keys; for strangers' pictures, run vistag in a container without network",
+}
+
+
+def sandbox_of_decoders() -> str:
+    """A sentence on what keeps a decoder that a picture took over from this machine."""
+    return f"Pictures are decoded under {SANDBOXES[tuple(sandboxed_by())]}."
 
 
 @dataclass

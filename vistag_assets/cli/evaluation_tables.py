@@ -7,7 +7,8 @@ from rich.table import Table
 
 from evaluation.evaluate import FileEvaluation
 from evaluation.figures_json import file_evaluation_json
-from evaluation.metrics.bootstrap import Interval
+from evaluation.metrics.intervals import Interval
+from evaluation.metrics.recall_at_k import HEADLINE_K
 from vistag_assets.cli import console
 
 SHOWN_LOST_TAGS = 5
@@ -48,6 +49,12 @@ def _remarks(found: FileEvaluation) -> Iterator[str]:
         yield f"Gap, recall@10 of all tags minus that of the tail: {_points(tags.gap.value, tags.gap.ci95)}"
     if found.grounding and found.grounding.gap:
         yield f"Gap, recall at IoU 0.5 of all boxes minus that of the tail: {_points(*found.grounding.gap)}"
+    if tags.federated:
+        micro = {figure.band: figure.micro for figure in tags.federated.recall if figure.k == HEADLINE_K}
+        among = ", ".join(f"{band} {micro[band]:.3f}" for band in ("tail", "overall") if band in micro)
+        yield f"Recall@10 in the table is among all suggestions; among the tags that were looked for: {among}."
+        plain = tags.federated.plain_mean_average_precision["overall"]
+        yield f"mAP in the table is over what was looked for; with all else taken as absent: {plain:.3f}."
     lost = [row["concept_id"] for row in tags.tags.to_pylist() if row["band"] == "tail" and not row["found"]]
     if lost:
         shown = ", ".join(lost[:SHOWN_LOST_TAGS]) + (", ..." if len(lost) > SHOWN_LOST_TAGS else "")
@@ -57,19 +64,14 @@ def _remarks(found: FileEvaluation) -> Iterator[str]:
     yield f"F1 (micro) takes of each image {taken} as predicted. mAP is the mean over tags."
     if found.grounding:
         yield "mAP of boxes is the mean over tags and IoU 0.5:0.95."
+    if found.areas:
+        shown = ", ".join(
+            f"{name} {of.mean_average_precision:.3f} ({of.support:,})" for name, of in found.areas.items()
+        )
+        yield f"mAP of regions by area, IoU 0.5:0.95 (true regions): {shown}."
     if tags.zero_support_tags:
         yield f"Tags on no image: {len(tags.zero_support_tags):,}; no figure includes them."
-    if found.images_without_predictions:
-        yield f"Images without a prediction of these tags: {found.images_without_predictions:,}; all missed."
-    if found.unknown_concept_rows:
-        yield (
-            f"Predictions of tags outside the ground truth: {found.unknown_concept_rows:,}; "
-            "left out before ranking."
-        )
-    if found.other_image_rows:
-        yield f"Predictions about images outside the ground truth: {found.other_image_rows:,}; left out."
-    if found.federated:
-        yield "Federated ground truth (LVIS): mAP and F1 of tags take what was not looked for as absent."
+    yield from found.remarks
 
 
 def _points(value: float, ci95: Interval | None) -> str:

@@ -1,14 +1,13 @@
-"""Looking at what is there: SQL over the lake, Dagster's UI, vocabularies."""
+"""Looking at what is there: SQL over the lake, Dagster's UI."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, own_home, plain_errors
 
 if TYPE_CHECKING:
     from resources.home import Home
@@ -16,11 +15,9 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 200
 DECISIONS = "decisions"
 """The view of what people said."""
+VOCABULARY = "vocabulary"
+"""The view of the concepts, with what other catalogues call them."""
 
-FacetsOption = Annotated[
-    Path | None,
-    typer.Option(help="What the facets are (.yaml); else the facets.yaml beside the vocabulary."),
-]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")]
 
 
@@ -28,27 +25,39 @@ def sql(
     query: Annotated[
         str,
         typer.Argument(
-            help="DuckDB SQL; each table of the lake is a view, and tagged_images, and decisions."
+            help="DuckDB SQL; each table of the lake is a view, and tagged_images, decisions and vocabulary."
         ),
     ],
     home: HomeOption = None,
 ) -> None:
     """Ask the lake."""
     with plain_errors():
-        import duckdb
+        _show_rows(*ask(home_of(home), query))
 
-        base = home_of(home)
-        gone = [folder.key for folder in base.folders() if folder.gone_since]
-        with base.lake.connect(gone=gone) as connection:
-            if DECISIONS in query and DECISIONS not in base.lake.tables():
-                connection.register(DECISIONS, base.decisions.as_table())
-            try:
-                result = connection.execute(query)
-            except duckdb.Error as error:
-                tables = ", ".join(base.lake.tables()) or "none yet"
-                raise UsageError(f"{error}\nTables of {base.root}: {tables}") from error
-            columns = [column[0] for column in result.description or []]
-            _show_rows(columns, result.fetchmany(SHOWN_ROWS + 1) if columns else [])
+
+def ask(home: Home, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns and the first rows, one more than are shown, of what a query finds. Raises UsageError."""
+    import duckdb
+
+    if not _is_utf_8(query):
+        raise UsageError(
+            f"{query}: SQL is UTF-8; a name that is not stands in the tables as it is shown here."
+        )
+    gone = [folder.key for folder in home.folders() if folder.gone_since]
+    with home.lake.connect(gone=gone) as connection:
+        if DECISIONS in query and DECISIONS not in home.lake.tables():
+            connection.register(DECISIONS, home.decisions.as_table())
+        if VOCABULARY in query:
+            from resources.workspace import open_workspace
+
+            connection.register(VOCABULARY, open_workspace(home).taxonomy_table)
+        try:
+            result = connection.execute(query)
+        except duckdb.Error as error:
+            tables = ", ".join(home.lake.tables()) or "none yet"
+            raise UsageError(f"{error}\nTables of {home.root}: {tables}") from error
+        columns = [column[0] for column in result.description or []]
+        return columns, result.fetchmany(SHOWN_ROWS + 1) if columns else []
 
 
 def tables(
@@ -59,7 +68,7 @@ def tables(
     from resources.tables import TABLES
 
     if as_markdown:
-        typer.echo(tables_page.as_markdown(TABLES.values()), nl=False)
+        console.put(tables_page.as_markdown(TABLES.values()))
         return
     for table in TABLES.values():
         console.say(f"{table.name}: {table.about}")
@@ -69,36 +78,42 @@ def tables(
 
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
     """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from vistag_assets.automation.dev import serve
 
-        base = home_of(home)
         _tell_missing_settings(base)
-        serve(base.root, port, lambda url: console.say(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"))
+        serve(
+            base.root,
+            port,
+            on_ready=lambda url: console.say(f"Dagster on {base.root}: {url}  (Ctrl-C stops it)"),
+            on_line=lambda line: console.say(line, to=console.err),
+        )
 
 
 def web(
     home: HomeOption = None,
     port: PortOption = 3000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Dagster asks nobody for a password.")
+        str, typer.Option(help="Address to listen on; one that others reach needs $VISTAG_WEB_TOKEN.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that it is reached by, such as a proxy's; needs $VISTAG_WEB_TOKEN."),
+    ] = None,
 ) -> None:
     """Be the web server of vistag dev, alone: for a service manager."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from vistag_assets.automation.dev import become_web
 
-        base = home_of(home)
         _tell_missing_settings(base)
-        become_web(base.root, host, port)
+        become_web(base.root, host, port, allow_host or ())
 
 
 def daemon(home: HomeOption = None) -> None:
     """Be the daemon of vistag dev, alone: for a service manager. It runs the sensors and the queue."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from vistag_assets.automation.dev import become_daemon
 
-        base = home_of(home)
         _tell_missing_settings(base)
         become_daemon(base.root)
 
@@ -114,31 +129,12 @@ def _tell_missing_settings(home: Home) -> None:
         )
 
 
-def taxonomy_check(
-    file: Annotated[Path, typer.Argument(help=".ttl, .jsonld or .csv")], facets: FacetsOption = None
-) -> None:
-    """Say whether a vocabulary is sound, and if not, what is wrong in which line."""
-    with plain_errors():
-        from taxonomy import check_report
-
-        console.say(check_report(file, facets))
-
-
-def taxonomy_stats(
-    file: Annotated[Path | None, typer.Argument(help="Else the starter vocabulary.")] = None,
-    facets: FacetsOption = None,
-) -> None:
-    """Count concepts, labels and definitions by facet."""
-    with plain_errors():
-        from rich.table import Table
-
-        from taxonomy import STARTER, load_taxonomy, stats
-
-        found = stats(load_taxonomy(file or STARTER, facets))
-        table = Table(*found.HEADER)
-        for row in found.rows():
-            table.add_row(*row)
-        console.out.print(table)
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:

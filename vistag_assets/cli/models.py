@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, TierOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, TierOption, UsageError, own_home, plain_errors
 
 SHOWN_LETTERS = 160
 
@@ -32,9 +31,9 @@ def models(
             raise UsageError(f"There is no role {role!r}. Roles: {', '.join(ROLES)}")
         rows = listing.model_rows(registry(), role)
         if as_json:
-            typer.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+            console.say_json([asdict(row) for row in rows])
         elif as_markdown:
-            typer.echo(listing.as_markdown(rows), nl=False)
+            console.put(listing.as_markdown(rows))
         else:
             for part in models_listing(rows, models_on_this_machine()):
                 console.out.print(part)
@@ -47,17 +46,17 @@ def doctor(
     home: HomeOption = None,
 ) -> None:
     """Load each model of a tier, show it one image, and tell what it saw. Ends with 1 where one failed."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from PIL import Image
 
         from resources.home import read_settings
         from resources.models.tiers import load_tier, model_specs
         from resources.models.tiers.planner import plan
         from resources.workspace import Workspace
-        from vistag_assets.cli.doctor import Findings, examine, sample_image
+        from vistag_assets.cli.doctor import Findings, examine, sample_image, sandbox_of_decoders
         from vistag_assets.cli.model_tables import plan_table, show_examined
 
-        base = home_of(home)
+        console.say(sandbox_of_decoders())
         settings = read_settings(base)
         workspace = Workspace(base, settings, load_tier(tier or settings.tier))
         if workspace.tier.vram_gib:
@@ -69,7 +68,7 @@ def doctor(
             show_examined(found)
             failed += bool(found.error)
             if trace and found.trace:
-                typer.echo(found.trace, err=True)
+                console.say(found.trace, to=console.err)
         if findings.regions or findings.mask is not None:
             drawn = base.root / "doctor" / f"{workspace.tier.name}.jpg"
             drawn.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +85,7 @@ def serve(
     home: HomeOption = None,
 ) -> None:
     """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from rich.text import Text
 
         from resources.home import read_settings
@@ -97,7 +96,6 @@ def serve(
         from vistag_assets.cli.serve import serve as run_server
         from vistag_assets.cli.serve import served_spec
 
-        base = home_of(home)
         chosen = load_tier(tier or read_settings(base).tier)
         spec = served_spec(chosen, heavy=heavy)
         log = base.root / "logs" / f"serve-{spec.server.port}.log"
@@ -115,4 +113,4 @@ def serve(
                     console.say(caption(make_model(spec, chosen.device), sample_image()))
                 return not check
 
-            run_server(spec, log, on_start=typer.echo, on_wait=waiting, on_ready=ready)
+            run_server(spec, log, on_start=console.say, on_wait=waiting, on_ready=ready)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
+from resources.home.private import outer_umask
+from resources.http_client import HttpError, ask
 from resources.models.tiers import Tier
 from resources.models.vlms import VlmSpec
 from resources.models.vlms.server import serve_command, serve_environment, vllm_program
+from resources.models.vlms.spec import API_KEY
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
 _LAST_LINES = 20
@@ -49,11 +50,11 @@ def serve(
     on_wait: Callable[[str], None],
     on_ready: Callable[[], bool],
 ) -> None:
-    """Run the server until interrupted (Ctrl-C, SIGTERM); it and its children are gone when this returns.
+    """Run the server until SIGTERM, or until Ctrl-C, which raises KeyboardInterrupt; it and its children are gone then.
 
     Its messages go to `log`. `on_start` is told the command; `on_wait`, until it is healthy, its last message;
     then `on_ready` says whether to go on. Raises ServeError where the port is taken or the server ends by itself,
-    NoServerError where there is none to start, KeyboardInterrupt where it was interrupted before it was ready.
+    NoServerError where there is none to start.
     """
     command = serve_command(spec, vllm_program())
     port = spec.server.port
@@ -71,15 +72,15 @@ def serve(
             stdout=messages,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=outer_umask(),
         )
         try:
             while not _healthy(port):
                 _require_running(process, log)
                 on_wait(_last_lines(log, 1))
                 time.sleep(POLL_SECONDS)
-            with suppress(KeyboardInterrupt):
-                if on_ready():
-                    _stay(process, log)
+            if on_ready():
+                _stay(process, log)
         finally:
             stop([process])
 
@@ -99,12 +100,13 @@ def _require_running(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _healthy(port: int) -> bool:
-    # no proxy of the environment stands between
-    opener = build_opener(ProxyHandler({}))
+    key = os.environ.get(API_KEY)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        with opener.open(f"http://{HOST}:{port}/health", timeout=_HEALTH_SECONDS) as answer:
-            return bool(answer.status == 200)
-    except (URLError, OSError):
+        return (
+            ask("GET", f"http://{HOST}:{port}/health", seconds=_HEALTH_SECONDS, headers=headers).status == 200
+        )
+    except HttpError:
         return False
 
 

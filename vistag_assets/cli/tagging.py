@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.choosing import choose
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.choosing import Vocabulary, choose
+from vistag_assets.cli.common import HomeOption, UsageError, own_home, plain_errors
 from vistag_assets.cli.measuring import report_page, show_recall
+from vistag_assets.cli.vocabulary import ColumnOption, LanguageOption, columns_of, languages_of
 
 if TYPE_CHECKING:
     from resources.home import FolderRef, Home, Settings
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN_IMAGES = 5
 SHOWN_TAGS = 5
 DEMO_LIBRARY = "demo"
+PHRASES_WORTH_TELLING = 10_000
 
 
 def demo(
@@ -31,16 +34,15 @@ def demo(
     ] = 600,
 ) -> None:
     """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from demo.corpus import make_corpus
 
-        base = home_of(home)
         corpus = base.root / "demo"
         with console.progress_bars() as watcher:
             make_corpus(
                 corpus, images, on_progress=lambda done, total: watcher("Drawing images", done, total)
             )
-        choose(base, "demo", "starter")
+        choose(base, "demo", Vocabulary("starter"))
         _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
         _tag(base, corpus / "library", DEMO_LIBRARY)
         passed = _evaluate(base)
@@ -63,15 +65,31 @@ def run(
         str | None, typer.Option(help="Name of the library; else the name of the folder.")
     ] = None,
     ground_truth: Annotated[
-        Path | None, typer.Option(help="LVIS-style annotations; file names relative to FOLDER.")
+        Path | None,
+        typer.Option(
+            help="What is true, in any format that vistag evaluate reads; ends with the long-tail report."
+        ),
     ] = None,
+    untagged: Annotated[
+        str,
+        typer.Option(
+            help="Images of the ground truth without a tag: verified to carry none, or unknown and left out."
+        ),
+    ] = "verified",
     taxonomy: Annotated[
         str | None,
-        typer.Option(help="A vocabulary (.ttl, .jsonld, .csv), or starter for the one that comes along."),
+        typer.Option(
+            help="A vocabulary (SKOS, .csv, a keyword list), or starter for the one that comes along."
+        ),
     ] = None,
     facets: Annotated[
         Path | None,
         typer.Option(help="What the facets of the vocabulary are (.yaml); else the facets.yaml beside it."),
+    ] = None,
+    language: LanguageOption = None,
+    column: ColumnOption = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Which labels the encoder is asked about: all, or pref alone.")
     ] = None,
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
@@ -88,33 +106,60 @@ def run(
     ] = None,
 ) -> None:
     """Tag the images of a folder. Only what is new or changed is computed."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from resources.object_store import location
 
         root = location(folder)
         if not root.is_dir():
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
-        base = home_of(home)
         name = library or root.resolve().name or "root"
         excluded = {name: list(filter(None, exclude))} if exclude else None
-        settings = choose(base, tier, taxonomy, facets, lake, excluded)
+        vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column), labels)
+        settings = choose(base, tier, vocabulary, lake, excluded)
         if ground_truth:
-            _take_ground_truth(base, ground_truth, name)
+            _take_ground_truth(base, ground_truth, name, untagged)
+        _say_what_phrases_cost(base)
         outcome = _tag(base, root, name, read_again=force)
         passed = not ground_truth or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
 
 
-def _take_ground_truth(home: Home, file: Path, library: str) -> None:
+def _say_what_phrases_cost(home: Home) -> None:
+    """Before any work, where the vocabulary is big and new."""
+    from resources.workspace import open_workspace
+    from vistag_assets.whole_image.concept_embeddings import phrase_cost
+
+    if cost := phrase_cost(open_workspace(home), PHRASES_WORTH_TELLING):
+        told = f"{cost.missing:,} phrases of the vocabulary are to be embedded first, about {_minutes(cost.seconds)}"
+        less = f"; --labels pref: {cost.preferred:,} in {_minutes(cost.preferred_seconds)}"
+        console.say(told + (less if cost.preferred < cost.missing else "") + ".", to=console.err)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def _take_ground_truth(home: Home, file: Path, library: str, untagged: str = "verified") -> None:
+    """Keep a file of ground truth in the home, in the form that evaluations read, and say what is in doubt about it."""
+    from evaluation.readers.converting import as_document, by_concepts
     from evaluation.readers.ground_truth import read_ground_truth
     from resources.home import read_settings, write_settings
     from resources.lake.files import replace_file
+    from resources.workspace import open_workspace
 
-    read_ground_truth(file)
+    if untagged not in ("verified", "unknown"):
+        raise UsageError(f"--untagged {untagged}: give verified or unknown.")
+    document, remarks = as_document(file, untagged_are_verified=untagged == "verified")
+    with TemporaryDirectory() as folder:
+        checked = Path(folder) / file.name
+        checked.write_bytes(document)
+        truth = read_ground_truth(checked)
     with replace_file(home.ground_truth_path) as copy:
-        copy.write(file.read_bytes())
+        copy.write(document)
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
+    for line in (*remarks, *by_concepts(truth, open_workspace(home).taxonomy).remarks()):
+        console.say(line)
 
 
 def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:
@@ -166,6 +211,7 @@ def _examples(workspace: Workspace, folders: list[FolderRef]) -> dict[str, list[
 
 def _evaluate(home: Home) -> bool:
     """Measure, and say which checks failed; whether none failed that the tier calls an error."""
+    from resources.markdown import as_words
     from vistag_assets.runs import evaluate
 
     with console.err.status("Measuring"):
@@ -173,7 +219,7 @@ def _evaluate(home: Home) -> bool:
     page = report_page(home)
     show_recall(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")), page)
     for check in failed:
-        console.complain("Check failed", check.description or check.check_name)
+        console.complain("Check failed", as_words(check.description or check.check_name))
     return all(check.severity.value != "ERROR" for check in failed)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from vistag_assets.cli import console
 from vistag_assets.cli.choosing import choose
-from vistag_assets.cli.common import HomeOption, TierOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, TierOption, UsageError, own_home, plain_errors
 
 if TYPE_CHECKING:
     from resources.home import Home, Settings
@@ -37,8 +37,7 @@ def watch(
     """Run what arrives in a folder, while vistag dev runs; without FOLDER, say what is watched."""
     from resources.home import read_settings, write_settings
 
-    with plain_errors():
-        base = home_of(home)
+    with plain_errors(), own_home(home) as base:
         settings = choose(base, tier) if tier or folder else read_settings(base)
         watched = dict(settings.watched)
         if folder is not None:
@@ -69,10 +68,9 @@ def forget(
     ] = False,
 ) -> None:
     """Remove what the lake holds of folders that are gone for good. What people decided stays."""
-    with plain_errors():
+    with plain_errors(), own_home(home) as base:
         from vistag_assets.automation.forget import decisions_about, forget_folders, gone_folders
 
-        base = home_of(home)
         folders = gone_folders(base)
         for folder in folders:
             rows = base.lake.read_or_none("images", folder.key, ["id"])
@@ -100,12 +98,6 @@ def _library(home: Home, folder: str, library: str | None) -> tuple[str, str]:
         raise UsageError(f"{folder} is not a folder. Give the folder that images will arrive in.")
     directory = directory.resolve()
     root = str(directory)
-    try:
-        root.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"{root!r} is not UTF-8, which settings.json holds. Rename the folder; those below it may stay."
-        ) from error
     name = library or directory.name or "root"
     for known in home.folders():
         if known.library == name and known.root != root and known.directory.exists():
@@ -130,7 +122,7 @@ def _show(home: Home, settings: Settings) -> None:
     for name, root in sorted(watched.items()):
         here = [folder for folder in known if (folder.library, folder.root) == (name, root)]
         gone = sum(folder.gone_since is not None for folder in here)
-        table.add_row(name, root, f"{len(here) - gone:,}", f"{gone:,}")
+        table.add_row(console.one_line(name), console.one_line(root), f"{len(here) - gone:,}", f"{gone:,}")
     console.out.print(table)
     console.say(
         f"vistag dev runs what arrives there, once its files stay as they are for {settings.settle_seconds:g} "

@@ -74,6 +74,8 @@ class TagLine:
     ungrounded: bool
     region_ids: tuple[str, ...]
     evidence: tuple[Evidence, ...]
+    iri: str = ""
+    notation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,8 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
     Where there are no final `tags` the best of `tag_scores` that earned their own score stand in for them.
     """
     labels = {
-        concept.id: (concept.pref_label, taxonomy.facets[concept.facet]) for concept in taxonomy.concepts
+        concept.id: (taxonomy.shown_labels[concept.id], taxonomy.facets[concept.facet])
+        for concept in taxonomy.concepts
     }
     of = {table: _by_id(found) for table, found in rows.items()}
     matches = {row["region_id"]: row["verdict"] for row in rows.get("region_matches", ())}
@@ -259,6 +262,8 @@ def _final_tag(row: Row, labels: Mapping[str, tuple[str, Facet]]) -> TagLine:
         evidence=tuple(
             Evidence(name, meaning, values[column]) for column, name, meaning in _SOURCES if column in values
         ),
+        iri=row.get("iri") or "",
+        notation=row.get("notation") or "",
     )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import dagster as dg
 from PIL import Image
 
-from resources.metadata import OWNERS, Preview, preview, thumbnail
+from resources.metadata import OWNERS, Preview, page_link, preview, thumbnail
 from resources.workspace import VistagResource
+from vistag_assets.failures import told_first
 from vistag_assets.gallery.pages import TABLES, gallery_page, make_contact_sheet
 from vistag_assets.partitions import PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
@@ -23,6 +24,7 @@ from vistag_assets.regions.grounded_regions import PREVIEW_PX
     owners=OWNERS,
     code_version="1",
 )
+@told_first()
 def contact_sheet(vistag: VistagResource) -> dg.MaterializeResult[None]:
     workspace = vistag.open()
     sheet = make_contact_sheet(workspace, Meter("Contact sheet"))
@@ -30,6 +32,7 @@ def contact_sheet(vistag: VistagResource) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(
         metadata={
             **_preview(index.parent),
+            **page_link("gallery/index.html"),
             "path": dg.MetadataValue.path(index),
             "pages": sheet.pages,
             "pages_written": sheet.written,

@@ -97,6 +97,12 @@ def render_index(pages: Sequence[Page], made_by: str, created_at: datetime) -> s
     )
 
 
+def render_vocabulary(lines: Sequence[object], made_by: str, created_at: datetime) -> str:
+    """The page of the vocabulary; `lines`: those of `vocabulary_page.tree`."""
+    template = _environment().get_template("vocabulary.html.j2")
+    return template.render(lines=lines, made_by=made_by, created_at=created_at)
+
+
 @cache
 def design() -> str:
     """What decides how a page looks, beside what it shows: other when this package is."""

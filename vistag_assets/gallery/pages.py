@@ -155,6 +155,7 @@ class _Writer:
             tables=tables,
             rows=glance([lake.data_file(table, key) for table in tables]),
             taxonomy=self._workspace.taxonomy.fingerprint,
+            identity=self._workspace.taxonomy.identity,
             facets=repr(self._workspace.taxonomy.facets),
             pages=[(page.file, page.title, page.images) for page in pages],
             around=[page and (page.file, page.title) for page in around],

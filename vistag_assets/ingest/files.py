@@ -14,6 +14,7 @@ from resources.images import ingest_folder, prune_proxies
 from resources.lake import CorruptPartition, read_stored, same_rows
 from resources.object_store import location
 from resources.tables import TABLES
+from resources.text import one_line
 from resources.workspace import Workspace
 from vistag_assets.ingest.carry import INGESTED, Elsewhere, carry
 from vistag_assets.progress import Meter
@@ -84,7 +85,7 @@ def ingest_files(
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.filename != str(folder.directory) or not holds_anything(location(folder.root)):
             raise
-        _log.warning("%s: %s; what the lake holds of it stays", folder.directory, error.strerror)
+        _log.warning("%s: %s; what the lake holds of it stays", one_line(folder.directory), error.strerror)
         kept = _keep(workspace, folder.key, "not there when the run came to it")
         return replace(kept, quarantined=quarantined)
     found, carried = carry(

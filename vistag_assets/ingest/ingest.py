@@ -6,10 +6,20 @@ import dagster as dg
 
 from resources.checked import checked
 from resources.images import open_proxy, scan_folder
-from resources.metadata import OWNERS, Preview, column_schema, moved_away, preview, row_count, thumbnail
+from resources.metadata import (
+    OWNERS,
+    Preview,
+    column_schema,
+    directory_of,
+    moved_away,
+    preview,
+    row_count,
+    thumbnail,
+)
 from resources.object_store import location
 from resources.tables import IMAGES, PROXIES, REJECTS, Table
 from resources.workspace import VistagResource, Workspace, require_card
+from vistag_assets.failures import told_first
 from vistag_assets.ingest.carry import Elsewhere
 from vistag_assets.ingest.files import ingest_files, prune
 from vistag_assets.lineage import column_by_id
@@ -42,15 +52,23 @@ def _spec(table: Table, *kinds: str, deps: Sequence[str] = ("images",)) -> dg.As
     **PER_FOLDER,
 )
 def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterator[dg.MaterializeResult[None]]:
-    workspace = vistag.open()
+    with told_first():
+        yield from _ingested(context, vistag.open())
+
+
+def _ingested(
+    context: dg.AssetExecutionContext, workspace: Workspace
+) -> Iterator[dg.MaterializeResult[None]]:
     require_card(workspace.tier)  # a tier that cannot run here fails now, before hours of decoding
     _ = workspace.encoder.fingerprint
     meter, elsewhere = Meter("Reading images"), Elsewhere(workspace.lake)
     read_again = READ_AGAIN in context.run.tags
-    decoded, removed = 0, 0
+    removed = 0
     for number, key in enumerate(context.partition_keys):
-        stats = ingest_files(workspace, workspace.home.folder(key), meter, elsewhere, read_again=read_again)
-        decoded, removed = decoded + stats.decoded, removed + stats.removed
+        folder = workspace.home.folder(key)
+        stats = ingest_files(workspace, folder, meter, elsewhere, read_again=read_again)
+        removed += stats.removed
+        about = {**directory_of(folder), **meter.speed(stats.decoded, "cpu")}
         counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
         carried = {"carried": stats.carried}
         gone = {"gone": stats.gone} if stats.gone else {}
@@ -63,12 +81,14 @@ def ingest(context: dg.AssetExecutionContext, vistag: VistagResource) -> Iterato
             seen = look(workspace, key) if number < PREVIEWED_FOLDERS else {}
             lost = moved_away(stats.quarantined.get(asset))
             context.add_asset_metadata(
-                {**row_count(rows), **more, **seen, **lost, **gone}, asset_key=asset, partition_key=key
+                {**about, **row_count(rows), **more, **seen, **lost, **gone},
+                asset_key=asset,
+                partition_key=key,
             )
     if removed:
         prune(workspace)
     for asset in ("images", "rejects", "proxies"):
-        yield dg.MaterializeResult(asset, metadata=meter.speed(decoded, "cpu"))
+        yield dg.MaterializeResult(asset)
 
 
 @dg.asset_check(

@@ -190,8 +190,13 @@ def descriptions_cite_their_own_regions(vistag: VistagResource) -> dg.AssetCheck
     lake = vistag.open().lake
     rows = rows_of_all(lake, "descriptions", ["id", "claims"])
     regions = rows_of_all(lake, "grounded_regions", ["id", "region_id"])
-    own = {(row["id"], row["region_id"]) for row in regions}
-    cited = [(row["id"], region) for row in rows for claim in row["claims"] for region in claim["region_ids"]]
+    own = {(row["folder"], row["id"], row["region_id"]) for row in regions}
+    cited = [
+        (row["folder"], row["id"], region)
+        for row in rows
+        for claim in row["claims"]
+        for region in claim["region_ids"]
+    ]
     unknown = sum(pair not in own for pair in cited)
     return checked(
         "citations",

@@ -14,7 +14,8 @@ from resources.models.vlms.description import MAX_CLAIMS, MAX_REGIONS, MAX_TAGS,
 from taxonomy import Labels
 from vistag_assets.whole_image.caption_form import without_opener, word_count
 
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+# A string that is cut is one too: else each quotation mark in it would be tried as the start of one.
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/])|([bfnrt]))')
 _WORD = re.compile(r"\w+")
 _REGION = re.compile(r"r[1-9][0-9]*")

@@ -9,6 +9,7 @@ from typing import Any
 
 from resources.lake.files import path_below, replace_file
 from resources.workspace import Workspace
+from taxonomy import Concept
 
 FOLDER = "regions"
 
@@ -23,7 +24,7 @@ def update_regions_json(workspace: Workspace, key: str) -> None:
     They follow from the lake alone, so a run that was killed before them is made good by the next one.
     A file that says so already is not touched.
     """
-    labels = workspace.taxonomy.pref_labels
+    concepts = workspace.taxonomy.by_id
     images = workspace.lake.read("images", key, ["id", "path", "width", "height"]).to_pylist()
     regions: dict[str, list[dict[str, Any]]] = {image["id"]: [] for image in images}
     for row in workspace.lake.read("grounded_regions", key).to_pylist():
@@ -32,7 +33,7 @@ def update_regions_json(workspace: Workspace, key: str) -> None:
     live = {f"{id_}.json" for id_ in regions}
     for image in images:
         path = regions_json_path(workspace.home.root, key, image["id"])
-        content = render(image, regions[image["id"]], labels).encode()
+        content = render(image, regions[image["id"]], concepts).encode()
         if not path.is_file() or path.read_bytes() != content:
             with replace_file(path) as file:
                 file.write(content)
@@ -41,8 +42,10 @@ def update_regions_json(workspace: Workspace, key: str) -> None:
             path.unlink()
 
 
-def render(image: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> str:
-    """The JSON text of one image. `image`: id, path, width, height (pixels); `labels`: concept id -> label.
+def render(
+    image: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], concepts: Mapping[str, Concept]
+) -> str:
+    """The JSON text of one image. `image`: id, path, width, height (pixels); `concepts`: those of the vocabulary, by id.
 
     Boxes are xywh: in whole pixels of the upright original, and relative to it (0..1).
     """
@@ -56,7 +59,8 @@ def render(image: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], label
             {
                 "region_id": row["region_id"],
                 "concept_id": row["concept_id"],
-                "label": labels.get(row["concept_id"] or "", row["phrase"]),
+                "label": concept.pref_label if concept else row["phrase"],
+                **(_identity(concept) if concept else {}),
                 "phrase": row["phrase"],
                 "bbox_px": to_pixels(row["bbox"], width, height),
                 "bbox": [round(value, 5) for value in row["bbox"]],
@@ -66,9 +70,15 @@ def render(image: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], label
                 "chunk": row["chunk"],
             }
             for row in regions
+            for concept in [concepts.get(row["concept_id"] or "")]
         ],
     }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def _identity(concept: Concept) -> dict[str, str]:
+    """What the catalogue calls it, as far as the vocabulary's file says."""
+    return {name: value for name in ("iri", "notation") if (value := getattr(concept, name))}
 
 
 def to_pixels(bbox: Sequence[float], width: int, height: int) -> list[int]:

@@ -76,7 +76,7 @@ def short_list(
     specific = _without_broader(above, scored, taxonomy, thresholds.broader_factor)[: thresholds.at_most]
     chosen = [
         Candidate(
-            taxonomy.by_id[concept_id].pref_label,
+            taxonomy.asked_labels(taxonomy.by_id[concept_id])[0],
             concept_id,
             "score" if scored[concept_id] >= thresholds.score else "tail",
             scored[concept_id],
@@ -142,7 +142,7 @@ def _proposed(
     proposed: list[Candidate] = []
     for keyword in sorted(keywords, key=lambda keyword: (-keyword["logprob"], keyword["phrase"])):
         concept = taxonomy.by_id.get(keyword["concept_id"] or "")
-        phrase = concept.pref_label if concept else keyword["phrase"].strip()
+        phrase = taxonomy.asked_labels(concept)[0] if concept else keyword["phrase"].strip()
         whole_image = concept is not None and not taxonomy.facets[concept.facet].grounded
         if whole_image or not phrase or phrase.lower() in phrases or (concept and concept.id in known):
             continue

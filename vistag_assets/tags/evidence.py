@@ -21,7 +21,7 @@ from resources.tables import (
     REGION_MATCHES,
     TAG_SCORES,
 )
-from taxonomy import Labels, Taxonomy
+from taxonomy import Taxonomy
 from vistag_assets.whole_image.scoring import Scorer
 
 Source = Literal["global", "regions", "vlm", "region_captions", "ocr"]
@@ -155,12 +155,10 @@ def gather(tables: EvidenceTables, taxonomy: Taxonomy, scorer: Scorer) -> pa.Tab
         for name in _NEEDED:
             sql.register(name, getattr(tables, name))
         captioned = ((id_, text, 1.0) for id_, text in _rows(tables.captions, "id", "caption"))
-        sql.register("captioned", mentions(taxonomy.labels, captioned))
+        sql.register("captioned", mentions(taxonomy, captioned))
         named = _rows(tables.region_captions, "id", "caption", "mean_logprob")
-        sql.register(
-            "named", mentions(taxonomy.labels, ((id_, text, math.exp(mean)) for id_, text, mean in named))
-        )
-        sql.register("written", mentions(taxonomy.labels, _rows(tables.ocr_text, "id", "text", "confidence")))
+        sql.register("named", mentions(taxonomy, ((id_, text, math.exp(mean)) for id_, text, mean in named)))
+        sql.register("written", mentions(taxonomy, _rows(tables.ocr_text, "id", "text", "confidence")))
         sql.register(
             "facets",
             pa.table({"concept_id": list(taxonomy.by_id), "facet": [c.facet for c in taxonomy.concepts]}),
@@ -172,12 +170,16 @@ def gather(tables: EvidenceTables, taxonomy: Taxonomy, scorer: Scorer) -> pa.Tab
     return pairs.select(EVIDENCE.names).cast(EVIDENCE)
 
 
-def mentions(labels: Labels, texts: Iterable[tuple[str, str, float]]) -> pa.Table:
-    """`MENTIONS` of (image id, text, score 0..1): the best score of a text that names the concept."""
+def mentions(taxonomy: Taxonomy, texts: Iterable[tuple[str, str, float]]) -> pa.Table:
+    """`MENTIONS` of (image id, text, score 0..1): the best score of a text that names the concept.
+
+    A label that several concepts of a facet bear speaks for each by its share.
+    """
     best: dict[tuple[str, str], float] = {}
     for id_, text, score in texts:
-        for concept_id in labels.concepts_in(text):
-            best[id_, concept_id] = max(score, best.get((id_, concept_id), 0.0))
+        for named in taxonomy.labels.named_in(text):
+            for concept_id, share in taxonomy.shares(named.concept_ids, text).items():
+                best[id_, concept_id] = max(score * share, best.get((id_, concept_id), 0.0))
     rows = sorted(best)
     return pa.table(
         [[id_ for id_, _ in rows], [concept for _, concept in rows], [best[row] for row in rows]],

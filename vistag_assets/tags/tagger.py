@@ -72,10 +72,17 @@ def make_tagger(workspace: Workspace) -> Tagger:
             {
                 "concept_id": [concept.id for concept in concepts],
                 "phrase": [concept.pref_label for concept in concepts],
+                "iri": pa.array([concept.iri or None for concept in concepts], pa.string()),
+                "notation": pa.array([concept.notation or None for concept in concepts], pa.string()),
                 "located": [workspace.taxonomy.facets[concept.facet].in_crop for concept in concepts],
             }
         ),
     )
+
+
+def identity_of(taxonomy: Taxonomy) -> dict[str, str]:
+    """For the fingerprint of rows that carry IRI and notation: what these are, where there are any."""
+    return {"identity": taxonomy.identity} if taxonomy.identity else {}
 
 
 def evidence_in(workspace: Workspace, sources: Collection[Source]) -> pa.Table:
@@ -176,6 +183,7 @@ with ranked as (
         region_caption_score, ocr_score, coalesce(region_ids, []) as region_ids, inherited_from,
         coalesce(state, '{MACHINE}') as state, decision,
         state is null and coalesce(needs_review, false) as needs_review,
+        concepts.iri, concepts.notation,
         $regions and coalesce(located, false) and len(coalesce(region_ids, [])) = 0 as ungrounded, $fusion as fusion
     from machine full join person on machine.id = person.id
         and machine.concept_id is not distinct from person.concept_id

@@ -16,7 +16,7 @@ from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, by_id, gathered, of_ids
 from vistag_assets.tags.decided import decided_in, decision_fingerprints, import_states
 from vistag_assets.tags.evidence import SOURCES, TABLES_OF
-from vistag_assets.tags.tagger import make_tagger, tag_images
+from vistag_assets.tags.tagger import identity_of, make_tagger, tag_images
 from vistag_assets.whole_image.familiarity import stamped, unfamiliar, with_tempered
 from vistag_assets.whole_image.scoring import make_scorer
 
@@ -103,6 +103,7 @@ def tags(
         settings=tagger.settings.model_dump(),
         share_with_broader=workspace.tier.share_with_broader,
         version=folder.version,
+        **identity_of(workspace.taxonomy),
     )
     rows_of = {name: RowsById(rows) for name, rows in tables.items()}
 
@@ -137,13 +138,13 @@ def tags_name_regions_that_exist(vistag: VistagResource) -> dg.AssetCheckResult:
         known = (
             "grounded_regions"
             if "grounded_regions" in lake.tables()
-            else "(select '' as id, '' as region_id)"
+            else "(select '' as folder, '' as id, '' as region_id)"
         )
         named, strangers = count_lacking(
             sql,
-            "(select id, unnest(region_ids) as region_id from tags where state = 'machine')",
+            "(select folder, id, unnest(region_ids) as region_id from tags where state = 'machine')",
             known,
-            "id, region_id",
+            "folder, id, region_id",
         )
     return checked(
         "regions that tags name",

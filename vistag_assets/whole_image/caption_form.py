@@ -16,7 +16,10 @@ _OPENER = re.compile(
     r")\s*",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"(\S+?)[.!?]+[\"'”’)\]]*\s+(?=\S)")
+_WORD_BEFORE_ANOTHER = re.compile(r"(?<!\S)(\S++)\s++(?=\S)")
+_CLOSERS = "\"'”’)]"
+_BULLET = re.compile(r"[\s\-*•\d.)]*")
+_BLANKS_AND_POINTS = re.compile(r"[\s.]*")
 _ABBREVIATIONS = frozenset(
     {"c", "ca", "cf", "no", "nr", "st", "mr", "mrs", "ms", "dr", "fig", "inv", "vol", "approx"}
 )
@@ -35,13 +38,12 @@ def keywords(text: str) -> list[Phrase]:
     """The phrases of a list with commas, semicolons or lines between them; each once, whatever its case."""
     phrases: dict[str, Phrase] = {}
     for part in re.finditer(r"[^,;\n]+", text):
-        bare = re.match(r"[\s\-*•\d.)]*(.*?)[\s.]*$", part.group(), re.DOTALL)
-        assert bare is not None  # it matches every text
-        if _WORD.search(bare.group(1)):
-            start = part.start() + bare.start(1)
-            phrases.setdefault(
-                bare.group(1).casefold(), Phrase(bare.group(1), start, start + len(bare.group(1)))
-            )
+        start = _BULLET.match(part.group()).end()  # type: ignore[union-attr]  # it matches every text
+        end = len(part.group()) - _BLANKS_AND_POINTS.match(part.group()[::-1]).end()  # type: ignore[union-attr]
+        bare = part.group()[start:end]
+        if _WORD.search(bare):
+            start += part.start()
+            phrases.setdefault(bare.casefold(), Phrase(bare, start, start + len(bare)))
     return list(phrases.values())
 
 
@@ -58,7 +60,8 @@ def caption_problems(text: str, *, finished: bool) -> list[str]:
 
 def without_opener(text: str) -> str:
     """The text without words such as "This image shows" before what it says; nothing else is taken or added."""
-    bare = _OPENER.sub("", text, count=1) if _OPENER.match(text) else text
+    opener = _OPENER.match(text)
+    bare = text[opener.end() :] if opener else text
     return bare[:1].upper() + bare[1:] if bare != text else text
 
 
@@ -66,12 +69,20 @@ def sentences(text: str) -> list[str]:
     """The sentences of a text; "c. 1900", "St. Mark" and initials end none."""
     ends = [
         match.end()
-        for match in _SENTENCE_END.finditer(text)
-        if match.group(1).strip("(\"'“‘").casefold() not in _ABBREVIATIONS
-        and not re.fullmatch(r"\W*[A-Z]", match.group(1))
+        for match in _WORD_BEFORE_ANOTHER.finditer(text)
+        if (stem := _without_marks(match.group(1)))
+        and stem.strip("(\"'“‘").casefold() not in _ABBREVIATIONS
+        and not re.fullmatch(r"\W*[A-Z]", stem)
     ]
     parts = [text[start:end].strip() for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
     return [part for part in parts if part]
+
+
+def _without_marks(word: str) -> str:
+    """What stands before the marks that end a sentence, a letter at least; empty where there are none."""
+    marked = word.rstrip(_CLOSERS)
+    stem = marked.rstrip(".!?") or marked[:1]
+    return stem if len(stem) < len(marked) else ""
 
 
 def word_count(text: str) -> int:

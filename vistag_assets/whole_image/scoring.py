@@ -15,6 +15,10 @@ from resources.tables import TAG_SCORES
 from resources.workspace import Workspace
 from vistag_assets.whole_image.calibration import calibration_of
 
+_SCORES_AT_A_TIME = 8_000_000
+"""Images times concepts that are in memory at once: some 250 MB with all that is made of them."""
+_PHRASES_AT_A_TIME = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
@@ -47,10 +51,17 @@ def pool_phrases(phrases: pa.Table) -> tuple[list[str], NDArray[np.float32]]:
 
     `phrases` has the columns concept_id and embedding. Returns the sorted concept ids and `[concepts, dim]`.
     """
-    vectors = embedding_matrix(phrases["embedding"])
     concept_ids, owners = np.unique(phrases["concept_id"].to_numpy(zero_copy_only=False), return_inverse=True)
-    pooled = np.zeros((len(concept_ids), vectors.shape[1]), dtype=np.float32)
-    np.add.at(pooled, owners, vectors)
+    pooled: NDArray[np.float32] | None = None
+    for start in range(
+        0, phrases.num_rows, _PHRASES_AT_A_TIME
+    ):  # a big vocabulary is held in half precision alone
+        vectors = embedding_matrix(phrases["embedding"].slice(start, _PHRASES_AT_A_TIME))
+        if pooled is None:
+            pooled = np.zeros((len(concept_ids), vectors.shape[1]), dtype=np.float32)
+        np.add.at(pooled, owners[start : start + len(vectors)], vectors)
+    if pooled is None:
+        pooled = np.zeros((0, embedding_matrix(phrases["embedding"]).shape[1]), dtype=np.float32)
     return [str(concept_id) for concept_id in concept_ids], unit_rows(pooled)
 
 
@@ -81,7 +92,19 @@ def make_scorer(workspace: Workspace, concept_embeddings: pa.Table) -> Scorer:
 
 
 def score_images(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer) -> pa.Table:
-    """The columns of `tag_scores` but the fingerprint, for images `[n, dim]`; all are held at once."""
+    """The columns of `tag_scores` but the fingerprint, for images `[n, dim]`.
+
+    As many are scored at once as `_SCORES_AT_A_TIME` allows: memory does not grow with images times concepts.
+    """
+    at_once = max(1, _SCORES_AT_A_TIME // max(1, len(scorer.concept_ids)))
+    parts = [
+        _score_some(ids[start : start + at_once], embeddings[start : start + at_once], scorer)
+        for start in range(0, max(1, len(ids)), at_once)
+    ]
+    return pa.concat_tables(parts)
+
+
+def _score_some(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer) -> pa.Table:
     cosine = embeddings @ scorer.concepts.T
     logit = scorer.head.logits(cosine)
     score = scorer.head.scores(logit)
@@ -89,8 +112,7 @@ def score_images(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Sc
 
     source = propagate_to_ancestors(probability, scorer.descendants)
     rank_by = np.take_along_axis(probability, source, axis=1)
-    # stable and over sorted ids: equal probabilities are ranked by concept id
-    order = np.argsort(-rank_by, axis=1, kind="stable")[:, : scorer.keep_top]
+    order = top_columns(rank_by, scorer.keep_top)
     image, index = (axis.reshape(-1) for axis in np.indices(order.shape))
     concept = order.reshape(-1)
     lender = source[image, concept]
@@ -119,10 +141,31 @@ def propagate_to_ancestors(
     A concept keeps its own value in a tie; among equal descendants the first column (the lower id) wins.
     """
     source = np.tile(np.arange(values.shape[1]), (values.shape[0], 1))
-    for broader, narrower in descendants.items():
-        columns = np.array([broader, *narrower])
-        source[:, broader] = columns[np.argmax(values[:, columns], axis=1)]
+    if not descendants or not len(values):
+        return source
+    columns = np.concatenate([[broader, *narrower] for broader, narrower in descendants.items()])
+    lengths = [1 + len(narrower) for narrower in descendants.values()]
+    starts = np.cumsum([0, *lengths[:-1]])
+    for row, found in zip(values, source, strict=True):
+        lent = row[columns]
+        best = np.repeat(np.maximum.reduceat(lent, starts), lengths)
+        first = np.minimum.reduceat(np.where(lent == best, np.arange(len(columns)), len(columns)), starts)
+        found[list(descendants)] = columns[first]
     return source
+
+
+def top_columns(values: NDArray[np.float32], most: int) -> NDArray[np.intp]:
+    """Columns of the `most` largest values of each row, largest first, equal ones by column: what a stable sort of
+    the whole row gives, `[rows, most]`.
+    """
+    if most >= values.shape[1]:
+        return np.argsort(-values, axis=1, kind="stable")
+    least = -np.partition(-values, most - 1, axis=1)[:, most - 1]
+    top = np.empty((len(values), most), dtype=np.intp)
+    for place, (row, bar) in enumerate(zip(values, least, strict=True)):
+        above = np.flatnonzero(row >= bar)
+        top[place] = above[np.argsort(-row[above], kind="stable")[:most]]
+    return top
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

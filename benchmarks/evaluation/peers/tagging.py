@@ -1,4 +1,4 @@
-"""Ours, of tags: recall@k of every band at four k, with 1,000 bootstrap resamples."""
+"""Ours, of tags: recall@k of every band at four k, with intervals."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Ours: head, body, tail, rare, common, frequent; recall and precision at all IoUs; 1,000 bootstrap resamples."""
+"""Ours: head, body, tail, rare, common, frequent; recall and precision at all IoUs."""
 
 import json
 from pathlib import Path

@@ -6,22 +6,22 @@ A task is posted with the header `Token` and a JSON body; the answer names it, a
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
+import re
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from resources.http_client import NoConnectionError, NoReplyInTimeError, OddReplyError, ask, excerpt
 from resources.secrets import without_secret
 
 API_VERSION = "v2"
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class TaskError(RuntimeError):
@@ -68,16 +68,19 @@ class DeepDataSpace:
         key = uuid.uuid4().hex
         try:
             task = self._ask(path, deadline, body, {"Idempotency-Key": key})["task_uuid"]
+            if not isinstance(task, str) or not _TASK_ID.fullmatch(task):  # it becomes a part of an address
+                raise TaskError("an answer is not as published: `task_uuid` is no name of a task")
             while (status := self._ask(f"/{API_VERSION}/task_status/{task}", deadline))[
                 "status"
             ] != "success":
                 if status["status"] == "failed":
-                    reason = without_secret(
-                        str(status.get("error") or "the server gives no reason"), self.token
+                    raise TaskError(
+                        f"the task failed: {self._told(status.get('error') or 'the server gives no reason')}"
                     )
-                    raise TaskError(f"the task failed: {reason}")
                 if time.monotonic() + self.patience.poll > deadline:
-                    raise TaskError(f"the task was still {status['status']} after {self.patience.task:g} s")
+                    raise TaskError(
+                        f"the task was still {self._told(status['status'])} after {self.patience.task:g} s"
+                    )
                 time.sleep(self.patience.poll)
             result: dict[str, Any] = status["result"]
         except KeyError as error:
@@ -110,30 +113,39 @@ class DeepDataSpace:
     def _ask_once(
         self, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> dict[str, Any]:
-        request = urllib.request.Request(
-            self.endpoint + path,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Token": self.token, "Content-Type": "application/json", **headers},
-        )
         try:
-            with urllib.request.urlopen(request, timeout=self.patience.request) as response:
-                answer = json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            said = without_secret(error.read(500).decode(errors="replace"), self.token).strip()
-            reason = f"the server answered {error.code} {error.reason}" + (f" ({said})" if said else "")
-            if error.code in _BUSY:
-                after = error.headers.get("Retry-After", "")
-                raise _TryAgain(reason, float(after) if after.isdigit() else 0.0) from error
-            raise TaskError(reason) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            raise _TryAgain(f"no answer ({getattr(error, 'reason', None) or error!r})") from error
-        except ValueError as error:
-            raise TaskError(f"the server did not answer in JSON ({error})") from error
+            reply = ask(
+                "GET" if body is None else "POST",
+                self.endpoint + path,
+                seconds=self.patience.request,
+                headers={"Token": self.token, **headers},
+                body=body,
+            )
+        except (NoConnectionError, NoReplyInTimeError) as error:
+            raise _TryAgain(f"no answer ({self._told(str(error))})") from None
+        except OddReplyError as error:
+            raise TaskError(f"the server gave no usable answer: {self._told(str(error))}") from None
+        if reply.status != 200:
+            said = self._told(reply.content[:500].decode(errors="replace"))
+            reason = f"the server answered {reply.elsewhere or f'{reply.status} {reply.phrase}'}"
+            reason = self._told(reason) + (f" ({said})" if said else "")
+            if reply.status in _BUSY:
+                raise _TryAgain(reason, reply.retry_after_s)
+            raise TaskError(reason)
+        try:
+            answer = reply.json()
+        except OddReplyError as error:
+            raise TaskError(f"the server did not answer in JSON: {self._told(str(error))}") from None
         if (
             not isinstance(answer, dict)
             or answer.get("code") != 0
             or not isinstance(answer.get("data"), dict)
         ):
-            raise TaskError(f"the server refused: {without_secret(json.dumps(answer), self.token)[:500]}")
+            raise TaskError(f"the server refused: {self._told(answer)}")
         data: dict[str, Any] = answer["data"]
         return data
+
+    def _told(self, said: Any) -> str:
+        """What the server said, without the key in it, as one line."""
+        text = said if isinstance(said, str) else json.dumps(said)
+        return excerpt(without_secret(text, self.token))

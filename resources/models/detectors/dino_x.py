@@ -19,6 +19,7 @@ import numpy as np
 
 from resources.boxes import clip, from_corners
 from resources.fingerprint import fingerprint
+from resources.http_client import excerpt, require_address
 from resources.models.checkpoints import Device, ModelUnavailableError
 from resources.models.detectors.deepdataspace import API_VERSION, DeepDataSpace, Patience, TaskError
 from resources.models.detectors.detections import Detections
@@ -87,7 +88,14 @@ class DinoXDetector:
                 f"{self.spec.model} is an API: put its key into the environment variable {KEY_VARIABLE}. "
                 "Images are sent to its owner"
             )
-        endpoint = os.environ.get(ENDPOINT_VARIABLE, _ENDPOINT).rstrip("/")
+        if not token.isascii() or not token.isprintable():
+            raise ModelUnavailableError(
+                f"{KEY_VARIABLE}: this is no key: it holds a blank or a strange letter"
+            )
+        try:
+            endpoint = require_address(os.environ.get(ENDPOINT_VARIABLE, _ENDPOINT))
+        except ValueError as error:
+            raise ModelUnavailableError(f"{ENDPOINT_VARIABLE}: {error}") from error
         return DeepDataSpace(endpoint, token, self._patience)
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
@@ -144,11 +152,18 @@ def _read(
     """`result` has objects of category, score and bbox (left, top, right, bottom in pixels of the sent image)."""
     try:
         objects = [(normalised(one["category"]), one["bbox"], one["score"]) for one in result["objects"]]
-        corners = np.array([bbox for _, bbox, _ in objects], np.float32).reshape(-1, 4)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TaskError(f"the result is not as published: {error!r}") from error
+        with np.errstate(over="ignore"):  # what is too large is infinite, and refused
+            corners = np.array([bbox for _, bbox, _ in objects], np.float32).reshape(-1, 4)
+        all_scores = np.array([score for *_, score in objects], np.float32).reshape(-1)
+        if len(corners) != len(objects) or len(all_scores) != len(objects):
+            raise ValueError("a box or a score is of several parts")
+        if not (np.isfinite(corners).all() and ((all_scores >= 0) & (all_scores <= 1)).all()):
+            raise ValueError("a box without end, or a score that is not 0 to 1")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise TaskError(excerpt(f"the result is not as published: {error!r}")) from error
     if unknown := sorted({name for name, _, _ in objects} - asked.keys()):
-        _log.warning("the API names what it was not asked for, which is left out: %s", ", ".join(unknown[:5]))
+        names = excerpt(", ".join(unknown[:5]))
+        _log.warning("the API names what it was not asked for, which is left out: %s", names)
     scale = np.array([*size, *size], np.float32)
     boxes, inside = clip(from_corners(np.divide(corners, scale, dtype=np.float32)))
     rows = [
@@ -158,7 +173,7 @@ def _read(
         for place in asked.get(name, [])
     ]
     chosen = [number for number, _ in rows]
-    scores = np.array([objects[number][2] for number in chosen], np.float32)
+    scores = all_scores[chosen]
     return Detections(
         boxes[chosen].reshape(-1, 4), np.array([place for _, place in rows], np.int64), scores, scores, prompt
     )

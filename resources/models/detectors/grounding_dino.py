@@ -15,7 +15,8 @@ import numpy as np
 
 from resources.boxes import clip, from_centres
 from resources.models.batching import alike
-from resources.models.checkpoints import Device
+from resources.models.checkpoints import Device, read_config
+from resources.models.cut_texts import cut_to_tokens
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
 CODE_VERSION = "1"
 _END = ". "
+_TOKENS_OF_END = 1
 _DELIMITERS = str.maketrans({".": " ", "?": " "})
 """The model takes these for the end of a phrase, wherever they stand."""
+_MAX_TEXT = 256
+"""Tokens; transformers leaves it out of config.json where it is that."""
 _PADDED_TO = 32
 """Tokens: a sentence is padded to a multiple of this, by its own length alone."""
 
@@ -47,41 +51,41 @@ class Sentence:
 def write_sentences(phrases: Sequence[str], tokenizer: Any, max_tokens: int) -> list[Sentence]:
     """ "a. b. c." in as few sentences as hold all phrases, in their order, with the tokens of each.
 
-    The model would cut a longer text without a word. Raises ValueError for a phrase that is too long for a
-    sentence of its own, and for one that has no token.
+    The model would cut a longer text without a word. A phrase that is too long for a sentence of its own is cut here,
+    and one of which the tokenizer knows nothing ("...") is in no sentence: `sent_phrase` says so before a run.
     """
     sentences: list[Sentence] = []
-    waiting = list(range(len(phrases)))
+    texts = [sent_phrase(phrase, tokenizer, max_tokens) for phrase in phrases]
+    waiting = [place for place, text in enumerate(texts) if text]
     while waiting:
         count = len(waiting)
-        while (sentence := _write(phrases, waiting[:count], tokenizer)) and len(
-            sentence.token_ids
-        ) > max_tokens:
+        while (
+            len((sentence := _write(texts, waiting[:count], tokenizer)).token_ids) > max_tokens and count > 1
+        ):
             count -= 1
-            if count == 0:
-                raise ValueError(
-                    f"{phrases[waiting[0]]!r} is longer than {max_tokens} tokens: shorten its label"
-                )
         sentences.append(sentence)
         waiting = waiting[count:]
     return sentences
 
 
-def _write(phrases: Sequence[str], places: Sequence[int], tokenizer: Any) -> Sentence:
+def sent_phrase(phrase: str, tokenizer: Any, max_tokens: int) -> str:
+    """What is sent for a phrase: without what ends one, and cut to a sentence of its own; "" where nothing is."""
+    text = " ".join(phrase.lower().translate(_DELIMITERS).split())
+    return cut_to_tokens(tokenizer, text, max_tokens - _TOKENS_OF_END)
+
+
+def _write(texts: Sequence[str], places: Sequence[int], tokenizer: Any) -> Sentence:
     text = ""
     characters: list[tuple[int, int]] = []
     for place in places:
-        phrase = " ".join(phrases[place].lower().translate(_DELIMITERS).split())
-        characters.append((len(text), len(text) + len(phrase)))
-        text += phrase + _END
+        characters.append((len(text), len(text) + len(texts[place])))
+        text += texts[place] + _END
     text = text.rstrip()
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
     offsets = encoded["offset_mapping"]
     spans: list[tuple[int, int]] = []
-    for place, (start, end) in zip(places, characters, strict=True):
+    for start, end in characters:
         mine = [token for token, (first, last) in enumerate(offsets) if start <= first < last <= end]
-        if not mine:
-            raise ValueError(f"{phrases[place]!r} has no token that the detector knows: change its label")
         spans.append((mine[0], mine[-1] + 1))
     return Sentence(text, tuple(places), tuple(spans), tuple(encoded["input_ids"]))
 
@@ -95,6 +99,10 @@ class GroundingDinoDetector(PretrainedDetector):
 
     def __init__(self, spec: DetectorSpec, device: Device) -> None:
         super().__init__(spec, device, CODE_VERSION)
+
+    def sent(self, phrase: str) -> str:
+        most = read_config(self.directory).get("max_text_len", _MAX_TEXT)
+        return sent_phrase(phrase, self.processor.tokenizer, most)
 
     def detect(self, images: Sequence[Image.Image], phrases: Sequence[Sequence[str]]) -> list[Detections]:
         """One `Detections` an image. Images are batched with those of their size and their length of text."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from resources.boxes import clip, from_corners
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.names import normalised, places_of
+from resources.text import one_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,7 +81,7 @@ class KnownClasses:
             _log.warning(
                 "%s knows %d classes and reads no text: %d of the %d phrases of its first images name none of them "
                 "and get no region from it, as do others later. The first: %s",
-                self._model, len(self._classes), len(unknown), len(asked), ", ".join(unknown[:5]),
+                self._model, len(self._classes), len(unknown), len(asked), one_line(", ".join(unknown[:5])),
             )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.boxes import clip, from_centres
-from resources.models.checkpoints import Device
+from resources.models.checkpoints import Device, read_config
+from resources.models.cut_texts import cut_to_tokens
 from resources.models.detectors.detections import Detections
 from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 _SEPARATOR = " | "
 _TEXTS_AT_A_TIME = 64
+_MAX_TEXT = 16
+"""Tokens; transformers leaves it out of config.json where it is that."""
 
 
 class Owlv2Detector(PretrainedDetector):
@@ -54,6 +57,10 @@ class Owlv2Detector(PretrainedDetector):
                     for place in places:
                         found[place] = self._compare(patches, boxes, images[place].size, phrases[place])
         return [found[place] for place in range(len(images))]
+
+    def sent(self, phrase: str) -> str:
+        most = read_config(self.directory).get("text_config", {}).get("max_position_embeddings", _MAX_TEXT)
+        return cut_to_tokens(self.processor.tokenizer, phrase, most)
 
     def _embed(self, phrases: Iterable[str]) -> None:
         missing = sorted(set(phrases) - self._embedded.keys())

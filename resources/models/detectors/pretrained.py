@@ -19,6 +19,10 @@ class PretrainedDetector(Pretrained):
     def __init__(self, spec: DetectorSpec, device: Device, code: str) -> None:
         super().__init__(spec, device, code, family=spec.family, min_score=spec.min_score)
 
+    def sent(self, phrase: str) -> str:
+        """What the model reads of a phrase: "" where it is not asked at all. Loads the tokenizer alone."""
+        return phrase
+
     def stacked(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Inputs of one item each, of the same shapes, as those of a batch."""
         import torch

@@ -88,6 +88,10 @@ class Encoder:
             images, lambda batch: self.embed_pixels([self.preprocess(image) for image in batch])
         )
 
+    def sent(self, text: str) -> str:
+        """What the text tower reads of a text: it cuts one that is too long. No weights are loaded for it."""
+        return self._towers.sent(text)
+
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit-length embeddings `[n, dimension]` of texts, cut at the length of the text tower."""
         return self._in_batches(texts, self._embed_text_batch)

@@ -20,6 +20,7 @@ from resources.models.checkpoints import (
     read_config,
     read_scalars,
 )
+from resources.models.cut_texts import cut_to_tokens
 from resources.models.encoders.heads import ScoreHead
 from resources.models.encoders.spec import EncoderSpec
 from resources.models.encoders.towers import Pixels
@@ -36,6 +37,8 @@ OPEN_CLIP = Layout(
 )
 TEXT_TOWER = Layout("config.json", ())
 """Of a text tower that transformers builds: its weights lie in the checkpoint."""
+_ENDS = 2
+"""Tokens that begin and end a text."""
 _PRECISION = {"float32": "fp32", "float16": "pure_fp16", "bfloat16": "pure_bf16"}
 
 
@@ -110,6 +113,14 @@ class OpenClipTowers:
     def image_features(self, batch: Mapping[str, Tensor]) -> Tensor:
         features: Tensor = self.model.encode_image(batch["pixel_values"])
         return features
+
+    def sent(self, text: str) -> str:
+        tokenizer = self._tokenizer
+        if hasattr(tokenizer, "tokenizer"):  # one of transformers
+            return cut_to_tokens(tokenizer.tokenizer, text, tokenizer.context_length)
+        tokens = tokenizer.encode(text)
+        room = tokenizer.context_length - _ENDS
+        return text if len(tokens) <= room else str(tokenizer.decode(tokens[:room])).strip()
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         features: Tensor = self.model.encode_text(self._tokenizer(list(texts)).to(self._device))

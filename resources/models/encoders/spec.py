@@ -16,6 +16,8 @@ class EncoderSpec(ModelSpec["Encoder"]):
     """One dual encoder."""
 
     role: ClassVar[str] = "encoder"
+    multilingual: bool = False
+    """Whether it knows other languages than English: labels are then asked in the language that they are shown in."""
     text_model: str | None = None
     """Of family conse alone, and needed there: the sentence encoder that understands phrases that name no class."""
     temperature: PositiveFloat = 1.0

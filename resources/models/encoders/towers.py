@@ -48,6 +48,10 @@ class Towers(Protocol):
         """`[n, dimension]` of `Pixels` stacked to a batch, of any length."""
         ...
 
+    def sent(self, text: str) -> str:
+        """What the tower reads of a text: the whole, or what its length holds. No weights are needed for it."""
+        ...
+
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """`[n, dimension]`, of any length, of texts treated as the tower was trained."""
         ...

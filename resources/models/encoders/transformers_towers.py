@@ -18,6 +18,7 @@ from resources.models.checkpoints import (
     read_config,
     read_scalars,
 )
+from resources.models.cut_texts import cut_to_tokens
 from resources.models.encoders.heads import ScoreHead
 from resources.models.encoders.spec import EncoderSpec
 from resources.models.encoders.towers import Pixels
@@ -113,12 +114,20 @@ class TransformersTowers:
     def image_features(self, batch: Mapping[str, Tensor]) -> Tensor:
         return _pooled(self.model.get_image_features(**batch))
 
+    @property
+    def _text_length(self) -> int:
+        return int(self._config["text_config"].get("max_position_embeddings", self._form.text_length))
+
+    def sent(self, text: str) -> str:
+        text = text.lower() if self._form.lower_case else text
+        return cut_to_tokens(self._processor.tokenizer, text, self._text_length)
+
     def text_features(self, texts: Sequence[str]) -> Tensor:
         form = self._form
         tokens = self._processor.tokenizer(
             [text.lower() if form.lower_case else text for text in texts],
             padding=form.padding,
-            max_length=self._config["text_config"].get("max_position_embeddings", form.text_length),
+            max_length=self._text_length,
             truncation=True,
             return_tensors="pt",
         )

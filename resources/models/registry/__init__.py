@@ -12,10 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
-from resources.yaml_file import read_yaml
+from resources.yaml_file import YamlFileError, read_yaml
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 State = Literal["works", "not proven", "not carried"]
@@ -88,9 +87,13 @@ class Checkpoint(BaseModel):
     kv: KvCache | None = None
     revision: str | None = None
     """commit on the hub, as public code pins it; None: none was found that two sources agree on"""
+    sha256: dict[str, str] = {}
+    """of its files, by name, where its owner publishes them and somebody here has seen them"""
     package: Package | None = None
     """of the registry of Python packages, that ships it; None: it comes from the hub"""
     note: str = ""
+    multilingual: bool = False
+    """of an encoder: whether it was trained on texts in many languages, so that labels are asked in their own"""
 
     @property
     def weights_gib(self) -> float:
@@ -189,7 +192,7 @@ def registry() -> Registry:
     for path in sorted(HERE.glob("*.yaml")):
         role = path.stem
         try:
-            content = read_yaml(path.read_text(encoding="utf-8"))
+            content = read_yaml(path).content
             families += [
                 Family.model_validate({"role": role, "name": name, **fields})
                 for name, fields in (content.get("families") or {}).items()
@@ -198,7 +201,9 @@ def registry() -> Registry:
                 NotCarried.model_validate({"role": role, **fields})
                 for fields in content.get("not_carried") or []
             ]
-        except (ValidationError, yaml.YAMLError) as error:
+        except YamlFileError as error:
+            raise RegistryError(str(error)) from error
+        except ValidationError as error:
             raise RegistryError(f"{path}: {error}") from error
     return Registry(families=tuple(families), not_carried=tuple(not_carried))
 
@@ -212,8 +217,10 @@ def with_what_is_known(role: str, given: dict[str, Any]) -> dict[str, Any]:
     if known is not None:
         family, checkpoint = known
         of_table: dict[str, Any] = {"family": family.name} | checkpoint.model_dump(
-            include={"licence", "dtype", "batch_size", "revision"}
+            include={"licence", "dtype", "batch_size", "revision", "sha256"}
         )
+        if checkpoint.multilingual:
+            of_table["multilingual"] = True
         given = of_table | given
     if "family" in given:
         registry().family(role, str(given["family"]))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -30,12 +29,16 @@ from resources.models.tiers.planner import misfit
 from resources.models.tiers.routing import RoutingSpec
 from resources.models.vlms import RepairSpec, VlmSpec
 from resources.secrets import is_secret_name
-from resources.yaml_file import read_yaml
+from resources.yaml_file import YamlFile, YamlFileError, read_yaml
+from taxonomy.problems import did_you_mean
+from taxonomy.strict_yaml import shown
 
 Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
 """How much of the graph makes the final tags and descriptions (docs/options.md)."""
 
 HERE = Path(__file__).parent
+SUFFIXES = (".yaml", ".yml")
+"""Of a tier file; what ends so is a path."""
 _MAX_SHOWN = 200
 
 
@@ -149,21 +152,20 @@ def load_tier(name: str) -> Tier:
 
     Raises TierError for an unknown name, an unreadable file, or a field that is missing, unknown or wrong.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else HERE / f"{name}.yaml"
+    path = Path(name) if name.endswith(SUFFIXES) else HERE / f"{name}.yaml"
     if not path.is_file():
-        raise TierError(
-            f"There is no tier {name!r}. Known tiers: {', '.join(tier_names())}; or the path of a .yaml file"
-        )
+        raise TierError(_not_there(name))
     try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TierError(f"{path}: not a YAML file: {error}") from error
+        file = read_yaml(path)
+    except YamlFileError as error:
+        raise TierError(str(error)) from error
+    content = file.content
     if not isinstance(content, dict):
         raise TierError(f"{path}: expected a mapping with the fields {', '.join(Tier.model_fields)}")
     try:
         tier = Tier.model_validate({"name": path.stem, **content})
     except ValidationError as error:
-        problems = "\n".join(f"  {_problem(detail)}" for detail in error.errors())
+        problems = "\n".join(f"  {_problem(detail, file)}" for detail in error.errors())
         raise TierError(f"{path}:\n{problems}") from error
     tier = _with_absolute_paths(tier, path.parent)
     if problems := "\n".join(_refused_licences(tier)):
@@ -171,6 +173,23 @@ def load_tier(name: str) -> Tier:
     if tier.vram_gib and (problem := misfit(model_specs(tier), tier.vram_gib)):
         raise TierError(f"{path}: {problem}")
     return tier
+
+
+def _not_there(name: str) -> str:
+    """What to say of a name of no tier, or of a path of no file: with what is near to it."""
+    path, known = Path(name), tier_names()
+    if not name.endswith(SUFFIXES) and len(path.parts) == 1:
+        told = f"There is no tier {name!r}{did_you_mean(name, known) or '.'} Known tiers: {', '.join(known)}"
+        return f"{told}; or the path of a .yaml file"
+    if path.is_dir():
+        return f"{name} is a folder, not a tier: give the .yaml file in it"
+    if path.is_file():
+        return f"{name} is no tier: the name of its file has to end in .yaml or .yml"
+    if not path.parent.is_dir():
+        return f"There is no file {name}: there is no folder {path.parent}"
+    beside = sorted(file.name for file in path.parent.iterdir() if file.name.endswith(SUFFIXES))
+    others = ", ".join(beside[:9]) or "no .yaml file"
+    return f"There is no file {name}{did_you_mean(path.name, beside) or f'. Beside it: {others}'}"
 
 
 def role_specs(tier: Tier) -> dict[str, RoleSpec[Any]]:
@@ -193,18 +212,22 @@ def _refused_licences(tier: Tier) -> Iterator[str]:
             )
 
 
-def _problem(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
+def _problem(detail: Any, file: YamlFile) -> str:
+    """What is wrong with a field, with its line; names that a stranger wrote are escaped."""
+    names = ".".join(shown(str(part), quoted=False) for part in detail["loc"])
+    where = f"line {file.line_of(detail['loc'])}: " + (f"{names}: " if names else "")
     if detail["type"] == "value_error":
-        return f"{where}: {detail['ctx']['error']}".removeprefix(": ")
+        return f"{where}{detail['ctx']['error']}"
     if detail["type"] == "extra_forbidden" and is_secret_name(str(detail["loc"][-1])):
-        return f"{where}: secrets are read from the environment only (docs/security.md); take it out of this file"
+        return (
+            f"{where}secrets are read from the environment only (docs/security.md); take it out of this file"
+        )
     if detail["type"] == "extra_forbidden":
-        return f"{where}: unknown field; known: {', '.join(_known_fields(detail['loc'][:-1]))}"
+        return f"{where}unknown field; known: {', '.join(_known_fields(detail['loc'][:-1]))}"
     given = detail["input"]
     # A few hundred bytes of YAML can hold lists of lists that would fill the memory when written out.
     is_plain = given is None or isinstance(given, str | int | float)
-    return f"{where}: {detail['msg'].lower()}" + (f", got {repr(given)[:_MAX_SHOWN]}" if is_plain else "")
+    return f"{where}{detail['msg'].lower()}" + (f", got {repr(given)[:_MAX_SHOWN]}" if is_plain else "")
 
 
 def _known_fields(where: Sequence[str | int]) -> list[str]:

@@ -3,28 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from resources.http_client import excerpt
 from resources.models.vlms.answers import ENTROPY_TOP, Answer
-
-if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletion, ChatCompletionTokenLogprob
 
 _FINISHED = {"stop": True, "length": False}
 _HALF_A_LETTER = "\ufffd"
+_LONGEST_TOKEN = 256
+"""Letters a token, on average over an answer; runs of blanks are the longest."""
+_SPARE_TOKENS = 8
+"""Servers may report the end token and those of a template besides."""
+
+_Logprob = Annotated[float, Field(ge=-1e6, le=1, allow_inf_nan=False)]
+"""vLLM writes -9999 for what cannot be, and rounding may lie above 0"""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _Other(_Part):
+    logprob: _Logprob
+
+
+class _Step(_Part):
+    token: str
+    logprob: _Logprob
+    top_logprobs: list[_Other] | None = None
+
+
+class _Logprobs(_Part):
+    content: list[_Step] | None = None
+
+
+class _Message(_Part):
+    content: str | None = None
+
+
+class _Choice(_Part):
+    message: _Message
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Completion(_Part):
+    """What is read of a chat completion; all else in it is passed over."""
+
+    choices: Annotated[list[_Choice], Field(min_length=1)]
 
 
 class UnusableAnswerError(ValueError):
-    """A server answered what is no answer; the message says what it lacks."""
+    """A server answered what is no answer; the message says what it lacks, in one printable line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(excerpt(reason))
 
 
-def read_answer(completion: ChatCompletion) -> Answer:
-    """Raises UnusableAnswerError where there is no text, or none of the figures that an Answer has."""
-    if not isinstance(getattr(completion, "choices", None), list) or not completion.choices:
-        raise UnusableAnswerError("it is no chat completion")
-    choice = completion.choices[0]
+def read_answer(reply: Any, *, max_tokens: int) -> Answer:
+    """The answer of a reply in JSON, of `max_tokens` at most.
+
+    Raises UnusableAnswerError where there is no text, or none of the figures that an Answer has.
+    """
+    try:
+        choice = _Completion.model_validate(reply).choices[0]
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "reply"
+        raise UnusableAnswerError(f"it is no chat completion ({where}: {first['msg'].lower()})") from None
     text = choice.message.content
     if text is None or choice.finish_reason not in _FINISHED:
         raise UnusableAnswerError(f"it ended without an answer ({choice.finish_reason})")
@@ -33,6 +82,9 @@ def read_answer(completion: ChatCompletion) -> Answer:
         raise UnusableAnswerError(
             "it has no log-probabilities, by which captions are routed and keywords scored (docs/serving.md)"
         )
+    allowed = max_tokens + _SPARE_TOKENS
+    if len(steps) > allowed or len(text) > allowed * _LONGEST_TOKEN:
+        raise UnusableAnswerError(f"it is longer than the {max_tokens} tokens that were asked for")
     finished = _FINISHED[choice.finish_reason]
     own = _without_end(text, steps) if finished else steps
     return Answer(
@@ -74,25 +126,24 @@ def _find(text: str, token: str, told: int, pending: int) -> int | None:
     if not token or _HALF_A_LETTER in token:
         return None
     bare = token.strip()
-    for skipped in range(pending + 1):
-        start = told + skipped
+    word = told
+    for start in range(told, told + pending + 1):
         if text.startswith(token, start):
             return start
-        while bare and start < len(text) and text[start].isspace():
-            start += 1
-        if bare and text.startswith(bare, start):
-            return start
+        word = max(word, start)  # blanks that were skipped once are not gone through again
+        while bare and word < len(text) and text[word].isspace():
+            word += 1
+        if bare and text.startswith(bare, word):
+            return word
     return None
 
 
-def _without_end(
-    text: str, steps: Sequence[ChatCompletionTokenLogprob]
-) -> Sequence[ChatCompletionTokenLogprob]:
+def _without_end(text: str, steps: Sequence[_Step]) -> Sequence[_Step]:
     """Without the token that ended the answer, which vLLM reports and its text does not hold."""
     return steps if not steps or text.rstrip().endswith(steps[-1].token.strip() or "\n") else steps[:-1]
 
 
-def _truncated_entropy(step: ChatCompletionTokenLogprob) -> float:
+def _truncated_entropy(step: _Step) -> float:
     """In nats, over the most probable tokens, renormalised. Raises UnusableAnswerError where there are none."""
     if not step.top_logprobs:
         raise UnusableAnswerError("it names no other probable tokens (top_logprobs), which entropies are of")

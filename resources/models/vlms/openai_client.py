@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import ipaddress
-import json
 import os
+import random
 import re
 from collections.abc import Mapping, Sequence
-from itertools import starmap
+from itertools import count, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from PIL import Image
 
 from resources.fingerprint import fingerprint
+from resources.http_client import (
+    HttpError,
+    NoConnectionError,
+    NoReplyInTimeError,
+    OddReplyError,
+    Reply,
+    client_for,
+    excerpt,
+    exchange,
+)
 from resources.models.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.models.registry import registry
 from resources.models.vlms.answers import ENTROPY_TOP, Answer, Pictures, Schema, Unanswered
@@ -26,12 +34,15 @@ from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import without_secret
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    import httpx2
 
 CODE_VERSION = "1"
 
-_CONNECT_S = 10.0
-_MAX_REASON = 300
+_BUSY = frozenset({408, 409, 429})
+"""and all of 500 and above: asked again"""
+_PAUSE_S = 0.5
+"""before the second attempt, at most; then twice, four times, ... as long, unless the server says how long"""
+_LONGEST_PAUSE_S = 8.0
 _PLAIN = Image.new("RGB", (64, 64), (128, 128, 128))
 
 # What chat templates of the known families write and text out of a picture may not. The tokenizer that knows
@@ -76,14 +87,14 @@ class OpenAiVlm:
         return asyncio.run(self._answer_all(images, prompts, _options(max_tokens, schema)))
 
     async def _load(self) -> None:
-        async with self._client() as client:
+        async with client_for(self.spec.server.url) as client:
             await self._require_server(client, _options(1, None))
 
     async def _answer_all(
         self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
     ) -> list[Answer | Unanswered]:
         turns = asyncio.Semaphore(self.spec.server.concurrency)
-        async with self._client() as client:
+        async with client_for(self.spec.server.url) as client:
 
             async def in_turn(image: Image.Image, prompt: str) -> Answer | Unanswered:
                 async with turns:
@@ -92,24 +103,20 @@ class OpenAiVlm:
             return await asyncio.gather(*starmap(in_turn, zip(images, prompts, strict=True)))
 
     async def _answer(
-        self, client: AsyncOpenAI, image: Image.Image, prompt: str, options: Mapping[str, Any]
+        self, client: httpx2.AsyncClient, image: Image.Image, prompt: str, options: Mapping[str, Any]
     ) -> Answer | Unanswered:
-        import openai
-
         try:
-            return await self._ask(client, image, prompt, options)
-        except (openai.APIError, UnusableAnswerError) as error:
+            return await self._ask(client, image, prompt, options, self.spec.server.retries)
+        except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         await self._require_server(client, options)
         return Unanswered(reason)
 
-    async def _require_server(self, client: AsyncOpenAI, options: Mapping[str, Any]) -> None:
+    async def _require_server(self, client: httpx2.AsyncClient, options: Mapping[str, Any]) -> None:
         """Whether it is the server that fails is told by a question that it can answer."""
-        import openai
-
         try:
-            await self._ask(client.with_options(max_retries=1), _PLAIN, "?", {**options, "max_tokens": 1})
-        except (openai.APIError, UnusableAnswerError) as error:
+            await self._ask(client, _PLAIN, "?", {**options, "max_tokens": 1}, 1)
+        except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         else:
             return
@@ -117,30 +124,52 @@ class OpenAiVlm:
         raise ServerUnavailableError(self._what_to_do(reason))
 
     async def _ask(
-        self, client: AsyncOpenAI, image: Image.Image, prompt: str, options: Mapping[str, Any]
+        self,
+        client: httpx2.AsyncClient,
+        image: Image.Image,
+        prompt: str,
+        options: Mapping[str, Any],
+        retries: int,
     ) -> Answer:
         picture = {"type": "image_url", "image_url": {"url": await asyncio.to_thread(_data_uri, image)}}
         text = {"type": "text", "text": _CONTROL_TOKENS.sub(" ", prompt)}
-        messages: Any = [*self._before, {"role": "user", "content": [picture, text]}]
+        messages = [*self._before, {"role": "user", "content": [picture, text]}]
+        body = {"model": self.spec.served_name, "messages": messages, **options}
+        reply = await self._reply(client, body, retries)
+        if not 200 <= reply.status < 300:
+            raise UnusableAnswerError(_refusal(reply))
         try:
-            told = await client.chat.completions.create(
-                model=self.spec.served_name, messages=messages, **options
-            )
-        except json.JSONDecodeError as error:
-            raise UnusableAnswerError(f"it is no JSON ({error})") from error
-        return read_answer(told)
+            told = reply.json()
+        except OddReplyError as error:
+            raise UnusableAnswerError(f"it is no chat completion: {error}") from None
+        return read_answer(told, max_tokens=options["max_tokens"])
 
-    def _client(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
-
+    async def _reply(self, client: httpx2.AsyncClient, body: Mapping[str, Any], retries: int) -> Reply:
+        """The first reply of a server that is not too busy, or the last one. Raises HttpError."""
         server = self.spec.server
-        return AsyncOpenAI(
-            base_url=server.url,
-            api_key=os.environ.get(API_KEY) or "none",
-            max_retries=server.retries,
-            timeout=Timeout(server.timeout_s, connect=min(_CONNECT_S, server.timeout_s)),
-            http_client=DefaultAsyncHttpxClient(trust_env=not _is_this_machine(server.url)),
-        )
+        key = os.environ.get(API_KEY)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        for attempt in count():
+            wait_s = 0.0
+            try:
+                reply = await exchange(
+                    client,
+                    "POST",
+                    f"{server.url}/chat/completions",
+                    seconds=server.timeout_s,
+                    headers=headers,
+                    body=body,
+                )
+            except (NoConnectionError, NoReplyInTimeError):
+                if attempt == retries:
+                    raise
+            else:
+                if attempt == retries or not (reply.status in _BUSY or reply.status >= 500):
+                    return reply
+                wait_s = reply.retry_after_s
+            pause_s = min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+            await asyncio.sleep(wait_s or pause_s * random.uniform(0.75, 1))
+        raise AssertionError  # for mypy: the loop has no end of its own
 
     def _what_to_do(self, reason: str) -> str:
         server = self.spec.server
@@ -180,27 +209,23 @@ def _data_uri(image: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _is_this_machine(url: str) -> bool:
-    """Then no proxy that the environment names stands between."""
-    host = urlsplit(url).hostname or ""
+def _refusal(reply: Reply) -> str:
+    """What a server says of why it does not answer."""
+    if reply.elsewhere:
+        return reply.elsewhere
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        told = reply.json()
+    except OddReplyError:
+        told = None
+    error = told.get("error", told) if isinstance(told, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    told_by = f"Error code: {reply.status}"
+    wants_key = f" (it wants a key: set {API_KEY})" if reply.status == 401 else ""
+    return f"{reply.status} {message if isinstance(message, str) else told_by}{wants_key}"
 
 
 def _reason(error: Exception) -> str:
     """What a user is told of an error, in one line."""
-    import openai
-
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, NoReplyInTimeError):
         return "no answer within the timeout, at each attempt"
-    if isinstance(error, openai.APIConnectionError):
-        return f"no connection ({error.__cause__ or error})"
-    told = str(error)
-    if isinstance(error, openai.APIStatusError):
-        body = error.body if isinstance(error.body, dict) else {}
-        told = f"{error.status_code} {body.get('message') or error.message}"
-    if isinstance(error, openai.AuthenticationError):
-        told += f" (it wants a key: set {API_KEY})"
-    return " ".join(without_secret(told, os.environ.get(API_KEY)).split())[:_MAX_REASON]
+    return excerpt(without_secret(str(error), os.environ.get(API_KEY)))

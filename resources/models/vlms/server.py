@@ -6,11 +6,15 @@ import json
 import os
 from pathlib import Path
 
+from resources.home.settings import DECISIONS_URL
 from resources.models.vlms.spec import API_KEY, VlmSpec
+from resources.secrets import is_secret_name
+from resources.web import guard
 
 PROGRAM = "VISTAG_VLLM"
 """Environment variable: the path of a `vllm` to run."""
 _ENVIRONMENT = Path(__file__).parents[3] / ".venv-vllm"
+_GUARD = Path(guard.__file__)
 
 # A description is held to one line of JSON by the same library as in this process, so that both say the same.
 _STRUCTURED_OUTPUTS = {"backend": "guidance", "disable_any_whitespace": True}
@@ -48,12 +52,31 @@ def serve_command(spec: VlmSpec, program: Path) -> list[str]:
         "--structured-outputs-config": json.dumps(_STRUCTURED_OUTPUTS),
         # a checkpoint's own sampling and penalties would make answers differ from run to run
         "--generation-config": "vllm",
+        # its own key is for /v1 only, and pages of any site may ask it
+        "--middleware": f"{_GUARD.stem}.{guard.Guard.__name__}",
     }
     given = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     return [str(program), "serve", spec.model, *given, *server.extra_args]
 
 
 def serve_environment() -> dict[str, str]:
-    """This process's environment, the API key under vLLM's name, and no usage statistics sent to anyone."""
-    key = os.environ.get(API_KEY)
-    return {**os.environ, "VLLM_NO_USAGE_STATS": "1", **({"VLLM_API_KEY": key} if key else {})}
+    """This process's environment, the API key under vLLM's name and the guard's, where vLLM finds the guard, and no usage
+    statistics sent to anyone.
+
+    Keys that are not the server's stay out of it.
+    """
+    key = os.environ.get(API_KEY, "")
+    kept = {name: value for name, value in os.environ.items() if not _is_foreign_key(name)}
+    found = [str(_GUARD.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **kept,
+        "VLLM_NO_USAGE_STATS": "1",
+        "PYTHONPATH": os.pathsep.join(found),
+        guard.TOKEN: key,
+        **({"VLLM_API_KEY": key} if key else {}),
+    }
+
+
+def _is_foreign_key(name: str) -> bool:
+    holds_one = is_secret_name(name) or name == DECISIONS_URL
+    return holds_one and not name.startswith(("HF_", "HUGGING_FACE_", "VLLM_"))

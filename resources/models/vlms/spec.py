@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -14,13 +13,16 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from resources.http_client import require_address
 from resources.models.checkpoints import Loadable, Model, ModelSpec
 from resources.models.registry import RegistryError, registry
 from resources.models.vlms.answers import Answer, Pictures, Schema, Unanswered
+from resources.models.vlms.engine_args import require_engine_args
 from resources.models.vlms.tasks import TASKS, Question, Task, question_of
 
 
@@ -51,13 +53,8 @@ class MediaLimit(BaseModel):
 
 
 _KEYS = f"keys are read from the environment only: set {API_KEY}"
-_REFUSED_ARGS = {
-    "--host": "the server has no users of its own and stays on this machine; to open it to others, start vLLM yourself "
-    "behind what asks for passwords, and name it as base_url",
-    "--api-key": _KEYS,
-    "--trust-remote-code": "it runs code that comes with the checkpoint; start vLLM yourself where you have read it, and "
-    "name it as base_url",
-}
+_PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._/:@+-]{0,199}$"
+"""Of what reaches a command line: nothing that could be read as an option."""
 
 
 class ServerSpec(BaseModel):
@@ -65,14 +62,16 @@ class ServerSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")] | None = None
+    insecure: bool = False
+    """whether plain http may go to another machine: who stands between reads keys and pictures"""
+    base_url: str | None = None
     """of a server that others start, up to and with its `/v1`; None: the one that `vistag serve` starts"""
-    served_name: str | None = None
+    served_name: Annotated[str, Field(pattern=_PLAIN_NAME)] | None = None
     """what the server calls the model; None: the model's own name"""
     concurrency: PositiveInt = 16
     """requests at a time"""
     timeout_s: PositiveFloat = 120
-    """of one attempt"""
+    """of one attempt, from its start to the last byte of its answer"""
     retries: NonNegativeInt = 3
     """after the first attempt, at 429, 5xx, a lost connection and a timeout"""
 
@@ -82,28 +81,33 @@ class ServerSpec(BaseModel):
     """tokens of prompt, picture and answer together; None: as many as the model can"""
     gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.9
     """of the whole card, for weights, activations and the cache of keys and values"""
-    quantisation: str | None = None
+    quantisation: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")] | None = None
     """what vLLM does to the weights as it loads them, such as fp8; None: as they are stored"""
     limit_mm_per_prompt: MediaLimit = MediaLimit()
     extra_args: tuple[str, ...] = ()
-    """more of `vllm serve`'s, such as --tensor-parallel-size, 2"""
+    """more of `vllm serve`'s, such as --tensor-parallel-size, 2: those of ENGINE_ARGS"""
 
     @field_validator("base_url")
     @classmethod
-    def _holds_no_password(cls, url: str | None) -> str | None:
-        if url and urlsplit(url).username is not None:
+    def _is_safe_to_send_to(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url and "@" in url:
             raise ValueError(f"a name or password before the host; {_KEYS}, and leave it out of the address")
+        if url is not None:
+            try:
+                require_address(url, insecure=info.data.get("insecure", False))
+            except ValueError as error:
+                hint = (
+                    ""
+                    if not url.startswith("http://")
+                    else "; `insecure: true` beside it allows it all the same"
+                )
+                raise ValueError(f"{error}{hint}") from None
         return url
 
     @field_validator("extra_args")
     @classmethod
     def _opens_nothing(cls, options: tuple[str, ...]) -> tuple[str, ...]:
-        for option in options:
-            # vLLM understands a beginning of an option too
-            name = option.split("=")[0].replace("_", "-")
-            for refused, reason in _REFUSED_ARGS.items():
-                if len(name) > len("--") and refused.startswith(name):
-                    raise ValueError(f"{refused} is not passed on: {reason}")
+        require_engine_args(options, _KEYS)
         return options
 
     @property

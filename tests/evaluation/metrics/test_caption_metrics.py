@@ -26,7 +26,7 @@ OBJECTS = frozenset(concept.id for concept in CONCEPTS if concept.facet == "obje
 def compare(
     texts: dict[str, str], present: dict[str, set[str]], objects: frozenset[str] = OBJECTS
 ) -> NamedObjects:
-    return named_objects(object_counts(texts, present, objects, TAXONOMY).values(), resamples=50)
+    return named_objects(object_counts(texts, present, objects, TAXONOMY).values())
 
 
 def test_recall_and_hallucination_by_hand() -> None:

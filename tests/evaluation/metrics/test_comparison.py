@@ -31,7 +31,7 @@ def table(ranks: Ranks) -> pa.Table:
 def test_bands_and_tags_are_compared_over_the_pairs_that_both_runs_have(
     before: Ranks, after: Ranks, k: int
 ) -> None:
-    found = compare_ranks(table(before), table(after), k, resamples=20)
+    found = compare_ranks(table(before), table(after), k)
     both = sorted(before.keys() & after.keys())
     hit = {pair: tuple((run[pair] or 99) <= k for run in (before, after)) for pair in both}
     assert found.images == len({id_ for id_, _ in both})
@@ -82,7 +82,7 @@ def test_a_paired_loss_is_real_where_intervals_of_the_two_runs_would_overlap() -
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.integers(0, 4)), min_size=1, max_size=60))
 def test_reliability_equals_a_count_by_hand(pairs: list[tuple[float, bool, int]]) -> None:
     probability, is_true, image = (np.array(column) for column in zip(*pairs, strict=True))
-    found = reliability(probability, is_true, image, resamples=20)
+    found = reliability(probability, is_true, image)
     assert found is not None
     error = 0.0
     for bin_ in found.bins:

@@ -28,7 +28,7 @@ from resources.tables import GROUNDING_RECALL, PHRASE_GROUNDING
 def evaluate(truth: Sequence[TrueRegion], regions: Sequence[Region]) -> GroundingEvaluation:
     table = truth_table(truth)
     bands = frequency_bands(table, sorted({row[1] for row in truth} | {"boxless"}))
-    return grounding_recall(match_regions(table, region_table(regions)), bands, resamples=50)
+    return grounding_recall(match_regions(table, region_table(regions)), bands)
 
 
 def test_a_worked_example() -> None:
@@ -101,7 +101,7 @@ def test_nobody_has_to_find_a_crowd_and_nothing_in_it_is_wrong() -> None:
     (bowl,) = recall_by_concept(matching).to_pylist()
     assert (bowl["concept_id"], bowl["support"], bowl["recall@0.5:0.95"]) == ("bowl", 1, 1.0)
     assert bowl["average_precision@0.5"] == pytest.approx(1.0)
-    evaluation = grounding_recall(matching, frequency_bands(truth, ["bowl", "cup"]), resamples=5)
+    evaluation = grounding_recall(matching, frequency_bands(truth, ["bowl", "cup"]))
     assert evaluation.images == 1
     assert [f.support for f in evaluation.recall if f.iou == "0.5" and f.band == "overall"] == [1]
     exhaustive = match_regions(truth.drop_columns("crowd"), region_table(regions))
@@ -152,7 +152,7 @@ def test_a_phrase_is_grounded_where_its_best_region_is_on_a_true_box() -> None:
         ("b", "bowl", 0.0, False),
     ]
     bands = frequency_bands(truth, ["bowl", "cup"])
-    figures = {figure.band: figure for figure in phrase_grounding(phrases, bands, resamples=50)}
+    figures = {figure.band: figure for figure in phrase_grounding(phrases, bands)}
     assert figures["overall"].micro == pytest.approx(1 / 3)
     assert figures["overall"].macro == pytest.approx(1 / 4)
     assert [figures[band].support for band in ("overall", "head", "body", "rare")] == [3, 2, 1, 3]

@@ -112,12 +112,10 @@ def test_a_wrong_result_is_named_by_row_and_field(
     assert message in told, told
 
 
-def test_a_missing_key_and_a_repeated_result_are_named(said: Callable[..., str]) -> None:
+def test_a_missing_key_is_named(said: Callable[..., str]) -> None:
     found = results()
     del found[2]["category_id"]
     assert "[2].category_id: is missing" in said(lvis(), found)
-    again = [*results(), results()[0]]
-    assert "[3].category_id: the prediction of [0] is given again; keep one" in said(lvis(), again)
 
 
 def test_the_first_wrong_rows_are_listed_and_the_others_counted(said: Callable[..., str]) -> None:
@@ -136,7 +134,8 @@ def test_corners_given_as_sides_are_recognised(said: Callable[..., str], tmp_pat
     ]
     told = said(lvis(), corners)
     assert "look like corners (x1, y1, x2, y2)" in told
-    assert "1 of 2 would reach beyond their image, such as [0].bbox: [60.0, 40.0, 90.0, 70.0]" in told
+    assert "1 of 2 would reach beyond their image" in told
+    assert "If they are: --boxes xyxy; if not, say so: --boxes xywh" in told
     # a detector that does not clip its boxes is not taken for one that gives corners
     unclipped = [dict(corners[0], bbox=[60, 40, 50, 70]), *results()]
     aligned = align(read_truth(tmp_path / "truth.json"), read_predictions(write(tmp_path / "u", unclipped)))
@@ -150,7 +149,6 @@ def test_corners_given_as_sides_are_recognised(said: Callable[..., str], tmp_pat
         (("images", 0, "neg_category_ids"), [5], "images[0].neg_category_ids: 5 is no id of categories"),
         (("annotations", 2, "category_id"), 5, "annotations[2].category_id: 5 is no id of categories"),
         (("annotations", 2, "bbox"), [1, 1, -1, 1], "annotations[2].bbox[2]: Input should be greater than"),
-        (("annotations", 2, "bbox"), [60, 40, 90, 70], "are these corners instead of x, y, width, height"),
         (("categories", 0, "frequency"), "rare", "categories[0].frequency: Input should be 'r', 'c' or 'f'"),
     ],
 )
@@ -170,8 +168,10 @@ def test_files_that_are_swapped_or_of_no_format_are_told(said: Callable[..., str
         read_truth(write(tmp_path / "notes.txt", "a vase"))
     with pytest.raises(UnusableFile, match=r"absent\.csv: cannot be read"):
         read_truth(tmp_path / "absent.csv")
-    with pytest.raises(UnusableFile, match="no format 'yolo'; give one of imagefolder, lake, coco"):
-        read_truth(tmp_path / "notes.txt", "yolo")
+    with pytest.raises(
+        UnusableFile, match="no format 'tfrecord'; give one of imagefolder, lake, label-studio"
+    ):
+        read_truth(tmp_path / "notes.txt", "tfrecord")
 
 
 def test_plain_csv(tmp_path: Path) -> None:
@@ -290,8 +290,8 @@ def test_imagefolder(tmp_path: Path) -> None:
         ({"file_name": "a", "tags": ["vase"]}, "line 2, file_name: 'a' is already in line 1"),
         ({"file_name": "z", "tags": ["vase"]}, "line 2, file_name: 'z' is no image name"),
         (
-            {"file_name": "b", "tags": ["vase", "vase"]},
-            "line 2, tags: the prediction of line 2 is given again",
+            {"file_name": "b", "tags": ["vase", "vase"], "scores": [0.2, 0.3]},
+            "line 2, tags: the prediction of line 2 is given again with another score; keep one",
         ),
         (
             {"file_name": "b", "objects": {"bbox": [[1, 2, -3, 4]], "categories": ["vase"]}},

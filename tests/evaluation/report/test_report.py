@@ -24,11 +24,11 @@ from evaluation.figures import (
 )
 from evaluation.history import Compared, Model, Run
 from evaluation.metrics.ablation import AblationRow
-from evaluation.metrics.bootstrap import Interval, Share
 from evaluation.metrics.calibration import reliability
 from evaluation.metrics.captions import NamedObjects
 from evaluation.metrics.comparison import compare_ranks
 from evaluation.metrics.grounding import GroundingEvaluation, GroundingFigure
+from evaluation.metrics.intervals import Interval, Share
 from evaluation.metrics.masks import MaskFigures
 from evaluation.metrics.phrase_grounding import PhraseFigure
 from evaluation.report import LongTailReport, render_comparison, render_html, render_markdown
@@ -42,9 +42,7 @@ CHROMIUM = shutil.which("chromium")
 BANDS = ("overall", "head", "body", "tail")
 
 
-def evaluate(
-    support: Sequence[int], found: Sequence[int], zero: int = 0, resamples: int = 50
-) -> TagEvaluation:
+def evaluate(support: Sequence[int], found: Sequence[int], zero: int = 0) -> TagEvaluation:
     """Tag n is carried by the first `support[n]` images and predicted on the first `found[n]` of them."""
     tags = [f"t{n:02}" for n in range(len(support))]
     truth = [(f"i{i:03}", tag) for tag, images in zip(tags, support, strict=True) for i in range(images)]
@@ -56,7 +54,7 @@ def evaluate(
 
     predictions = table(hits).append_column("score", pa.array(np.full(len(hits), 0.5)))
     vocabulary = [*tags, *(f"zero{n}" for n in range(zero))]
-    return compute_tag_figures(table(truth), predictions, vocabulary, resamples=resamples)
+    return compute_tag_figures(table(truth), predictions, vocabulary)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +209,6 @@ def full(report: LongTailReport) -> LongTailReport:
                         for iou in ("0.5", "0.75", "0.5:0.95")
                     ),
                     gap=(0.07, Interval(-0.01, 0.15)),
-                    resamples=50,
                     over_the_cap=0,
                 ),
                 MaskFigures(0.784, 66, bounds),

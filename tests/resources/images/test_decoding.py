@@ -8,7 +8,9 @@ from pathlib import Path
 import colour_zoo as colours
 import image_zoo as zoo
 import imagecodecs
+import jxl_zoo
 import numpy as np
+import psd_zoo
 import pytest
 import tifffile
 from PIL import Image, ImageCms
@@ -207,6 +209,35 @@ def test_tiffs_of_colours_with_many_bits(dtype: type) -> None:
     assert off_by(decode(file.getvalue()), PICTURE) < 1.5
 
 
+def test_an_avif_beyond_its_decoder_is_too_large_and_not_damaged() -> None:
+    """The decoder says of such a file that it is broken."""
+    content = bytearray(zoo.encoded(PICTURE, "AVIF"))
+    sizes = content.index(b"ispe") + 8
+    for side in (17_000, 16_500):  # above max_megapixels; above what the decoder takes
+        struct.pack_into(">II", content, sizes, side, side)
+        limits = LIMITS if side == 17_000 else Limits(max_megapixels=400)
+        with pytest.raises(Reject) as caught:
+            decode(bytes(content), limits)
+        assert caught.value.code == "too_large"
+        assert str(side) in caught.value.reason
+
+
+def test_a_tiff_that_one_decoder_finds_too_short_is_held_against_its_tables() -> None:
+    """Old programs list tiles where strips are listed: Pillow looks for all of the picture in the last one."""
+    grey = Image.linear_gradient("L").resize((100, 75))
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.asarray(grey), tile=(32, 32), photometric="minisblack")
+    content = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        page = tiff.pages[0]
+        for of_tiles, of_strips in ((324, 273), (325, 279)):
+            struct.pack_into("<H", content, page.tags[of_tiles].offset, of_strips)
+        end = page.dataoffsets[-1] + page.databytecounts[-1]
+    whole = decode(bytes(content))
+    assert (off_by(whole, grey) < 1, whole.notes) == (True, ("second_decoder",))
+    assert rejected(bytes(content[: end - 100])).code == "truncated"
+
+
 def test_a_lossless_jpeg_and_jpeg_xl_come_in() -> None:
     grey = PICTURE.convert("L")
     lossless = bytes(imagecodecs.ljpeg_encode(np.asarray(grey)))
@@ -221,6 +252,41 @@ def test_a_lossless_jpeg_and_jpeg_xl_come_in() -> None:
 def test_a_drawing_is_unsupported_and_told_so() -> None:
     reject = rejected(b'<?xml version="1.0"?><!-- a --><svg xmlns="http://www.w3.org/2000/svg"/>')
     assert (reject.code, "SVG" in reject.reason) == ("unsupported", True)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("version", [1, 2])  # PSD, PSB
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_the_composite_of_photoshop_comes_in_at_any_depth(
+    runs: bool, version: int, dtype: type[np.generic], white: float
+) -> None:
+    samples = (np.asarray(PICTURE) / 255 * white).astype(dtype)
+    shown = decode(psd_zoo.psd_of(samples, version=version, runs=runs))
+    assert (shown.format, shown.mode, shown.notes) == ("PSD", "RGB", ())
+    assert off_by(shown, PICTURE) < 1
+
+
+def test_channels_that_photoshop_keeps_beside_the_colours_are_not_seen_unless_they_are_transparency() -> None:
+    """A saved selection is a channel too; Pillow takes it for transparency, and the rows of others for the picture's."""
+    four = np.dstack([np.asarray(PICTURE), np.zeros((120, 160), np.uint8)])
+    for samples in (four, np.dstack([four, four[..., :2]])):
+        for runs in (False, True):
+            assert off_by(decode(psd_zoo.psd_of(samples, layers=1, runs=runs)), PICTURE) < 1
+    clear = decode(psd_zoo.psd_of(four, layers=-1))
+    assert (clear.mode, "blank" in clear.notes) == ("RGBA", True)
+    inks = np.dstack([255 - np.asarray(PICTURE.convert("CMYK")), np.zeros((120, 160), np.uint8)])
+    right = decode(zoo.encoded(PICTURE.convert("CMYK"), "TIFF"))
+    assert off_by(decode(psd_zoo.psd_of(inks, psd_zoo.CMYK, runs=True)), right.image) < 1
+
+
+def test_a_file_of_photoshop_has_its_profile_and_may_be_cut_or_huge() -> None:
+    profile = zoo.swapped_profile()
+    content = psd_zoo.psd_of(np.asarray(PICTURE), profile=profile)
+    shown, right = decode(content), decode(zoo.encoded(PICTURE, "PNG", icc_profile=profile))
+    assert (shown.colour, shown.pixel_hash) == ("icc", right.pixel_hash)
+    assert rejected(content[:-1000]).code == "truncated"
+    huge = content[:14] + struct.pack(">II", 30_000, 30_000) + content[22:]
+    assert rejected(huge).code == "too_large"
 
 
 # Colours
@@ -248,6 +314,51 @@ def test_the_pixel_hash_is_of_the_meaning_of_colours_and_not_of_how_it_is_told(
     untagged = Image.open(io.BytesIO(coloured["icc.webp"][0]))
     untagged.info.clear()
     assert of["icc.png"] != decode(zoo.encoded(untagged, "PNG")).pixel_hash
+
+
+def test_a_jpeg_2000_may_have_its_colours_in_another_order() -> None:
+    blue_first = Image.merge("RGB", PICTURE.split()[::-1])
+    content = zoo.encoded(blue_first, "JPEG2000", irreversible=False)
+    order = b"".join(struct.pack(">3H", channel, 0, 3 - channel) for channel in range(3))
+    cdef = struct.pack(">I4sH", 10 + len(order), b"cdef", 3) + order
+    at = content.index(b"jp2h") - 4
+    (length,) = struct.unpack(">I", content[at : at + 4])
+    end = at + length
+    shown = decode(
+        content[:at] + struct.pack(">I", length + len(cdef)) + content[at + 4 : end] + cdef + content[end:]
+    )
+    assert (shown.format, shown.colour) == ("JPEG2000", "jp2_srgb")
+    assert off_by(shown, PICTURE) < 1
+
+
+@pytest.mark.parametrize("lossless", [True, False])  # a lossy one says in its header what its profile says
+def test_the_profile_of_a_jpeg_xl_is_applied(lossless: bool) -> None:
+    profile = zoo.swapped_profile()
+    shown = decode(jxl_zoo.jxl_of(np.asarray(PICTURE), profile, lossless=lossless))
+    right = decode(zoo.encoded(PICTURE, "PNG", icc_profile=profile))
+    assert (shown.colour, shown.notes) == ("icc" if lossless else "jxl", ())
+    assert off_by(shown, right.image) < (0.1 if lossless else 3)
+    assert off_by(shown, PICTURE) > 20
+    assert not lossless or shown.pixel_hash == right.pixel_hash
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 16])
+def test_a_jpeg_xl_says_what_is_white(bits: int) -> None:
+    """The picture is dark: its values, of which the brightest is a quarter of white, do not tell."""
+    dark = np.asarray(PICTURE).astype(np.uint32) // 4
+    samples = (dark * (2**bits - 1) // 255).astype(np.uint16)
+    shown = decode(jxl_zoo.jxl_of(samples, bits=bits))
+    assert shown.notes == ()
+    assert off_by(shown, Image.fromarray(dark.astype(np.uint8))) < 1
+
+
+def test_a_jpeg_xl_whose_colours_are_multiplied_by_its_alpha_shows_them() -> None:
+    alpha = Image.linear_gradient("L").resize(PICTURE.size)
+    straight = Image.merge("RGBA", (*PICTURE.split(), alpha))
+    multiplied = Image.frombytes("RGBA", PICTURE.size, straight.convert("RGBa").tobytes())
+    right = decode(zoo.encoded(straight, "PNG"))
+    assert off_by(decode(jxl_zoo.jxl_of(np.asarray(straight))), right.image) < 1
+    assert off_by(decode(jxl_zoo.jxl_of(np.asarray(multiplied), premultiplied=True)), right.image) < 1.5
 
 
 def test_a_profile_of_srgb_changes_no_pixel_hash() -> None:

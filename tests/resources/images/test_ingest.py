@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -690,6 +691,30 @@ def test_an_unreadable_file_is_tried_again_though_it_has_not_changed(library: Pa
         schema=REJECTS.schema,
     )
     assert ingest_folder(library, library, home, LIMITS, None, refused, None).decoded == 1
+
+
+@pytest.mark.parametrize("size_bytes", [2 * 2**20, 65 * 2**20])  # read once into memory, and read twice
+def test_no_more_of_a_file_is_read_than_it_had(
+    library: Path, home: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    """It becomes a terabyte of nothing (a sparse file) just after it was looked at: reading that takes hours."""
+    content = zoo.encoded(zoo.picture(), "PNG")
+    growing = library / "growing.png"
+    growing.write_bytes(content)
+    os.truncate(growing, size_bytes)
+    looked_at = reading._status_at_rest
+
+    def grown_after(file: BufferedReader) -> os.stat_result:
+        status = looked_at(file)
+        os.truncate(growing, 2**40)
+        return status
+
+    monkeypatch.setattr(reading, "_status_at_rest", grown_after)
+    result = ingest(library, home)
+    assert rejected_codes(result) == {"growing.png": "changed_while_reading"}
+    os.truncate(growing, size_bytes)
+    monkeypatch.undo()
+    assert ingest(library, home, result).decoded == 1
 
 
 def test_a_file_that_grows_while_it_is_read_is_left_for_the_next_run(library: Path, home: Path) -> None:

@@ -14,20 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import image_zoo as zoo
+import numpy as np
 import psutil
 import pytest
+import tifffile
 from PIL import Image
 
 from resources.images import (
     Decoded,
     Limits,
     Reject,
+    budget,
     decode_isolated,
     decode_to_proxy,
     ingest_folder,
     isolated,
 )
-from resources.images.budget import PixelBudget
+from resources.images.budget import BYTES_A_PIXEL, SPARE_BYTES, PixelBudget, affordable, memory_bytes
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits()
@@ -149,6 +152,75 @@ def test_a_decoder_holds_no_more_memory_than_the_limits_say() -> None:
         "too_large",
     }
     assert isolated_decode(zoo.encoded(zoo.picture(), "PNG")).format == "PNG"
+
+
+def tiled(compression: str, tile_px: int) -> bytes:
+    """A sound TIFF of 64 x 64 pixels in one tile, which then says that it is larger."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.asarray(zoo.picture(64, 64)), tile=(64, 64), compression=compression)
+    content = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        for name in ("TileWidth", "TileLength"):
+            tag = tiff.pages[0].tags[name]
+            struct.pack_into("<H" if tag.dtype == 3 else "<I", content, tag.valueoffset, tile_px)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("compression", ["deflate", "jpegxl"])  # which Pillow reads, and tifffile
+def test_a_tile_counts_whole_however_little_of_it_is_seen(compression: str) -> None:
+    assert isolated_decode(tiled(compression, 64)).notes == (
+        ("second_decoder",) if compression == "jpegxl" else ()
+    )
+    reject = rejected(tiled(compression, 26_000))
+    assert reject.code == "too_large"
+    assert "megapixels would have to be held in memory" in reject.reason
+    assert "max_megapixels" in reject.reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound the memory of a process")
+def test_a_tile_of_a_tile_that_is_larger_than_both_say_is_bounded_by_the_system() -> None:
+    """A JPEG of 30,000 x 30,000 in a tile of 64 x 64: only its decoder knows."""
+    content = bytearray(tiled("jpeg", 64))
+    start = content.rindex(b"\xff\xc0")
+    struct.pack_into(">HH", content, start + 5, 30_000, 30_000)
+    reject = rejected(bytes(content))
+    assert reject.code == "too_large"
+    assert "MiB" in reject.reason
+
+
+@pytest.mark.slow
+def test_a_sound_picture_that_takes_more_than_it_said_gets_all_there_is() -> None:
+    """An animated WebP of 9,000 x 9,000 pixels, whose decoder takes 8 bytes for each before it tells of them."""
+    frames = [Image.new("RGB", (9_000, 9_000), colour) for colour in ("red", "blue")]
+    content = zoo.encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], method=0)
+    assert isolated_decode(content).source_width_px == 9_000
+
+
+@pytest.mark.parametrize("gib", [1, 2, 4, 8, 64])
+@pytest.mark.parametrize("cores", [1, 2, 16, 128])
+def test_the_bounds_of_all_processes_fit_the_memory_there_is(gib: int, cores: int) -> None:
+    memory = gib << 30
+    pixels, workers = affordable(LIMITS.max_pixels, cores, memory)
+    assert 1 <= workers <= cores
+    assert 1_000_000 <= pixels <= LIMITS.max_pixels
+    assert workers * SPARE_BYTES + BYTES_A_PIXEL * pixels <= memory
+    assert (workers, pixels) == (cores, LIMITS.max_pixels) or gib < 64 or cores > 16
+
+
+def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of the group that this process is in, or of one above it."""
+    assert 0 < memory_bytes() <= psutil.virtual_memory().total
+    lines = Path("/proc/self/cgroup")
+    if not lines.exists():
+        pytest.skip("no control groups here")
+    kind, group = lines.read_text().splitlines()[-1].split(":", 2)[1:]
+    folder = Path(f"{tmp_path}{group}")
+    folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(budget, "CGROUPS", {kind: (str(tmp_path), "limit")})
+    (tmp_path / "limit").write_text("max\n")
+    assert memory_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    (tmp_path / "limit").write_text("300000\n")
+    assert memory_bytes() == 300_000
 
 
 @pytest.mark.usefixtures("no_decoder")

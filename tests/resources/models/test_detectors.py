@@ -211,10 +211,14 @@ def test_a_text_that_is_too_long_becomes_several() -> None:
     assert [sentence.text for sentence in sentences] == ["aaaa. bbbb.", "cccc."]
     assert [sentence.phrases for sentence in sentences] == [(0, 1), (2,)]
     assert all(len(sentence.token_ids) <= 12 for sentence in sentences)
-    with pytest.raises(ValueError, match="longer than 12 tokens"):
-        write_sentences(["a" * 20], bert_tokenizer(), 12)
-    with pytest.raises(ValueError, match="no token"):
-        write_sentences(["..."], bert_tokenizer(), 12)
+
+
+def test_a_phrase_that_no_sentence_holds_is_cut_and_one_without_tokens_is_not_asked() -> None:
+    sentences = write_sentences(["...", "a" * 20, "bb cccc dddd eeee", "ffff", "?"], bert_tokenizer(), 12)
+    assert [sentence.text for sentence in sentences] == ["aaaaaaaaa.", "bb cccc.", "ffff."]
+    assert [sentence.phrases for sentence in sentences] == [(1,), (2,), (3,)]
+    assert all(len(sentence.token_ids) <= 12 for sentence in sentences)
+    assert write_sentences(["..."], bert_tokenizer(), 12) == []
 
 
 # ---- Florence-2

@@ -298,7 +298,7 @@ def test_the_fingerprint_is_of_the_model_and_needs_neither_server_nor_torch(tmp_
         return OpenAiVlm(spec, "cpu").fingerprint
 
     (tmp_path / "config.json").write_text("{}")
-    assert fingerprint(server={"port": 9, "concurrency": 2, "base_url": "http://gpu/v1"}) == fingerprint()
+    assert fingerprint(server={"port": 9, "concurrency": 2, "base_url": "https://gpu/v1"}) == fingerprint()
     told = [
         fingerprint(),
         fingerprint(dtype="bfloat16"),

@@ -150,7 +150,9 @@ def test_a_server_holds_its_share_and_a_model_that_its_share_does_not_hold_is_re
     assert enough is not None
     mended = VlmSpec.model_validate(served | {"server": {"gpu_memory_share": float(enough[1])}})
     assert misfit({"vlm": mended}, 24) is None
-    elsewhere = VlmSpec.model_validate(served | {"server": {"base_url": "http://10.0.0.2:8000/v1"}})
+    elsewhere = VlmSpec.model_validate(
+        served | {"server": {"base_url": "http://10.0.0.2:8000/v1", "insecure": True}}
+    )
     assert plan({"vlm": elsewhere}, 16).shares == ()
 
 

@@ -180,6 +180,9 @@ def test_containers_are_reached_from_this_machine_only_and_read_the_library() ->
         assert postgres_variables() <= set(service["environment"])
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
+    # the other containers reach the web server: nobody does without its token
+    assert "0.0.0.0" in compose()["services"]["web"]["command"]
+    assert compose()["services"]["web"]["environment"]["VISTAG_WEB_TOKEN"].startswith("${VISTAG_WEB_TOKEN:?")
 
 
 def test_containers_start_commands_of_the_command_line() -> None:
@@ -206,7 +209,7 @@ def test_compose_takes_the_files() -> None:
     files = [
         word for name in ("compose", "compose.gpu") for word in ("-f", str(ROOT / "deploy" / f"{name}.yaml"))
     ]
-    needed = {"VISTAG_LIBRARY": "/photographs", "VISTAG_PG_PASSWORD": "secret"}
+    needed = {"VISTAG_LIBRARY": "/photographs", "VISTAG_PG_PASSWORD": "secret", "VISTAG_WEB_TOKEN": "secret"}
     subprocess.run(["docker", "compose", *files, "config", "-q"], env=environment(**needed), check=True)
 
 
@@ -262,7 +265,7 @@ def test_the_page_leads_to_a_folder_that_is_tagged_by_itself_and_its_home_can_be
             wait_for(lambda: web.runs()[run] == "STARTED")
             children = psutil.Process(served.pid).children(recursive=True)
             served.send_signal(signal.SIGINT)
-            assert served.wait(60) == 0
+            assert served.wait(60) == 130
         assert psutil.wait_procs(children, timeout=10)[1] == []
     finally:
         served.kill()

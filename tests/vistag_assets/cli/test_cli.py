@@ -86,8 +86,11 @@ def test_a_bad_taxonomy_is_refused_with_its_line(tmp_path: Path, library: Path, 
     vocabulary = tmp_path / "vocabulary.csv"
     vocabulary.write_text("id,pref_label,alt_labels,facet,broader,definition\na,a,,object,nobody,\n")
     arguments = ("run", library, "--tier", tier, "--taxonomy", vocabulary, "--home", tmp_path / "home")
-    assert re.search(r"vocabulary\.csv:2: .*nobody", fails(*arguments).replace(" vocabulary", "vocabulary"))
-    assert "vocabulary.csv:2" in fails("taxonomy", "check", vocabulary).replace(" ", "")
+    strict = ("taxonomy", "check", vocabulary, "--strict")
+    assert re.search(r"vocabulary\.csv:2: .*nobody", fails(*strict).replace(" vocabulary", "vocabulary"))
+    vocabulary.write_text("id,hue\na,red\n")
+    assert "vocabulary.csv:1" in fails(*arguments).replace(" ", "")
+    assert not (tmp_path / "home" / "lake").exists()
 
 
 def test_a_bad_ground_truth_is_refused_before_any_work(tmp_path: Path, library: Path, tier: Path) -> None:
@@ -162,6 +165,7 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
             [VISTAG, "dev", "--home", str(tmp_path / "home"), "--port", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         wait_for(lambda: f"Dagster on {tmp_path / 'home'}: http://127.0.0.1:{port}" in log.read_text())
@@ -169,14 +173,22 @@ def test_dev_serves_the_assets_and_leaves_no_process(tmp_path: Path) -> None:
         children = children_of(process.pid)
         assert len(children) >= 2
         assert listening_addresses(process.pid, *children) == {"127.0.0.1"}
+        assert readable_by_others(tmp_path / "home") == set()
     finally:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         process.wait(120)
-    assert process.returncode == 0
-    assert "supersede" not in log.read_text()
+    assert process.returncode == 130
+    told = log.read_text()
+    assert told.endswith("Stopped. What was finished is kept; the next run goes on from there.\n")
+    assert "Traceback" not in told
+    assert "supersede" not in told
     hint = f"{settings} lacks settings that new homes have: run_monitoring.poll_interval_seconds."
     assert hint in log.read_text()
     wait_for(lambda: not any(alive(child) for child in children))
+
+
+def readable_by_others(home: Path) -> set[Path]:
+    return {path for path in (home, *home.rglob("*")) if path.exists() and path.stat().st_mode & 0o077}
 
 
 def served_assets(port: int) -> set[str]:
@@ -213,3 +225,16 @@ def alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--host", "0.0.0.0"], ["--host", "::"], ["--host", "192.0.2.1"], ["--allow-host", "photos.example"]],
+)
+def test_a_web_server_that_others_reach_wants_a_token(
+    tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in ("", "short"):
+        monkeypatch.setenv("VISTAG_WEB_TOKEN", token)
+        told = fails("web", "--home", tmp_path, "--port", 1, *options)
+        assert "set VISTAG_WEB_TOKEN to a word of at least 16 letters" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 import subprocess
 import sys
@@ -16,12 +17,21 @@ from tiny_checkpoint import save_tiny_siglip
 from vistag_assets.cli import console
 from vistag_assets.cli.console import LiteralConsole, PlainProgress
 
-HOSTILE = ("bowl [/] blue", "[folding] chair", ":smile: [red]", "a\x1b[2Jb", "a\x1b]0;title\x07b", "é\udce9")
+HOSTILE = (
+    "bowl [/] blue",
+    "[folding] chair",
+    ":smile: [red]",
+    "a\x1b[2Jb",
+    "a\x1b]0;title\x07b",
+    "é\udce9",
+    "\ud800",
+)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_is_neither_markup_nor_control(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = text.replace("\x1b", "\\x1b").replace("\x07", "\\x07").replace("\udce9", "\\xe9")
+    shown = shown.replace("\ud800", "\\ud800")
     screen = LiteralConsole()
     table = Table(text, title=text)
     table.add_row(text)
@@ -32,6 +42,32 @@ def test_text_is_neither_markup_nor_control(text: str, capsys: pytest.CaptureFix
     written = capsys.readouterr().out
     assert "\x1b" not in written
     assert written.count(shown) >= 4
+
+
+def test_nothing_in_the_command_line_writes_past_the_console() -> None:
+    modules = {path: ast.parse(path.read_text()) for path in Path(console.__file__).parent.glob("*.py")}
+    past = [
+        f"{path.name}: {ast.unparse(node)}"
+        for path, tree in modules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func)
+        in ("print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write")
+    ]
+    assert past == ["console.py: typer.echo(printable(text), nl=False)"]
+
+
+def test_warnings_messages_of_loggers_and_tracebacks_are_printable_too() -> None:
+    code = (
+        "import logging, warnings; from vistag_assets.cli import console; console.take_over()\n"
+        "logging.getLogger('a').warning('a%s', chr(27)); warnings.warn('b' + chr(27)); raise ValueError('c' + chr(27))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+    assert all(f"{letter}\\x1b" in done.stderr for letter in "abc")
 
 
 def test_an_error_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

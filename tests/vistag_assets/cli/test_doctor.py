@@ -25,6 +25,7 @@ def test_the_doctor_loads_every_model_of_the_demo_and_tells_what_it_saw(tmp_path
     assert told.exit_code == 0, told.output
     for role in ("encoder", "detector", "segmenter", "vlm", "ocr"):
         assert f"ok {role} " in told.output
+    assert "Pictures are decoded under " in told.output
     assert "the best vase" in told.output
     assert "vase with gilding" in told.output
     assert "1853.87" in told.output

@@ -19,10 +19,19 @@ from stand_in_vllm import write_program
 
 from resources.models.tiers import load_tier
 from resources.models.vlms import VlmSpec
-from resources.models.vlms.server import PROGRAM, NoServerError, serve_command, vllm_program
+from resources.models.vlms.server import (
+    PROGRAM,
+    NoServerError,
+    serve_command,
+    serve_environment,
+    vllm_program,
+)
+from resources.models.vlms.spec import API_KEY
+from resources.web.guard import TOKEN
 from vistag_assets.cli.serve import ServeError, served_spec
 
 ROOT = Path(__file__).parents[3]
+STOPPED = "Stopped. What was finished is kept; the next run goes on from there."
 
 
 @pytest.fixture
@@ -41,19 +50,23 @@ def command(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> list[
     return [*cli, "serve", "--tier", str(tier), "--home", str(tmp_path / "home")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_it_runs_until_it_is_interrupted_and_leaves_nothing(
-    command: list[str], port: int, number: signal.Signals
+    command: list[str], port: int, number: signal.Signals, code: int
 ) -> None:
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         first, second = process.stdout.readline(), process.stdout.readline()
         assert f"serve some/model --served-model-name some/model --host 127.0.0.1 --port {port}" in first
         assert f"some/model answers at http://127.0.0.1:{port}/v1" in second
         started = psutil.Process(process.pid).children(recursive=True)
         assert [child.name() for child in started][-1] == "sleep"
         process.send_signal(number)
-        assert process.wait(30) == 0
+        assert process.wait(30) == code
+        assert process.stderr.read().splitlines() == ([STOPPED] if code else [])
     assert psutil.wait_procs(started, timeout=5)[1] == []
 
 
@@ -109,8 +122,22 @@ def test_the_command_has_the_flags_of_the_tier() -> None:
         "--limit-mm-per-prompt": '{"image":2,"video":0}',
         "--structured-outputs-config": "",
         "--generation-config": "vllm",
+        "--middleware": "guard.Guard",
         "--tensor-parallel-size": "2",
     }
+
+
+@pytest.mark.parametrize("key", ["", "secret"])
+def test_the_server_finds_the_guard_and_the_key(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(API_KEY, key)
+    monkeypatch.setenv(TOKEN, "that of the web server")
+    made = "import guard; print(guard.Guard(None).token)"
+    told = subprocess.run(
+        [sys.executable, "-c", made], cwd=tmp_path, env=serve_environment(), capture_output=True, text=True
+    )
+    assert told.stdout.strip() == (key or "None"), told.stderr
 
 
 def test_a_missing_vllm_is_told_with_how_to_make_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -124,7 +151,7 @@ def test_a_missing_vllm_is_told_with_how_to_make_it(monkeypatch: pytest.MonkeyPa
     [
         ({}, False, "engine: transformers"),
         ({"engine": "openai"}, True, "names no heavy_vlm"),
-        ({"engine": "openai", "server": {"base_url": "http://gpu:8000/v1"}}, False, "served by others"),
+        ({"engine": "openai", "server": {"base_url": "https://gpu:8000/v1"}}, False, "served by others"),
     ],
 )
 def test_only_what_is_to_be_served_is(tmp_path: Path, vlm: dict[str, object], heavy: bool, told: str) -> None:

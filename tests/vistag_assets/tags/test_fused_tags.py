@@ -467,3 +467,25 @@ def test_a_blank_picture_has_no_tags_of_a_machine(home: Home) -> None:
     assert run(home).computed == 1
     assert tags_of(home, "a") == {}
     assert tags_of(home, "b")
+
+
+def test_tags_carry_what_the_catalogue_calls_their_concept(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.csv").write_text(
+        "id,pref_label,alt_labels,facet,broader,definition,iri,notation\n"
+        "vessel,vessel,,object,,,,\nvase,vase,,object,vessel,,http://aat.example/300132254,V-7\n"
+        "bowl,bowl,,object,vessel,,,\nbronze,bronze,,material,,,,\nshelf,wooden shelf,,setting,,,,\n"
+    )
+    run(home)
+    rows = [row for row in home.lake.read("tags", KEY).to_pylist() if row["concept_id"] in ("vase", "bowl")]
+    assert {(row["concept_id"], row["iri"], row["notation"]) for row in rows} == {
+        ("vase", "http://aat.example/300132254", "V-7"),
+        ("bowl", None, None),
+    }
+
+
+def test_rows_stored_before_there_were_columns_of_identity_stay_valid(home: Home) -> None:
+    run(home)
+    older = home.lake.read("tags", KEY).drop_columns(["iri", "notation"])
+    home.lake.replace("tags", older, KEY)
+    again = run(home)
+    assert (again.kept, again.computed) == (3, 0)

@@ -131,7 +131,7 @@ def evidence_of(*rows: dict[str, object]) -> pa.Table:
 
 
 def test_a_mention_keeps_the_best_score_of_its_texts() -> None:
-    found = mentions(TAXONOMY.labels, [("a", "vase", 0.3), ("a", "Vases", 0.8), ("b", "-", 1.0)])
+    found = mentions(TAXONOMY, [("a", "vase", 0.3), ("a", "Vases", 0.8), ("b", "-", 1.0)])
     assert [(r["id"], r["concept_id"], round(r["score"], 3)) for r in found.to_pylist()] == [
         ("a", "vase", 0.8)
     ]

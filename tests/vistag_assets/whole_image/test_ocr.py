@@ -242,7 +242,7 @@ ON_SIGN, LEFT, RIGHT, ELSEWHERE = (
     ],
 )
 def test_a_sign_is_found_whole_or_split(read: list[tuple[str, int, str, list[float]]], found: int) -> None:
-    figure = sign_recall(signs(("a", "INV. 1875.4")), lines(*read), resamples=10)
+    figure = sign_recall(signs(("a", "INV. 1875.4")), lines(*read))
     assert (figure.found, figure.support, figure.recall) == (found, 1, float(found))
     assert figure.ci95 is None  # one image
 

@@ -1,0 +1,73 @@
+"""No regular expression over what strangers wrote takes more than time in proportion to it."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from heapq import nlargest
+from time import thread_time
+from typing import Any
+
+import pytest
+from patterns import Attack, Use, all_uses, attacks
+
+USES, UNKNOWN = all_uses()
+EXPLAINED = {
+    # its table of our own names of weights
+    ("resources/models/vlms/florence2.py", "original"),
+    # the table of remedies beside it, whose patterns are tried below
+    ("resources/object_store.py", "pattern"),
+}
+"""(file, pattern) of what only running code knows -> why that is no stranger's."""
+
+SCREENED = 1_000
+"""letters of the texts of which the slowest are looked at"""
+LONG_ENOUGH_S = 0.002
+LONGEST = 2**17
+MOST_GROWTH = 8.0
+"""by a text doubled twice: 4 is proportional, 16 a square"""
+WORST = 2
+
+
+def seconds(use: Use, text: Any) -> float:
+    """Of the processor."""
+    start = thread_time()
+    if use.is_anchored:
+        for function in use.functions:
+            getattr(use.pattern, function)(text)
+    else:
+        deque(use.pattern.finditer(text), maxlen=0)
+    return thread_time() - start
+
+
+def growth(use: Use, attack: Attack) -> float:
+    """How much longer a text takes that was doubled twice, from where it takes long enough to tell."""
+    size = SCREENED
+    while seconds(use, attack(size)) < LONG_ENOUGH_S:
+        size *= 2
+        if size > LONGEST:
+            return 0.0  # quick at any length that is allowed
+    once, more = attack(size), attack(4 * size)
+    return min(seconds(use, more) for _ in range(3)) / min(seconds(use, once) for _ in range(3))
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.place)
+def test_time_grows_with_the_text_and_no_faster(use: Use) -> None:
+    slowest = nlargest(WORST, attacks(use.pattern), key=lambda attack: seconds(use, attack(SCREENED)))
+    for attack in slowest:
+        assert growth(use, attack) < MOST_GROWTH, ascii(attack(80))
+
+
+def test_every_pattern_is_among_them() -> None:
+    assert UNKNOWN == EXPLAINED
+    assert len(USES) > 30
+
+
+QUADRATIC = [r"\s+$", r"-+>", r'"(?:[^"\\]|\\.)*"', r"[a-z]+\d", rb"a+b"]
+
+
+@pytest.mark.parametrize("pattern", QUADRATIC)
+def test_the_search_sees_what_it_is_for(pattern: Any) -> None:
+    use = Use(re.compile(pattern), "here")
+    worst = max(attacks(use.pattern), key=lambda attack: seconds(use, attack(SCREENED)))
+    assert growth(use, worst) > MOST_GROWTH
