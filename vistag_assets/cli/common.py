@@ -94,11 +94,13 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.cli.serve import ServeError
     from vistag_assets.runs import NoImagesError
     from vistag_assets.tags.decide import UnknownSubject
+    from vistag_assets.whole_image.calibration import CalibrationError
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
-        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject, OSError,
+        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
+        CalibrationError, OSError,
     )  # fmt: skip
 
 
