@@ -1,6 +1,10 @@
-"""Draw the pictures of the README and the docs from the home of the last `make demo`. Run by `make pictures`."""
+"""Draw the pictures of the README and the docs from the home of the last `make demo`. Run by `make pictures`.
+
+`python docs/pictures.py HOME` draws photographs.jpg alone, of a home of the tier offline with the pictures of scikit-image.
+"""
 
 import os
+import sys
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,11 +13,12 @@ from playwright.sync_api import sync_playwright
 from resources.home import Home
 from resources.images import open_proxy
 from resources.workspace import open_workspace
-from vistag_assets.whole_image.best_tags import best_tags
+from vistag_assets.whole_image.best_tags import Tag, best_tags
 
 HERE = Path(__file__).parent / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 TILE_PX, LINE_PX, COLUMNS, ROWS, TAGS = 300, 21, 4, 2, 5
+SHOWN_PROBABILITY = 0.05
 PAPER, INK, FOUND, MISSED = "#ffffff", "#222222", "#00664d", "#a23b00"
 
 
@@ -27,22 +32,57 @@ def contact_sheet(home: Home, path: Path) -> None:
         for row in truth
         for concept in (row["concept_id"], *workspace.taxonomy.ancestors(row["concept_id"]))
     }
-    tile_height = TILE_PX + TAGS * LINE_PX + 26
-    sheet = Image.new("RGB", (COLUMNS * (TILE_PX + 20) + 20, ROWS * tile_height + 10), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     shown = []
     for folder in home.folders():
         proxies = workspace.lake.read("proxies", folder.key, ["id", "path"]).slice(0, 2).to_pylist()
         tags = best_tags(workspace.lake, folder.key, [proxy["id"] for proxy in proxies], TAGS, "tags")
-        shown += [(proxy, tags[proxy["id"]]) for proxy in proxies]
-    for number, (proxy, tags_of) in enumerate(shown[: COLUMNS * ROWS]):
+        shown += [
+            (
+                proxy,
+                [
+                    (tag, labels[tag.concept_id], (proxy["id"], tag.concept_id) in true_tags)
+                    for tag in tags[proxy["id"]]
+                ],
+            )
+            for proxy in proxies
+        ]
+    _tiles(home, shown[: COLUMNS * ROWS], path)
+
+
+def photographs(home: Home, path: Path) -> None:
+    """Photographs with their best tags."""
+    workspace = open_workspace(home)
+    labels = workspace.taxonomy.pref_labels
+    (folder,) = home.folders()
+    proxies = workspace.lake.read("proxies", folder.key, ["id", "path"]).to_pylist()
+    tags = best_tags(workspace.lake, folder.key, [proxy["id"] for proxy in proxies], TAGS, "tags")
+    shown = [
+        (
+            proxy,
+            [
+                (tag, labels[tag.concept_id], True)
+                for tag in tags[proxy["id"]]
+                if tag.probability >= SHOWN_PROBABILITY
+            ],
+        )
+        for proxy in proxies
+    ]
+    _tiles(home, shown[:COLUMNS], path)
+
+
+def _tiles(home: Home, shown: list[tuple[dict[str, str], list[tuple[Tag, str, bool]]]], path: Path) -> None:
+    """Pictures with lines of tags below: tag, label, whether it is drawn as found."""
+    rows = -(-len(shown) // COLUMNS)
+    tile_height = TILE_PX + TAGS * LINE_PX + 26
+    sheet = Image.new("RGB", (COLUMNS * (TILE_PX + 20) + 20, rows * tile_height + 10), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    for number, (proxy, lines) in enumerate(shown):
         x, y = 20 + number % COLUMNS * (TILE_PX + 20), 14 + number // COLUMNS * tile_height
         image = open_proxy(home.root, proxy["path"])
         image.thumbnail((TILE_PX, TILE_PX))
         sheet.paste(image, (x + (TILE_PX - image.width) // 2, y + (TILE_PX - image.height) // 2))
-        for line, tag in enumerate(tags_of):
-            right = (proxy["id"], tag.concept_id) in true_tags
-            text = f"{tag.probability:.2f}  {labels[tag.concept_id]}"
+        for line, (tag, label, right) in enumerate(lines):
+            text = f"{tag.probability:.2f}  {label}"
             place = (x + 4, y + TILE_PX + 6 + line * LINE_PX)
             draw.text(place, text, font=font, fill=FOUND if right else MISSED)
     sheet.save(path, quality=88)
@@ -75,6 +115,9 @@ def gallery_picture(home: Home) -> None:
 
 def main() -> None:
     HERE.mkdir(exist_ok=True)
+    if len(sys.argv) > 1:
+        photographs(Home.resolve(Path(sys.argv[1])), HERE / "photographs.jpg")
+        return
     home = Home.resolve(None)
     contact_sheet(home, HERE / "tags.jpg")
     report_pictures(home)

@@ -18,7 +18,7 @@ from resources.tables import Table, type_name
 from resources.text import one_line
 
 if TYPE_CHECKING:
-    from resources.home import FolderRef
+    from resources.home import Home
 
 OWNERS = ["team:vistag"]
 THUMBNAIL_PX = 96
@@ -37,8 +37,14 @@ def column_schema(table: Table) -> dict[str, dg.TableSchema]:
     return {"dagster/column_schema": dg.TableSchema(columns)}
 
 
-def directory_of(folder: FolderRef) -> dict[str, dg.PathMetadataValue]:
-    """Which directory a partition stands for."""
+def directory_of(home: Home, key: str) -> dict[str, dg.PathMetadataValue]:
+    """Which directory a partition stands for; nothing for one that is no longer registered, whose rows are still good."""
+    from resources.home import UnknownFolder
+
+    try:
+        folder = home.folder(key)
+    except UnknownFolder:
+        return {}
     return {"directory": dg.MetadataValue.path(one_line(folder.directory))}
 
 

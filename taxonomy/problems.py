@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from taxonomy.bounded import read_bounded
+
 ERROR = ""
 """The kind of what makes a vocabulary unusable."""
 KINDS: Mapping[str, str] = {
@@ -82,7 +84,7 @@ def _counted(count: int, sentence: str) -> str:
 def read_bytes(path: Path) -> bytes:
     """The content. Raises TaxonomyError when it cannot be read or there is none."""
     try:
-        content = path.read_bytes()
+        content = read_bounded(path)
     except OSError as error:
         raise TaxonomyError(path, [Flaw(1, f"cannot be read: {error.strerror}")]) from error
     if not content.strip():

@@ -248,7 +248,7 @@ class FolderAsset:
             for key in context.partition_keys:
                 # what another tier left: nothing is to take it for this one's
                 workspace.lake.delete(self.table.name, key)
-                context.add_asset_metadata(directory_of(workspace.home.folder(key)), partition_key=key)
+                context.add_asset_metadata(directory_of(workspace.home, key), partition_key=key)
             return dg.MaterializeResult(
                 metadata={"tier": workspace.tier.name, "skipped": why, **row_count(0)}
             )
@@ -259,7 +259,7 @@ class FolderAsset:
             stats = self.update_folder(folder, meter)
             rows = workspace.lake.read(self.table.name, key, ["id"])
             metadata: dict[str, Any] = {
-                **directory_of(workspace.home.folder(key)),
+                **directory_of(workspace.home, key),
                 **update_counts(stats, rows.num_rows),
                 **meter.speed(stats.computed, self._device(workspace)),
             }

@@ -15,7 +15,7 @@ from evaluation.readers.coco import recognises
 from evaluation.readers.ground_truth import GroundTruth
 from evaluation.readers.sheets import content_of, head_of
 from evaluation.readers.tables import Truth
-from taxonomy import Taxonomy
+from taxonomy import Concept, Taxonomy
 
 _HEAD_BYTES = 64 * 1024
 _SHOWN = 20
@@ -78,7 +78,7 @@ def by_concepts(truth: GroundTruth, taxonomy: Taxonomy) -> Named:
     names = truth.concepts["concept_id"].to_pylist()
     find = _finder(taxonomy)
     found = {name: concept_id for name in names if (concept_id := find(name)) and concept_id != name}
-    labels = {label: label for concept in taxonomy.concepts for label in concept.labels}
+    labels = [label for concept in taxonomy.concepts for label in _every_label(concept)]
     strangers = {
         name: next(iter(get_close_matches(name, labels, 1)), None) if number < _SHOWN else None
         for number, name in enumerate(name for name in names if find(name) is None)
@@ -99,14 +99,18 @@ def by_concepts(truth: GroundTruth, taxonomy: Taxonomy) -> Named:
     return Named(named, found, strangers)
 
 
+def _every_label(concept: Concept) -> tuple[str, ...]:
+    """In every language."""
+    return (*concept.labels, *(label for spoken in concept.translations for label in spoken.labels))
+
+
 def _finder(taxonomy: Taxonomy) -> Callable[[str], str | None]:
-    """Name -> concept id. Notations and IRIs are taken where the vocabulary has them."""
+    """Name -> concept id: the concept's own, its IRI, notation or exact match elsewhere, or a label in any language."""
     codes: dict[str, str] = {}
     for concept in taxonomy.concepts:
-        for field in ("iri", "notation", "notations"):
-            value = getattr(concept, field, None) or ()
-            for code in (value,) if isinstance(value, str) else value:
-                codes.setdefault(str(code), concept.id)
+        for code in (concept.iri, concept.notation, *concept.exact_match):
+            if code:
+                codes.setdefault(code, concept.id)
 
     def find(name: str) -> str | None:
         if name in taxonomy.by_id:

@@ -116,6 +116,10 @@ def read_signs(path: Path) -> pa.Table:
     for sign in document.texts:
         image = images[sign.image_id]
         x, y, width, height = sign.bbox
+        if not (image.file_name and image.width and image.height):
+            raise UnusableFile(
+                f"{path}: texts name the image {image.id!r}, which has no file_name, width and height"
+            )
         relative = (x / image.width, y / image.height, width / image.width, height / image.height)
         rows.append({"file_name": image.file_name, "text": sign.text, "bbox": relative})
     return pa.Table.from_pylist(rows, SIGNS)
@@ -123,9 +127,9 @@ def read_signs(path: Path) -> pa.Table:
 
 class _SizedImage(Entry):
     id: Id
-    file_name: Name
-    width: Side
-    height: Side
+    file_name: Name | None = None
+    width: Side | None = None
+    height: Side | None = None
 
 
 class _Sign(Entry):

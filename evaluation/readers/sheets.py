@@ -23,10 +23,11 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from evaluation.readers.tables import Origin, UnusableFile
+from taxonomy.bounded import GZIP, read_bounded, unpacked
 
 ROW, LINE = "row {}", "line {}"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_PARQUET = b"PAR1"
 _BLANK_LINE = re.compile(rb"\A\s*[\r\n]|\n[ \t]*\r?\n")
 _BLANK_LINES = re.compile(rb"(?m)^ +\r?$\n?")
 _DECIMAL_COMMA = r"^\s*(-?\d+),(\d+)\s*$"
@@ -45,11 +46,15 @@ class Sheet:
         return self.table["row"].to_numpy()
 
 
+def raw_content_of(path: Path) -> bytes:
+    """The bytes of a file, unpacked. Raises OSError."""
+    raw = read_bounded(path)
+    return unpacked(raw) if raw[:2] == GZIP else raw
+
+
 def content_of(path: Path) -> bytes:
     """The text of a file as UTF-8, unpacked, without a byte order mark. Raises OSError."""
-    raw = path.read_bytes()
-    if raw[:2] == _GZIP:
-        raw = gzip.decompress(raw)
+    raw = raw_content_of(path)
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raw = raw.decode("utf-16").encode()
     return raw.removeprefix(b"\xef\xbb\xbf")
@@ -60,7 +65,7 @@ def head_of(path: Path, size: int) -> str:
     with path.open("rb") as file:
         start = file.read(2)
         file.seek(0)
-        raw = (gzip.GzipFile(fileobj=file) if start == _GZIP else file).read(size)
+        raw = (gzip.GzipFile(fileobj=file) if start == GZIP else file).read(size)
     return raw.decode("utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from evaluation.readers.annotated import Annotated, Label, Size, around
-from evaluation.readers.sheets import content_of
+from evaluation.readers.sheets import raw_content_of
 from evaluation.readers.tables import UnusableFile, refuse
+from taxonomy import TaxonomyError
+from taxonomy.safe_xml import safe_xml
 
 _CVAT_SHAPES = ("polygon", "polyline", "points")
 
@@ -90,7 +92,9 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _parsed(file: Path) -> ElementTree.Element:
     try:
-        return ElementTree.fromstring(content_of(file))
+        return ElementTree.fromstring(safe_xml(file, raw_content_of(file)))
+    except TaxonomyError as error:
+        raise UnusableFile(str(error)) from error
     except ElementTree.ParseError as error:
         raise UnusableFile(f"{file}: cannot be read as XML: {error}") from error
 

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
 from PIL import Image, UnidentifiedImageError
 
 from evaluation.readers.annotated import Annotated, Box, Label, Size, around
 from evaluation.readers.sheets import content_of
 from evaluation.readers.tables import UnusableFile, refuse
+from taxonomy.strict_yaml import YamlError, read_document
 
 _NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "names.txt", "classes.names")
 _NO_LABELS = {
@@ -28,6 +28,7 @@ _NO_LABELS = {
 }
 _LINE = re.compile(r"^\d+(\s+-?[\d.]+(e-?\d+)?){4,}\s*$", re.IGNORECASE)
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+_MOST_CLASSES = 1_000_000
 _POINTS = 7  # a class and three points
 
 
@@ -123,12 +124,16 @@ def _names(path: Path) -> list[str] | None:
 
 def _yaml_names(file: Path) -> list[str]:
     try:
-        said = yaml.safe_load(content_of(file))
-    except yaml.YAMLError as error:
+        said, _ = read_document(content_of(file).decode("utf-8-sig"))
+    except (YamlError, UnicodeDecodeError) as error:
         raise UnusableFile(f"{file}: cannot be read as YAML: {error}") from error
     names = said.get("names") if isinstance(said, dict) else None
     if isinstance(names, dict):
-        return [str(names.get(n, n)) for n in range(max(map(int, names), default=-1) + 1)]
+        if not all(isinstance(number, int) and 0 <= number < _MOST_CLASSES for number in names):
+            raise UnusableFile(
+                f"{file}: names: classes are numbered from 0 to {_MOST_CLASSES:,}, as in `0: person`"
+            )
+        return [str(names.get(number, number)) for number in range(max(names, default=-1) + 1)]
     return [str(name) for name in names] if isinstance(names, list) else []
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from resources.lake.files import locked, move_file, remove_temporaries, replace_file
 from resources.lake.object_store import MARKER, StoreFiles, claim
 from resources.object_store import Location, ObjectPath, ObjectReplaced
+from resources.tables import TABLES
 
 _log = logging.getLogger(__name__)
 
@@ -287,10 +288,16 @@ class Lake:
         if self.exists(table):
             return f"read_parquet('{directory}/{_DATA_FILE}', hive_partitioning = false)"
         files = [f"'{directory}/{_PARTITION_PREFIX}{folder}/{_DATA_FILE}'" for folder in folders]
-        return (
+        scan = (
             f"read_parquet([{', '.join(files)}], union_by_name = true, "
             "hive_partitioning = true, hive_types = {'folder': VARCHAR})"
         )
+        later = [column.name for column in TABLES[table].columns if column.later] if table in TABLES else []
+        if not later:
+            return scan
+        # rows that were stored before a column are as good as new: it is null in them
+        nulls = ", ".join(f"null::varchar as {name}" for name in later)
+        return f"(select * from {scan} union all by name select {nulls} where false)"
 
 
 def read_parquet(path: Location, columns: Sequence[str] | None = None) -> pa.Table:

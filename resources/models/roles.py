@@ -30,11 +30,11 @@ class Role:
 
 ROLES: Mapping[str, Role] = {
     "encoder": Role("Encoders: images and phrases into one space", EncoderSpec),
-    "sentence": Role("Sentence encoders: the text side of conse"),
     "detector": Role("Detectors: phrases to boxes", DetectorSpec),
     "segmenter": Role("Segmenters: boxes to masks", SegmenterSpec),
     "vlm": Role("Captioners and vision-language models", VlmSpec),
     "tagger": Role("Taggers with a vocabulary of their own"),
+    "sentence": Role("Sentence encoders: the text side of conse"),
     "ocr": Role("Text in pictures", OcrSpec),
     "depth": Role("Depth", DepthSpec),
     "repair": Role("Text-only models that mend the form of a description", RepairSpec),

@@ -22,6 +22,7 @@ bronze,bronze,,material,,
 def tiny_home(root: Path, checkpoint: Path) -> Home:
     """`root/home`, `root/library` with the folders a and b of five images each; nothing is tagged yet."""
     home = Home(root / "home")
+    home.root.mkdir(mode=0o700)
     (root / "vocabulary.csv").write_text(VOCABULARY)
     use_tier(home, root, checkpoint)
     draw_library(root)

@@ -13,6 +13,7 @@ from resources.models.tiers import TierError, load_tier, tier_names
 from resources.models.vlms import VlmSpec
 from resources.models.vlms.engine_args import ENGINE_ARGS
 from resources.models.vlms.server import serve_command, serve_environment
+from resources.web import guard
 from resources.yaml_file import YamlFileError, read_yaml
 from taxonomy import TaxonomyError
 from taxonomy.facets import load_facets
@@ -196,7 +197,8 @@ def test_the_server_is_given_no_key_but_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HF_TOKEN", "of the hub")
     given = serve_environment()
     assert {name: value for name, value in given.items() if SECRET in value} == {
-        "VLLM_API_KEY": f"VISTAG_VLM_API_KEY-{SECRET}"
+        "VLLM_API_KEY": f"VISTAG_VLM_API_KEY-{SECRET}",
+        guard.TOKEN: f"VISTAG_VLM_API_KEY-{SECRET}",
     }
     assert given["HF_TOKEN"] == "of the hub"
 

@@ -15,6 +15,7 @@ import hostile
 import pyarrow as pa
 import pytest
 import typer
+from evaluation.metrics.bootstrap import Interval
 from hand_made_lake import make_home, tables, write
 from image_zoo import encoded, picture
 from services import free_port
@@ -23,7 +24,6 @@ from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner, Result
 
 from evaluation import verdict
-from evaluation.metrics.bootstrap import Interval
 from evaluation.metrics.comparison import TAG_CHANGES_SCHEMA, BandChange, Comparison
 from resources.home import Home, read_settings, write_settings
 from resources.markdown import as_words, plain_text

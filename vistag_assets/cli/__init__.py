@@ -3,6 +3,7 @@
 import typer
 
 from vistag_assets.cli import (
+    calibrating,
     console,
     deciding,
     exporting,
@@ -36,6 +37,7 @@ for command in (
     tagging.demo,
     tagging.run,
     deciding.decide,
+    calibrating.calibrate,
     watching.watch,
     watching.forget,
     measuring.report,

@@ -28,7 +28,7 @@ class Vocabulary:
         """Fields of the settings. Another vocabulary forgets what was said of the last."""
         found: dict[str, Any] = {}
         if self.taxonomy:
-            place = None if self.taxonomy == "starter" else str(Path(self.taxonomy).resolve())
+            place = "starter" if self.taxonomy == "starter" else str(Path(self.taxonomy).resolve())
             found = {"taxonomy": place, "facets": None, "languages": (), "columns": {}, "labels": "all"}
         if self.facets:
             found["facets"] = str(self.facets.resolve())
@@ -74,7 +74,7 @@ def choose(
     chosen = load_tier(settings.tier)
     require_card(chosen)
     taxonomy = Workspace(home, settings, chosen).taxonomy
-    if vocabulary != STARTER_OR_THE_LAST and settings.taxonomy:
+    if vocabulary != STARTER_OR_THE_LAST and settings.taxonomy not in (None, "starter"):
         tell_what_was_mended(Path(settings.taxonomy), taxonomy)
     make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)

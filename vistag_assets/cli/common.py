@@ -96,12 +96,13 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.exports.records import UnusableThresholds
     from vistag_assets.runs import NoImagesError
     from vistag_assets.tags.decide import UnknownSubject
+    from vistag_assets.whole_image.calibration import CalibrationError
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        ExportError, UnusableThresholds, OSError,
+        CalibrationError, ExportError, UnusableThresholds, OSError,
     )  # fmt: skip
 
 

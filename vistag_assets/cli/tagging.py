@@ -57,7 +57,7 @@ def run(
     tier: Annotated[
         str | None,
         typer.Option(
-            help="Which models: demo, cpu, gpu-16gb, gpu-24gb, gpu-96gb, gpu-96gb-full, or a .yaml file."
+            help="Which models: demo, offline, cpu, gpu-16gb, gpu-24gb, gpu-96gb, gpu-96gb-full, or a .yaml file."
         ),
     ] = None,
     home: HomeOption = None,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resources.text import printable
 from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
 
@@ -152,10 +151,7 @@ def taxonomy_facets(file: FileArgument, language: LanguageOption = None, column:
         from taxonomy.facet_proposal import propose_facets
         from taxonomy.languages import ENGLISH
 
-        typer.echo(
-            printable(propose_facets(file, languages_of(language) or ENGLISH, columns_of(column))),
-            nl=False,
-        )
+        console.put(propose_facets(file, languages_of(language) or ENGLISH, columns_of(column)))
 
 
 def taxonomy_diff(

@@ -68,7 +68,7 @@ def _ingested(
         folder = workspace.home.folder(key)
         stats = ingest_files(workspace, folder, meter, elsewhere, read_again=read_again)
         removed += stats.removed
-        about = {**directory_of(folder), **meter.speed(stats.decoded, "cpu")}
+        about = {**directory_of(workspace.home, key), **meter.speed(stats.decoded, "cpu")}
         counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
         carried = {"carried": stats.carried}
         gone = {"gone": stats.gone} if stats.gone else {}

@@ -13,6 +13,7 @@ from resources.lake import embedding_matrix
 from resources.models.encoders.heads import Calibration, ScoreHead
 from resources.tables import TAG_SCORES
 from resources.workspace import Workspace
+from vistag_assets.whole_image.calibration import calibration_of
 
 _SCORES_AT_A_TIME = 8_000_000
 """Images times concepts that are in memory at once: some 250 MB with all that is made of them."""
@@ -84,7 +85,7 @@ def make_scorer(workspace: Workspace, concept_embeddings: pa.Table) -> Scorer:
         concept_ids,
         concepts,
         encoder.score_head,
-        encoder.calibration,
+        calibration_of(workspace.home, encoder),
         descendant_rows(concept_ids, pairs),
         tier.keep_top,
     )

@@ -13,6 +13,7 @@ from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import derived
 from vistag_assets.whole_image.best_tags import best_tags
+from vistag_assets.whole_image.calibration import read_home_calibration
 from vistag_assets.whole_image.familiarity import stamped, unfamiliar, with_tempered
 from vistag_assets.whole_image.scoring import make_scorer, score_images
 
@@ -32,9 +33,11 @@ def _best(folder: Folder) -> Preview:
 
 def _about(folder: Folder) -> dict[str, Any]:
     workspace = folder.workspace
+    own = read_home_calibration(workspace.home, workspace.encoder)
     return {
         "concepts": len(workspace.taxonomy.concepts),
-        "calibrated": workspace.encoder.calibration is not None,
+        "calibrated": own is not None or workspace.encoder.calibration is not None,
+        **({"calibration": own.name} if own else {}),
         "keep_top": workspace.tier.keep_top,
         "share_with_broader": workspace.tier.share_with_broader,
     }

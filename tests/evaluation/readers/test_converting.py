@@ -9,9 +9,10 @@ from annotation_files import lvis, write
 
 from evaluation.from_lake import match_ground_truth
 from evaluation.readers.converting import as_document, by_concepts
-from evaluation.readers.ground_truth import GroundTruth, read_ground_truth
+from evaluation.readers.ground_truth import GroundTruth, read_ground_truth, read_signs
 from evaluation.readers.names import same_files
 from taxonomy import Concept, Taxonomy, starter_taxonomy
+from taxonomy.concept import Translation
 
 
 def taken(tmp_path: Path, file: Path, *, untagged_are_verified: bool = True) -> GroundTruth:
@@ -27,6 +28,7 @@ def test_a_spreadsheet_of_image_and_tag_is_ground_truth(tmp_path: Path) -> None:
     assert truth.images["file_name"].to_pylist() == ["a.jpg", "b.jpg"]
     assert truth.concepts["concept_id"].to_pylist() == ["bowl", "lyre", "vase"]
     assert truth.truth.num_rows == 2
+    assert read_signs(tmp_path / "kept.json").num_rows == 0  # a spreadsheet says nothing of sizes
     known = taken(tmp_path, file, untagged_are_verified=False)
     assert known.images["file_name"].to_pylist() == ["a.jpg"]
 
@@ -93,9 +95,23 @@ def test_tags_are_concepts_by_id_and_by_any_label_and_what_is_none_is_listed(tmp
 
 
 @pytest.mark.parametrize("labels", [("Vasen", "pots"), ("花瓶", "βάζο")])
-def test_labels_of_any_language_name_a_concept(tmp_path: Path, labels: tuple[str, str]) -> None:
-    taxonomy = Taxonomy((Concept("300132254", "vase", labels),))
-    rows = "".join(f"{n}.jpg,{label}\n" for n, label in enumerate((*labels, "vases", "300132254")))
+def test_codes_and_labels_of_any_language_name_a_concept(tmp_path: Path, labels: tuple[str, str]) -> None:
+    spoken = (Translation("xx", labels[0], (labels[1],)),)
+    codes = {
+        "iri": "http://vocab.example/300132254",
+        "notation": "V.12",
+        "exact_match": ("http://other.example/Q1",),
+    }
+    taxonomy = Taxonomy((Concept("300132254", "vase", translations=spoken, **codes),))  # type: ignore[arg-type]
+    names = (
+        *labels,
+        "vases",
+        "300132254",
+        "http://vocab.example/300132254",
+        "V.12",
+        "http://other.example/Q1",
+    )
+    rows = "".join(f"{n}.jpg,{label}\n" for n, label in enumerate(names))
     named = by_concepts(taken(tmp_path, write(tmp_path / "t.csv", f"image,tag\n{rows}")), taxonomy)
     assert named.truth.concepts["concept_id"].to_pylist() == ["300132254"]
     assert named.strangers == {}

@@ -80,7 +80,7 @@ def test_words_that_a_family_does_not_know_are_an_error_that_lists_its_modes(
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(tier))
     with pytest.raises(
-        TierError, match=rf"mine.yaml:\n  vlm: prompts.caption: .* of the family {family}; its modes"
+        TierError, match=rf"mine.yaml:\n  line 1: vlm: prompts.caption: .* of the family {family}; its modes"
     ):
         load_tier(str(path))
 

@@ -34,7 +34,7 @@ vase,vase,,object,vessel,
 bowl,bowl,,object,vessel,
 gold,gold,,material,,
 """
-DETECTOR = {"family": "owlv2", "model": "never loaded", "licence": "Apache-2.0"}
+DETECTOR = {"family": "owlv2", "model": "never-loaded", "licence": "Apache-2.0"}
 SEGMENTER = {"family": "grabcut", "model": "opencv", "licence": "Apache-2.0"}
 DISC = (0.25, 0.2, 0.3, 0.4)
 

@@ -1,0 +1,108 @@
+"""Probabilities fitted to labelled pictures: a line on the logit, kept in the home and used by the next run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from PIL import Image
+from small_library import tag, tiny_home, use_tier
+from tiny_checkpoint import save_tiny_siglip
+from typer.testing import CliRunner
+
+from resources.home import Home, Settings, write_settings
+from resources.workspace import open_workspace
+from taxonomy import starter_taxonomy
+from vistag_assets.cli import app
+from vistag_assets.whole_image.calibration import (
+    CalibrationError,
+    HomeCalibration,
+    calibration_of,
+    error_of_the_likeliest,
+    fit_line,
+    labelled,
+    read_home_calibration,
+    write_home_calibration,
+)
+
+DATA = Path(skimage.__file__).parent / "data"
+VOCABULARY = "id,pref_label,alt_labels,facet,broader,definition\n" + "".join(
+    f"{label},{label},,object,,\n" for label in ("cat", "espresso", "motorcycle", "dog", "cup")
+)
+
+
+def test_a_line_makes_probabilities_as_often_right_as_they_say() -> None:
+    """Logits three times too small and shifted, as of a head that was trained for something else."""
+    random = np.random.default_rng(1)
+    true = random.normal(1.0, 2.0, 4000)
+    logits = np.stack([true / 3 - 1, np.full(4000, -9.0)], axis=1).astype(np.float32)
+    right = random.random(4000) < 1 / (1 + np.exp(-true))
+    is_true = np.stack([right, ~right], axis=1)
+    line = fit_line(logits, is_true)
+    assert line.slope == pytest.approx(3, rel=0.15)
+    assert line.intercept == pytest.approx(3, rel=0.15)
+
+
+def test_where_the_likeliest_is_always_right_the_second_says_where_to_doubt() -> None:
+    logits = np.array([[2.0, -2.0], [1.5, -1.0]] * 10, np.float32)
+    line = fit_line(logits, np.array([[True, False]] * 20))
+    assert line.slope > 0
+    assert np.isfinite(line.intercept)
+
+
+def test_the_error_of_the_likeliest() -> None:
+    told, right = np.array([[0.9, 0.1], [0.9, 0.1]], np.float32), np.array([[True, False], [False, True]])
+    assert error_of_the_likeliest(told, right) == pytest.approx(0.4)
+
+
+def test_folders_are_classes_by_their_labels(tmp_path: Path) -> None:
+    for folder in ("amphora", "Armchairs", "no_such_thing"):
+        (tmp_path / folder).mkdir()
+        for number in range(10):
+            (tmp_path / folder / f"{number}.jpg").touch()
+    found = labelled(tmp_path, starter_taxonomy())
+    assert {one.concept_id for one in found} == {"amphora", "armchair"}
+    with pytest.raises(CalibrationError, match=r"0 pictures .*; not in the vocabulary: no_such_thing"):
+        labelled(tmp_path / "no_such_thing", starter_taxonomy())
+
+
+def test_a_line_of_the_home_scores_anew_and_is_forgotten_with_another_encoder(tmp_path: Path) -> None:
+    home = tiny_home(tmp_path, checkpoint := save_tiny_siglip(tmp_path / "tiny"))
+    before = tag(home, tmp_path / "library")
+    encoder = open_workspace(home).encoder
+    line = HomeCalibration(encoder.fingerprint, 2.0, 1.0, "somewhere", 40, 2, 0.2, 0.05)
+    write_home_calibration(home, line)
+    assert read_home_calibration(home, encoder) == line
+    after = tag(home, tmp_path / "library")
+    assert (after.embedded, after.scored) == (0, before.scored)
+    use_tier(home, tmp_path, save_tiny_siglip(tmp_path / "other", seed=5))
+    other = open_workspace(home).encoder
+    assert calibration_of(home, other) is None
+    assert checkpoint.is_dir()
+
+
+@pytest.mark.slow
+def test_vistag_calibrate_makes_a_tier_believable_on_ones_own_pictures(tmp_path: Path) -> None:
+    for label, name in {
+        "cat": "chelsea.png",
+        "espresso": "coffee.png",
+        "motorcycle": "motorcycle_left.png",
+    }.items():
+        picture = Image.open(DATA / name).convert("RGB")
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for number in range(12):  # the same thing from nearer and nearer
+            inset = number * min(picture.size) // 60
+            box = (inset, inset, picture.width - inset, picture.height - inset)
+            picture.crop(box).save(tmp_path / "own" / label / f"{number}.png")
+    (tmp_path / "words.csv").write_text(VOCABULARY)
+    home = Home(tmp_path / "home")
+    write_settings(home, Settings(tier="offline", taxonomy=str(tmp_path / "words.csv")))
+    done = CliRunner().invoke(app, ["calibrate", str(tmp_path / "own"), "--home", str(home.root)])
+    assert done.exit_code == 0, done.output
+    assert "36 pictures of 3 classes" in done.output
+    fitted = read_home_calibration(home, open_workspace(home).encoder)
+    assert fitted
+    assert fitted.error_after < fitted.error_before
+    assert fitted.error_after <= 0.05

@@ -1,0 +1,39 @@
+"""Probabilities fitted to people's own labelled pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vistag_assets.cli import console
+from vistag_assets.cli.choosing import choose
+from vistag_assets.cli.common import HomeOption, TierOption, home_of, plain_errors
+
+
+def calibrate(
+    folder: Annotated[Path, typer.Argument(help="Labelled pictures: a folder a class, named by its label.")],
+    tier: TierOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Fit the probabilities of the home's tier to labelled pictures. The next run scores tags anew, without a model."""
+    with plain_errors():
+        from resources.workspace import open_workspace
+        from vistag_assets.whole_image.calibration import calibrate as fit
+        from vistag_assets.whole_image.calibration import labelled, write_home_calibration
+        from vistag_assets.whole_image.concept_embeddings import embed_concepts
+        from vistag_assets.whole_image.scoring import pool_phrases
+
+        base = home_of(home)
+        choose(base, tier)
+        workspace = open_workspace(base)
+        pictures = labelled(folder, workspace.taxonomy)
+        embed_concepts(workspace)
+        concepts = pool_phrases(workspace.lake.read("concept_embeddings"))
+        fitted = fit(workspace.encoder, concepts, workspace.encoder.calibration, pictures, folder)
+        write_home_calibration(base, fitted)
+        console.say(
+            f"Fitted on {fitted.name}. On those that were held out the probability of the likeliest class was off by "
+            f"{fitted.error_before:.3f}, and now by {fitted.error_after:.3f} (expected calibration error)."
+        )

@@ -1,0 +1,184 @@
+"""What people's own labelled pictures say of a tier's probabilities: one line on the logit, kept in the home."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from resources.home import Home
+from resources.lake.files import replace_file
+from resources.models.encoders import Calibration, Encoder, Platt, embed_in_batches
+from taxonomy import Taxonomy
+
+FILE = "calibration.json"
+FEWEST = 20
+"""Pictures; of fewer, half of which are held out, a line says nothing."""
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+_REGULARISATION = 100.0
+_BINS = 15
+
+
+class CalibrationError(ValueError):
+    """Labelled pictures, or the file of a home, that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeCalibration:
+    """A line on the logits of one encoder, and what it was fitted on."""
+
+    encoder: str
+    """fingerprint; with another encoder the line is not used"""
+    slope: float
+    intercept: float
+    folder: str
+    images: int
+    classes: int
+    error_before: float
+    """expected calibration error of the likeliest class on held-out pictures, 0..1, without the line"""
+    error_after: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.images:,} pictures of {self.classes:,} classes in {self.folder}"
+
+
+def read_home_calibration(home: Home, encoder: Encoder) -> HomeCalibration | None:
+    """The home's, if it was fitted for this encoder. Raises CalibrationError for a file that is none."""
+    path = home.root / FILE
+    if not path.is_file():
+        return None
+    try:
+        found = HomeCalibration(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise CalibrationError(f"{path}: {error}. Delete it, or run vistag calibrate again") from error
+    return found if found.encoder == encoder.fingerprint else None
+
+
+def calibration_of(home: Home, encoder: Encoder) -> Calibration | None:
+    """That of the home, else the checkpoint's own, else None."""
+    own = read_home_calibration(home, encoder)
+    return Calibration(Platt(own.slope, own.intercept)) if own else encoder.calibration
+
+
+def write_home_calibration(home: Home, calibration: HomeCalibration) -> None:
+    with replace_file(home.root / FILE) as file:
+        file.write(json.dumps(asdict(calibration), indent=2).encode() + b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A picture and the concept that its folder names."""
+
+    path: Path
+    concept_id: str
+
+
+def labelled(folder: Path, taxonomy: Taxonomy) -> list[Labelled]:
+    """The pictures of a folder a class, of the classes that the vocabulary has.
+
+    Raises CalibrationError where fewer than `FEWEST` are left, or fewer than two classes, naming what is unknown.
+    """
+    found: list[Labelled] = []
+    unknown: list[str] = []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES):
+        name = path.parent.name
+        concept = name if name in taxonomy.by_id else taxonomy.labels.concept_of(name.replace("_", " "))
+        if concept is None:
+            unknown.append(name)
+        else:
+            found.append(Labelled(path, concept))
+    if len(found) < FEWEST or len({one.concept_id for one in found}) < 2:
+        told = f"; not in the vocabulary: {', '.join(sorted(set(unknown))[:8])}" if unknown else ""
+        raise CalibrationError(
+            f"{folder} holds {len(found)} pictures of classes of the vocabulary{told}. Give a folder with a folder a "
+            f"class, named by a label, of two classes and {FEWEST} pictures at least."
+        )
+    return found
+
+
+def calibrate(
+    encoder: Encoder,
+    concepts: tuple[Sequence[str], NDArray[np.float32]],
+    before: Calibration | None,
+    pictures: Sequence[Labelled],
+    folder: Path,
+) -> HomeCalibration:
+    """A line fitted on every other picture and tried on the rest. `concepts`: ids, and their vectors `[n, dimension]`."""
+    ids, vectors = concepts
+    classes = sorted({one.concept_id for one in pictures})
+    places = [list(ids).index(concept_id) for concept_id in classes]
+    cosines = np.concatenate(list(_cosines(encoder, vectors[places], pictures)))
+    logits = encoder.score_head.logits(cosines)
+    is_true = np.array([[one.concept_id == class_ for class_ in classes] for one in pictures])
+    fitted = np.arange(len(pictures)) % 2 == 0
+    line = fit_line(logits[fitted], is_true[fitted])
+    if line.slope <= 0:
+        raise CalibrationError(
+            f"In {folder} pictures are no likelier to be of the class that their folder names. Are the names right?"
+        )
+    own = before.probabilities(logits, classes) if before else encoder.score_head.probabilities(logits)
+    after = Calibration(line).probabilities(logits, classes)
+    return HomeCalibration(
+        encoder.fingerprint,
+        line.slope,
+        line.intercept,
+        str(folder.resolve()),
+        len(pictures),
+        len(classes),
+        error_of_the_likeliest(own[~fitted], is_true[~fitted]),
+        error_of_the_likeliest(after[~fitted], is_true[~fitted]),
+    )
+
+
+def fit_line(logits: NDArray[np.float32], is_true: NDArray[np.bool_]) -> Platt:
+    """A line on the logit of each image's likeliest class, of `[images, classes]`; on those of its two likeliest where all
+    of the likeliest are right or none is, which says nothing of where to doubt (Platt, 1999).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    ranked = np.argsort(-logits, axis=1)
+    alone = np.take_along_axis(is_true, ranked[:, :1], 1)
+    taken = ranked[:, : 2 if alone.all() or not alone.any() else 1]
+    told, right = np.take_along_axis(logits, taken, 1), np.take_along_axis(is_true, taken, 1)
+    if not right.any():
+        return Platt(0.0, 0.0)
+    model = LogisticRegression(C=_REGULARISATION, max_iter=1000).fit(told.reshape(-1, 1), right.ravel())
+    return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
+
+
+def _cosines(
+    encoder: Encoder, vectors: NDArray[np.float32], pictures: Sequence[Labelled]
+) -> Iterator[NDArray[np.float32]]:
+    for _, embedded in embed_in_batches(encoder, pictures, lambda one: _upright(one.path)):
+        yield embedded @ vectors.T
+
+
+def _upright(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except OSError as error:
+        raise CalibrationError(f"{path} cannot be read ({error}): move it out of the folder") from error
+
+
+def error_of_the_likeliest(probabilities: NDArray[np.float32], is_true: NDArray[np.bool_]) -> float:
+    """Expected calibration error, 0..1, of the likeliest class of each image, of `[images, classes]`.
+
+    Guo et al., On Calibration of Modern Neural Networks (2017), section 2.
+    """
+    likeliest = probabilities.argmax(axis=1)[:, None]
+    told = np.take_along_axis(probabilities, likeliest, 1)[:, 0]
+    right = np.take_along_axis(is_true, likeliest, 1)[:, 0]
+    bins = np.minimum((told * _BINS).astype(int), _BINS - 1)
+    gaps = [
+        abs(float(told[bins == bin_].mean()) - float(right[bins == bin_].mean()))
+        * float((bins == bin_).mean())
+        for bin_ in np.unique(bins)
+    ]
+    return float(sum(gaps))
