@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vistag_assets.exports.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +146,10 @@ class Format:
     merges: bool = False
     """whether people's own content of the files is kept, so that nothing is ever removed"""
 
-    def writer(self) -> Callable[[Job], None]:
+    def writer(self) -> Callable[..., None]:
+        """Takes a `Job`."""
         module, _, function = self.write.partition(":")
-        writer: Callable[[Job], None] = getattr(import_module(f"vistag_assets.exports.{module}"), function)
+        writer: Callable[..., None] = getattr(import_module(f"vistag_assets.exports.{module}"), function)
         return writer
 
 
