@@ -41,19 +41,19 @@ def write(job: Job) -> None:
 def _element(image: ImageRecord, number: int, root: str) -> bytes:
     name = xml_text(f"{root}{image.library}/{file_name(image.path)}")
     sides = {"width": str(image.width), "height": str(image.height)}
-    element = ElementTree.Element("image", id=str(number), name=name, **sides)
+    element = ElementTree.Element("image", {"id": str(number), "name": name, **sides})
     common = {"source": "auto", "occluded": "0", "z_order": "0"}
     for region in image.regions:
         label = xml_text(region.tag.label)
         pieces = polygons(region.mask) if region.mask else []
         for piece in pieces:
             points = ";".join(f"{x * image.width:.2f},{y * image.height:.2f}" for x, y in piece)
-            ElementTree.SubElement(element, "polygon", label=label, points=points, **common)
+            ElementTree.SubElement(element, "polygon", {"label": label, "points": points, **common})
         if not pieces:
             x, y, w, h = in_pixels(region.box, image)
             corners = {"xtl": x, "ytl": y, "xbr": x + w, "ybr": y + h}
             texts = {key: f"{value:.2f}" for key, value in corners.items()}
-            ElementTree.SubElement(element, "box", label=label, **texts, **common)
+            ElementTree.SubElement(element, "box", {"label": label, **texts, **common})
     for tag in image.tags:
         ElementTree.SubElement(element, "tag", label=xml_text(tag.label), source="auto")
     return ElementTree.tostring(element, encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 from xml.dom import XMLNS_NAMESPACE, Node, minidom
 from xml.dom.minidom import Element, Text
 from xml.parsers.expat import ExpatError
@@ -279,8 +280,9 @@ def _make_writable(element: Element, scope: Mapping[str, str]) -> None:
     for child in element.childNodes:
         if isinstance(child, Element):
             _make_writable(child, scope)
-        elif isinstance(child, Text):
-            child.data = child.data.replace("\r", _STAND_INS["\r"])
+        elif child.nodeType == Node.TEXT_NODE:
+            text = cast(Text, child)
+            text.data = text.data.replace("\r", _STAND_INS["\r"])
 
 
 def _prefix_of_rdf(root: Element) -> str:
