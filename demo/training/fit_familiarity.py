@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from demo.corpus import make_corpus
 from resources.models.familiarity import FILE, VERSION, texture
 
-DRAWINGS = 600
+DRAWINGS = 760
 SEED = 7
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 REGULARISATION = 3.0

@@ -15,7 +15,6 @@ import hostile
 import pyarrow as pa
 import pytest
 import typer
-from evaluation.metrics.bootstrap import Interval
 from hand_made_lake import make_home, tables, write
 from image_zoo import encoded, picture
 from services import free_port
@@ -25,6 +24,7 @@ from typer.testing import CliRunner, Result
 
 from evaluation import verdict
 from evaluation.metrics.comparison import TAG_CHANGES_SCHEMA, BandChange, Comparison
+from evaluation.metrics.intervals import Interval
 from resources.home import Home, read_settings, write_settings
 from resources.markdown import as_words, plain_text
 from resources.text import one_line, printable
