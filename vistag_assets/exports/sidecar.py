@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
 from xml.dom import XMLNS_NAMESPACE, Node, minidom
 from xml.dom.minidom import Element, Text
 from xml.parsers.expat import ExpatError
@@ -280,9 +279,8 @@ def _make_writable(element: Element, scope: Mapping[str, str]) -> None:
     for child in element.childNodes:
         if isinstance(child, Element):
             _make_writable(child, scope)
-        elif child.nodeType == Node.TEXT_NODE:
-            text = cast(Text, child)
-            text.data = text.data.replace("\r", _STAND_INS["\r"])
+        elif isinstance(child, Text):
+            child.data = child.data.replace("\r", _STAND_INS["\r"])
 
 
 def _prefix_of_rdf(root: Element) -> str:
@@ -304,8 +302,8 @@ def _descendants(parent: Element, name: str) -> Sequence[Element]:
 
 
 def _text_of(element: Element | None) -> str:
-    kinds = (Node.TEXT_NODE, Node.CDATA_SECTION_NODE)
-    return "".join(c.data for c in element.childNodes if c.nodeType in kinds) if element else ""
+    """CDATA too, which is a kind of text."""
+    return "".join(c.data for c in element.childNodes if isinstance(c, Text)) if element else ""
 
 
 def _digest(text: str) -> str:
