@@ -19,7 +19,7 @@ from evaluation.metrics.grounding import (
     recall_by_concept,
 )
 from evaluation.metrics.intervals import FEW_IMAGES
-from evaluation.metrics.mask_overlap import MaskOverlap, areas
+from evaluation.metrics.mask_overlap import BoundaryOverlap, MaskOverlap, areas
 from evaluation.metrics.matching import AREAS, COCO_CAP, EVERY_AREA, LVIS_CAP, Cap, Matching, match_regions
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.readers import Aligned, Reading, Truth, UnusableFile, align, read_predictions, read_truth
@@ -50,6 +50,7 @@ class Terms:
     normalise_names: bool = False  # names that differ in spaces, case or Unicode form are one
     clip: bool = False  # true boxes are cut at the edges of their images
     masks: bool = False  # regions overlap by their masks, not by their boxes; COCO and LVIS only
+    boundary: bool = False  # with masks: by the smaller of mask IoU and boundary IoU
     groups_once: bool = (
         False  # a group is to be found once, as in the OpenImages challenge; else it is in no figure
     )
@@ -165,7 +166,7 @@ class _Regions:
         self.truth, self.terms, self.looked_for = truth, terms, _looked_for(truth)
         self.true, self.found = truth.boxes, aligned.boxes
         self.images = truth.images["id"].to_pylist()
-        self.overlap: MaskOverlap | None = None
+        self.overlap: MaskOverlap | BoundaryOverlap | None = None
         if terms.masks:
             of_truth, of_results = masks_of_truth(truth.path), masks_of_results(aligned.predictions)
             rows = [int(row) for row in self.found["region_id"].to_pylist()]
@@ -173,8 +174,9 @@ class _Regions:
                 [of_results[row] for row in rows],
                 [of_truth[row] for row in self.true["row"].to_pylist()],
             )
-            self.overlap = MaskOverlap(_all_there(aligned.predictions, found), _all_there(truth.path, true))
-            self.found = self.found.append_column("area", pa.array(areas(self.overlap.found)))
+            masks = MaskOverlap(_all_there(aligned.predictions, found), _all_there(truth.path, true))
+            self.overlap = BoundaryOverlap.of(masks) if terms.boundary else masks
+            self.found = self.found.append_column("area", pa.array(areas(masks.found)))
 
     def matched(self, area: tuple[float, float] = EVERY_AREA) -> Matching:
         return match_regions(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from annotation_files import Row, write
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from vistag_assets.cli import app
@@ -88,6 +89,48 @@ def test_masks_and_areas_are_those_of_pycocotools(tmp_path: Path, seed: int, kin
         reference.stats[3:6], abs=1e-9
     )
     assert [areas[name]["recall"] for name in areas] == pytest.approx(reference.stats[9:12], abs=1e-9)
+
+
+def near_the_edge(mask: Any) -> NDArray[np.uint8]:
+    """Pixels of a mask from which another pixel within the boundary's width lies outside; what is beyond the image is."""
+    from pycocotools import mask as coco
+
+    width_px = round(0.02 * float(np.hypot(SIDE, SIDE)))
+    inside = np.pad(coco.decode(mask), width_px)
+    steps = range(2 * width_px + 1)
+    everywhere = np.min([inside[y : y + SIDE, x : x + SIDE] for y in steps for x in steps], axis=0)
+    return np.asarray(coco.decode(mask) - everywhere, np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_boundaries_are_compared_as_the_paper_says(tmp_path: Path, seed: int) -> None:
+    from pycocotools import mask as coco
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    class OfBoundaries(COCOeval):  # type: ignore[misc]
+        def computeIoU(self, image: int, category: int) -> Any:  # noqa: N802
+            of_masks = super().computeIoU(image, category)
+            if len(of_masks) == 0:
+                return of_masks
+            true, found = self._gts[image, category], self._dts[image, category]
+            found = [found[i] for i in np.argsort([-row["score"] for row in found], kind="mergesort")]
+            edges = [
+                [coco.encode(np.asfortranarray(near_the_edge(row["segmentation"]))) for row in rows]
+                for rows in (found[: self.params.maxDets[-1]], true)
+            ]
+            return np.minimum(of_masks, coco.iou(*edges, [row["iscrowd"] for row in true]))
+
+    truth, results = drawn(seed)
+    files = write(tmp_path / "t.json", truth), write(tmp_path / "p.json", results)
+    options = ["--cap", "coco", "--boxes", "xywh"]
+    annotations = COCO(str(files[0]))
+    reference = OfBoundaries(annotations, annotations.loadRes(str(files[1])), "segm")
+    for step in (reference.evaluate, reference.accumulate, reference.summarize):
+        step()
+    found = evaluate(*files, *options, "--boundary")["grounding_map"]["overall"]
+    assert [found[iou] for iou in ("0.5:0.95", "0.5", "0.75")] == pytest.approx(reference.stats[:3], abs=1e-9)
+    assert found["0.5:0.95"] < evaluate(*files, *options, "--masks")["grounding_map"]["overall"]["0.5:0.95"]
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -123,6 +123,10 @@ def evaluate(
     masks: Annotated[
         bool, typer.Option("--masks", help="Regions overlap by their masks (COCO, LVIS), not by their boxes.")
     ] = False,
+    boundary: Annotated[
+        bool,
+        typer.Option("--boundary", help="As --masks, by the smaller of mask IoU and boundary IoU."),
+    ] = False,
     areas: Annotated[
         bool,
         typer.Option(
@@ -166,7 +170,8 @@ def evaluate(
             hierarchy=hierarchy,
             normalise_names=normalise_names,
             clip=clip,
-            masks=masks,
+            masks=masks or boundary,
+            boundary=boundary,
             areas=areas,
             groups_once=_once(groups),
         )
