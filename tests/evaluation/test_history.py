@@ -116,7 +116,7 @@ def pairs_of(*tags: str) -> set[tuple[str, str]]:
 def vistag(home: Home, *arguments: str) -> str:
     result = CliRunner().invoke(app, [*arguments, "--home", str(home.root)])
     assert result.exit_code == 0, result.output
-    return " ".join(result.output.split())
+    return " ".join(result.stdout.split())
 
 
 def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home) -> None:

@@ -41,9 +41,8 @@ def vistag(*arguments: object) -> str:
 
 
 def test_a_run_leaves_nothing_that_others_can_read(tmp_path: Path) -> None:
-    made = tiny_home(
-        tmp_path, save_tiny_siglip(tmp_path / "tiny")
-    )  # without a command: as an older vistag did
+    made = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
+    made.root.chmod(0o755)  # as an older vistag left it
     assert open_to_others(made.root)
     told = vistag("run", tmp_path / "library", "--home", made.root)
     assert f"{made.root} could be read by other accounts of this machine: now by yours alone." in told

@@ -382,7 +382,7 @@ def test_the_command_remembers_what_is_to_be_watched(tmp_path: Path, library: Pa
     home = Home(tmp_path / "other home")
     option = ("--home", home.root)
     assert "No library is watched" in vistag("watch", *option)
-    assert vistag("watch", library, *option, "--settle", 5).startswith("0 ")
+    assert vistag("watch", library, *option, "--settle", 5, "--tier", "demo").startswith("0 ")
     assert read_settings(home).watched == {"library": str(library)}
     assert read_settings(home).settle_seconds == 5
     assert vistag("watch", library / "a", *option, "--library", "library").startswith("1 Error: The library")
