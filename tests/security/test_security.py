@@ -225,12 +225,16 @@ UNPICKLES = (
     "np.lib.npyio.load",
 )
 """Calls that unpickle, or run code that they fetch."""
+_CONSE = "resources/models/encoders/conse/sentences.py"
 ALLOWED = {
     ("evaluation/readers/xml_exports.py", "xml.etree"),  # of what taxonomy.safe_xml let through
-    (
-        "resources/models/encoders/conse/sentences.py",
-        "archive.extractall",
-    ),  # of a file whose SHA-256 is known
+    (_CONSE, "archive.extractall"),  # of a file whose SHA-256 is known
+    # Of people's sidecars, of which those with a DOCTYPE are left as they are; the others only write.
+    *(
+        ("vistag_assets/exports/sidecar.py", f"xml.{name}")
+        for name in ("dom", "dom.minidom", "parsers.expat")
+    ),
+    *((f"vistag_assets/exports/{name}.py", "xml.etree") for name in ("cvat", "label_studio", "voc")),
 }
 
 
