@@ -450,7 +450,7 @@ def test_a_run_whose_store_fails_is_told_and_the_next_one_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size_bytes", "pause_s"), [(LARGE_BYTES, 0.02), (SMALL_BYTES, 0.05)])
+@pytest.mark.parametrize(("size_bytes", "pause_s"), [(LARGE_BYTES, 0.05), (SMALL_BYTES, 0.15)])
 def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_last_good_object(
     lake: Lake, server: Server, monkeypatch: pytest.MonkeyPatch, size_bytes: int, pause_s: float
 ) -> None:
@@ -470,6 +470,7 @@ def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_last_good_object(
                     assert lake.read(TABLE, FOLDER) == before
                     time.sleep(0.2)
                 writer.send_signal(how)
+                proxy.pause_s = 0.0 if how == signal.SIGINT else pause_s
                 assert writer.wait() != 0
             finally:
                 writer.kill()

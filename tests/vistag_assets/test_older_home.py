@@ -39,7 +39,7 @@ COLUMNS = ("pixel_hash", "colour", "notes", "changed_at", "inode")
 def test_rows_of_the_last_release_are_not_made_again(tmp_path: Path) -> None:
     home, library = Home(tmp_path / "home"), tmp_path / "library"
     (library / "a").mkdir(parents=True)
-    for seed in (1, 2):
+    for seed in (14, 25):  # of noise that the tier takes for drawings
         pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(library / "a" / f"{seed}.png")
     write_settings(home, Settings(tier="demo"))
