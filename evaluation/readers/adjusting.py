@@ -1,6 +1,5 @@
 """What else is known of a ground truth: which images it is about, which labels were verified, which class is which."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.metrics.region_tables import positions
-from evaluation.readers.sheets import content_of, header_of, read_sheet
+from evaluation.readers.sheets import content_of, header_of, parsed_json, read_sheet
 from evaluation.readers.tables import CONCEPTS, IMAGES, PAIRS, TRUE_BOXES, Truth, UnusableFile
 from evaluation.readers.values import box_lists
 
@@ -144,7 +143,7 @@ def _ancestors(path: Path) -> dict[str, list[str]]:
             walk(child, [*above, child["LabelName"]])
 
     try:
-        walk(json.loads(content_of(path)), [])
+        walk(parsed_json(content_of(path)), [])
     except OSError as error:
         raise UnusableFile(
             f"{path}: cannot be read ({error.strerror}); give a hierarchy of classes"

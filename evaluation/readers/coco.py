@@ -42,7 +42,7 @@ from pydantic import (
     ValidationError,
 )
 
-from evaluation.readers.sheets import content_of, head_of
+from evaluation.readers.sheets import content_of, head_of, parsed_json
 from evaluation.readers.tables import (
     CONCEPTS,
     IMAGES,
@@ -128,9 +128,13 @@ class ImageTag(Entry):
     category_id: Id
 
 
+_Side = Annotated[PositiveInt, Field(le=1_000_000)]
+_Run = Annotated[NonNegativeInt, Field(le=2**32 - 1)]  # what pycocotools holds
+
+
 class Rle(Entry):
-    size: tuple[PositiveInt, PositiveInt]
-    counts: StrictStr | list[NonNegativeInt]
+    size: tuple[_Side, _Side]
+    counts: StrictStr | list[_Run]
 
 
 Polygon = Annotated[list[FiniteFloat], Field(min_length=6)]
@@ -282,7 +286,7 @@ def read_results(path: Path) -> Predictions:
     if unboxed := _missing(found["bbox"]):
         masks = _query(path, _MASKS)["segmentation"].take(pa.array(unboxed)).to_pylist()
         around = {
-            i: json.dumps(_box_of_mask(json.loads(mask)))
+            i: json.dumps(_box_of_mask(parsed_json(mask)))
             for i, mask in zip(unboxed, masks, strict=True)
             if mask
         }
@@ -327,7 +331,7 @@ def masks_of_truth(path: Path) -> list[dict[str, Any] | None]:
 def masks_of_results(path: Path) -> list[dict[str, Any] | None]:
     """The mask of each result of a file, as `masks_of_truth`."""
     texts = _query(path, _MASKS)["segmentation"].to_pylist()
-    return [_compressed(json.loads(text)) if text and text != "null" else None for text in texts]
+    return [_compressed(parsed_json(text)) if text and text != "null" else None for text in texts]
 
 
 def _compressed(rle: Mapping[str, Any]) -> dict[str, Any]:

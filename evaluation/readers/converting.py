@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from evaluation.readers import read_truth
 from evaluation.readers.coco import recognises
 from evaluation.readers.ground_truth import GroundTruth
-from evaluation.readers.sheets import content_of, head_of
+from evaluation.readers.sheets import content_of, head_of, parsed_json
 from evaluation.readers.tables import Truth
 from taxonomy import Concept, Taxonomy
 
@@ -34,7 +34,7 @@ def as_document(path: Path, *, untagged_are_verified: bool = True) -> tuple[byte
     """
     if not path.is_dir() and recognises(path, head_of(path, _HEAD_BYTES)) and _is_annotations(path):
         content = content_of(path)
-        document = json.loads(content)
+        document = parsed_json(content)
         return (content, ()) if not _completed(document, untagged_are_verified) else (_dumped(document), ())
     truth = read_truth(path)
     document = _document(truth)

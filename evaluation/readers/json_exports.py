@@ -9,7 +9,6 @@ FiftyOne: `samples.json` of a FiftyOneDataset, `labels.json` of its image classi
 truth the field `ground_truth` is read, as predictions `predictions`, else the one field of labels that there is.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from evaluation.readers.annotated import Annotated, Box, Label, Size, around
-from evaluation.readers.sheets import content_of
+from evaluation.readers.sheets import content_of, parsed_json
 from evaluation.readers.tables import UnusableFile
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
@@ -182,7 +181,7 @@ def _fiftyone_label(image: str, entry: Any, classes: Sequence[str]) -> Label:
 
 def _parsed(path: Path) -> Any:
     try:
-        return json.loads(content_of(path))
+        return parsed_json(content_of(path))
     except OSError as error:
         raise UnusableFile(f"{path}: cannot be read ({error.strerror}); give a JSON file") from error
     except ValueError as error:

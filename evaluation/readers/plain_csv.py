@@ -5,7 +5,6 @@ that no image carries. Predictions without scores all count the same. Boxes may 
 (`filename,width,height,class,xmin,ymin,xmax,ymax`) or as `x,y,width,height`, in pixels.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evaluation.readers.named import named_truth
-from evaluation.readers.sheets import Sheet, header_of, read_sheet
+from evaluation.readers.sheets import Sheet, header_of, parsed_json, read_sheet
 from evaluation.readers.tables import (
     PREDICTED_BOXES,
     PREDICTED_TAGS,
@@ -137,7 +136,7 @@ def _one_tag_a_row(sheet: Sheet) -> Sheet:
 def _parts(cell: str) -> list[str]:
     if cell[:1] == "[":
         try:
-            return [str(part) for part in json.loads(cell)]
+            return [str(part) for part in parsed_json(cell)]
         except ValueError:
             return [part.strip(" '\"") for part in cell.strip("[] ").split(",") if part.strip(" '\"")]
     return [part.strip() for part in cell.split("|")] if "|" in cell else [cell]

@@ -5,14 +5,17 @@ with commas, semicolons or tabs.
 """
 
 import csv
+import errno
 import gzip
 import io
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -60,12 +63,23 @@ def content_of(path: Path) -> bytes:
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
+def parsed_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError where it is none, or nests too deep to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it nests too deep") from error
+
+
 def head_of(path: Path, size: int) -> str:
     """The beginning of the text of a file. Raises OSError."""
     with path.open("rb") as file:
         start = file.read(2)
         file.seek(0)
-        raw = (gzip.GzipFile(fileobj=file) if start == GZIP else file).read(size)
+        try:
+            raw = (gzip.GzipFile(fileobj=file) if start == GZIP else file).read(size)
+        except (EOFError, zlib.error) as error:
+            raise OSError(errno.EIO, f"what gzip packed is damaged ({error})") from error
     return raw.decode("utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
 
 
@@ -166,7 +180,7 @@ def _as_text(given: duckdb.DuckDBPyRelation, name: str) -> str:
 
 def _first_keys(head: str) -> frozenset[str]:
     try:
-        first = json.loads(head.strip().split("\n", 1)[0])
+        first = parsed_json(head.strip().split("\n", 1)[0])
     except ValueError:
         return frozenset()
     return frozenset(key.lower() for key in first) if isinstance(first, dict) else frozenset()
