@@ -146,7 +146,11 @@ def _texts(file: Path) -> Iterator[bytes]:
     if file.suffix != ".parquet" and not is_parquet(head_of(file, 4)):
         yield from content_of(file).split(b"\n")
         return
-    for row in parquet.read_table(file).to_pylist():
+    try:
+        rows = parquet.read_table(file).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise UnusableFile(f"{file}: is no whole Parquet file ({error})") from error
+    for row in rows:
         picture = row.pop("image", None)
         if isinstance(picture, dict):
             row.setdefault("file_name", picture.get("path"))

@@ -90,7 +90,10 @@ def is_parquet(head: str) -> bool:
 def header_of(path: Path, head: str) -> frozenset[str]:
     """The names of the columns in lower case: of the first line that is not blank, or of a Parquet file."""
     if is_parquet(head):
-        return frozenset(name.lower() for name in parquet.read_schema(path).names)
+        try:
+            return frozenset(name.lower() for name in parquet.read_schema(path).names)
+        except (pa.ArrowException, OSError) as error:
+            raise UnusableFile(f"{path}: is no whole Parquet file ({error})") from error
     if head.lstrip()[:1] == "{":
         return _first_keys(head)
     return frozenset(name.lower() for name in _header(head)[0])

@@ -17,6 +17,8 @@ EXPLAINED = {
     ("resources/models/vlms/florence2.py", "original"),
     # the table of remedies beside it, whose patterns are tried below
     ("resources/object_store.py", "pattern"),
+    # words that are chosen on the command line, escaped, and what follows them once
+    ("vistag_assets/exports/lora.py", "re.escape(opener.strip()) + '\\\\b[\\\\s,:]*'"),
 }
 """(file, pattern) of what only running code knows -> why that is no stranger's."""
 
