@@ -59,7 +59,10 @@ def content_of(path: Path) -> bytes:
     """The text of a file as UTF-8, unpacked, without a byte order mark. Raises OSError."""
     raw = raw_content_of(path)
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raw = raw.decode("utf-16").encode()
+        try:
+            raw = raw.decode("utf-16").encode()
+        except UnicodeError as error:
+            raise OSError(errno.EILSEQ, f"it begins as UTF-16 and is none ({error})") from error
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
