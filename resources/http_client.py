@@ -1,6 +1,6 @@
 """HTTP to servers that are not believed: bounded in bytes and in time, sent nowhere else, its JSON read strictly.
 
-All that vistag asks over HTTP by itself goes through here: served models, the DINO-X API, the health of a server.
+All that vistag asks over HTTP by itself goes through here: served models, the DINO-X API, whether a server is there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
+
+from resources.text import is_utf_8
 
 if TYPE_CHECKING:
     import httpx2
@@ -177,6 +179,17 @@ def ask(
     return asyncio.run(once())
 
 
+def answers(url: str, seconds: float = 3.0) -> bool:
+    """Whether a server says anything at all in time."""
+    try:
+        ask("HEAD", url, seconds=seconds)
+    except OddReplyError:
+        return True
+    except HttpError:
+        return False
+    return True
+
+
 async def _whole(reply: httpx2.Response) -> bytes:
     coding = reply.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):  # a few kilobytes of it may be gigabytes
@@ -239,7 +252,7 @@ def _require_plain(value: Any) -> None:
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         for text in level:
-            if isinstance(text, str) and not _is_text(text):
+            if isinstance(text, str) and not is_utf_8(text):
                 raise OddReplyError("it holds half a letter (a lone surrogate)")
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
@@ -251,14 +264,6 @@ def _inside(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [*value.keys(), *value.values()]
     return value if isinstance(value, list) else []
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def excerpt(text: str) -> str:

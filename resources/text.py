@@ -17,6 +17,15 @@ def one_line(text: object) -> str:
     return printable(str(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def is_utf_8(text: str) -> bool:
+    """Whether it can be written as UTF-8: it holds no half of a letter, and no byte that is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _shown(character: str) -> str:
     if character.isprintable() or character in "\n\t":
         return character

@@ -8,6 +8,7 @@ import io
 import os
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_BYTES = 16 << 30
 """Far above any vocabulary or ground truth: the largest that people publish are some gigabytes."""
@@ -20,10 +21,6 @@ GZIP = b"\x1f\x8b"
 class TooLargeError(OSError):
     """More than is read; `strerror` is a sentence that says what to do."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(None, sentence)
-        self.strerror = sentence
-
 
 def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """The bytes that a file had when it was opened, also where it grows meanwhile.
@@ -33,8 +30,19 @@ def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
-            raise TooLargeError(f"it has {size:,} bytes, more than {max_bytes:,} are not read: split it")
+            raise TooLargeError(
+                None, f"it has {size:,} bytes, more than {max_bytes:,} are not read: split it"
+            )
         return file.read(size) if size else file.read(max_bytes)  # a pipe has no size
+
+
+def unpacked_start(file: BinaryIO, size: int) -> bytes:
+    """The first `size` bytes of what gzip packed. Raises OSError where it is damaged."""
+    try:
+        with gzip.GzipFile(fileobj=file) as packed:
+            return packed.read(size)
+    except (EOFError, zlib.error) as error:
+        raise OSError(errno.EIO, f"what gzip packed is damaged ({error})") from error
 
 
 def unpacked(content: bytes) -> bytes:
@@ -43,13 +51,10 @@ def unpacked(content: bytes) -> bytes:
     Raises OSError where it is damaged, and TooLargeError where it unpacks to far more than honest files do.
     """
     room = max(UNPACKED_AT_LEAST, UNPACKED_FACTOR * len(content))
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            plain = file.read(room + 1)
-    except (EOFError, zlib.error) as error:
-        raise OSError(errno.EIO, f"what gzip packed is damaged ({error})") from error
+    plain = unpacked_start(io.BytesIO(content), room + 1)
     if len(plain) > room:
         raise TooLargeError(
-            f"it unpacks to more than {room:,} bytes, {UNPACKED_FACTOR} times its size: unpack it yourself (gunzip) if it is meant"
+            None,
+            f"it unpacks to more than {room:,} bytes, {UNPACKED_FACTOR} times its size: unpack it yourself (gunzip) if it is meant",
         )
     return plain

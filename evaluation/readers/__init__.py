@@ -6,6 +6,7 @@ which names the file, the row and the field, and says what to do.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from evaluation.readers import (
@@ -19,6 +20,7 @@ from evaluation.readers import (
     yolo,
 )
 from evaluation.readers.aligning import Aligned, Reading, align
+from evaluation.readers.annotated import Annotated
 from evaluation.readers.sheets import head_of
 from evaluation.readers.tables import Predictions, Truth, UnusableFile
 
@@ -47,6 +49,19 @@ class Format:
     read_predictions: Callable[[Path], Predictions] | None = None
 
 
+def _annotated(
+    looks_like: str,
+    recognises: Callable[[Path, str], bool],
+    read: Callable[[Path], Annotated],
+    read_predicted: Callable[[Path], Annotated] | None = None,
+) -> Format:
+    """A format of an annotation tool; `read_predicted` where predictions stand elsewhere in it than what people said."""
+    predicted = read_predicted or read
+    return Format(
+        looks_like, recognises, lambda path: read(path).truth(), lambda path: predicted(path).predictions()
+    )
+
+
 FORMATS: Mapping[str, Format] = {
     "imagefolder": Format(
         "metadata.jsonl, Parquet of the same, or a folder that holds metadata.jsonl, .csv or .parquet",
@@ -55,35 +70,32 @@ FORMATS: Mapping[str, Format] = {
         imagefolder.read_predictions,
     ),
     "lake": Format("a home of vistag, or its lake", lake.recognises, None, lake.read_predictions),
-    "label-studio": Format(
+    "label-studio": _annotated(
         "JSON or JSON-MIN of Label Studio: a list of tasks",
         json_exports.recognises_label_studio,
-        lambda path: json_exports.read_label_studio(path).truth(),
-        lambda path: json_exports.read_label_studio(path, predicted=True).predictions(),
+        json_exports.read_label_studio,
+        partial(json_exports.read_label_studio, predicted=True),
     ),
-    "fiftyone": Format(
+    "fiftyone": _annotated(
         "samples.json or labels.json of FiftyOne, or a folder that holds it",
         json_exports.recognises_fiftyone,
-        lambda path: json_exports.read_fiftyone(path).truth(),
-        lambda path: json_exports.read_fiftyone(path, predicted=True).predictions(),
+        json_exports.read_fiftyone,
+        partial(json_exports.read_fiftyone, predicted=True),
     ),
-    "voc": Format(
+    "voc": _annotated(
         "XML of Pascal VOC, or a folder of it",
         xml_exports.recognises_voc,
-        lambda path: xml_exports.read_voc(path).truth(),
-        lambda path: xml_exports.read_voc(path).predictions(),
+        xml_exports.read_voc,
     ),
-    "cvat": Format(
+    "cvat": _annotated(
         "XML of CVAT for images",
         xml_exports.recognises_cvat,
-        lambda path: xml_exports.read_cvat(path).truth(),
-        lambda path: xml_exports.read_cvat(path).predictions(),
+        xml_exports.read_cvat,
     ),
-    "yolo": Format(
+    "yolo": _annotated(
         "a folder of text files with lines of class cx cy width height",
         yolo.recognises,
-        lambda path: yolo.read(path).truth(),
-        lambda path: yolo.read(path).predictions(),
+        yolo.read,
     ),
     "csv": Format(
         "CSV with the header image,tag or image,tag,score; Parquet or JSON Lines with such columns",

@@ -6,11 +6,9 @@ with commas, semicolons or tabs.
 
 import csv
 import errno
-import gzip
 import io
 import json
 import re
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from evaluation.readers.tables import Origin, UnusableFile
-from taxonomy.bounded import GZIP, read_bounded, unpacked
+from taxonomy.bounded import GZIP, read_bounded, unpacked, unpacked_start
 
 ROW, LINE = "row {}", "line {}"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -79,10 +77,7 @@ def head_of(path: Path, size: int) -> str:
     with path.open("rb") as file:
         start = file.read(2)
         file.seek(0)
-        try:
-            raw = (gzip.GzipFile(fileobj=file) if start == GZIP else file).read(size)
-        except (EOFError, zlib.error) as error:
-            raise OSError(errno.EIO, f"what gzip packed is damaged ({error})") from error
+        raw = unpacked_start(file, size) if start == GZIP else file.read(size)
     return raw.decode("utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
 
 

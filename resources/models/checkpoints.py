@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from resources.home.private import public_files
+from resources.http_client import answers
 from resources.models.load_counter import count_load
 from resources.models.registry import Dtype, registry, with_what_is_known
 
@@ -306,20 +307,6 @@ def hub_answers() -> bool:
     from huggingface_hub import constants
 
     return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
-
-
-def answers(url: str, timeout_s: float = 3.0) -> bool:
-    """Whether a server says anything at all within seconds."""
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=timeout_s):
-            return True
-    except urllib.error.HTTPError:
-        return True  # it answers, if not what was asked
-    except (OSError, ValueError):
-        return False
 
 
 def content_hash(directory: Path, layout: Layout = TRANSFORMERS) -> str:

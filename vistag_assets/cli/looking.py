@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resources.text import is_utf_8
 from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, UsageError, home_of, own_home, plain_errors
 
@@ -39,7 +40,7 @@ def ask(home: Home, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The columns and the first rows, one more than are shown, of what a query finds. Raises UsageError."""
     import duckdb
 
-    if not _is_utf_8(query):
+    if not is_utf_8(query):
         raise UsageError(
             f"{query}: SQL is UTF-8; a name that is not stands in the tables as it is shown here."
         )
@@ -127,14 +128,6 @@ def _tell_missing_settings(home: Home) -> None:
             f"Take them from {TEMPLATE}, or remove the file to have it written anew.",
             to=console.err,
         )
-
-
-def _is_utf_8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _show_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from vistag_assets.exports.formats import IiifOptions
 from vistag_assets.exports.job import Job
 from vistag_assets.exports.json_stream import JsonArray, as_json
-from vistag_assets.exports.pictures import picture_name, picture_of
+from vistag_assets.exports.pictures import picture_name, put_picture
 from vistag_assets.exports.records import FolderRecords, ImageRecord, Region, Tag
 from vistag_assets.exports.shapes import in_pixels, polygons
 
@@ -36,10 +36,8 @@ def _write_manifest(job: Job, folder: FolderRecords, base: str) -> None:
         file.write(b'"label": ' + as_json({"none": [name]}) + b', "items": [\n')
         canvases = JsonArray(file)
         for image in job.images_of(folder):
-            picture = picture_of(job, image)
-            if picture is None:
+            if not put_picture(job, image, "images/"):
                 continue
-            job.put(f"images/{picture_name(image)}", picture)
             page = f"{folder.folder.key}/annotations/{image.id}.json"
             canvas = _canvas(image, base, f"{base}/{directory}/canvas/{image.id}", f"{base}/{quote(page)}")
             job.put(page, as_json(_page(image, canvas)) + b"\n")

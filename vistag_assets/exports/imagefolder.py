@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from vistag_assets.exports.formats import HfOptions
 from vistag_assets.exports.job import ExportError, Job
-from vistag_assets.exports.pictures import picture_name, picture_of
+from vistag_assets.exports.pictures import picture_name, picture_of, put_picture
 from vistag_assets.exports.records import ImageRecord
 
 LAYOUTS = ("folder", "parquet")
@@ -77,12 +77,9 @@ def row_of(image: ImageRecord) -> dict[str, Any]:
 def _write_folder(job: Job) -> None:
     with job.stream("metadata.jsonl") as metadata:
         for image in job.images():
-            picture = picture_of(job, image)
-            if picture is None:
+            if not put_picture(job, image):
                 continue
-            name = picture_name(image)
-            job.put(name, picture)
-            line = json.dumps({"file_name": name, **row_of(image)}, ensure_ascii=False)
+            line = json.dumps({"file_name": picture_name(image), **row_of(image)}, ensure_ascii=False)
             metadata.write(f"{line}\n".encode())
 
 

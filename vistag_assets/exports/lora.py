@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vistag_assets.exports.formats import LoraOptions
 from vistag_assets.exports.job import ExportError, Job
-from vistag_assets.exports.pictures import beside, picture_name, picture_of
+from vistag_assets.exports.pictures import beside, picture_name, put_picture
 from vistag_assets.exports.records import ImageRecord
 
 CONTENTS = ("tags", "caption", "mixed")
@@ -25,11 +25,8 @@ def write(job: Job) -> None:
     captions = {}
     for image in job.images():
         name = picture_name(image)
-        if options.pictures:
-            picture = picture_of(job, image)
-            if picture is None:
-                continue
-            job.put(name, picture)
+        if options.pictures and not put_picture(job, image):
+            continue
         text, tags = _text(image, options), ", ".join(_tags(image, options))
         job.put(beside(name, ".txt"), f"{text}\n".encode())
         captions[name] = {"caption": _caption(image, options), "tags": tags}

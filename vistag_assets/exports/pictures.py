@@ -21,6 +21,15 @@ def beside(picture: str, suffix: str) -> str:
     return str(PurePosixPath(picture).with_suffix(suffix))
 
 
+def put_picture(job: Job, image: ImageRecord, folder: str = "") -> bool:
+    """Write the working copy below `folder`, which is empty or ends in a slash; whether there is one, as `picture_of`."""
+    picture = picture_of(job, image)
+    if picture is None:
+        return False
+    job.put(f"{folder}{picture_name(image)}", picture)
+    return True
+
+
 def picture_of(job: Job, image: ImageRecord) -> bytes | None:
     """The bytes of the working copy; where there is none the image is told as left out."""
     try:

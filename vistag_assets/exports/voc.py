@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from vistag_assets.exports.formats import VocOptions
 from vistag_assets.exports.job import Job
-from vistag_assets.exports.pictures import beside, picture_name, picture_of
+from vistag_assets.exports.pictures import beside, picture_name, put_picture
 from vistag_assets.exports.records import Box, ImageRecord
 from vistag_assets.exports.xml_text import xml_text
 
@@ -17,11 +17,8 @@ def write(job: Job) -> None:
     for folder in job.changed_folders():
         for image in job.images_of(folder):
             name = picture_name(image)
-            if options.pictures:
-                picture = picture_of(job, image)
-                if picture is None:
-                    continue
-                job.put(f"JPEGImages/{name}", picture)
+            if options.pictures and not put_picture(job, image, "JPEGImages/"):
+                continue
             job.put(f"Annotations/{beside(name, '.xml')}", _annotation(image, name))
 
 

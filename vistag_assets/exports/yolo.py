@@ -8,7 +8,7 @@ import yaml
 
 from vistag_assets.exports.formats import YoloOptions
 from vistag_assets.exports.job import Job
-from vistag_assets.exports.pictures import beside, picture_name, picture_of
+from vistag_assets.exports.pictures import beside, picture_name, put_picture
 from vistag_assets.exports.records import Region
 from vistag_assets.exports.shapes import polygons
 
@@ -26,11 +26,8 @@ def write(job: Job) -> None:
     classes = {concept.id: number for number, concept in enumerate(concepts)}
     for image in job.images():
         name = picture_name(image)
-        if options.pictures:
-            picture = picture_of(job, image)
-            if picture is None:
-                continue
-            job.put(f"images/{name}", picture)
+        if options.pictures and not put_picture(job, image, "images/"):
+            continue
         lines = [
             line for region in image.regions for line in _lines(region, classes, outlines=options.outlines)
         ]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from resources.models.checkpoints import ENOUGH_OF_A_CARD, ModelSpec, answers, hub_answers, is_cached
+from resources.http_client import answers
+from resources.models.checkpoints import ENOUGH_OF_A_CARD, ModelSpec, hub_answers, is_cached
 from resources.models.packaged import is_packaged
 from resources.models.tiers import Tier, load_tier, model_specs
 from resources.models.vlms.spec import ServerSpec
