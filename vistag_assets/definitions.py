@@ -4,10 +4,12 @@ import dagster as dg
 
 from evaluation import assets as evaluation
 from resources.workspace import VistagResource
+from sensors.new_decisions import new_decisions
 from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
 from sensors.stale_evaluation import stale_evaluation
 from vistag_assets import gallery, ingest, language, regions, tags, whole_image
+from vistag_assets.automation.adapt_job import adapt
 from vistag_assets.automation.verify_job import verify
 from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
 
@@ -42,9 +44,10 @@ defs = dg.Definitions(
             selection=dg.AssetSelection.all(),
             description="Images to the long-tail report, for the folders that are chosen.",
         ),
+        adapt,
         verify,
     ],
-    sensors=[new_folders, new_folders_on_stores, stale_evaluation],
+    sensors=[new_folders, new_folders_on_stores, new_decisions, stale_evaluation],
     schedules=[nightly_folders, weekly_verify],
     # Dagster's own would be one that keeps pickles, in a folder that the configuration of a run names
     resources={"vistag": VistagResource(), "io_manager": dg.mem_io_manager},

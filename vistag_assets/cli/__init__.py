@@ -3,6 +3,7 @@
 import typer
 
 from vistag_assets.cli import (
+    adapting,
     calibrating,
     console,
     deciding,
@@ -38,6 +39,7 @@ for command in (
     tagging.run,
     deciding.decide,
     calibrating.calibrate,
+    adapting.adapt,
     watching.watch,
     watching.forget,
     measuring.report,
