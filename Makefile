@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos bench-decisions fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -97,6 +97,10 @@ bench-taxonomy: $(VENV)/.installed
 # for a tenth of them, BENCH="--tier cpu" for another tier.
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
+
+# `vistag app` killed in the middle of 10,000 decisions of 20 clients: what was answered and is lost or doubled.
+bench-decisions: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.decisions $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30

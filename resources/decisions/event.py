@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 from uuid import uuid4
 
-Verdict = Literal["accept", "reject", "correct", "redraw", "undo"]
+Verdict = Literal["accept", "reject", "correct", "redraw", "skip", "undo"]
+"""`skip`: somebody looked and could not tell; nothing stands by it."""
 Source = Literal["person", "file"]
 Box = tuple[float, float, float, float]
 Subject = tuple[str | None, str | None]
@@ -112,6 +113,8 @@ def fold(pictures: Mapping[str, str | None], events: Iterable[Event]) -> dict[st
     of_id: dict[str, list[Event]] = {}
     of_pixels: dict[str, list[Event]] = {}
     for event in in_force(events):
+        if event.verdict == "skip":
+            continue
         of_id.setdefault(event.image_id, []).append(event)
         if event.pixel_hash:
             of_pixels.setdefault(event.pixel_hash, []).append(event)

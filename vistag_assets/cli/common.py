@@ -88,6 +88,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
     from resources.object_store import StoreUrlError
+    from resources.web.guard import NoToken
     from taxonomy import TaxonomyError
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
@@ -102,7 +103,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, OSError,
+        CalibrationError, ExportError, UnusableThresholds, NoToken, OSError,
     )  # fmt: skip
 
 
