@@ -11,13 +11,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteException
 
 from resources.decisions import LogUnavailable
 from resources.home import Home
 from resources.text import one_line
 from resources.web.guard import Guard, require_token_for
 from resources.workspace import Workspace, open_workspace
-from vistag_assets.app import decisions
+from vistag_assets.app import decisions, pages
 from vistag_assets.app.batches import Full
 from vistag_assets.app.catalogue import Catalogue
 from vistag_assets.automation.dev import require_free
@@ -44,6 +45,7 @@ def make_app(workspace: Workspace) -> FastAPI:
         redoc_url=None,
     )
     catalogue = Catalogue(workspace)
+    app.include_router(pages.routes(workspace, catalogue))
     app.include_router(decisions.routes(decisions.Deciding(workspace, catalogue)))
 
     @app.get("/health", tags=["service"])
@@ -53,6 +55,7 @@ def make_app(workspace: Workspace) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.middleware("http")(_with_policy)
+    app.exception_handler(StarletteException)(_tell_in_their_form)
     app.exception_handler(RequestValidationError)(_tell_what_is_wrong)
     app.exception_handler(Full)(_tell_to_wait)
     app.exception_handler(LogUnavailable)(_tell_unavailable)
@@ -100,6 +103,12 @@ async def _with_policy(request: Request, answer: Callable[[Request], Awaitable[R
 
 def _told(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"detail": one_line(sentence)}, status)
+
+
+async def _tell_in_their_form(request: Request, error: Exception) -> Response:
+    """People get a page."""
+    assert isinstance(error, StarletteException)
+    return pages.told_page(request, error.status_code, error.detail) or _told(error.status_code, error.detail)
 
 
 async def _tell_what_is_wrong(request: Request, error: Exception) -> Response:
