@@ -17,6 +17,7 @@ from vistag_assets.review.pool import POOL, Library, read_pool
 from vistag_assets.review.selection import (
     FEWEST_A_CONCEPT,
     MOST_A_CONCEPT,
+    NAMED_SHARE,
     SHORT_LIST,
     Candidates,
     Choice,
@@ -26,9 +27,10 @@ from vistag_assets.review.selection import (
     merged,
     quota,
     rarity,
+    spread,
     uniform_places,
 )
-from vistag_assets.review.uniform import smallest
+from vistag_assets.review.uniform_slice import UniformSlice
 
 Row = dict[str, Any]
 Neighbours = Mapping[str, Mapping[str, Near]]
@@ -47,7 +49,7 @@ def make_queue(workspace: Workspace) -> pa.Table:
     library = Library.read(workspace)
     pool = read_pool(workspace, library, FEWEST_A_CONCEPT)
     embeddings = Embeddings(workspace.lake, library.folder_of)
-    own_queues = _own_queues(_of_concepts(pool, _neighbours(pool, embeddings)), embeddings)
+    own_queues = _own_queues(_of_concepts(pool, library, _neighbours(pool, embeddings)), embeddings)
     active = [
         _row(own_queues[number][0], own_queues[number][1], place)
         for number, place in merged(
@@ -55,7 +57,8 @@ def make_queue(workspace: Workspace) -> pa.Table:
             [len(choice.places) for _, choice in own_queues],
         )
     ]
-    rows = _with_uniform_slice(active, pool, library, sorted(workspace.taxonomy.by_id))
+    uniform = _uniform_rows(pool, library, workspace.taxonomy.by_id, len(uniform_places(len(active))))
+    rows = spread(active, uniform)
     for rank, row in enumerate(rows, start=1):
         row |= {
             "rank": rank,
@@ -107,11 +110,12 @@ def _examples(
     return {concept: np.stack(vectors) for concept, vectors in of.items() if vectors}
 
 
-def _of_concepts(pool: pa.Table, neighbours: Neighbours) -> list[_Concept]:
+def _of_concepts(pool: pa.Table, library: Library, neighbours: Neighbours) -> list[_Concept]:
     """The concepts that have a pair to ask about, by id."""
     of: dict[str, list[Row]] = {}
     for row in pool.to_pylist():
-        of.setdefault(row["concept_id"], []).append(row)
+        if (row["id"], row["concept_id"]) not in library.skipped:
+            of.setdefault(row["concept_id"], []).append(row)
     concepts = [_concept(concept_id, rows, neighbours.get(concept_id, {})) for concept_id, rows in of.items()]
     return [concept for concept in concepts if concept.rows]
 
@@ -176,42 +180,17 @@ def _row(concept: _Concept, choice: Choice, place: int) -> Row:
     return {name: row[name] for name in names} | {"reason": choice.reasons[place], "is_uniform": False}
 
 
-def _with_uniform_slice(
-    active: Sequence[Row], pool: pa.Table, library: Library, concepts: Sequence[str]
-) -> list[Row]:
-    """The active rows with those of the uniform slice among them; a row that is both stands once, at the earlier place."""
-    places, ids = uniform_places(len(active)), library.pictures["id"].to_pylist()
-    row_of, column_of = ({name: n for n, name in enumerate(names)} for names in (ids, concepts))
-    known = [(row_of[id_], column_of[c]) for id_, c in library.decided if id_ in row_of and c in column_of]
-    drawn = smallest([library.hash_of[id_] or id_ for id_ in ids], concepts, len(places), known)
+def _uniform_rows(pool: pa.Table, library: Library, concepts: Iterable[str], count: int) -> list[Row]:
+    """The next `count` pairs of the uniform slice: those of the smallest numbers that nobody has looked at."""
     said = {(row["id"], row["concept_id"]): row for row in pool.to_pylist()}
-    bound = drawn[-1][0] if drawn else 0.0
-    uniform: list[Row] = []
-    for _, row, column in drawn:
-        pair = {"id": ids[row], "concept_id": concepts[column]}
-        known_row = said.get(
-            (ids[row], concepts[column]), {"region_id": None, "probability": 0.0, "shown": None}
-        )
-        told = {name: known_row[name] for name in ("region_id", "probability", "shown")}
-        uniform.append(
-            pair | told | {"reason": "uniform", "is_uniform": True, "inclusion_probability": bound}
-        )
-    return _spread(active, uniform, places)
-
-
-def _spread(active: Sequence[Row], uniform: Sequence[Row], places: Sequence[int]) -> list[Row]:
-    """Each uniform row at its place among the active ones; what comes twice is asked at the earlier place."""
-    slots, rest = dict(zip(places, uniform, strict=False)), iter(active)
-    by_chance = {(row["id"], row["concept_id"]): row for row in uniform}
-    rows: dict[tuple[str, str], Row] = {}
-    for place in range(len(active) + len(uniform)):
-        row = slots[place] if place in slots else next(rest, None)
-        if row is None:
-            break
-        pair = row["id"], row["concept_id"]
-        chance = by_chance.get(pair, {})
-        marks = {name: chance[name] for name in ("is_uniform", "inclusion_probability") if chance}
-        rows.setdefault(pair, row | marks)
-    for row in uniform:
-        rows.setdefault((row["id"], row["concept_id"]), row)
-    return [*rows.values()]
+    whole = UniformSlice.of(library, (pair for pair, row in said.items() if row["named"]), concepts)
+    named = round(NAMED_SHARE * count)
+    silent: Row = {"region_id": None, "probability": 0.0, "shown": None}
+    rows: list[tuple[float, Row]] = []
+    for stratum, share in (("named", named), ("silent", count - named)):
+        pairs, bound = whole.next(stratum, share)  # type: ignore[arg-type]
+        for place, (id_, concept_id) in enumerate(pairs):
+            told = {name: said.get((id_, concept_id), silent)[name] for name in silent}
+            marks = {"reason": "uniform", "is_uniform": True, "inclusion_probability": bound}
+            rows.append(((place + 0.5) / share, {"id": id_, "concept_id": concept_id, **told, **marks}))
+    return [row for _, row in sorted(rows, key=lambda turn: turn[0])]

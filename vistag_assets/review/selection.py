@@ -10,11 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Row = dict[str, Any]
 Reason = Literal["boundary", "no_positive", "neighbour", "uniform"]
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -26,6 +27,8 @@ SHORT_LIST = 4
 """So many times the pairs that are asked about are looked at for different ones."""
 UNIFORM_SHARE = 0.05
 """Of the rows of the queue."""
+NAMED_SHARE = 0.8
+"""Of the uniform slice: pairs that the machine names; the rest is of all others."""
 DIVERSITY = 0.3
 """How much unlikeness to what is chosen already counts beside the place in the list, 0..1."""
 _SMALL = 0.02
@@ -161,3 +164,20 @@ def uniform_places(active: int) -> list[int]:
     """Where in a queue of `active` other rows those of the uniform slice stand: spread evenly, from the beginning."""
     every = round(1 / UNIFORM_SHARE)
     return list(range(0, math.ceil(active / (every - 1)) * every, every))
+
+
+def spread(active: Sequence[Row], uniform: Sequence[Row]) -> list[Row]:
+    """Rows with each uniform one at its place among the others; a pair that is both stands once, where it comes first."""
+    slots, rest = dict(zip(uniform_places(len(active)), uniform, strict=False)), iter(active)
+    by_chance = {(row["id"], row["concept_id"]): row for row in uniform}
+    rows: dict[tuple[str, str], Row] = {}
+    for place in range(len(active) + len(uniform)):
+        row = slots.get(place) or next(rest, None)
+        if row is not None:
+            pair = row["id"], row["concept_id"]
+            chance = by_chance.get(pair, {})
+            marks = {name: chance[name] for name in ("is_uniform", "inclusion_probability") if chance}
+            rows.setdefault(pair, row | marks)
+    for row in uniform:
+        rows.setdefault((row["id"], row["concept_id"]), row)
+    return [*rows.values()]
