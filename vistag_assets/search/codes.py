@@ -1,0 +1,75 @@
+"""FAISS's compact codes of many vectors: an inverted file with a scalar quantiser, which is mapped, not loaded.
+
+What was chosen, and against what: `make bench-search`, docs/search.md.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resources.lake.files import replace_file
+
+PROBED = 32
+"""Lists that are looked through for a query."""
+PROPOSED = 100
+"""Rows that are looked at again by their vectors, at least."""
+_PROPOSED_FOR_ONE = 4
+_LISTS_BY_ROOT = 4
+_TRAINED_ON_A_LIST = 64
+_TRAINING_ROUNDS = 8
+_BATCH = 1 << 16
+_SEED = 1
+
+
+def write_codes(path: Path, vectors: NDArray[np.float16]) -> None:
+    """Train on a sample of mapped vectors [n, dimension] and code them all, some at a time."""
+    import faiss
+
+    count, dimension = vectors.shape
+    lists = _LISTS_BY_ROOT * math.isqrt(count)
+    index = faiss.IndexIVFScalarQuantizer(
+        faiss.IndexFlatIP(dimension),
+        dimension,
+        lists,
+        faiss.ScalarQuantizer.QT_4bit,
+        faiss.METRIC_INNER_PRODUCT,
+        True,  # of what differs from the centre of its list, by residual
+    )
+    index.cp.niter, index.cp.seed, index.cp.spherical = _TRAINING_ROUNDS, _SEED, True
+    index.cp.max_points_per_centroid = _TRAINED_ON_A_LIST
+    step = max(1, count // (_TRAINED_ON_A_LIST * lists))
+    index.train(vectors[::step].astype(np.float32))
+    for start in range(0, count, _BATCH):
+        index.add(vectors[start : start + _BATCH].astype(np.float32))
+    with replace_file(path) as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+
+
+def read_codes(path: Path) -> Any:
+    """The index of FAISS, its lists mapped. Raises RuntimeError."""
+    import faiss
+
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+
+
+def search_codes(
+    index: Any, query: NDArray[np.float32], most: int, allowed: NDArray[np.bool_] | None
+) -> NDArray[np.intp]:
+    """Rows that are likely among the `most` nearest, in no order. The fewer rows are allowed, the more lists are
+    looked through, so that a filter leaves as many to choose from.
+    """
+    import faiss
+
+    proposed = max(PROPOSED, _PROPOSED_FOR_ONE * most)
+    options: dict[str, Any] = {"nprobe": PROBED}
+    if allowed is not None:
+        share = max(float(allowed.mean()), 1 / index.nlist)
+        bits = np.packbits(allowed, bitorder="little")
+        options = {"nprobe": min(index.nlist, math.ceil(PROBED / share)), "sel": faiss.IDSelectorBitmap(bits)}
+    _, rows = index.search(query[None], proposed, params=faiss.SearchParametersIVF(**options))
+    return np.asarray(rows[0][rows[0] >= 0], np.intp)
