@@ -94,7 +94,7 @@ def view_of(workspace: Workspace, folder: str, image_id: str) -> View | None:
     card = with_outlines(cards[0], masks)
     pixels = rows["images"][0].get("pixel_hash")
     events = workspace.decisions.about([image_id], [pixels] if pixels else [])
-    stands = fold({image_id: pixels}, events).get(image_id, {})
+    stands = fold({image_id: pixels}, events, workspace.taxonomy.replaced).get(image_id, {})
     shown = [
         Shown(tag, tuple(_sources(tag, rows, workspace.tier)), _said(stands.pop(_subject(tag), None)))
         for tag in card.tags

@@ -18,7 +18,7 @@ from resources.home import Home
 from resources.text import one_line
 from resources.web.guard import Guard, require_token_for
 from resources.workspace import Workspace, open_workspace
-from vistag_assets.app import decisions, pages
+from vistag_assets.app import decisions, pages, review
 from vistag_assets.app.batches import Full
 from vistag_assets.app.catalogue import Catalogue
 from vistag_assets.automation.dev import require_free
@@ -46,6 +46,7 @@ def make_app(workspace: Workspace) -> FastAPI:
     )
     catalogue = Catalogue(workspace)
     app.include_router(pages.routes(workspace, catalogue))
+    app.include_router(review.routes(workspace, catalogue))
     app.include_router(decisions.routes(decisions.Deciding(workspace, catalogue)))
 
     @app.get("/health", tags=["service"])

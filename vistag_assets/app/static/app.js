@@ -2,7 +2,7 @@
 // A decision is kept in this browser until the server says that it is on its disk: a server that is down, a page that
 // is closed or a second tab loses none, and the client_id lets the log keep each once.
 const OUTBOX = "vistag-outbox ", SEQ = "vistag-seq ";
-const RETRY_MS = 2000, TOLD_MS = 6000;
+const RETRY_MS = 2000, TOLD_MS = 6000, POLL_MS = 30;
 
 const token = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 const field = document.getElementById("reviewer");
@@ -37,6 +37,7 @@ const settled = new Map();
 const send = async () => {
   if (sending) return;
   sending = true;
+  let again = 0;
   try {
     for (let keys = waiting(); keys.length; keys = waiting()) {
       const key = keys[0], { taken_back, ...decision } = JSON.parse(localStorage.getItem(key));
@@ -54,11 +55,12 @@ const send = async () => {
     }
   } catch (error) {
     tell(`The server does not answer; what you decide is kept here until it does. ${error.message}`);
-    setTimeout(send, RETRY_MS);
-  } finally {
-    sending = false;
-    showWaiting();
+    again = RETRY_MS;
   }
+  if (again) await new Promise((resolve) => setTimeout(resolve, again));
+  sending = false;
+  showWaiting();
+  if (again) send();
 };
 
 // What was decided, and a promise of the line of the log; null where the server refused it.
@@ -70,6 +72,13 @@ export const decide = (decision) => {
   showWaiting();
   send();
   return { client_id, saved };
+};
+
+export const allSaved = async () => {
+  while (waiting().length) {
+    send();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 };
 
 // `of`: what decide() gave, or the seq of a decision.
