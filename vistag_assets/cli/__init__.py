@@ -10,6 +10,7 @@ from vistag_assets.cli import (
     looking,
     measuring,
     models,
+    searching,
     tagging,
     verifying,
     vocabulary,
@@ -36,6 +37,7 @@ def main() -> None:
 for command in (
     tagging.demo,
     tagging.run,
+    searching.search,
     deciding.decide,
     calibrating.calibrate,
     watching.watch,

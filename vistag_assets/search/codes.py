@@ -19,9 +19,9 @@ PROBED = 32
 PROPOSED = 100
 """Rows that are looked at again by their vectors, at least."""
 _PROPOSED_FOR_ONE = 4
-_LISTS_BY_ROOT = 4
-_TRAINED_ON_A_LIST = 64
-_TRAINING_ROUNDS = 8
+_LISTS_BY_ROOT = 2
+_TRAINED_ON_A_LIST = 40
+_TRAINING_ROUNDS = 6
 _BATCH = 1 << 16
 _SEED = 1
 

@@ -59,7 +59,7 @@ class Query:
     image: Image.Image | None = None
     """RGB, upright"""
     box: Box | None = None
-    """the part of `image` that is meant"""
+    """the part of `image` that is meant; `examples.part_of` makes it of what people write"""
     like: str = ""
     """id of an image or a region in the lake"""
     text_weight: float = 0.5
@@ -225,7 +225,7 @@ class Searcher:
             if query.box is not None:
                 raise SearchError("A region is given, and no picture that it is of")
             return None, ""
-        shown = query.image if query.box is None else square_crop(query.image, np.array(_inside(query.box)))
+        shown = query.image if query.box is None else square_crop(query.image, np.array(query.box))
         return self.workspace.encoder.embed_images([shown])[0], ""
 
     def _stored(self, name: str) -> tuple[NDArray[np.float32], str]:
@@ -336,13 +336,3 @@ def _within(query: Query) -> Within:
     if query.box is not None or "-r" in query.like:
         return "regions"
     return "images" if query.image is not None or query.like else "both"
-
-
-def _inside(box: Box) -> Box:
-    """Raises SearchError for a box that is not in the picture."""
-    x, y, width, height = box
-    if not (width > 0 and height > 0 and x >= 0 and y >= 0 and x + width <= 1 and y + height <= 1):
-        raise SearchError(
-            f"The region {box} is not inside the picture: give x, y, width and height within 0 and 1"
-        )
-    return box

@@ -29,6 +29,10 @@ class Term:
     """of all that are wanted 1 together; below 0: not wanted"""
     concept_id: str | None = None
     """of words: the concept that they name, or nothing; None: of a picture"""
+    parts: tuple[Term, ...] = ()
+    """of words that name several concepts: each of these"""
+    toward: Floats | None = None
+    """[dimension]: what is proposed, where that is not `vector`"""
 
 
 class Scores:
@@ -38,28 +42,42 @@ class Scores:
         self._workspace = workspace
 
     def of(self, term: Term, vectors: Floats, background: Floats) -> Floats:
-        """0..1 for vectors [n, dimension]. Words: the calibrated probability, as in `tag_scores`. A picture: where the
-        cosine lies between that of any two, which is 0, and that of the same, which is 1.
+        """0..1 for vectors [n, dimension]. Words: the calibrated probability, as in `tag_scores`; of several concepts at
+        most that of the least likely. A picture: where the cosine lies between that of any two, which is 0, and that of
+        the same, which is 1.
         """
-        cosines = vectors @ term.vector
-        if term.concept_id is not None:
-            return self._probability(term, cosines, vectors)
-        usual = float((background @ term.vector).mean()) if len(background) else 0.0
-        return np.asarray(np.clip((cosines - usual) / max(1 - usual, _LEAST_SPREAD), 0, 1), np.float32)
+        if term.concept_id is None:
+            usual = float((background @ term.vector).mean()) if len(background) else 0.0
+            likeness = (vectors @ term.vector - usual) / max(1 - usual, _LEAST_SPREAD)
+            return np.asarray(np.clip(likeness, 0, 1), np.float32)
+        own = self._probability(term, vectors)
+        if not term.parts:
+            return own
+        return np.maximum(own, np.min([self._probability(part, vectors) for part in term.parts], axis=0))
 
     def words(self, text: str, weight: float) -> Term:
-        """A term of words: of a label of the vocabulary with all its phrases, as tags are scored; else as they stand."""
-        taxonomy, encoder = self._workspace.taxonomy, self._workspace.encoder
-        concept = taxonomy.by_id.get(taxonomy.labels.concept_of(text) or "")
-        multilingual = encoder.spec.multilingual
-        phrases = taxonomy.phrases(concept, multilingual=multilingual) if concept else (text,)
-        pooled = encoder.embed_texts(list(phrases) or [text]).sum(axis=0, keepdims=True)
-        return Term(unit_rows(pooled)[0], weight, concept.id if concept else "")
+        """A term of words: a label of the vocabulary with all its phrases, as tags are scored; else as they stand, and
+        with what they name.
+        """
+        labels = self._workspace.taxonomy.labels
+        if concept_id := labels.concept_of(text):
+            return self._concept(concept_id, weight)
+        (vector,) = self._workspace.encoder.embed_texts([text])
+        named = dict.fromkeys(each.concept_ids[0] for each in labels.named_in(text))
+        parts = tuple(self._concept(concept_id, weight) for concept_id in named) if len(named) > 1 else ()
+        toward = np.sum([vector, *(part.vector for part in parts)], axis=0, keepdims=True)
+        return Term(vector, weight, "", parts, unit_rows(toward)[0])
 
-    def _probability(self, term: Term, cosines: Floats, vectors: Floats) -> Floats:
+    def _concept(self, concept_id: str, weight: float) -> Term:
+        taxonomy, encoder = self._workspace.taxonomy, self._workspace.encoder
+        phrases = taxonomy.phrases(taxonomy.by_id[concept_id], multilingual=encoder.spec.multilingual)
+        (vector,) = unit_rows(encoder.embed_texts(phrases).sum(axis=0, keepdims=True))
+        return Term(vector, weight, concept_id)
+
+    def _probability(self, term: Term, vectors: Floats) -> Floats:
         assert term.concept_id is not None
         head, calibration = self._workspace.encoder.score_head, self._calibration
-        logits = head.logits(cosines)[:, None]
+        logits = head.logits(vectors @ term.vector)[:, None]
         if calibration is not None:
             return calibration.probabilities(logits, [term.concept_id])[:, 0]
         if head.kind == "softmax" and self._vocabulary is not None:  # of all concepts which one
@@ -84,12 +102,13 @@ def direction(terms: Sequence[Term], background: Floats) -> Floats:
     """The vector [dimension] whose nearest ones are proposed. Cosines with words and with pictures are of other sizes, so
     each counts by how much it varies.
     """
+    vectors = [term.vector if term.toward is None else term.toward for term in terms]
     if len(terms) == 1:
-        return terms[0].vector
-    spreads = [float((background @ term.vector).std()) if len(background) else 1.0 for term in terms]
+        return vectors[0]
+    spreads = [float((background @ vector).std()) if len(background) else 1.0 for vector in vectors]
     parts = [
-        term.weight / max(spread, _LEAST_SPREAD) * term.vector
-        for term, spread in zip(terms, spreads, strict=True)
+        term.weight / max(spread, _LEAST_SPREAD) * vector
+        for term, vector, spread in zip(terms, vectors, spreads, strict=True)
     ]
     return np.asarray(np.sum(parts, axis=0), np.float32)
 
