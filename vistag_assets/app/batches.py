@@ -29,9 +29,14 @@ class Batches(Generic[Asked, Answer]):
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self._worker: asyncio.Task[None] | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether who asks now is sent away."""
+        return len(self._waiting) >= self._most_waiting
+
     async def ask(self, asked: Asked) -> Answer:
         """Raises Full, and what `work` raises or returns for it."""
-        if len(self._waiting) >= self._most_waiting:
+        if self.is_full:
             raise Full
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, answer))

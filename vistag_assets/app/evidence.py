@@ -166,45 +166,48 @@ def _sources(tag: TagLine, rows: Rows, tier: Tier) -> Iterator[Source]:
     """In the order in which evidence is gathered."""
     regions = set(tag.region_ids)
 
+    def own(table: str) -> list[Row]:
+        return [row for row in rows.get(table, ()) if row["region_id"] in regions]
+
     def model(role: str) -> str:
         spec = getattr(tier, role)
         return "" if spec is None else f"{getattr(spec, 'name', '')} ({spec.family})".strip()
 
     for row in _of_concept(rows, "tag_scores", tag):
-        told = f"cosine {row['cosine']:.3f}, logit {row['logit']:.2f}, rank {row['rank']}"
-        if row["inherited_from"]:
-            told += f", lent by {row['inherited_from']}"
-        yield Source("whole picture", row["probability"], model("encoder"), told, "", row["fingerprint"])
-    for row in rows.get("grounded_regions", ()):
-        if row["region_id"] in regions:
-            told = f"{_short(row)}: “{row['phrase']}”"
-            yield Source("detector", row["score"], model("detector"), told, row["prompt"], row["fingerprint"])
-    for row in rows.get("region_matches", ()):
-        if row["region_id"] in regions and row["concept_id"] == tag.concept_id:
-            told = f"{_short(row)}: {row['verdict']}, cosine {row['cosine']:.3f}, rank {row['rank']}"
-            yield Source("crop", row["probability"], model("encoder"), told, "", row["fingerprint"])
+        lent = f", lent by {row['inherited_from']}" if row.get("inherited_from") else ""
+        yield _source("whole picture", row["probability"], model("encoder"), row, _figures(row) + lent)
+    for row in own("grounded_regions"):
+        told = f"{_short(row)}: “{row['phrase']}”"
+        yield _source("detector", row["score"], model("detector"), row, told, row.get("prompt"))
+    for row in own("region_matches"):
+        if row["concept_id"] == tag.concept_id:
+            told = f"{_short(row)}: {row['verdict']}; {_figures(row)}"
+            yield _source("crop", row["probability"], model("encoder"), row, told)
     listing = tier.vlm.question("tags") if tier.vlm else None
     for row in rows.get("captions", ()):
         for keyword in row["keywords"] or ():
             if keyword["concept_id"] == tag.concept_id if tag.concept_id else keyword["phrase"] == tag.label:
-                value = _probability(keyword["logprob"])
-                told = f"keyword “{keyword['phrase']}”"
-                yield Source(
-                    "language model",
-                    value,
-                    model("vlm"),
-                    told,
-                    listing.prompt if listing else "",
-                    row["fingerprint"],
+                told, asked = f"keyword “{keyword['phrase']}”", listing.prompt if listing else None
+                yield _source(
+                    "language model", _probability(keyword["logprob"]), model("vlm"), row, told, asked
                 )
-    for row in rows.get("region_captions", ()):
-        if row["region_id"] in regions:
-            told, value = f"{_short(row)}: “{row['caption']}”", _probability(row["mean_logprob"])
-            yield Source("crop in words", value, model("vlm"), told, "", row["fingerprint"])
+    for row in own("region_captions"):
+        told, value = f"{_short(row)}: “{row['caption']}”", _probability(row["mean_logprob"])
+        yield _source("crop in words", value, model("vlm"), row, told)
     if any(evidence.source == "text in the picture" for evidence in tag.evidence):
         for row in rows.get("ocr_text", ()):
             told = f"line {row['line'] + 1}: “{row['text']}”"
-            yield Source("text", row["confidence"], model("ocr"), told, "", row["fingerprint"])
+            yield _source("text", row["confidence"], model("ocr"), row, told)
+
+
+def _source(name: str, value: float, model: str, row: Row, told: str, asked: str | None = None) -> Source:
+    return Source(name, value, model, told, asked or "", row.get("fingerprint") or "")
+
+
+def _figures(row: Row) -> str:
+    """What an encoder says; rows of an older home have less."""
+    known = {name: row[name] for name in ("cosine", "logit", "rank") if row.get(name) is not None}
+    return ", ".join(f"{name} {value:.4g}" for name, value in known.items())
 
 
 def _of_concept(rows: Rows, table: str, tag: TagLine) -> list[Row]:

@@ -17,6 +17,7 @@ from vistag_assets.app.catalogue import Catalogue, Wanted
 from vistag_assets.app.evidence import Shown, view_of
 from vistag_assets.app.pictures import crop_file, picture_file
 from vistag_assets.gallery.html import bright, percent
+from vistag_assets.search.query import Hit
 
 FOUND_CONCEPTS = 12
 _KEPT = "private, max-age=86400"
@@ -135,6 +136,15 @@ def image_url(folder: str, image_id: str, wanted: Wanted) -> str:
     )
 
 
+def crop_url(hit: Hit) -> str:
+    """The part of a picture that was found, or all of it."""
+    folder, id_ = quote(hit.folder, safe=""), quote(hit.id, safe="")
+    if hit.box is None:
+        return f"/picture/{folder}/{id_}?side=320"
+    sides = {name: min(1.0, max(0.0, value)) for name, value in zip("xywh", hit.box, strict=True)}
+    return f"/crop/{folder}/{id_}?{urlencode(sides)}"
+
+
 def _filters(wanted: Wanted) -> dict[str, str]:
     return {"words": wanted.words, "tag": wanted.tag, "review": "on" if wanted.review else ""}
 
@@ -178,6 +188,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(image_url=image_url, library_url=library_url)
+    environment.globals.update(
+        image_url=image_url, library_url=library_url, crop_url=crop_url, everything=Wanted()
+    )
     environment.filters.update(bright=bright, percent=percent, words=lambda code: code.replace("_", " "))
     return environment

@@ -18,7 +18,7 @@ from resources.home import Home
 from resources.text import one_line
 from resources.web.guard import Guard, require_token_for
 from resources.workspace import Workspace, open_workspace
-from vistag_assets.app import decisions, pages, review
+from vistag_assets.app import decisions, endpoints, pages, review, searching
 from vistag_assets.app.batches import Full
 from vistag_assets.app.catalogue import Catalogue
 from vistag_assets.automation.dev import require_free
@@ -35,8 +35,8 @@ _POLICY = (
 _RETRY_SECONDS = 2
 
 
-def make_app(workspace: Workspace) -> FastAPI:
-    """The application over a home, without the guard that it is served behind."""
+def make_app(workspace: Workspace, *, warm: bool = False) -> FastAPI:
+    """The application over a home, without the guard that it is served behind; `warm`: with its models loaded."""
     app = FastAPI(
         title="vistag",
         summary="What vistag says of pictures, and what people say of that.",
@@ -45,6 +45,12 @@ def make_app(workspace: Workspace) -> FastAPI:
         redoc_url=None,
     )
     catalogue = Catalogue(workspace)
+    catalogue.folders()  # opens what the first page would wait for
+    asking = endpoints.Asking(workspace)
+    if warm:
+        asking.warm()
+    app.include_router(endpoints.routes(asking))
+    app.include_router(searching.routes(asking))
     app.include_router(pages.routes(workspace, catalogue))
     app.include_router(review.routes(workspace, catalogue))
     app.include_router(decisions.routes(decisions.Deciding(workspace, catalogue)))
@@ -64,18 +70,24 @@ def make_app(workspace: Workspace) -> FastAPI:
     return app
 
 
-def guarded_app(home: Home, names: Sequence[str] = ()) -> Guard:
+def guarded_app(home: Home, names: Sequence[str] = (), *, warm: bool = False) -> Guard:
     """As it is served: `names`, the hosts that it is asked by beside those of this machine."""
-    return Guard(make_app(open_workspace(home)), names, command=COMMAND, takes=PICTURES)
+    return Guard(make_app(open_workspace(home), warm=warm), names, command=COMMAND, takes=PICTURES)
 
 
-def serve(home: Home, host: str, port: int, names: Sequence[str], on_ready: Callable[[str], None]) -> None:
-    """Answer until SIGTERM or Ctrl-C. Raises DevError where the port is taken, NoToken, SettingsError, TierError."""
+def serve(
+    home: Home, host: str, port: int, names: Sequence[str], on_ready: Callable[[str], None], *, warm: bool
+) -> None:
+    """Answer until SIGTERM or Ctrl-C; `warm`: not before all models are loaded.
+
+    Raises DevError where the port is taken, NoToken, SettingsError, TierError, LakeError, what keeps a model from being
+    loaded.
+    """
     require_free(port)
     names = require_token_for(host, names)
     # no proxy is believed: what it forwards is not what the browser asked
     config = uvicorn.Config(
-        guarded_app(home, names), host=host, port=port, log_level="warning", proxy_headers=False
+        guarded_app(home, names, warm=warm), host=host, port=port, log_level="warning", proxy_headers=False
     )
     _Server(config, on_ready).run()
 

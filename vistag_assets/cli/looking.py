@@ -91,6 +91,9 @@ def app(
     port: PortOption = 8000,
     host: HostOption = "127.0.0.1",
     allow_host: AllowHostOption = None,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Load the models of the tier first; else with the first question.")
+    ] = False,
 ) -> None:
     """Open the application: look at every picture and what stands behind its tags, review, ask by HTTP."""
     with plain_errors(), own_home(home) as base:
@@ -99,7 +102,7 @@ def app(
         def tell(url: str) -> None:
             console.say(f"vistag on {base.root}: {url}  (Ctrl-C stops it)")
 
-        serve(base, host, port, allow_host or (), on_ready=tell)
+        serve(base, host, port, allow_host or (), on_ready=tell, warm=warm)
 
 
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:

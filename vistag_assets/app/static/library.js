@@ -1,9 +1,11 @@
 import { chooseConcept, onKey } from "/static/app.js";
 
 const tag = document.getElementById("tag"), id = document.getElementById("tag-id");
-chooseConcept(tag, document.getElementById("concepts"), (concept) => { id.value = concept.id; tag.form.submit(); });
-tag.addEventListener("input", () => { if (!tag.value.trim()) id.value = ""; });
-for (const name of ["folder", "review"]) tag.form.elements[name].addEventListener("change", () => tag.form.submit());
+if (tag) { // the page of the search has none
+  chooseConcept(tag, document.getElementById("concepts"), (concept) => { id.value = concept.id; tag.form.submit(); });
+  tag.addEventListener("input", () => { if (!tag.value.trim()) id.value = ""; });
+  for (const name of ["folder", "review"]) tag.form.elements[name].addEventListener("change", () => tag.form.submit());
+}
 
 const tiles = [...document.querySelectorAll(".tile")];
 onKey((key) => {
