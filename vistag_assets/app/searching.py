@@ -13,7 +13,7 @@ from resources.lake import CorruptPartition
 from resources.workspace import Workspace
 from vistag_assets.app.endpoints import Asking, Search, answered
 from vistag_assets.app.pages import render
-from vistag_assets.search.query import Hit
+from vistag_assets.search.query import Hit, SearchError
 
 NEIGHBOURS = 10
 _CARRIED_FROM = 0.5
@@ -47,9 +47,12 @@ def routes(asking: Asking) -> APIRouter:
     async def neighbours(
         folder: str, image_id: str, concept_id: Annotated[str, Query(min_length=1, max_length=500)]
     ) -> Neighbours:
-        """How many of the pictures most like one carry a tag."""
+        """How many of the pictures most like one carry a tag; of none, where no search can be made."""
         wanted = Search(like=image_id, top=NEIGHBOURS, min_score=0)
-        hits = await answered(asking.searches.ask((wanted, None)))
+        try:
+            hits = await asking.searches.ask((wanted, None))
+        except SearchError:  # no index yet
+            hits = []
         return Neighbours(pictures=len(hits), carry=_carrying(asking.workspace, hits, concept_id))
 
     return router

@@ -15,9 +15,9 @@ from vistag_assets.runs import find_library, tag_folders
 
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Six pictures in two folders, through the whole graph. Tests may decide about them, and change nothing else."""
+    """Four pictures in two folders, through the whole graph. Tests may decide about them, and change nothing else."""
     root: Path = tmp_path_factory.mktemp("demo_home")
-    make_corpus(root, images=6, folders=2, longer_side_px=640, workers=1)
+    make_corpus(root, images=4, folders=2, longer_side_px=640, workers=1)
     home = Home(root / "home")
     home.root.mkdir(mode=0o700)
     write_settings(home, Settings(tier="demo", labels="pref"))
