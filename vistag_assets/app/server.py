@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteException
 
 from resources.decisions import LogUnavailable
@@ -35,6 +36,12 @@ _POLICY = (
 _RETRY_SECONDS = 2
 
 
+class Refusal(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
 def make_app(workspace: Workspace, *, warm: bool = False) -> FastAPI:
     """The application over a home, without the guard that it is served behind; `warm`: with its models loaded."""
     app = FastAPI(
@@ -43,6 +50,7 @@ def make_app(workspace: Workspace, *, warm: bool = False) -> FastAPI:
         version="1",
         docs_url=None,  # its page comes from another server
         redoc_url=None,
+        responses={"4XX": {"model": Refusal, "description": "why not, and what to do"}},
     )
     catalogue = Catalogue(workspace)
     catalogue.folders()  # opens what the first page would wait for

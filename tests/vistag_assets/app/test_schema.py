@@ -18,7 +18,7 @@ def test_no_request_that_the_schema_allows_or_forbids_is_an_error_of_the_server(
     schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     from hypothesis import HealthCheck, given, settings
     from schemathesis.checks import not_a_server_error
-    from schemathesis.openapi.checks import response_schema_conformance
+    from schemathesis.specs.openapi.checks import response_schema_conformance
 
     home = make_home(tmp_path / "home")
     update_queue(open_workspace(home))

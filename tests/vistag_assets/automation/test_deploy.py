@@ -33,7 +33,7 @@ from vistag_assets.partitions import add_folders
 from vistag_assets.runs import find_library
 
 UNITS = ROOT / "deploy" / "systemd"
-SERVICES = ("vistag-daemon", "vistag-web", "vistag-vllm")
+SERVICES = ("vistag-app", "vistag-daemon", "vistag-web", "vistag-vllm")
 INSTALLED = "/opt/vistag"
 BIN = Path(sys.executable).parent
 
@@ -139,7 +139,8 @@ def healthcheck(service: str, web_port: int, home: Home) -> int:
     assert kind == "CMD"
     at_home = "/var/lib/vistag/home/dagster"
     command = [
-        word.replace(at_home, str(home.dagster_dir)).replace(":3000/", f":{web_port}/") for word in command
+        re.sub(r":(3000|8000)/", f":{web_port}/", word.replace(at_home, str(home.dagster_dir)))
+        for word in command
     ]
     path = {"PATH": f"{BIN}:{os.environ['PATH']}"}
     return subprocess.run(command, env=environment(**path), capture_output=True).returncode
@@ -164,6 +165,21 @@ def test_systemd_is_told_when_the_model_answers(tmp_path: Path) -> None:
             assert systemd.recv(100) == b"READY=1"
             with socket.create_connection(("127.0.0.1", port), timeout=10):
                 pass
+
+
+def test_systemd_is_told_when_the_application_answers(tmp_path: Path) -> None:
+    assert unit("vistag-app")["Service"]["Type"] == "notify"
+    home, port = Home(tmp_path / "home"), free_port()
+    home.root.mkdir()
+    write_settings(home, Settings())
+    command = [str(port) if word == "8000" else word for word in command_of("vistag-app")]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(120)
+        variables = {"VISTAG_HOME": str(home.root), "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with started([command], tmp_path / "log", environment(**variables)):
+            assert systemd.recv(100) == b"READY=1"
+            assert healthcheck("app", port, home) == 0
 
 
 # Containers
