@@ -88,6 +88,7 @@ class Catalogue:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._read = lru_cache(_FOLDERS_KNOWN)(self._files)
+        self._counted = lru_cache(1)(self._count)
         self._lock = Lock()
         self._opened: tuple[Sequence[str], duckdb.DuckDBPyConnection] | None = None
 
@@ -123,17 +124,24 @@ class Catalogue:
 
     # ---- many
 
-    def folders(self) -> list[tuple[str, int]]:
-        """(key, images) of the folders that are there."""
+    def folders(self) -> Sequence[tuple[str, int]]:
+        """(key, images) of the folders that are there, in their order."""
+        lake, gone = self.workspace.lake, self._gone()
+        keys = [key for key in lake.folders("images") if key not in gone]
+        return self._counted(tuple(keys), glance([lake.data_file("images", key) for key in keys]))
+
+    def _count(self, keys: tuple[str, ...], version: str) -> Sequence[tuple[str, int]]:
+        """`version` tells these partitions from others of the same keys."""
         with self._sql() as sql:
             if not self._has("images"):
                 return []
-            return sql.execute(
-                f"select folder, count(*) from images where {self._there()} group by all order by all"
-            ).fetchall()
+            counts = dict(sql.execute("select folder, count(*) from images group by all").fetchall())
+        return [(key, counts[key]) for key in keys if key in counts]
 
     def page(self, number: int, wanted: Wanted) -> Page:
         """The page of that number, or the last one."""
+        if wanted == Wanted(folder=wanted.folder):
+            return self._page_of_folders(number, wanted.folder)
         with self._sql() as sql:
             if not self._has("images"):
                 return Page(1, 1, 0, [])
@@ -146,6 +154,20 @@ class Catalogue:
                 f"limit {PAGE} offset {(number - 1) * PAGE}",
                 values,
             ).fetchall()
+        return Page(number, pages, images, self._pictures(rows))
+
+    def _page_of_folders(self, number: int, folder: str) -> Page:
+        """The page of all pictures, or of those of one folder: only the folders that it shows are read."""
+        folders = [(key, images) for key, images in self.folders() if folder in ("", key)]
+        images = sum(count for _, count in folders)
+        pages = max(1, -(-images // PAGE))
+        number = min(max(1, number), pages)
+        start, rows = (number - 1) * PAGE, list[tuple[str, str, str]]()
+        for key, count in folders:
+            if start < count and len(rows) < PAGE:
+                known = list(self._known(key).items())[start : start + PAGE - len(rows)]
+                rows += [(key, id_, file.path) for id_, file in known]
+            start = max(0, start - count)
         return Page(number, pages, images, self._pictures(rows))
 
     def _pictures(self, rows: Sequence[tuple[str, str, str]]) -> list[Picture]:
@@ -201,9 +223,11 @@ class Catalogue:
 
     def _there(self) -> str:
         """That a folder is not marked as gone."""
-        gone = [folder.key for folder in self.workspace.home.folders() if folder.gone_since]
-        keys = ", ".join("'" + key.replace("'", "''") + "'" for key in gone)
+        keys = ", ".join("'" + key.replace("'", "''") + "'" for key in sorted(self._gone()))
         return f"folder not in ({keys})" if keys else "true"
+
+    def _gone(self) -> set[str]:
+        return {folder.key for folder in self.workspace.home.folders() if folder.gone_since}
 
     def _has(self, table: str) -> bool:
         return self._opened is not None and table in self._opened[0]

@@ -205,7 +205,7 @@ def test_containers_start_commands_of_the_command_line() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     services = [*compose()["services"].values(), *compose("compose.gpu")["services"].values()]
     given = [service["command"] for service in services if "command" in service]
-    assert [name for name, *_ in given] == ["web", "daemon", "serve"]
+    assert [name for name, *_ in given] == ["web", "app", "daemon", "serve"]
     for name, *options in given:
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert {option for option in options if option.startswith("--")} <= known
