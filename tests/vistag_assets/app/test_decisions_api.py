@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from app_client import Client, listening_app
 
-from benchmarks.decisions import measure
+from benchmarks.decisions import free_port, measure
 from resources.home import Home
+from resources.web.guard import TOKEN, Guard, NoToken
+from vistag_assets.app.server import serve
 from vistag_assets.tags.decided import ACCEPTED, decided_in
 
 
@@ -70,29 +73,27 @@ def test_a_picture_that_is_no_longer_there_is_decided_about_all_the_same(
     assert (answer.status, answer.json["path"]) == (200, None)
 
 
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ({"verdict": "perhaps"}, "verdict"),
-        ({"verdict": "correct"}, "correct needs the concept"),
-        ({"verdict": "redraw"}, "redraw needs the box"),
-        ({"verdict": "undo"}, "undo needs the number"),
-        ({"concept_id": None}, "needs a concept or a phrase"),
-        ({"image_id": ""}, "image_id"),
-        ({"reviewer": "\ud800"}, "reviewer"),
-        ({"reviewer": "a\u0000b"}, "reviewer"),
-        ({"client_id": "x" * 501}, "client_id"),
-        ({"box": [0, 0, 2, 1]}, "box"),
-        ({"seq": 7}, "seq"),
-        ({"undoes": 2**70, "verdict": "undo"}, "undoes"),
-    ],
-)
-def test_what_cannot_stand_is_told_and_not_kept(
-    client: Client, tagged_home: Home, changed: dict[str, object], told: str
-) -> None:
-    answer = client.post("/api/decisions", said(tagged_home, **changed))
-    assert answer.status == 422
-    assert told in answer.json["detail"]
+UNUSABLE: list[tuple[dict[str, object], str]] = [
+    ({"verdict": "perhaps"}, "verdict"),
+    ({"verdict": "correct"}, "correct needs the concept"),
+    ({"verdict": "redraw"}, "redraw needs the box"),
+    ({"verdict": "undo"}, "undo needs the number"),
+    ({"concept_id": None}, "needs a concept or a phrase"),
+    ({"image_id": ""}, "image_id"),
+    ({"reviewer": "\ud800"}, "reviewer"),
+    ({"reviewer": "a\u0000b"}, "reviewer"),
+    ({"client_id": "x" * 501}, "client_id"),
+    ({"box": [0, 0, 2, 1]}, "box"),
+    ({"seq": 7}, "seq"),
+    ({"undoes": 2**70, "verdict": "undo"}, "undoes"),
+]
+
+
+def test_what_cannot_stand_is_told_and_not_kept(client: Client, tagged_home: Home) -> None:
+    for changed, told in UNUSABLE:
+        answer = client.post("/api/decisions", said(tagged_home, **changed))
+        assert answer.status == 422, changed
+        assert told in answer.json["detail"]
     assert client.get("/api/decisions").json == []
 
 
@@ -115,12 +116,42 @@ def test_many_at_one_moment_are_all_kept(client: Client, tagged_home: Home) -> N
 def test_pages_of_others_and_their_names_are_refused(client: Client, tagged_home: Home) -> None:
     for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
         assert client.post("/api/decisions", said(tagged_home), **headers).status == 403
+    for path, methods in client.get("/openapi.json").json["paths"].items():
+        for method in methods:
+            ask = client.get if method == "get" else partial(client.post, body={})
+            assert ask(path, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}).status == 403
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/api/decisions", said(tagged_home), **form).status == 415
     assert client.get("/api/decisions").json == []
     health = client.get("/health")
     assert health.status == 200
     assert "script-src 'self'" in health.headers["content-security-policy"]
+
+
+def test_the_guard_takes_no_media_type_that_a_page_can_send_unasked(client: Client) -> None:
+    for kind in ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded"):
+        with pytest.raises(ValueError, match=kind):
+            Guard(Guard(None), takes=[kind])  # type: ignore[arg-type]
+    for kind, status in (
+        ("image/jpeg", 400),
+        ("IMAGE/PNG", 400),
+        ("application/octet-stream", 400),
+        ("video/mp4", 415),
+    ):
+        assert client.post("/caption", b"", **{"Content-Type": kind}).status == status
+
+
+def test_others_than_this_machine_need_a_token(tagged_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN, raising=False)
+    for host, names in (("0.0.0.0", []), ("::", []), ("192.0.2.1", []), ("127.0.0.1", ["photos.example"])):
+        with pytest.raises(NoToken, match=TOKEN):
+            serve(tagged_home, host, free_port(), names, on_ready=print, warm=False)
+    monkeypatch.setenv(TOKEN, "a token that is hard to guess")
+    with listening_app(tagged_home) as client:
+        assert client.get("/health").status == 401
+        assert (
+            client.get("/api/decisions", Authorization="Bearer a token that is hard to guess").status == 200
+        )
 
 
 def test_a_log_that_cannot_be_used_is_told(client: Client, tagged_home: Home) -> None:
