@@ -76,9 +76,9 @@ def by_concepts(truth: GroundTruth, taxonomy: Taxonomy) -> Named:
     What is none keeps its name: nothing can find it, and the figures say so.
     """
     names = truth.concepts["concept_id"].to_pylist()
-    find = _finder(taxonomy)
+    find = finder(taxonomy)
     found = {name: concept_id for name in names if (concept_id := find(name)) and concept_id != name}
-    labels = [label for concept in taxonomy.concepts for label in _every_label(concept)]
+    labels = [label for concept in taxonomy.concepts for label in every_label(concept)]
     strangers = {
         name: next(iter(get_close_matches(name, labels, 1)), None) if number < _SHOWN else None
         for number, name in enumerate(name for name in names if find(name) is None)
@@ -99,12 +99,12 @@ def by_concepts(truth: GroundTruth, taxonomy: Taxonomy) -> Named:
     return Named(named, found, strangers)
 
 
-def _every_label(concept: Concept) -> tuple[str, ...]:
+def every_label(concept: Concept) -> tuple[str, ...]:
     """In every language."""
     return (*concept.labels, *(label for spoken in concept.translations for label in spoken.labels))
 
 
-def _finder(taxonomy: Taxonomy) -> Callable[[str], str | None]:
+def finder(taxonomy: Taxonomy) -> Callable[[str], str | None]:
     """Name -> concept id: the concept's own, its IRI, notation or exact match elsewhere, or a label in any language."""
     codes: dict[str, str] = {}
     for concept in taxonomy.concepts:
