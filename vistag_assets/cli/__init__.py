@@ -7,6 +7,7 @@ from vistag_assets.cli import (
     console,
     deciding,
     exporting,
+    importing,
     keywords,
     looking,
     measuring,
@@ -57,6 +58,7 @@ for command in (
 ):
     app.command()(command)
 
+app.command("import")(importing.import_)
 app.add_typer(exporting.export_app, name="export")
 app.add_typer(taxonomy_app, name="taxonomy")
 taxonomy_app.command("check")(vocabulary.taxonomy_check)
