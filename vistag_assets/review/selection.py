@@ -102,8 +102,10 @@ def choose(candidates: Candidates, count: int) -> Choice:
         some = likeliest[:most]
         return Choice(some.tolist(), ["no_positive"] * len(some))
     at = boundary(candidates.judged)
-    first_below = int((candidates.probability >= at).sum())
-    above, below = likeliest[:first_below][::-1], likeliest[first_below:]
+    # of what the machine is silent about nothing says on which side it lies
+    named = likeliest[candidates.probability[likeliest] > 0]
+    first_below = int((candidates.probability[named] >= at).sum())
+    above, below = named[:first_below][::-1], named[first_below:]
     alike = np.argsort(-candidates.likeness, kind="stable")
     alike = alike[candidates.likeness[alike] > -1]
     taken: dict[int, Reason] = {}

@@ -74,6 +74,8 @@ def test_a_confirmed_concept_is_asked_about_around_its_boundary_and_where_it_loo
     chosen = choose(candidates([0.99, 0.55, 0.4, 0.01, 0.0], said, [-1, -1, -1, 0.2, 0.9]), 4)
     assert chosen.places == [1, 4, 2, 0, 3]
     assert chosen.reasons == ["boundary", "neighbour", "boundary", "boundary", "neighbour"]
+    silent = choose(candidates([0.0, 0.0], judged((0.0, True)), [-1, 0.3]), 4)
+    assert silent == Choice([1], ["neighbour"]), "nothing speaks for the other"
 
 
 def test_no_more_is_looked_at_than_is_needed_to_choose_from() -> None:
