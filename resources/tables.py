@@ -394,6 +394,25 @@ DESCRIPTIONS = _table(
     key=("id",), parents=("captions", "proxies"),
 )
 
+REVIEW_QUEUE = _table(
+    "review_queue", "review",
+    "Pairs of an image and a concept of which a person's word would tell most about rare tags, in the order to look at them.",
+    "id", "concept_id",
+    Column("rank", pa.int32(), "the order, from 1: what comes first is worth most"),
+    Column("folder_key", _TEXT, "partition key of a folder that holds the image"),
+    Column("pixel_hash", _TEXT, "of the picture, as in `images`; of pictures that are equal one is asked about"),
+    Column("region_id", _TEXT, "the box to look at; null: the whole image"),
+    Column("reason", _TEXT,
+           "`boundary` (close to the concept's own threshold), `no_positive` (likeliest of a concept that nobody has "
+           "confirmed anywhere), `neighbour` (looks like one that was confirmed), `uniform` (by chance)"),
+    Column("probability", _F32, "of `tags`, else of `tag_scores`, 0..1; 0 where both are silent"),
+    Column("is_uniform", pa.bool_(), "whether the pair is of the uniform slice, which was drawn whatever models say"),
+    Column("inclusion_probability", _F64,
+           "chance of any pair of the library to be in the uniform slice as it is now, 0..1; null outside of it"),
+    Column("shown", _TEXT, "fingerprint of the row of `tags` that is looked at; null where there is none"),
+    key=("id", "concept_id"), partitioned=False,
+)
+
 GROUND_TRUTH = _evaluation(
     "ground_truth",
     "One row a true tag of an image in the lake.",

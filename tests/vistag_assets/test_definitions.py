@@ -54,6 +54,7 @@ LOADS_A_MODEL = {
 }
 WHOLE = {
     "contact_sheet",
+    "review_queue",
     "concept_embeddings",
     "ground_truth",
     "ground_truth_images",

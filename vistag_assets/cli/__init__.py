@@ -12,6 +12,7 @@ from vistag_assets.cli import (
     looking,
     measuring,
     models,
+    reviewing,
     tagging,
     verifying,
     vocabulary,
@@ -60,6 +61,7 @@ for command in (
 
 app.command("import")(importing.import_)
 app.add_typer(exporting.export_app, name="export")
+app.add_typer(reviewing.review_app, name="review")
 app.add_typer(taxonomy_app, name="taxonomy")
 taxonomy_app.command("check")(vocabulary.taxonomy_check)
 taxonomy_app.command("convert")(vocabulary.taxonomy_convert)
