@@ -54,6 +54,9 @@ LOADS_A_MODEL = {
 }
 WHOLE = {
     "contact_sheet",
+    "image_index",
+    "region_index",
+    "near_duplicates",
     "concept_embeddings",
     "ground_truth",
     "ground_truth_images",

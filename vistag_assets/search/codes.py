@@ -41,7 +41,7 @@ def write_codes(path: Path, vectors: NDArray[np.float16]) -> None:
         True,  # of what differs from the centre of its list, by residual
     )
     index.cp.niter, index.cp.seed, index.cp.spherical = _TRAINING_ROUNDS, _SEED, True
-    index.cp.max_points_per_centroid = _TRAINED_ON_A_LIST
+    index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, _TRAINED_ON_A_LIST
     step = max(1, count // (_TRAINED_ON_A_LIST * lists))
     index.train(vectors[::step].astype(np.float32))
     for start in range(0, count, _BATCH):
