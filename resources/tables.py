@@ -393,6 +393,19 @@ DESCRIPTIONS = _table(
     "fingerprint",
     key=("id",), parents=("captions", "proxies"),
 )
+NEAR_DUPLICATES = _table(
+    "near_duplicates", "search",
+    "Groups of images that are copies of one another, within folders and across them, and which one to keep.",
+    Column("group_id", _TEXT, "id of the image that is to be kept"),
+    Column("folder_key", _TEXT, "of the image"),
+    "id",
+    Column("path", _TEXT, "of the file, relative to the library, posix"),
+    Column("keep", pa.bool_(), "whether it is the one to keep: most pixels, then most bytes, then the earliest"),
+    Column("cosine", _F32, "of the embeddings of this image and the kept one, -1..1"),
+    Column("bits", pa.int16(), "that the perceptual hashes of this image and the kept one differ in, 0..64"),
+    "fingerprint",
+    key=("folder_key", "id"), partitioned=False,
+)
 
 REVIEW_QUEUE = _table(
     "review_queue", "review",

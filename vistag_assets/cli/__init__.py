@@ -13,6 +13,7 @@ from vistag_assets.cli import (
     measuring,
     models,
     reviewing,
+    searching,
     tagging,
     verifying,
     vocabulary,
@@ -39,6 +40,7 @@ def main() -> None:
 for command in (
     tagging.demo,
     tagging.run,
+    searching.search,
     deciding.decide,
     calibrating.calibrate,
     keywords.keywords,
