@@ -15,7 +15,7 @@ def as_ground_truth(pictures: Iterable[Keyworded]) -> bytes:
 
     Names are relative to the library. Raises EvaluationError where there are none.
     """
-    images, tags, numbers = [], [], dict[str, int]()
+    images, tags, numbers = list[dict[str, object]](), list[dict[str, int]](), dict[str, int]()
     for picture in pictures:
         if not picture.meant.concepts:
             continue
