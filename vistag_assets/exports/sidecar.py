@@ -141,6 +141,41 @@ class Sidecar:
         if self._ours:
             self._set_items(OURS, "Bag", self._ours)
 
+    # ---- what is whose
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether any of it is vistag's, or was."""
+        return bool(self._ours or self._ours_before)
+
+    def items(self, name: str) -> list[str]:
+        return self._items(name)
+
+    def text(self, name: str) -> str:
+        return self._text(name)
+
+    def own(self, name: str) -> list[str]:
+        """The items of a property that are vistag's, as the packet came."""
+        return [item for item in self._items(name) if own_keyword(name, item) in self._ours_before]
+
+    def is_own(self, name: str) -> bool:
+        """Whether a text is vistag's, as the packet came or as it is now."""
+        return own_text(name, self._text(name)) in {*self._ours_before, *self._ours}
+
+    def add_theirs(self, name: str, kind: str, keywords: Sequence[str]) -> None:
+        """Keywords of people that stand elsewhere."""
+        there = self._items(name)
+        known = {keyword.casefold() for keyword in there}
+        if new := [keyword for keyword in map(xml_text, keywords) if keyword.casefold() not in known]:
+            self._set_items(name, kind, [*there, *new])
+
+    def add_their_text(self, name: str, text: str) -> None:
+        """A text of people that stands elsewhere, in place of none or of vistag's."""
+        if self._text(name) and not self.is_own(name):
+            return
+        self._remove(name)
+        self._list(self._append(name), "Alt", [xml_text(text)])
+
     # ---- regions
 
     def _region(self, region: Region, corners: Sequence[tuple[float, float]]) -> Element:
