@@ -2,8 +2,9 @@
 
 A reviewer who answers from the ground truth, and errs in a share of the pairs, works the real queue: leases of a
 screen at a time, decisions in the real log, the queue made anew from both now and then. Beside it the same number of
-decisions on the pairs that are least certain (probability closest to 0.5), on tags of the machine by chance, and on
-pairs of all images and concepts by chance. Counted are the true pairs of tail concepts that were rightly accepted.
+decisions on the tags that are likeliest, on those that are least certain (probability closest to 0.5), on tags of the
+machine by chance (`random`), and on pairs of all images and concepts by chance (`random_pairs`). Counted are the true
+pairs of tail concepts that were rightly accepted.
 
 Images are parted in two by their content; the queue was tuned on those of `--part tuning`, figures are of the others.
 Decisions change no score by themselves, so nothing is said here of images that nobody looked at. Ends with one JSON line.
@@ -12,6 +13,7 @@ Decisions change no score by themselves, so nothing is said here of images that 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -105,8 +107,8 @@ def part_of(home: Home, folder: Path, part: str) -> Home:
     """A home of its own with one half of the images, and no decision."""
     copy = Home(folder / "home")
     for table in TABLES:
-        if (home.lake.root / table).is_dir():
-            shutil.copytree(Path(home.lake.root) / table, Path(copy.lake.root) / table)
+        for key in home.lake.folders(table):
+            copy.lake.write(table, home.lake.read(table, key), key)
     shutil.copy(home.root / "settings.json", copy.root)
     for key in copy.lake.folders("images"):
         rows = copy.lake.read("images", key)
@@ -122,12 +124,14 @@ def play(copy: Home, home: Home, error: float, decisions: int, every: int) -> di
     truth = Truth.read(home, workspace.taxonomy, frozenset(library.folder_of))
     named = [row for row in read_pool(workspace, library, FEWEST_A_CONCEPT).to_pylist() if row["named"]]
     pairs = [(row["id"], row["concept_id"]) for row in named]
+    likeliest = np.argsort([-row["probability"] for row in named], kind="stable")
     unsure = np.argsort(np.abs([row["probability"] - 0.5 for row in named]), kind="stable")
     rng = np.random.default_rng(0)
     ids, concepts = list(library.folder_of), sorted(workspace.taxonomy.by_id)
     of_all = rng.choice(len(ids) * len(concepts), min(decisions, len(ids) * len(concepts)), replace=False)
     ways: dict[str, Callable[[Reviewer], Iterator[None]]] = {
         "queue": lambda reviewer: work_the_queue(workspace, reviewer, every),
+        "likeliest": lambda reviewer: answer(reviewer, (pairs[place] for place in likeliest)),
         "uncertainty": lambda reviewer: answer(reviewer, (pairs[place] for place in unsure)),
         "random": lambda reviewer: answer(reviewer, (pairs[place] for place in rng.permutation(len(pairs)))),
         "random_pairs": lambda reviewer: answer(
@@ -183,7 +187,7 @@ def work_the_queue(workspace: Workspace, reviewer: Reviewer, every: int) -> Iter
 
 def decisions_for(curve: Curve, found: int) -> float | None:
     """After how many decisions a curve has found so many, between two of its points in a line; None: it never has."""
-    for (before, less), (after, more) in zip(curve, curve[1:], strict=False):
+    for (before, less), (after, more) in itertools.pairwise(curve):
         if more >= found:
             return (
                 before + (after - before) * (found - less) / (more - less) if more > less else float(before)

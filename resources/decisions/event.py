@@ -127,12 +127,12 @@ def fold(
         of_id.setdefault(event.image_id, []).append(event)
         if event.pixel_hash:
             of_pixels.setdefault(event.pixel_hash, []).append(event)
-    merged = _merged(replaced)
+    older = _older(replaced)
     folded: dict[str, dict[Subject, Standing]] = {}
     for id_, pixels in pictures.items():
         own = {event.seq: event for event in (*of_id.get(id_, ()), *of_pixels.get(pixels or "", ()))}
         if own:
-            folded[id_] = _followed(_stand(sorted(own.values(), key=_place)), merged)
+            folded[id_] = _followed(_stand(sorted(own.values(), key=_place)), older)
     return folded
 
 
@@ -157,24 +157,29 @@ def _stand(events: Iterable[Event]) -> dict[Subject, Standing]:
     return stands
 
 
-def _merged(replaced: Mapping[str, str]) -> dict[str, list[str]]:
-    """Concept id -> those that it replaced, at any distance."""
-    merged: dict[str, list[str]] = {}
+def _older(replaced: Mapping[str, str]) -> dict[str, list[str]]:
+    """Concept id -> those that it replaced itself."""
+    older: dict[str, list[str]] = {}
     for concept_id in sorted(replaced):
-        merged.setdefault(successor(concept_id, replaced), []).append(concept_id)
-    return merged
+        older.setdefault(replaced[concept_id], []).append(concept_id)
+    return older
 
 
-def _followed(stands: dict[Subject, Standing], merged: Mapping[str, list[str]]) -> dict[Subject, Standing]:
+def _followed(stands: dict[Subject, Standing], older: Mapping[str, list[str]]) -> dict[Subject, Standing]:
     """What stands, with that of replaced concepts under their successors."""
-    for newer, older in merged.items():
-        said = [standing for concept_id in older if (standing := stands.pop((concept_id, None), None))]
+
+    def of(concept_id: str) -> Standing | None:
+        said = [standing for before in older.get(concept_id, ()) if (standing := of(before))]
         accepted = [standing for standing in said if standing.accepted]
-        telling = accepted or (said if len(said) == len(older) else [])
-        if telling:
-            last = max(telling, key=lambda standing: _place(standing.event))
-            subject = (newer, None)
-            stands.setdefault(subject, replace(last, subject=subject))
+        telling = accepted or (said if len(said) == len(older.get(concept_id, ())) else [])
+        last = max(telling, key=lambda standing: _place(standing.event), default=None)
+        return stands.pop((concept_id, None), last)
+
+    replaced = {concept_id for before in older.values() for concept_id in before}
+    for newest in older.keys() - replaced:
+        if standing := of(newest):
+            subject = (newest, None)
+            stands[subject] = replace(standing, subject=subject)
     return stands
 
 

@@ -113,15 +113,11 @@ class Desk:
         """Let others have what `who` was handed and has not decided."""
         self._leases.give_back(who)
 
-    def waiting(self) -> dict[str, int]:
-        """Concept id -> pairs of the queue that nobody has looked at, in the order of the queue."""
+    def open_items(self) -> list[Item]:
+        """The pairs of the queue that nobody decided, in its order."""
         with self._one_at_a_time:
             self._follow()
-            left: dict[str, int] = {}
-            for item in self._queue:
-                if not self._said(item):
-                    left[item.concept_id] = left.get(item.concept_id, 0) + 1
-            return left
+            return [item for item in self._queue if not self._said(item)]
 
     def _said(self, item: Item, who: str | None = None) -> list[str]:
         """Who decided a pair; `who` has spoken of it also where they skipped it."""

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from resources.decisions import Event, Pair, fold, in_force, successor
+from resources.tables import TAG_SCORES, TAGS
 from resources.workspace import Workspace
 from vistag_assets.lineage import pixel_hashes
 
@@ -33,14 +34,14 @@ select id, concept_id, probability::double as probability, region_ids[1] as regi
     probability >= {least} and row_number() over (
         partition by id order by probability desc, concept_id
     ) <= {top_k} as named
-from tags semi join pictures using (id, folder)
+from (from tags union all by name from tags_of_now) semi join pictures using (id, folder)
 where concept_id is not null and inherited_from is null
 """
 # what was scored and did not come among the tags of its image: of concepts that would have next to no pair without
 _SCORES = """
 select id, concept_id, least(max(probability)::double, {least}) as probability, null as region_id, null as shown,
     false as named
-from tag_scores semi join pictures using (id, folder)
+from (from tag_scores union all by name from scores_of_now) semi join pictures using (id, folder)
 where inherited_from is null and concept_id not in (
     select concept_id from told where named group by all having count(*) >= {few}
 )
@@ -131,6 +132,9 @@ def read_pool(workspace: Workspace, library: Library, few: int) -> pa.Table:
     least, top_k = settings.min_probability, settings.top_k
     with lake.connect(skip_damaged=True) as sql:
         sql.register("pictures", library.pictures)
+        # columns that an older home lacks are null
+        sql.register("tags_of_now", TAGS.schema.empty_table())
+        sql.register("scores_of_now", TAG_SCORES.schema.empty_table())
         sql.register("decided", decided)
         sql.register("concepts", pa.table({"concept_id": pa.array(concepts, pa.string())}))
         views = _views(sql)

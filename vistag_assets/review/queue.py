@@ -31,6 +31,7 @@ from vistag_assets.review.selection import (
     uniform_places,
 )
 from vistag_assets.review.uniform_slice import UniformSlice
+from vistag_assets.tags.decided import import_states
 
 Row = dict[str, Any]
 Neighbours = Mapping[str, Mapping[str, Near]]
@@ -39,6 +40,8 @@ Neighbours = Mapping[str, Mapping[str, Near]]
 
 def update_queue(workspace: Workspace) -> pa.Table:
     """Make the queue anew, of what models and people say now; no model is asked. Raises LogUnavailable."""
+    for key in workspace.lake.folders("tags"):
+        import_states(workspace.home, key)
     rows = make_queue(workspace)
     workspace.lake.write(REVIEW_QUEUE.name, rows)
     return rows

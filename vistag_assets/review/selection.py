@@ -29,7 +29,7 @@ UNIFORM_SHARE = 0.05
 """Of the rows of the queue."""
 NAMED_SHARE = 0.8
 """Of the uniform slice: pairs that the machine names; the rest is of all others."""
-DIVERSITY = 0.3
+DIVERSITY = 0.5
 """How much unlikeness to what is chosen already counts beside the place in the list, 0..1."""
 _SMALL = 0.02
 """A probability below which a concept is as good as absent: it still gets its turn, rarely."""
@@ -82,11 +82,12 @@ def boundary(judged: Judged) -> float:
     errors = np.concatenate([[0], np.cumsum(accepted)]) + np.concatenate(
         [np.cumsum(~accepted[::-1])[::-1], [0]]
     )
-    edges = np.concatenate([[0.0], probability, [1.0]])
+    edges = np.concatenate([[-1.0], probability, [2.0]])
     usable = edges[1:] > edges[:-1]
-    best = np.flatnonzero(usable & (errors == errors[usable].min(initial=len(order) + 1)))
-    nearest = [min(max(_CALIBRATED, edges[i]), edges[i + 1]) for i in best]
-    return float(min(nearest, key=lambda at: abs(at - _CALIBRATED), default=_CALIBRATED))
+    best = np.flatnonzero(usable & (errors == errors[usable].min()))
+    # a threshold lies above what is below it
+    nearest = [min(max(_CALIBRATED, np.nextafter(edges[i], 2)), edges[i + 1]) for i in best]
+    return float(min(nearest, key=lambda at: abs(at - _CALIBRATED)))
 
 
 def choose(candidates: Candidates, count: int) -> Choice:
@@ -101,8 +102,10 @@ def choose(candidates: Candidates, count: int) -> Choice:
         some = likeliest[:most]
         return Choice(some.tolist(), ["no_positive"] * len(some))
     at = boundary(candidates.judged)
-    first_below = int((candidates.probability >= at).sum())
-    above, below = likeliest[:first_below][::-1], likeliest[first_below:]
+    # of what the machine is silent about nothing says on which side it lies
+    named = likeliest[candidates.probability[likeliest] > 0]
+    first_below = int((candidates.probability[named] >= at).sum())
+    above, below = named[:first_below][::-1], named[first_below:]
     alike = np.argsort(-candidates.likeness, kind="stable")
     alike = alike[candidates.likeness[alike] > -1]
     taken: dict[int, Reason] = {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -109,7 +110,10 @@ def open_index(directory: Path) -> Index | None:
     """The index in a directory, its small files read; None where none was ever made. Raises DamagedIndex."""
     path = directory / INDEX
     try:
-        content = json.loads(path.read_bytes())
+        whole = json.loads(path.read_bytes())
+        content = whole["index"]
+        if zlib.crc32(_compact(content)) != whole["crc32"]:
+            raise ValueError("its checksum is of something else")
         if content["version"] != VERSION:
             return None
         segments = tuple(
@@ -328,4 +332,8 @@ def _described(index: Index) -> bytes:
         "segments": segments,
         "folders": index.folders,
     }
+    return _compact({"index": content, "crc32": zlib.crc32(_compact(content))})
+
+
+def _compact(content: object) -> bytes:
     return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode("ascii")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from resources.fingerprint import fingerprint
 from resources.images import open_proxy
-from resources.lake import LakeError, UpdateStats, empty_ids, read_stored, same_rows, with_empty_ids
+from resources.lake import Lake, LakeError, UpdateStats, empty_ids, read_stored, same_rows, with_empty_ids
 from resources.metadata import OWNERS, Preview, column_schema, moved_away, preview, thumbnail
 from resources.models.tiers import DuplicateThresholds
 from resources.tables import NEAR_DUPLICATES
@@ -223,3 +223,16 @@ def _thumbnail(workspace: Workspace, row: Mapping[str, Any]) -> str:
     proxies = workspace.lake.read("proxies", row["folder_key"], ["id", "path"])
     (path,) = proxies.filter(pc.equal(proxies["id"], row["id"]))["path"].to_pylist()
     return thumbnail(open_proxy(workspace.home.root, path))
+
+
+def forget(lake: Lake, folders: Sequence[str]) -> None:
+    """Take the groups out that have an image in these folders; what is left of them is compared again by the next run."""
+    table = NEAR_DUPLICATES.name
+    with lake.locked(table):
+        rows = lake.read_or_none(table)
+        if rows is None:
+            return
+        there = pc.is_in(rows["folder_key"], value_set=pa.array(list(folders), pa.string()))
+        torn = pc.is_in(rows["group_id"], value_set=rows["group_id"].filter(there).combine_chunks())
+        if pc.any(torn).as_py():
+            lake.replace(table, rows.filter(pc.invert(torn)))

@@ -152,7 +152,7 @@ class Searcher:
             _ = self._open(name).background
 
     def search(self, query: Query) -> list[Hit]:
-        """The hits, best first, ties by folder and id. Raises SearchError."""
+        """The hits, best first. Raises SearchError, and UnknownTag."""
         if query.top < 1:
             raise SearchError(f"top is {query.top}: give 1 or more")
         opened = [self._open(name) for name in _INDEXES[query.within or _within(query)]]
@@ -167,7 +167,7 @@ class Searcher:
                 known = best.get((found.folder, found.id))
                 if known is None or found.score > known.score:
                     best[found.folder, found.id] = found
-        ranked = sorted(best.values(), key=lambda found: (-found.score, found.folder, found.id))
+        ranked = sorted(best.values(), key=_rank)
         return [hit for found in ranked[: query.top] if (hit := self._hit(found))]
 
     def _open(self, name: str) -> _Opened:
@@ -330,6 +330,11 @@ class Searcher:
             column_by_id(lake.read(t, key, ["id", "path"]), "path") for t in ("images", "proxies")
         )
         return images, proxies
+
+
+def _rank(found: _Found) -> tuple[float, float, str, str]:
+    """Best first; where scores are at their end, by the cosine."""
+    return -found.score, -found.cosines[0], found.folder, found.id
 
 
 def _within(query: Query) -> Within:

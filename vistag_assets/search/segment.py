@@ -18,12 +18,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from resources.lake.files import replace_file
-from vistag_assets.search.codes import read_codes, search_codes, write_codes
+from vistag_assets.search.codes import read_codes, scan, search_codes, write_codes
 
 EXACT_BELOW = 50_000
 """Vectors. Fewer are looked at one by one, which is exact and takes some milliseconds."""
 VECTORS, ROWS, CODES = "vectors.f16", "rows.arrow", "codes.faiss"
-_BLOCK = 8192
 _HALF_BYTES = 2
 
 Vectors = NDArray[np.float32]
@@ -107,8 +106,7 @@ class Segment:
         row. `allowed` [n]: the rows that may be found.
         """
         if self.is_exact:
-            rows = np.arange(len(self.vectors)) if allowed is None else np.flatnonzero(allowed)
-            scores = self._scanned(query, rows)
+            rows, scores = scan(self.vectors, query, most, allowed)
         else:
             rows = search_codes(self.codes, query, most, allowed)
             scores = self.read(rows) @ query
@@ -128,20 +126,6 @@ class Segment:
     @cached_property
     def _opened(self) -> Any:
         return (self.directory / VECTORS).open("rb", buffering=0)
-
-    def _scanned(self, query: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        everything = len(rows) == len(self.vectors)
-        parts = [
-            (
-                self.vectors[start : start + _BLOCK]
-                if everything
-                else self.vectors[rows[start : start + _BLOCK]]
-            )
-            .astype(np.float32)
-            .__matmul__(query)
-            for start in range(0, len(rows), _BLOCK)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
 def write_segment(

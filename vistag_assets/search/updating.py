@@ -12,6 +12,7 @@ from resources.home import Home
 from resources.metadata import OWNERS, moved_away
 from resources.workspace import VistagResource, Workspace
 from vistag_assets.failures import told_first
+from vistag_assets.search import near_duplicates
 from vistag_assets.search.index import VERSION, Updated, remove_folders, update_index
 from vistag_assets.search.sources import TABLE_OF, EmbeddingTable, index_directory
 
@@ -55,7 +56,8 @@ def update_all(workspace: Workspace) -> list[Updated]:
 
 
 def forget(home: Home, folders: list[str]) -> None:
-    """Take folders out of all indexes of a home, so that nothing of them is left on the disk."""
+    """Take folders out of all indexes and groups of a home, so that nothing of them is left on the disk."""
+    near_duplicates.forget(home.lake, folders)
     for name in TABLE_OF:
         if (directory := index_directory(home, name)).is_dir():
             remove_folders(directory, folders)
