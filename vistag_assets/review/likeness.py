@@ -91,3 +91,13 @@ def nearest(
         best = some[np.argsort(-cosine[some], kind="stable")]
         near[concept_id] = [Near(places[place], float(cosine[place])) for place in best]
     return near
+
+
+def most_alike(near: Iterable[Near], count: int) -> dict[str, Near]:
+    """Image id -> its place that is most alike, of the `count` images that have the most alike."""
+    best: dict[str, Near] = {}
+    for one in sorted(near, key=lambda near: -near.cosine):
+        best.setdefault(one.place.id, one)
+        if len(best) == count:
+            break
+    return best
