@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -75,22 +76,27 @@ class Embeddings:
 
 
 def nearest(
-    examples: Mapping[str, Vectors], places: Sequence[Place], vectors: Vectors, count: int
-) -> dict[str, list[Near]]:
-    """Concept id -> the `count` places most like one of its examples, the most alike first.
+    examples: Mapping[str, Vectors],
+    places: Sequence[Place],
+    vectors: Vectors,
+    count: int,
+    above: Mapping[str, float] = MappingProxyType({}),
+) -> Iterator[tuple[str, list[Near]]]:
+    """(concept id, the `count` places most like one of its examples), of the concepts that have any.
 
-    examples: concept id -> [examples, dimension], unit length. vectors: [places, dimension], unit length.
+    examples: concept id -> [examples, dimension], unit length. vectors: [places, dimension], unit length. above: concept
+    id -> the cosine from which a place is of interest.
     """
-    near: dict[str, list[Near]] = {}
     step = max(1, _CELLS_AT_ONCE // max(1, len(places)))
     for concept_id, own in examples.items():
         cosine = np.full(len(places), -1, np.float32)
         for start in range(0, len(own), step):
-            cosine = np.maximum(cosine, (own[start : start + step] @ vectors.T).max(axis=0))
-        some = np.argpartition(-cosine, count - 1)[:count] if count < len(places) else np.arange(len(places))
-        best = some[np.argsort(-cosine[some], kind="stable")]
-        near[concept_id] = [Near(places[place], float(cosine[place])) for place in best]
-    return near
+            np.maximum(cosine, (own[start : start + step] @ vectors.T).max(axis=0), out=cosine)
+        some = np.flatnonzero(cosine > above.get(concept_id, -1.0))
+        if len(some) > count:
+            some = some[np.argpartition(-cosine[some], count - 1)[:count]]
+        if len(some):
+            yield concept_id, [Near(places[place], float(cosine[place])) for place in some.tolist()]
 
 
 def most_alike(near: Iterable[Near], count: int) -> dict[str, Near]:

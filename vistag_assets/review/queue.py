@@ -89,11 +89,14 @@ def _neighbours(pool: pa.Table, embeddings: Embeddings) -> Neighbours:
     confirmed = {concept: places[-EXAMPLES_A_CONCEPT:] for concept, places in confirmed.items()}
     vector_of = embeddings.of(place for places in confirmed.values() for place in places)
     found: dict[str, Mapping[str, Near]] = {concept: {} for concept in confirmed}
+    least: dict[str, float] = {}
     for regions in (True, False):
         examples = _examples(confirmed, vector_of, regions=regions)
         for there, vectors in embeddings.blocks(regions=regions) if examples else ():
-            for concept, near in nearest(examples, there, vectors, _MOST_NEIGHBOURS).items():
-                found[concept] = most_alike([*found[concept].values(), *near], _MOST_NEIGHBOURS)
+            for concept, near in nearest(examples, there, vectors, _MOST_NEIGHBOURS, least):
+                found[concept] = best = most_alike([*found[concept].values(), *near], _MOST_NEIGHBOURS)
+                if len(best) == _MOST_NEIGHBOURS:
+                    least[concept] = min(one.cosine for one in best.values())
     return found
 
 

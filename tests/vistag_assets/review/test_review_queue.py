@@ -16,7 +16,7 @@ from resources.lake import MissingPartition
 from resources.tables import REVIEW_QUEUE
 from resources.workspace import Workspace, open_workspace
 from vistag_assets.review.desk import SECOND, Desk, Item
-from vistag_assets.review.likeness import Place, nearest
+from vistag_assets.review.likeness import Place, most_alike, nearest
 from vistag_assets.review.queue import update_queue
 
 A, B, C = IDS
@@ -97,9 +97,12 @@ def test_the_nearest_are_found_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     places = [Place(f"{n}", None) for n in range(500)]
     monkeypatch.setattr("vistag_assets.review.likeness._CELLS_AT_ONCE", 1100)
-    [found] = nearest({"vase": vectors[:7]}, places, vectors, 20).values()
-    cosine = (vectors[:7] @ vectors.T).max(axis=0)
-    assert [near.cosine for near in found] == pytest.approx(np.sort(cosine)[::-1][:20])
+    [(_, found)] = nearest({"vase": vectors[:7]}, places, vectors, 20)
+    cosine = np.sort((vectors[:7] @ vectors.T).max(axis=0))[::-1]
+    assert [near.cosine for near in most_alike(found, 20).values()] == pytest.approx(cosine[:20])
+    [(_, closer)] = nearest({"vase": vectors[:7]}, places, vectors, 20, {"vase": float(cosine[9])})
+    assert {near.place for near in closer} == {near.place for near in most_alike(found, 9).values()}
+    assert [*nearest({"vase": vectors[:7]}, places, vectors, 20, {"vase": 2.0})] == []
 
 
 def test_of_files_that_show_one_picture_one_is_asked_about(workspace: Workspace) -> None:
