@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from resources.lake import CorruptPartition, Lake, embedding_matrix
 
 Vectors = NDArray[np.float32]
+Halves = NDArray[np.float16]
 _CELLS_AT_ONCE = 1 << 24
 EXAMPLES_A_CONCEPT = 50
 """Confirmed regions that are looked around; of more, so many."""
@@ -63,15 +64,16 @@ class Embeddings:
                 places = [Place(*both) for both in zip(rows["id"].to_pylist(), names, strict=True)]
                 yield places, embedding_matrix(rows["embedding"])
 
-    def of(self, places: Iterable[Place]) -> dict[Place, Vectors]:
-        """float32 [dimension] of each place that has a vector."""
-        wanted, found = set(places), dict[Place, Vectors]()
+    def of(self, places: Iterable[Place]) -> dict[Place, Halves]:
+        """[dimension] of each place that has a vector."""
+        wanted, found = set(places), dict[Place, Halves]()
         for regions in (True, False):
             if any((place.region_id is not None) == regions for place in wanted):
                 for named, vectors in self.blocks(regions=regions):
                     for number, place in enumerate(named):
                         if place in wanted:
-                            found[place] = vectors[number].copy()  # not a view that keeps the whole block
+                            # as the lake has it, and no view that keeps the whole block
+                            found[place] = vectors[number].astype(np.float16)
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.fingerprint import fingerprint
+from resources.lake import CorruptPartition
+from resources.lake.store import NOTE_PREFIX
+from resources.lake.versions import glance
 from resources.tables import REVIEW_QUEUE
 from resources.workspace import Workspace
 from vistag_assets.review.likeness import (
     EXAMPLES_A_CONCEPT,
     Embeddings,
+    Halves,
     Near,
     Place,
     Vectors,
@@ -41,6 +47,10 @@ from vistag_assets.review.selection import (
 from vistag_assets.review.uniform_slice import Stratum, UniformSlice
 from vistag_assets.tags.decided import import_states
 
+VERSION = 1
+"""To be raised when another queue would be made of the same."""
+SOURCES = ("images", "tags", "tag_scores", "region_embeddings", "global_embeddings")
+_MADE_OF = NOTE_PREFIX + b"made_of"
 Row = dict[str, Any]
 Neighbours = Mapping[str, Mapping[str, Near]]
 """Concept id -> image id -> the place in it that looks most like a confirmed one"""
@@ -48,12 +58,39 @@ _MOST_NEIGHBOURS = MOST_A_CONCEPT * SHORT_LIST
 
 
 def update_queue(workspace: Workspace) -> pa.Table:
-    """Make the queue anew, of what models and people say now; no model is asked. Raises LogUnavailable."""
-    for key in workspace.lake.folders("tags"):
+    """Make the queue anew where models or people say something else than when it was made, and return it.
+
+    No model is asked. Raises LogUnavailable.
+    """
+    lake = workspace.lake
+    for key in lake.folders("tags"):
         import_states(workspace.home, key)
-    rows = make_queue(workspace)
-    workspace.lake.write(REVIEW_QUEUE.name, rows)
+    made_of = _made_of(workspace)
+    try:
+        stored = lake.read_or_none(REVIEW_QUEUE.name)
+    except CorruptPartition:
+        stored = None
+    if stored is not None and (stored.schema.metadata or {}).get(_MADE_OF) == made_of:
+        return stored
+    rows = make_queue(workspace).replace_schema_metadata({_MADE_OF: made_of})
+    lake.write(REVIEW_QUEUE.name, rows)
     return rows
+
+
+def _made_of(workspace: Workspace) -> bytes:
+    lake, events = workspace.lake, workspace.decisions.since()
+    files = [lake.data_file(table, key) for table in SOURCES for key in lake.folders(table)]
+    gone = sorted(folder.key for folder in workspace.home.folders() if folder.gone_since)
+    made_of = fingerprint(
+        files=glance(files),
+        gone=gone,
+        decisions=[event.seq for event in events],
+        taxonomy=workspace.taxonomy.fingerprint,
+        replaced=dict(workspace.taxonomy.replaced),
+        settings=workspace.tier.tags.model_dump(),
+        version=VERSION,
+    )
+    return json.dumps(made_of).encode()
 
 
 def make_queue(workspace: Workspace) -> pa.Table:
@@ -101,7 +138,7 @@ def _neighbours(pool: pa.Table, embeddings: Embeddings) -> Neighbours:
 
 
 def _examples(
-    confirmed: Mapping[str, Sequence[Place]], vector_of: Mapping[Place, Vectors], *, regions: bool
+    confirmed: Mapping[str, Sequence[Place]], vector_of: Mapping[Place, Halves], *, regions: bool
 ) -> dict[str, Vectors]:
     """Concept id -> float32 [places, dimension], of those that are regions, or of those that are whole pictures."""
     of = {
@@ -112,7 +149,7 @@ def _examples(
         ]
         for concept, places in confirmed.items()
     }
-    return {concept: np.stack(vectors) for concept, vectors in of.items() if vectors}
+    return {concept: np.stack(vectors).astype(np.float32) for concept, vectors in of.items() if vectors}
 
 
 def _of_concepts(pool: pa.Table, library: Library, neighbours: Neighbours) -> list[_Concept]:
@@ -165,10 +202,10 @@ def _active_rows(concepts: Sequence[_Concept], embeddings: Embeddings) -> list[R
         for concept, choice in zip(concepts, choices, strict=True)
     ]
     vector_of = embeddings.of(_place(row) for rows in short_lists for row in rows)
-    missing: Vectors = np.zeros(len(next(iter(vector_of.values()), ())), np.float32)
+    missing: Halves = np.zeros(len(next(iter(vector_of.values()), ())), np.float16)
     queues = []
     for rows, choice, count in zip(short_lists, choices, counts, strict=True):
-        vectors = np.array([vector_of.get(_place(row), missing) for row in rows])
+        vectors = np.array([vector_of.get(_place(row), missing) for row in rows], np.float32)
         row_of = dict(zip(choice.places, rows, strict=True))
         chosen = diverse(choice, vectors, count)
         queues.append(
