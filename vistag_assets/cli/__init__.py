@@ -7,10 +7,13 @@ from vistag_assets.cli import (
     console,
     deciding,
     exporting,
+    importing,
+    keywords,
     looking,
     measuring,
     models,
     reviewing,
+    searching,
     tagging,
     verifying,
     vocabulary,
@@ -37,8 +40,10 @@ def main() -> None:
 for command in (
     tagging.demo,
     tagging.run,
+    searching.search,
     deciding.decide,
     calibrating.calibrate,
+    keywords.keywords,
     watching.watch,
     watching.forget,
     measuring.report,
@@ -56,6 +61,7 @@ for command in (
 ):
     app.command()(command)
 
+app.command("import")(importing.import_)
 app.add_typer(exporting.export_app, name="export")
 app.add_typer(reviewing.review_app, name="review")
 app.add_typer(taxonomy_app, name="taxonomy")

@@ -79,7 +79,7 @@ def decide(
         shown=_shown(workspace, first, subject),
     )
     (event,) = workspace.decisions.append([event])
-    updated = [key for key in keys if _update(workspace, key)]
+    updated = [key for key in keys if update_tags(workspace, key)]
     return Decided(
         pictures,
         label,
@@ -180,7 +180,7 @@ def _shown(workspace: Workspace, picture: Picture, subject: Subject) -> str | No
     return names[subject]["fingerprint"] if subject in names else None
 
 
-def _update(workspace: Workspace, key: str) -> bool:
+def update_tags(workspace: Workspace, key: str) -> bool:
     """Make the tags of a folder anew, unless a run is at work on it or has yet to make what they are made of."""
     if workspace.home.is_worked_on(key):
         return False

@@ -192,6 +192,7 @@ def test_what_was_decided_is_not_handed_out_and_an_undo_brings_it_back(
     said = say(workspace, "ada", "reject", first.id, first.concept_id)
     assert ranks(desk.next_batch("ada", 2)) == [2, 3]
     assert first not in desk.open_items()
+    assert sum(desk.waiting().values()) == len(desk.open_items())
     say(workspace, "ada", "undo", first.id, first.concept_id, undoes=said.seq)
     assert desk.next_batch("ada", 2) == [first, second]
 
