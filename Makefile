@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-failed test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos fuzz lock audit clean
+.PHONY: demo test test-slow test-failed test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-review fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -106,6 +106,11 @@ bench-taxonomy: $(VENV)/.installed
 # for a tenth of them, BENCH="--tier cpu" for another tier.
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
+
+# What people's decisions find by our queue and by others, on the home of the last `make demo`: some ten minutes.
+# BENCH="--decisions 200" for a shorter one.
+bench-review: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.review $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30
