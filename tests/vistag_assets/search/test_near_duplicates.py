@@ -68,10 +68,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         original = Image.fromarray(picture)
         for folder in "abc":
             (library / folder).mkdir(parents=True, exist_ok=True)
-        original.save(library / "a" / f"{number}.png")
+        original.save(library / "a" / f"{number}.jpg", quality=97)
         for kind, copy in COPIES.items() if number < 4 else ():
-            copy(original).save(library / "b" / f"{number} {kind}.png")
-    shutil.copy(library / "a" / "5.png", library / "c" / "again.png")
+            copy(original).save(library / "b" / f"{number} {kind}.jpg", quality=85)
+    shutil.copy(library / "a" / "5.jpg", library / "c" / "again.jpg")
     home = Home(root / "home")
     write_settings(home, Settings(tier="demo"))
     follow(home, library)
@@ -104,12 +104,12 @@ def found(home: Home) -> dict[str, list[dict[str, Any]]]:
 def test_made_copies_are_found_and_originals_kept(home: Home) -> None:
     groups_found = found(home)
     for number in range(4):
-        copies = {row["path"] for row in groups_found[f"a/{number}.png"]}
-        kinds = {kind for kind in COPIES if f"b/{number} {kind}.png" in copies}
+        copies = {row["path"] for row in groups_found[f"a/{number}.jpg"]}
+        kinds = {kind for kind in COPIES if f"b/{number} {kind}.jpg" in copies}
         assert {"resized to half", "recompressed, JPEG quality 30", "grey"} <= kinds
         assert {path.split("/")[1][0] for path in copies} == {str(number)}  # and nothing else
-    assert [row["path"] for row in groups_found["a/5.png"]] == ["a/5.png", "c/again.png"]
-    assert "a/4.png" not in groups_found
+    assert [row["path"] for row in groups_found["a/5.jpg"]] == ["a/5.jpg", "c/again.jpg"]
+    assert "a/4.jpg" not in groups_found
     assert all(sum(row["keep"] for row in rows) == 1 for rows in groups_found.values())
 
 
@@ -117,17 +117,17 @@ def test_made_copies_are_found_and_originals_kept(home: Home) -> None:
 def test_only_what_is_new_is_compared_and_what_is_gone_leaves_its_group(home: Home) -> None:
     library = home.folders()[0].directory.parent
     assert follow(home, library).computed == 0
-    shutil.copy(library / "b" / "1 grey.png", library / "c" / "grey.png")
-    Image.open(library / "a" / "4.png").save(library / "c" / "four.webp", lossless=True)
-    (library / "b" / "0 grey.png").unlink()
+    shutil.copy(library / "b" / "1 grey.jpg", library / "c" / "grey.jpg")
+    Image.open(library / "a" / "4.jpg").save(library / "c" / "four.webp", lossless=True)
+    (library / "b" / "0 grey.jpg").unlink()
     stats = follow(home, library)
     assert 1 < stats.computed < 8  # the new content, and what was in the group of what is gone
     groups_found = found(home)
-    assert "b/0 grey.png" not in {row["path"] for row in groups_found["a/0.png"]}
-    assert {row["path"] for row in groups_found["a/1.png"]} >= {"b/1 grey.png", "c/grey.png"}
-    assert {row["path"] for rows in groups_found.values() for row in rows} >= {"a/4.png", "c/four.webp"}
+    assert "b/0 grey.jpg" not in {row["path"] for row in groups_found["a/0.jpg"]}
+    assert {row["path"] for row in groups_found["a/1.jpg"]} >= {"b/1 grey.jpg", "c/grey.jpg"}
+    assert {row["path"] for rows in groups_found.values() for row in rows} >= {"a/4.jpg", "c/four.webp"}
 
     forget(home.lake, [folder.key for folder in home.folders() if folder.relative == "c"])
     assert "c" not in {row["path"][0] for rows in found(home).values() for row in rows}
     follow(home, library)
-    assert {row["path"] for row in found(home)["a/5.png"]} == {"a/5.png", "c/again.png"}
+    assert {row["path"] for row in found(home)["a/5.jpg"]} == {"a/5.jpg", "c/again.jpg"}
