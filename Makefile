@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos bench-search bench-tail-search bench-copies fuzz lock audit clean
+.PHONY: demo test test-slow test-failed test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos bench-search bench-tail-search bench-copies fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -22,6 +22,10 @@ test: $(VENV)/.installed-dev
 # The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait.
 test-slow: $(VENV)/.installed-dev
 	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/demo/test_demo.py
+
+# Those that failed the last time, one by one.
+test-failed: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --last-failed --last-failed-no-failures none
 
 # The whole demo held to its bars, on all cores.
 test-demo: $(VENV)/.installed-dev

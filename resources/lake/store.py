@@ -292,11 +292,11 @@ class Lake:
             f"read_parquet([{', '.join(files)}], union_by_name = true, "
             "hive_partitioning = true, hive_types = {'folder': VARCHAR})"
         )
-        later = [column.name for column in TABLES[table].columns if column.later] if table in TABLES else []
+        later = [column for column in TABLES[table].columns if column.later] if table in TABLES else []
         if not later:
             return scan
         # rows that were stored before a column are as good as new: it is null in them
-        nulls = ", ".join(f"null::varchar as {name}" for name in later)
+        nulls = ", ".join(f"null::{_sql_type(column.type)} as {column.name}" for column in later)
         return f"(select * from {scan} union all by name select {nulls} where false)"
 
 
@@ -349,6 +349,11 @@ def write_parquet(path: Location, rows: pa.Table) -> None:
     """Replaces one file atomically."""
     with replace_file(path) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+
+
+def _sql_type(type_: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type."""
+    return str(duckdb.from_arrow(pa.table({"of": pa.nulls(0, type_)})).types[0])
 
 
 def _view(table: str, scan: str, others: Collection[str]) -> str:

@@ -163,6 +163,17 @@ def test_commands_about_a_home_show_hostile_words_whole(home: Home) -> None:
     image = home.lake.read("images", "lib--a", ["id", "path"]).to_pylist()[0]
     assert shows(of_home("decide", image["id"], "bowl", "accept", "--by", hostile.ALL), image["path"])
     assert shows(of_home("sql", "from decisions"), hostile.ALL)
+    tasks = home.root / "tasks.json"
+    words = [*hostile.WORDS, *hostile.SURROGATES]
+    choices = {"id": hostile.ALL, "value": {"choices": ["bowl", *words]}}
+    answer = {"completed_by": {"email": hostile.SURROGATES[0] + hostile.ALL}, "result": [choices]}
+    names = [f"lib/{RELATIVE}/{word}" for word in words]
+    data = [{"image": name} for name in names]
+    data.append({"image": "x.jpg", "vistag_id": image["id"]})
+    tasks.write_text(json.dumps([{"data": each, "annotations": [answer]} for each in data]))
+    told = of_home("import", tasks)
+    assert shows(told, f"No such label: {one_line(words[0])}")
+    assert shows(told, f"No such picture: {one_line(names[0])}")
 
 
 @pytest.mark.parametrize("words", hostile.WORDS, ids=lambda words: ascii(words)[:20])

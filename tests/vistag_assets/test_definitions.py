@@ -54,6 +54,7 @@ LOADS_A_MODEL = {
 }
 WHOLE = {
     "contact_sheet",
+    "review_queue",
     "image_index",
     "region_index",
     "near_duplicates",

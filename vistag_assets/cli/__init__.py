@@ -7,9 +7,12 @@ from vistag_assets.cli import (
     console,
     deciding,
     exporting,
+    importing,
+    keywords,
     looking,
     measuring,
     models,
+    reviewing,
     searching,
     tagging,
     verifying,
@@ -40,6 +43,7 @@ for command in (
     searching.search,
     deciding.decide,
     calibrating.calibrate,
+    keywords.keywords,
     watching.watch,
     watching.forget,
     measuring.report,
@@ -57,7 +61,9 @@ for command in (
 ):
     app.command()(command)
 
+app.command("import")(importing.import_)
 app.add_typer(exporting.export_app, name="export")
+app.add_typer(reviewing.review_app, name="review")
 app.add_typer(taxonomy_app, name="taxonomy")
 taxonomy_app.command("check")(vocabulary.taxonomy_check)
 taxonomy_app.command("convert")(vocabulary.taxonomy_convert)

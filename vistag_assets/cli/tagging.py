@@ -12,6 +12,7 @@ import typer
 from vistag_assets.cli import console
 from vistag_assets.cli.choosing import Vocabulary, choose
 from vistag_assets.cli.common import HomeOption, UsageError, own_home, plain_errors
+from vistag_assets.cli.keywords import pictures_with_keywords, show, told
 from vistag_assets.cli.measuring import report_page, show_recall
 from vistag_assets.cli.vocabulary import ColumnOption, LanguageOption, columns_of, languages_of
 
@@ -70,6 +71,14 @@ def run(
             help="What is true, in any format that vistag evaluate reads; ends with the long-tail report."
         ),
     ] = None,
+    keywords_as_truth: Annotated[
+        bool,
+        typer.Option(
+            "--keywords-as-truth",
+            help="Take keywords that people left in the files as what is true, and end with the long-tail report. What "
+            "they do not name is unknown.",
+        ),
+    ] = False,
     untagged: Annotated[
         str,
         typer.Option(
@@ -109,6 +118,8 @@ def run(
     with plain_errors(), own_home(home) as base:
         from resources.object_store import location
 
+        if keywords_as_truth and ground_truth:
+            raise UsageError("--keywords-as-truth and --ground-truth: give one of them.")
         root = location(folder)
         if not root.is_dir():
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
@@ -120,7 +131,9 @@ def run(
             _take_ground_truth(base, ground_truth, name, untagged)
         _say_what_phrases_cost(base)
         outcome = _tag(base, root, name, read_again=force)
-        passed = not ground_truth or _evaluate(base)
+        if keywords_as_truth:
+            _take_keywords(base, name)
+        passed = not (ground_truth or keywords_as_truth) or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
 
@@ -144,8 +157,6 @@ def _take_ground_truth(home: Home, file: Path, library: str, untagged: str = "ve
     """Keep a file of ground truth in the home, in the form that evaluations read, and say what is in doubt about it."""
     from evaluation.readers.converting import as_document, by_concepts
     from evaluation.readers.ground_truth import read_ground_truth
-    from resources.home import read_settings, write_settings
-    from resources.lake.files import replace_file
     from resources.workspace import open_workspace
 
     if untagged not in ("verified", "unknown"):
@@ -155,11 +166,29 @@ def _take_ground_truth(home: Home, file: Path, library: str, untagged: str = "ve
         checked = Path(folder) / file.name
         checked.write_bytes(document)
         truth = read_ground_truth(checked)
+    _keep_ground_truth(home, document, library)
+    for line in (*remarks, *by_concepts(truth, open_workspace(home).taxonomy).remarks()):
+        console.say(line)
+
+
+def _take_keywords(home: Home, library: str) -> None:
+    """Keep what the keywords of a library's files mean as the ground truth of the home, and list what they are."""
+    from evaluation.file_keywords import as_ground_truth
+    from resources.workspace import open_workspace
+
+    workspace = open_workspace(home)
+    pictures = list(pictures_with_keywords(workspace, library))
+    show(told(pictures), workspace.taxonomy)
+    _keep_ground_truth(home, as_ground_truth(pictures), library)
+
+
+def _keep_ground_truth(home: Home, document: bytes, library: str) -> None:
+    from resources.home import read_settings, write_settings
+    from resources.lake.files import replace_file
+
     with replace_file(home.ground_truth_path) as copy:
         copy.write(document)
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
-    for line in (*remarks, *by_concepts(truth, open_workspace(home).taxonomy).remarks()):
-        console.say(line)
 
 
 def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:

@@ -271,7 +271,7 @@ FORMATS = {
             "Label Studio's tasks with predictions, and the labelling configuration",
             carried="boxes with scores and tags as predictions, caption",
             lost="masks, probabilities of single tags, hierarchy, URIs, who said it",
-            version=1,
+            version=2,
             write="label_studio:write",
             options=LabelStudioOptions,
         ),

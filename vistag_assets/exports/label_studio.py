@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from vistag_assets.exports.formats import LabelStudioOptions
@@ -43,6 +44,11 @@ def config(boxes: list[str], tags: list[str]) -> bytes:
     return ElementTree.tostring(view, encoding="utf-8") + b"\n"
 
 
+def _address(root: str, path: str) -> str:
+    """The path behind the root, as an address has it where the root is one: & and + of a name would end or change it."""
+    return f"{root}{quote(path) if '://' in root or '?' in root else path}"
+
+
 def _task(image: ImageRecord, options: LabelStudioOptions, tier: str) -> dict[str, Any]:
     sides = {"original_width": image.width, "original_height": image.height, "image_rotation": 0}
     result: list[dict[str, Any]] = []
@@ -73,7 +79,7 @@ def _task(image: ImageRecord, options: LabelStudioOptions, tier: str) -> dict[st
     score = max((tag.probability for tag in image.tags), default=0.0)
     return {
         "data": {
-            "image": f"{options.root}{image.library}/{file_name(image.path)}",
+            "image": _address(options.root, f"{image.library}/{file_name(image.path)}"),
             "vistag_id": image.id,
             "caption": image.caption,
         },

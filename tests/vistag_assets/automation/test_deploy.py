@@ -266,7 +266,7 @@ def test_the_page_leads_to_a_folder_that_is_tagged_by_itself_and_its_home_can_be
             children = psutil.Process(served.pid).children(recursive=True)
             served.send_signal(signal.SIGINT)
             assert served.wait(60) == 130
-        assert psutil.wait_procs(children, timeout=10)[1] == []
+        assert psutil.wait_procs(children, timeout=60)[1] == []
     finally:
         served.kill()
     assert verify_home(home, deep=True).findings == ()
