@@ -180,7 +180,7 @@ class Searcher:
         if known and known[0] == version:
             return known[1]
         try:
-            index = load_index(directory)
+            index = load_index(directory, on_card=self.workspace.tier.device == "cuda")
         except DamagedIndex as error:
             raise SearchError(
                 f"{error}. vistag search --home {self.workspace.home.root} makes it anew"
