@@ -181,6 +181,8 @@ class Lake:
                 "move the home to a path without '='"
             )
         connection = duckdb.connect()
+        # its own bar would go to standard output, into what other programs read
+        connection.execute("set enable_progress_bar = false")
         if isinstance(self.root, ObjectPath):
             connection.register_filesystem(StoreFiles())
         views: set[str] = set()

@@ -170,6 +170,9 @@ def test_commands_about_a_home_show_hostile_words_whole(home: Home) -> None:
     image = home.lake.read("images", "lib--a", ["id", "path"]).to_pylist()[0]
     assert shows(of_home("decide", image["id"], "bowl", "accept", "--by", hostile.ALL), image["path"])
     assert shows(of_home("sql", "from decisions"), hostile.ALL)
+    of_home("decide", image["id"], "bowl", "reject", "--by", hostile.WORDS[0])
+    assert shows(of_home("review", "agreement"), one_line(hostile.ALL))
+    assert "0 pairs" in of_home("review", "queue", "--again"), "of a folder that is gone"
     tasks = home.root / "tasks.json"
     words = [*hostile.WORDS, *hostile.SURROGATES]
     choices = {"id": hostile.ALL, "value": {"choices": ["bowl", *words]}}
