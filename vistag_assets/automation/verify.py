@@ -94,7 +94,7 @@ def _remedy(table: str, folder: str | None) -> str:
         return "restore it from a backup or move it away, for a record of an evaluation is not made again"
     if table in PER_FOLDER_TABLES:
         return "run vistag on that folder, which computes what is missing and drops what is gone"
-    if table == "concept_embeddings":
+    if table in ("concept_embeddings", "near_duplicates"):
         return "run vistag on any folder, which makes it anew"
     return "evaluate again (vistag run --ground-truth), which makes it anew"
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, LiteralGroup, UsageError, own_home, plain_errors
+from vistag_assets.cli.common import (
+    HomeOption,
+    LiteralGroup,
+    UsageError,
+    folders_named,
+    own_home,
+    plain_errors,
+)
 from vistag_assets.exports.formats import FORMATS, ORIGINALS
 
 if TYPE_CHECKING:
@@ -82,7 +89,7 @@ def _command(format_: Format) -> Callable[..., None]:
                 raise UsageError("--write-originals: the files lie where they are; leave out --to.")
             if not base.lake.folders("images"):
                 raise UsageError(f"There are no images in {base.root}. Run vistag on a folder first.")
-            refs = _folders(base, folder) if folder else None
+            refs = folders_named(base, folder) if folder else None
             outcomes = []
             with console.progress_bars() as watcher, watching(watcher):
                 for place, those in _places(
@@ -105,7 +112,7 @@ def _command(format_: Format) -> Callable[..., None]:
 
     export.__doc__ = help_of(format_)
     if format_.name != "xmp":
-        seen = signature(export)
+        seen = signature(export, eval_str=True)
         others = [known for name, known in seen.parameters.items() if name != "write_originals"]
         export.__signature__ = seen.replace(parameters=others)  # type: ignore[attr-defined]
     return export
@@ -160,23 +167,6 @@ def _states(text: str) -> frozenset[str]:
     if not states or not states <= STATES:
         raise UsageError(f"--state {text}: give human, machine, or human,machine.")
     return states
-
-
-def _folders(home: Home, named: Sequence[str]) -> list[FolderRef]:
-    """The folders of the lake that are named by path or key, and those below them."""
-    there = [home.folder(key) for key in home.lake.folders("images")]
-    found: dict[str, FolderRef] = {}
-    for name in named:
-        path = Path(name).absolute()
-        mine = [
-            ref
-            for ref in there
-            if ref.key == name or str(ref.directory) == name or Path(str(ref.directory)).is_relative_to(path)
-        ]
-        if not mine:
-            raise UsageError(f"--folder {name}: no image of it is in {home.root}. Run vistag on it first.")
-        found |= {ref.key: ref for ref in mine}
-    return [found[key] for key in sorted(found)]
 
 
 def _places(

@@ -284,21 +284,22 @@ class Sidecar:
 
 def _make_writable(element: Element, scope: Mapping[str, str]) -> None:
     """Declare the prefixes that are not, since a foreign file may have others, and let no white space be lost."""
-    attributes = list((element.attributes or {}).values())
-    declared = {a.localName: a.value for a in attributes if a.prefix == "xmlns"}
-    scope = {**scope, **declared}
+    attributes = list(element.attributes.values()) if element.hasAttributes() else []
+    if declared := {a.localName: a.value for a in attributes if a.prefix == "xmlns"}:
+        scope = {**scope, **declared}
     for node in (element, *attributes):
         prefix, uri = node.prefix, node.namespaceURI or ""
         if prefix and prefix not in ("xml", "xmlns") and scope.get(prefix) != uri:
             element.setAttributeNS(XMLNS_NAMESPACE, f"xmlns:{prefix}", uri)
             scope = {**scope, prefix: uri}
     for attribute in attributes:
-        for character, stand_in in _STAND_INS.items():
-            attribute.value = attribute.value.replace(character, stand_in)
+        if not attribute.value.isprintable():
+            for character, stand_in in _STAND_INS.items():
+                attribute.value = attribute.value.replace(character, stand_in)
     for child in element.childNodes:
         if isinstance(child, Element):
             _make_writable(child, scope)
-        elif isinstance(child, Text):
+        elif isinstance(child, Text) and "\r" in child.data:
             child.data = child.data.replace("\r", _STAND_INS["\r"])
 
 
