@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from evaluation.from_lake import EvaluationError
 from evaluation.readers.ground_truth import KEYWORDS
-from vistag_assets.keywords import Keyworded
+from vistag_assets.ingest.keywords import Keyworded
 
 
 def as_ground_truth(pictures: Iterable[Keyworded]) -> bytes:

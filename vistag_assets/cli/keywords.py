@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resources.home import FolderRef, Home
     from resources.workspace import Workspace
     from taxonomy import Taxonomy
-    from vistag_assets.keywords import Keyworded, Told
+    from vistag_assets.ingest.keywords import Keyworded, Told
 
 SHOWN = 20
 
@@ -54,7 +54,7 @@ def keywords(
 
 def pictures_with_keywords(workspace: Workspace, library: str | None) -> Iterable[Keyworded]:
     """Of the folders of a library, or of all, that are not gone. Raises UsageError where there are none."""
-    from vistag_assets.keywords import keywords_in_lake
+    from vistag_assets.ingest.keywords import keywords_in_lake
 
     folders = _folders(workspace.home, library)
     if not folders:
@@ -68,7 +68,7 @@ def _folders(home: Home, library: str | None) -> list[FolderRef]:
 
 
 def told(pictures: Iterable[Keyworded]) -> Told:
-    from vistag_assets.keywords import Told
+    from vistag_assets.ingest.keywords import Told
 
     found = Told()
     for picture in pictures:
@@ -91,7 +91,7 @@ def show(found: Told, taxonomy: Taxonomy) -> None:
 
 
 def _list(title: str, counted: Counter[str], shown: dict[str, str]) -> None:
-    from vistag_assets.keywords import most_frequent
+    from vistag_assets.ingest.keywords import most_frequent
 
     if counted:
         first = most_frequent(counted)[:SHOWN]
@@ -103,7 +103,7 @@ def _list(title: str, counted: Counter[str], shown: dict[str, str]) -> None:
 def _write(to: Path, found: Told, taxonomy: Taxonomy) -> None:
     from resources.lake.files import replace_file
     from vistag_assets.exports.csv_table import harmless
-    from vistag_assets.keywords import most_frequent
+    from vistag_assets.ingest.keywords import most_frequent
 
     nearest = found.nearest(taxonomy)
     rows: list[Sequence[object]] = [("keyword", "pictures", "meaning", "concept_id", "nearest_label")]
@@ -126,7 +126,7 @@ def _write(to: Path, found: Told, taxonomy: Taxonomy) -> None:
 
 def _accept(workspace: Workspace, pictures: Iterable[Keyworded]) -> None:
     """Once each: what is there already is kept as it is, and what a person said stands."""
-    from vistag_assets.keywords import accept as keep
+    from vistag_assets.ingest.keywords import accept as keep
 
     count = keep(workspace.decisions, pictures)
     console.say(f"{count:,} keywords of pictures are decisions. The tags show them after the next run.")

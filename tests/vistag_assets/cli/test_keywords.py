@@ -16,7 +16,7 @@ from taxonomy import Taxonomy
 from taxonomy.keywords import Keywords
 from taxonomy.loading import load_taxonomy
 from vistag_assets.cli import app
-from vistag_assets.keywords import keywords_in_files
+from vistag_assets.ingest.keywords import keywords_in_files
 
 VOCABULARY = """id,pref_label,alt_labels,facet,broader,notation,exact_match
 animal,animal,,object,,,
