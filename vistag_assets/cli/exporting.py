@@ -112,7 +112,7 @@ def _command(format_: Format) -> Callable[..., None]:
 
     export.__doc__ = help_of(format_)
     if format_.name != "xmp":
-        seen = signature(export)
+        seen = signature(export, eval_str=True)
         others = [known for name, known in seen.parameters.items() if name != "write_originals"]
         export.__signature__ = seen.replace(parameters=others)  # type: ignore[attr-defined]
     return export
