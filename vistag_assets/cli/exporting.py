@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resources.home import FolderRef, Home
     from vistag_assets.exports.formats import Format, Options
     from vistag_assets.exports.job import Outcome
+    from vistag_assets.exports.records import Selection
 
 SHOWN_FILES = 20
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
@@ -56,9 +57,17 @@ def _command(format_: Format) -> Callable[..., None]:
         set_: Annotated[
             list[str] | None, typer.Option("--set", help="An option of the format, NAME=VALUE. Repeatable.")
         ] = None,
+        follow: Annotated[
+            bool | None,
+            typer.Option(
+                "--follow/--no-follow",
+                help="From now on write it again, as it is told here, whenever a run has changed what it says; or no more.",
+            ),
+        ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, say what would be.")] = False,
     ) -> None:
         from resources.workspace import open_workspace
+        from vistag_assets.exports.follow import places
         from vistag_assets.exports.job import EXPORTS, Job
         from vistag_assets.exports.records import Selection, read_thresholds
         from vistag_assets.progress import watching
@@ -70,12 +79,12 @@ def _command(format_: Format) -> Callable[..., None]:
             options = parse_options(format_, set_ or ())
             if not base.lake.folders("images"):
                 raise UsageError(f"There are no images in {base.root}. Run vistag on a folder first.")
+            if follow and (folder or dry_run):
+                raise UsageError("--follow is for all folders, and writes: leave out --folder and --dry-run.")
             refs = _folders(base, folder) if folder else None
             outcomes = []
             with console.progress_bars() as watcher, watching(watcher):
-                for place, those in _places(
-                    base, format_, to or base.root / EXPORTS / format_.name, options, refs
-                ):
+                for place, those in places(base, to or base.root / EXPORTS / format_.name, options, refs):
                     job = Job(
                         open_workspace(base),
                         format_,
@@ -86,6 +95,8 @@ def _command(format_: Format) -> Callable[..., None]:
                         dry_run=dry_run,
                     )
                     outcomes.append((place, job.run()))
+            if follow is not None:
+                _remember(base, format_, to, selection, options, follow=follow)
             for place, outcome in outcomes:
                 _tell(place, outcome, dry_run=dry_run)
             if any(outcome.failed for _, outcome in outcomes):
@@ -93,6 +104,30 @@ def _command(format_: Format) -> Callable[..., None]:
 
     export.__doc__ = help_of(format_)
     return export
+
+
+def _remember(
+    home: Home, format_: Format, to: Path | None, selection: Selection, options: Options, *, follow: bool
+) -> None:
+    from resources.home import ExportSettings, read_settings, write_settings
+
+    settings = read_settings(home)
+    exports = {name: asked for name, asked in settings.exports.items() if name != format_.name}
+    if follow:
+        exports[format_.name] = ExportSettings(
+            to=str(to.absolute()) if to else None,
+            state=tuple(sorted(selection.states)),  # type: ignore[arg-type]
+            min_probability=selection.min_probability,
+            thresholds=dict(selection.thresholds),
+            ancestors=selection.ancestors,
+            options={option.name: getattr(options, option.name) for option in fields(options)},
+        )
+    write_settings(home, settings.model_copy(update={"exports": exports}))
+    console.say(
+        f"From now on {format_.name} is written again whenever a run has changed what it says (--no-follow ends that)."
+        if follow
+        else f"{format_.name} is not written by itself any more."
+    )
 
 
 def help_of(format_: Format) -> str:
@@ -161,22 +196,6 @@ def _folders(home: Home, named: Sequence[str]) -> list[FolderRef]:
             raise UsageError(f"--folder {name}: no image of it is in {home.root}. Run vistag on it first.")
         found |= {ref.key: ref for ref in mine}
     return [found[key] for key in sorted(found)]
-
-
-def _places(
-    home: Home, format_: Format, to: Path, options: Options, refs: list[FolderRef] | None
-) -> list[tuple[Path, list[FolderRef] | None]]:
-    """Where to write, and which folders: beside the pictures there is a place for each library."""
-    if not getattr(options, "beside", False):
-        return [(to, refs)]
-    every = refs or [home.folder(key) for key in home.lake.folders("images")]
-    roots: dict[str, list[FolderRef]] = {}
-    for ref in every:
-        if "://" in ref.root:
-            raise UsageError(f"--set beside=yes: {ref.root} is on an object store. Give --to, for a mirror.")
-        if not ref.gone_since:
-            roots.setdefault(ref.root, []).append(ref)
-    return [(Path(root), those) for root, those in roots.items()]
 
 
 def _tell(to: Path, outcome: Outcome, *, dry_run: bool) -> None:
