@@ -116,10 +116,11 @@ fuzz: $(VENV)/.installed-dev
 bench-storage: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.storage $(BENCH)
 
-# The pages that are made from the code: models from the registry, tables from their definition.
+# The pages that are made from the code: models from the registry, tables and schemas from their definition.
 docs: $(VENV)/.installed
 	$(BIN)/vistag models --markdown > docs/models.md
 	$(BIN)/vistag tables --markdown > docs/tables.md
+	$(BIN)/python -c "from vistag_assets.regions.regions_json import schema; print(schema(), end='')" > docs/regions.schema.json
 
 # These pages and the docstrings as a site in site/; python3 -m http.server --directory site shows it.
 site: $(VENV)-docs/.installed
