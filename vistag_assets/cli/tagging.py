@@ -133,6 +133,7 @@ def run(
             _take_ground_truth(base, ground_truth, name, untagged)
         _say_what_phrases_cost(base)
         outcome = _tag(base, root, name, read_again=force)
+        _export(base)
         if keywords_as_truth:
             _take_keywords(base, name)
         passed = not (ground_truth or keywords_as_truth) or _evaluate(base)
@@ -238,6 +239,22 @@ def _examples(workspace: Workspace, folders: list[FolderRef]) -> dict[str, list[
             best = tags[image["id"]]
             examples[image["path"]] = [f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best]
     return examples
+
+
+def _export(home: Home) -> None:
+    """Write again what the home follows, if it does."""
+    from resources.home import read_settings
+
+    if not read_settings(home).exports:
+        return
+    from vistag_assets.runs import export
+
+    with console.progress_bars() as watcher:
+        for made in export(home, watcher):
+            left = f", {made['not_written']:,} left out or not written" if made["not_written"] else ""
+            console.say(
+                f"{made['asset']}: {made.get('path', '')}: {made['files_written']:,} files written{left}."
+            )
 
 
 def _evaluate(home: Home) -> bool:
