@@ -116,6 +116,22 @@ def test_before_anything_is_confirmed_there_is_nothing_to_measure(workspace: Wor
         evaluate_reviewed(workspace)
 
 
+def test_what_was_said_of_a_concept_that_is_gone_from_the_vocabulary_is_in_no_figure(
+    workspace: Workspace,
+) -> None:
+    say(workspace, "accept", A, "bowl")
+    before = reviewed_json(evaluate_reviewed(workspace))
+    say(workspace, "accept", B, "no concept any more")
+    assert reviewed_json(evaluate_reviewed(workspace)) == before
+
+
+def test_without_tags_there_is_nothing_to_measure(workspace: Workspace) -> None:
+    say(workspace, "accept", A, "bowl")
+    workspace.lake.delete("tags", "lib--a")
+    with pytest.raises(EvaluationError, match="holds no tags to measure"):
+        evaluate_reviewed(workspace)
+
+
 def test_the_uniform_slice_is_counted_apart_and_each_pair_by_its_chance(workspace: Workspace) -> None:
     library, concepts = Library.read(workspace), sorted(workspace.taxonomy.by_id)
     named = [(A, "bowl"), (A, "vase"), (A, "spotlight"), (B, "vase"), (B, "bowl")]
