@@ -41,8 +41,8 @@ FREE_TEXT = frozenset(
 ).union(["concept_id", "keywords", "problems", "reasons", "flags", "aspect"])
 RELATIVE = hostile.file_name(hostile.WORDS[0] + hostile.WORDS[4] + hostile.WORDS[7])
 """A folder's name."""
-WORKS_LONG = ("dev", "web", "daemon", "demo")
-"""They take no words but the home's: three run until they are stopped, one draws 600 pictures."""
+WORKS_LONG = ("app", "dev", "web", "daemon", "demo")
+"""They take no words but the home's: four run until they are stopped, one draws 600 pictures."""
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -131,6 +131,13 @@ def given(command: tuple[str, ...], home: Home, words: str) -> Iterator[str]:
         else:
             arguments.append(words if annotation in (str, Path) else next(iter(annotation)).value)
     yield from ("--", *arguments)
+
+
+def test_the_application_tells_hostile_settings_in_printable_characters(tmp_path: Path) -> None:
+    settings = tmp_path / hostile.file_name(hostile.ALL) / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text("{" + hostile.WORDS[1])
+    assert shows(say("app", "--home", settings.parent).stderr, str(settings))
 
 
 @pytest.mark.parametrize("command", ["dev", "web", "daemon"])

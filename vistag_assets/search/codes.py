@@ -6,7 +6,9 @@ What was chosen, and against what: `make bench-search`, docs/search.md.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -50,28 +52,52 @@ def write_codes(path: Path, vectors: NDArray[np.float16]) -> None:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
 
 
-def read_codes(path: Path) -> Any:
-    """The index of FAISS, its lists mapped. Raises RuntimeError."""
+@dataclass(frozen=True)
+class Codes:
+    """The codes of a segment as FAISS searches them."""
+
+    mapped: Any
+    card: Any = None
+    """the same on the first GPU, which knows no filters, and is asked by one thread at a time"""
+    turn: Lock = field(default_factory=Lock)
+
+
+def read_codes(path: Path, *, on_card: bool = False) -> Codes:
+    """The index of FAISS, its lists mapped; `on_card`: also on the first GPU, where faiss-gpu is installed and there is one.
+
+    Raises RuntimeError.
+    """
     import faiss
 
-    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    # FAISS takes UTF-8 alone, and a path need not be that
+    with path.open("rb") as file:
+        mapped = faiss.read_index(f"/dev/fd/{file.fileno()}", faiss.IO_FLAG_MMAP)
+    if not (on_card and faiss.get_num_gpus()):
+        return Codes(mapped)
+    return Codes(mapped, faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, mapped))
 
 
 def search_codes(
-    index: Any, query: NDArray[np.float32], most: int, allowed: NDArray[np.bool_] | None
+    codes: Codes, query: NDArray[np.float32], most: int, allowed: NDArray[np.bool_] | None
 ) -> NDArray[np.intp]:
     """Rows that are likely among the `most` nearest, in no order. The fewer rows are allowed, the more lists are
     looked through, so that a filter leaves as many to choose from.
     """
     import faiss
 
+    index = codes.mapped
     proposed = max(PROPOSED, _PROPOSED_FOR_ONE * most)
     options: dict[str, Any] = {"nprobe": PROBED}
     if allowed is not None:
         share = max(float(allowed.mean()), 1 / index.nlist)
         bits = np.packbits(allowed, bitorder="little")
         options = {"nprobe": min(index.nlist, math.ceil(PROBED / share)), "sel": faiss.IDSelectorBitmap(bits)}
-    _, rows = index.search(query[None], proposed, params=faiss.SearchParametersIVF(**options))
+    parameters = faiss.SearchParametersIVF(**options)
+    if codes.card is not None and allowed is None:
+        with codes.turn:
+            _, rows = codes.card.search(query[None], proposed, params=parameters)
+    else:
+        _, rows = index.search(query[None], proposed, params=parameters)
     return np.asarray(rows[0][rows[0] >= 0], np.intp)
 
 

@@ -106,7 +106,7 @@ class Updated:
     """where a damaged index went"""
 
 
-def open_index(directory: Path) -> Index | None:
+def open_index(directory: Path, *, on_card: bool = False) -> Index | None:
     """The index in a directory, its small files read; None where none was ever made. Raises DamagedIndex."""
     path = directory / INDEX
     try:
@@ -121,6 +121,7 @@ def open_index(directory: Path) -> Index | None:
                 directory / segment["name"],
                 content["made_by"]["dimension"],
                 {name: FileState(**state) for name, state in segment["files"].items()},
+                on_card,
             )
             for segment in content["segments"]
         )
@@ -132,12 +133,14 @@ def open_index(directory: Path) -> Index | None:
         raise DamagedIndex(f"{path} does not describe an index ({error})") from error
 
 
-def load_index(directory: Path) -> Index | None:
-    """The index in a directory with all its files open, for readers, who hold no lock. Raises DamagedIndex."""
+def load_index(directory: Path, *, on_card: bool = False) -> Index | None:
+    """The index in a directory with all its files open, for readers, who hold no lock; `on_card`: searched on a GPU where
+    there is one and faiss-gpu is installed. Raises DamagedIndex.
+    """
     while True:
         version = current_version(directory)
         try:
-            found = open_index(directory)
+            found = open_index(directory, on_card=on_card)
             return found.load() if found else None
         except DamagedIndex:
             if current_version(directory) == version:  # else it was replaced meanwhile

@@ -132,6 +132,8 @@ class _Found:
     region_id: str | None
     box: Box | None
     score: float
+    product: float
+    """with the direction that was searched"""
     cosines: tuple[float, ...]
 
 
@@ -178,7 +180,7 @@ class Searcher:
         if known and known[0] == version:
             return known[1]
         try:
-            index = load_index(directory)
+            index = load_index(directory, on_card=self.workspace.tier.device == "cuda")
         except DamagedIndex as error:
             raise SearchError(
                 f"{error}. vistag search --home {self.workspace.home.root} makes it anew"
@@ -283,7 +285,7 @@ class Searcher:
         """What is found so deep, and whether going deeper would find nothing more that may be shown."""
         found, ended = list[_Found](), True
         for segment, mask in zip(opened.index.segments, allowed, strict=True):
-            rows, _ = segment.nearest(toward, depth, mask)
+            rows, products = segment.nearest(toward, depth, mask)
             vectors = segment.read(rows)
             scores = together(terms, [self._scores.of(t, vectors, opened.background) for t in terms])
             cosines = np.stack([vectors @ term.vector for term in terms], axis=1)
@@ -297,6 +299,7 @@ class Searcher:
                     of["region_id"],
                     tuple(of["bbox"]) if of["bbox"] else None,
                     float(scores[n]),
+                    float(products[n]),
                     tuple(map(float, cosines[n])),
                 )
                 for n, of in zip(shown, names, strict=True)
@@ -333,8 +336,8 @@ class Searcher:
 
 
 def _rank(found: _Found) -> tuple[float, float, str, str]:
-    """Best first; where scores are at their end, by the cosine."""
-    return -found.score, -found.cosines[0], found.folder, found.id
+    """Best first; where scores are at their end, what lies further in the direction that was searched."""
+    return -found.score, -found.product, found.folder, found.id
 
 
 def _within(query: Query) -> Within:

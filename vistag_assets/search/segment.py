@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from resources.lake.files import replace_file
-from vistag_assets.search.codes import read_codes, scan, search_codes, write_codes
+from vistag_assets.search.codes import Codes, read_codes, scan, search_codes, write_codes
 
 EXACT_BELOW = 50_000
 """Vectors. Fewer are looked at one by one, which is exact and takes some milliseconds."""
@@ -48,6 +48,8 @@ class Segment:
     directory: Path
     dimension: int
     files: Mapping[str, FileState]
+    on_card: bool = False
+    """whether codes are searched on a GPU where there is one"""
 
     @property
     def is_exact(self) -> bool:
@@ -74,10 +76,10 @@ class Segment:
         return mapped.reshape(-1, self.dimension)
 
     @cached_property
-    def codes(self) -> Any:
+    def codes(self) -> Codes:
         self.require(CODES)
         try:
-            return read_codes(self.directory / CODES)
+            return read_codes(self.directory / CODES, on_card=self.on_card)
         except RuntimeError as error:  # what FAISS raises, at length
             raise DamagedIndex(f"{self.directory / CODES} is no index of FAISS") from error
 

@@ -94,7 +94,7 @@ class SearchSettings(BaseModel):
 
     min_probability: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Of words, as `tag_scores` have it."""
-    min_likeness: Annotated[float, Field(ge=0, le=1)] = 0.4
+    min_likeness: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Of a picture: 0 is what any two pictures are to each other, 1 the same."""
     duplicates: DuplicateThresholds = DuplicateThresholds()
 

@@ -163,6 +163,21 @@ def test_codes_find_what_an_exact_scan_finds(tmp_path: Path, monkeypatch: pytest
     assert filtered >= 0.98 * 400
 
 
+@pytest.mark.gpu
+def test_a_card_finds_what_the_processor_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faiss = pytest.importorskip("faiss")
+    if not faiss.get_num_gpus():
+        pytest.skip("no GPU, or faiss-cpu")
+    monkeypatch.setattr(segments, "EXACT_BELOW", 1000)
+    update(tmp_path, VectorsTable({"a": folder(0, 4000)}))
+    on_card, on_processor = (load_index(tmp_path / "index", on_card=each) for each in (True, False))
+    assert on_card is not None
+    assert on_processor is not None
+    assert on_card.segments[0].codes.card is not None
+    same = [found(on_card, seed) == found(on_processor, seed) for seed in range(0, 4000, 100)]
+    assert np.mean(same) >= 0.95  # at a tie of codes another row may be proposed
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_it_leaves_the_old_index_in_use(tmp_path: Path) -> None:
     first = VectorsTable({"a": folder(0, 30)})

@@ -20,10 +20,11 @@ from resources.home import Home
 from resources.lake import embedding_matrix
 from resources.workspace import Workspace, open_workspace
 from vistag_assets.cli import app
+from vistag_assets.runs import find_library, tag_folders
 from vistag_assets.search.page import search_page
 from vistag_assets.search.query import Hit, Query, Searcher, SearchError, search
 from vistag_assets.search.sources import index_directory
-from vistag_assets.search.updating import update, update_all
+from vistag_assets.search.updating import update_all
 
 EVERYTHING = 0.0
 """A score from which on all is shown."""
@@ -154,7 +155,9 @@ def test_a_new_folder_is_found_by_the_searcher_that_was_there_before(
     assert len(searcher.search(query)) == 10
     library = tmp_path / "more"
     draw(library / "c" / "new.png", seed=900)
-    tag(tagged_home, library)
+    tag_folders(
+        tagged_home, find_library(library, "more", tagged_home), watcher=lambda stage, done, total: None
+    )
     assert len(searcher.search(query)) == 11
 
 
@@ -175,7 +178,7 @@ def test_the_command_gives_json_a_table_and_a_page(
     assert told.exit_code == 0, told.output
     hits = json.loads(told.stdout)["hits"]
     assert len(hits) == 3
-    assert hits[0].keys() == {field for field in Hit.__slots__}
+    assert hits[0].keys() == set(Hit.__slots__)
     page = search_page(home)
     assert opened == [page.absolute().as_uri()]
     assert page.read_text().count("data:image/jpeg") == 3
@@ -229,7 +232,7 @@ def test_a_damaged_index_is_told_to_who_holds_it_and_made_anew_by_the_command(ta
     workspace = open_workspace(tagged_home)
     (vectors,) = index_directory(tagged_home, "image_index").rglob("vectors.f16")
     vectors.write_bytes(b"\0" * vectors.stat().st_size)
-    with pytest.raises(SearchError, match="holds something else than was written. vistag search --home"):
+    with pytest.raises(SearchError, match=r"holds something else than was written\. vistag search --home"):
         Searcher(workspace).search(Query(text="vase", within="images"))
     told = say(tagged_home, "vase", "--min-score", 0)
     assert told.exit_code == 0
@@ -248,8 +251,8 @@ def test_an_index_of_another_encoder_is_named_and_made_anew_of_what_the_new_one_
         SearchError, match=r"was made by the encoder tiny, and this home's tier tiny names other"
     ):
         Searcher(now).search(Query(text="vase", within="images"))
-    updated = update(now, "image_index")
-    assert (updated.kept, updated.added) == (0, 0)  # rows of another encoder are no neighbours of its vectors
+    # rows of another encoder are no neighbours of its vectors
+    assert [(updated.kept, updated.added) for updated in update_all(now)] == [(0, 0), (0, 0)]
     with pytest.raises(SearchError, match="No images are indexed"):
         Searcher(now).search(Query(text="vase"))
     tag(tagged_home, tagged_once / "library")
