@@ -111,9 +111,13 @@ def part_of(home: Home, folder: Path, part: str) -> Home:
     shutil.copy(home.root / "settings.json", copy.root)
     for key in copy.lake.folders("images"):
         rows = copy.lake.read("images", key)
-        chosen = [PARTS[int(id_[-1], 16) % 2] == part for id_ in rows["id"].to_pylist()]
+        chosen = [part_of_image(id_) == part for id_ in rows["id"].to_pylist()]
         copy.lake.write("images", rows.filter(pa.array(chosen)), key)
     return copy
+
+
+def part_of_image(id_: str) -> str:
+    return PARTS[int(id_[-1], 16) % 2]
 
 
 def play(copy: Home, home: Home, error: float, decisions: int, every: int) -> dict[str, Curve]:
@@ -205,9 +209,13 @@ def summary(home: Home, part: str, results: dict[str, dict[str, Curve]]) -> dict
             if needed is not None:
                 shares[error][name] = round(needed / at, 3)
     taxonomy = open_workspace(home).taxonomy
+    ids = frozenset(home.lake.read_all("images", ["id"])["id"].to_pylist())
+    truth = Truth.read(home, taxonomy, frozenset(id_ for id_ in ids if part_of_image(id_) == part))
     return {
         "part": part,
+        "images": sum(part_of_image(id_) == part for id_ in ids),
         "concepts": len(taxonomy.concepts),
+        "tail_pairs": len(truth.tail),
         "share_of_decisions_for_the_same": shares,
         "curves": results,
     }

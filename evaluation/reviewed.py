@@ -92,6 +92,8 @@ def evaluate_reviewed(workspace: Workspace) -> Reviewed:
             f"nobody has confirmed a tag in {workspace.home.root} yet, so there is nothing to find: work on the queue "
             "(vistag review queue), or decide by vistag decide"
         )
+    if not workspace.lake.folders("tags"):
+        raise EvaluationError(f"{workspace.home.root} holds no tags to measure: run vistag run FOLDER first")
     with workspace.lake.connect(skip_damaged=True) as sql:
         scores = sql.sql(_SCORES, params={"ids": truth.images["id"].to_pylist()}).to_arrow_table()
     known = pc.is_in(scores["concept_id"], value_set=pa.array(concepts, pa.string()))

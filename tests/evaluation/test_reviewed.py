@@ -94,7 +94,7 @@ def test_the_report_says_how_many_decisions_stand_behind_it(workspace: Workspace
     report = reviewed_report(workspace, found, datetime(2026, 1, 1, tzinfo=UTC))
     page = render_html(report)
     assert "Overall: 3 decisions (2 accepted, 1 rejected) by 2 people, on 2 concepts in 2 images." in page
-    assert "Of 2 tags" in render_markdown(report)
+    assert "3 decisions" in render_markdown(report)
 
 
 def test_how_common_a_concept_is_does_not_depend_on_how_often_it_was_asked_about(
@@ -113,6 +113,22 @@ def test_how_common_a_concept_is_does_not_depend_on_how_often_it_was_asked_about
 def test_before_anything_is_confirmed_there_is_nothing_to_measure(workspace: Workspace) -> None:
     say(workspace, "reject", B, "vase")
     with pytest.raises(EvaluationError, match="nobody has confirmed a tag"):
+        evaluate_reviewed(workspace)
+
+
+def test_what_was_said_of_a_concept_that_is_gone_from_the_vocabulary_is_in_no_figure(
+    workspace: Workspace,
+) -> None:
+    say(workspace, "accept", A, "bowl")
+    before = reviewed_json(evaluate_reviewed(workspace))
+    say(workspace, "accept", B, "no concept any more")
+    assert reviewed_json(evaluate_reviewed(workspace)) == before
+
+
+def test_without_tags_there_is_nothing_to_measure(workspace: Workspace) -> None:
+    say(workspace, "accept", A, "bowl")
+    workspace.lake.delete("tags", "lib--a")
+    with pytest.raises(EvaluationError, match="holds no tags to measure"):
         evaluate_reviewed(workspace)
 
 

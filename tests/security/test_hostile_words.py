@@ -116,8 +116,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_whatever_a_command_is_given_it_tells_in_printable_characters(
-    command: tuple[str, ...], home: Home
+    command: tuple[str, ...], home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # some write a file of that name
     for words in (hostile.ALL, *hostile.BYTES):
         say(*command, f"--{words}")
         if command[-1] not in WORKS_LONG:

@@ -70,7 +70,7 @@ class Library:
     pictures: pa.Table
     """PICTURES, by id; of files that show the same picture it is the first"""
     decided: Mapping[Pair, tuple[bool, Event]]
-    """(image id, concept id) -> whether it was accepted, and the event that says so"""
+    """(image id, concept id) -> whether it was accepted, and the event that says so; of the vocabulary of now"""
     skipped: frozenset[Pair]
     """pairs that somebody looked at and nobody could tell"""
 
@@ -94,7 +94,7 @@ class Library:
             (id_, concept_id): (standing.accepted, standing.event)
             for id_, stands in fold(hashes, events, replaced).items()
             for (concept_id, _), standing in stands.items()
-            if concept_id and standing.event.source == "person"
+            if concept_id and concept_id in workspace.taxonomy.by_id and standing.event.source == "person"
         }
         named = {pixels or id_: id_ for id_, pixels in hashes.items()} | {id_: id_ for id_ in hashes}
         skipped = {
