@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-failed test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos bench-search bench-tail-search bench-copies fuzz lock audit clean
+.PHONY: demo test test-slow test-failed test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -65,7 +65,7 @@ fit-fusion: $(VENV)/.installed
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures.py
 
-# Those of docs/ui.md, from a running Dagster; likewise.
+# Those of docs/ui.md and docs/app.md, from a running Dagster and a running application; likewise.
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python docs/screenshots.py
 
@@ -93,6 +93,11 @@ bench-loads: $(VENV)/.installed
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
 
+# Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
+# smaller one.
+bench-exports: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.exports $(BENCH)
+
 # Reading a big vocabulary and scoring against it: seconds, memory. BENCH="--concepts 5000 --images 200" for a smaller one.
 bench-taxonomy: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.taxonomy $(BENCH)
@@ -101,6 +106,11 @@ bench-taxonomy: $(VENV)/.installed
 # for a tenth of them, BENCH="--tier cpu" for another tier.
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
+
+# What people's decisions find by our queue and by others, on the home of the last `make demo`: some ten minutes.
+# BENCH="--decisions 200" for a shorter one.
+bench-review: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.review $(BENCH)
 
 # The index of vistag search at a million vectors, beside other ways: half an hour, and hours with USearch.
 # BENCH="--vectors 100000" for a shorter one, BENCH="--skip usearch" for one without it.
@@ -114,6 +124,18 @@ bench-tail-search: $(VENV)/.installed
 # How many made copies are found to be near-duplicates, in the home of the last `make demo`.
 bench-copies: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.copies
+
+# `vistag app` killed in the middle of 10,000 decisions of 20 clients: what was answered and is lost or doubled.
+bench-decisions: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.decisions $(BENCH)
+
+# How quick the pages of `vistag app` are over 100,000 images. BENCH="--images 10000 --folders 20" for a smaller one.
+bench-library: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.library $(BENCH)
+
+# Four times as many questions at once as `vistag app` takes, of the home of the last `make demo`.
+bench-load: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.load $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30

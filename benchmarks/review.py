@@ -30,14 +30,13 @@ from resources.workspace import Workspace, open_workspace
 from taxonomy import Taxonomy
 from vistag_assets.review.desk import Desk
 from vistag_assets.review.pool import Library, read_pool
-from vistag_assets.review.queue import update_queue
+from vistag_assets.review.queue import SOURCES, update_queue
 from vistag_assets.review.selection import FEWEST_A_CONCEPT
 from vistag_assets.review.uniform import permanent_number
 
 WHO = "simulated reviewer"
 SCREEN = 24
 ERRORS = (0.0, 0.05, 0.10)
-TABLES = ("images", "tags", "tag_scores", "region_embeddings", "global_embeddings")
 PARTS = ("held-out", "tuning")
 Curve = list[list[int]]
 """[decisions, true pairs of the tail found], ..."""
@@ -106,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def part_of(home: Home, folder: Path, part: str) -> Home:
     """A home of its own with one half of the images, and no decision."""
     copy = Home(folder / "home")
-    for table in TABLES:
+    for table in SOURCES:
         for key in home.lake.folders(table):
             copy.lake.write(table, home.lake.read(table, key), key)
     shutil.copy(home.root / "settings.json", copy.root)

@@ -15,7 +15,9 @@ def as_ground_truth(pictures: Iterable[Keyworded]) -> bytes:
 
     Names are relative to the library. Raises EvaluationError where there are none.
     """
-    images, tags, numbers = list[dict[str, object]](), list[dict[str, int]](), dict[str, int]()
+    images: list[dict[str, object]] = []
+    tags: list[dict[str, int]] = []
+    numbers: dict[str, int] = {}
     for picture in pictures:
         if not picture.meant.concepts:
             continue

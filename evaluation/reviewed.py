@@ -11,7 +11,7 @@ uniform slice do not: `UniformSlice` tells them apart, and a second figure is of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -210,12 +210,11 @@ def _frequency(pool: pa.Table) -> dict[str, float]:
 
     By decisions alone a concept would seem as common as it was asked about.
     """
-    frequency: dict[str, float] = {}
-    for row in pool.select(["concept_id", "probability", "named", "accepted"]).to_pylist():
-        known = row["accepted"]
-        more = float(known) if known is not None else row["probability"] if row["named"] else 0.0
-        frequency[row["concept_id"]] = frequency.get(row["concept_id"], 0.0) + more
-    return frequency
+    known = pc.cast(pool["accepted"], pa.float64())
+    expected = pc.if_else(pool["named"], pool["probability"], 0.0)
+    images = pa.table({"concept_id": pool["concept_id"], "images": pc.coalesce(known, expected)})
+    sums = images.group_by("concept_id").aggregate([("images", "sum")])
+    return dict(zip(sums["concept_id"].to_pylist(), sums["images_sum"].to_pylist(), strict=True))
 
 
 def _sides(workspace: Workspace, ids: Collection[str]) -> dict[str, tuple[str, float, float]]:
@@ -254,8 +253,7 @@ def _unbiased(
     band_of: Callable[[str], str | None],
 ) -> Unbiased | None:
     named = pool.filter(pool["named"])
-    pairs: Iterable[Pair] = zip(named["id"].to_pylist(), named["concept_id"].to_pylist(), strict=True)
-    whole = UniformSlice.of(library, pairs, workspace.taxonomy.by_id)
+    whole = UniformSlice.of(library, named, workspace.taxonomy.by_id)
     weight_of: dict[Pair, float] = {}
     bounds = {}
     for stratum in STRATA:

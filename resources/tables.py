@@ -421,7 +421,8 @@ REVIEW_QUEUE = _table(
     Column("probability", _F32, "of `tags`, else of `tag_scores`, 0..1; 0 where both are silent"),
     Column("is_uniform", pa.bool_(), "whether the pair is of the uniform slice, which was drawn whatever models say"),
     Column("inclusion_probability", _F64,
-           "chance of any pair of the library to be in the uniform slice as it is now, 0..1; null outside of it"),
+           "chance of the pair, and of each other one of its stratum (tags of the machine, all others), to be in the "
+           "uniform slice as it is now, 0..1; null outside of it"),
     Column("shown", _TEXT, "fingerprint of the row of `tags` that is looked at; null where there is none"),
     key=("id", "concept_id"), partitioned=False,
 )

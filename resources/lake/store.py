@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.lake.files import locked, move_file, remove_temporaries, replace_file
@@ -92,6 +93,30 @@ class Lake:
         except MissingPartition:
             return None
 
+    def rows_of(self, table: str, folder: str, ids: Collection[str]) -> pa.Table | None:
+        """The rows of some ids in one partition, in their order there; None where there is no such partition.
+
+        Raises CorruptPartition.
+        """
+        path, wanted = self.data_file(table, folder), pc.field("id").isin(list(ids))
+        while True:
+            try:
+                with _opened(path) as file:
+                    return pq.read_table(
+                        file,
+                        filters=wanted,
+                        page_checksum_verification=True,
+                        use_threads=isinstance(file, pa.NativeFile),
+                    )
+            except ObjectReplaced:  # as in `read_parquet`
+                continue
+            except FileNotFoundError:
+                return None
+            except (pa.ArrowException, OSError) as error:
+                if getattr(error, "errno", None) is not None:
+                    raise
+                raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
+
     def read_all(
         self, table: str, columns: Sequence[str] | None = None, *, skip_damaged: bool = False
     ) -> pa.Table:
@@ -132,9 +157,15 @@ class Lake:
             return [found.path for found in self.root.listing() if found.path != self.root / MARKER]
         return sorted(path for path in self.root.rglob("*") if path.is_file())
 
-    def connect(self, *, skip_damaged: bool = False, gone: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
-        """An in-memory DuckDB connection with one view for each of `tables()`, and `tagged_images`: every tag with the
-        path of its image, but for those of the folders `gone`.
+    def connect(
+        self,
+        *,
+        skip_damaged: bool = False,
+        gone: Collection[str] = (),
+        tables: Collection[str] | None = None,
+    ) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB connection with one view for each of `tables()`, or of those of them that are named in
+        `tables`, and `tagged_images`: every tag with the path of its image, but for those of the folders `gone`.
 
         The views of partitioned tables have a VARCHAR column `folder` (a filter on it reads those partitions
         only) and see partitions written later; a column that a partition lacks is null there. DuckDB reads
@@ -150,10 +181,14 @@ class Lake:
                 "move the home to a path without '='"
             )
         connection = duckdb.connect()
+        # its own bar would go to standard output, into what other programs read
+        connection.execute("set enable_progress_bar = false")
         if isinstance(self.root, ObjectPath):
             connection.register_filesystem(StoreFiles())
         views: set[str] = set()
         for table in self.tables():
+            if tables is not None and table not in tables:
+                continue
             try:
                 connection.execute(_view(table, self._scan(table), views))
                 views.add(table)

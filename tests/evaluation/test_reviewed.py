@@ -27,6 +27,10 @@ from vistag_assets.review.uniform_slice import UniformSlice
 A, B, C = IDS
 
 
+def table(pairs: list[tuple[str, str]]) -> pa.Table:
+    return pa.table({"id": [id_ for id_, _ in pairs], "concept_id": [concept for _, concept in pairs]})
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A home whose rows of `tags` are all the machine's."""
@@ -117,13 +121,13 @@ def test_the_uniform_slice_is_counted_apart_and_each_pair_by_its_chance(workspac
     named = [(A, "bowl"), (A, "vase"), (A, "spotlight"), (B, "vase"), (B, "bowl")]
     for pair in named:
         say(workspace, "accept" if pair in ((A, "bowl"), (B, "bowl")) else "reject", *pair)
-    silent = UniformSlice.of(library, named, concepts).next("silent", 5)[0]
+    silent = UniformSlice.of(library, table(named), concepts).next("silent", 5)[0]
     for pair in silent:
         say(workspace, "accept" if pair == silent[0] else "reject", *pair)
     unbiased = evaluate_reviewed(workspace).unbiased
     assert unbiased is not None
     assert (unbiased.decisions, unbiased.named_share) == (10, 1.0)
-    share = UniformSlice.of(Library.read(workspace), named, concepts).next("silent", 1)[1]
+    share = UniformSlice.of(Library.read(workspace), table(named), concepts).next("silent", 1)[1]
     assert unbiased.silent_share == share
     # two true tags that are found, each for itself; one that is not, for as many as its stratum is larger
     assert unbiased.recall["overall"].value == pytest.approx(2 / (2 + 1 / share))

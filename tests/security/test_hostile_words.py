@@ -41,8 +41,8 @@ FREE_TEXT = frozenset(
 ).union(["concept_id", "keywords", "problems", "reasons", "flags", "aspect"])
 RELATIVE = hostile.file_name(hostile.WORDS[0] + hostile.WORDS[4] + hostile.WORDS[7])
 """A folder's name."""
-WORKS_LONG = ("dev", "web", "daemon", "demo")
-"""They take no words but the home's: three run until they are stopped, one draws 600 pictures."""
+WORKS_LONG = ("app", "dev", "web", "daemon", "demo")
+"""They take no words but the home's: four run until they are stopped, one draws 600 pictures."""
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -133,6 +133,13 @@ def given(command: tuple[str, ...], home: Home, words: str) -> Iterator[str]:
     yield from ("--", *arguments)
 
 
+def test_the_application_tells_hostile_settings_in_printable_characters(tmp_path: Path) -> None:
+    settings = tmp_path / hostile.file_name(hostile.ALL) / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text("{" + hostile.WORDS[1])
+    assert shows(say("app", "--home", settings.parent).stderr, str(settings))
+
+
 @pytest.mark.parametrize("command", ["dev", "web", "daemon"])
 def test_what_runs_until_it_is_stopped_tells_hostile_settings_in_printable_characters(
     command: str, tmp_path: Path
@@ -163,6 +170,9 @@ def test_commands_about_a_home_show_hostile_words_whole(home: Home) -> None:
     image = home.lake.read("images", "lib--a", ["id", "path"]).to_pylist()[0]
     assert shows(of_home("decide", image["id"], "bowl", "accept", "--by", hostile.ALL), image["path"])
     assert shows(of_home("sql", "from decisions"), hostile.ALL)
+    of_home("decide", image["id"], "bowl", "reject", "--by", hostile.WORDS[0])
+    assert shows(of_home("review", "agreement"), one_line(hostile.ALL))
+    assert "0 pairs" in of_home("review", "queue", "--again"), "of a folder that is gone"
     tasks = home.root / "tasks.json"
     words = [*hostile.WORDS, *hostile.SURROGATES]
     choices = {"id": hostile.ALL, "value": {"choices": ["bowl", *words]}}

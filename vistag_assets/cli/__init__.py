@@ -55,6 +55,7 @@ for command in (
     looking.sql,
     looking.tables,
     verifying.verify,
+    looking.app,
     looking.dev,
     looking.web,
     looking.daemon,

@@ -26,6 +26,7 @@ def calibrate(
     """Fit the probabilities of the home's tier to labelled pictures. The next run scores tags anew, without a model."""
     with plain_errors():
         from resources.workspace import open_workspace
+        from vistag_assets.ingest.keywords import keywords_in_files
         from vistag_assets.whole_image.calibration import calibrate as fit
         from vistag_assets.whole_image.calibration import (
             labelled,
@@ -40,7 +41,10 @@ def calibrate(
         base = home_of(home)
         choose(base, tier)
         workspace = open_workspace(base)
-        pictures = (labelled_by_keywords if keywords else labelled)(folder, workspace.taxonomy)
+        if keywords:
+            pictures = labelled_by_keywords(folder, keywords_in_files(folder, workspace.taxonomy))
+        else:
+            pictures = labelled(folder, workspace.taxonomy)
         embed_concepts(workspace)
         concepts = pool_phrases(workspace.lake.read("concept_embeddings"))
         seen = tried(workspace.encoder, concepts, pictures, workspace.taxonomy)

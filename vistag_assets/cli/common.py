@@ -88,6 +88,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
     from resources.object_store import StoreUrlError
+    from resources.web.guard import NoToken
     from taxonomy import TaxonomyError
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
@@ -104,7 +105,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, OSError,
+        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from vistag_assets.cli.common import (
     own_home,
     plain_errors,
 )
-from vistag_assets.exports.formats import FORMATS
+from vistag_assets.exports.formats import FORMATS, ORIGINALS
 
 if TYPE_CHECKING:
     from resources.home import FolderRef, Home
@@ -30,7 +31,7 @@ _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 export_app = typer.Typer(
     cls=LiteralGroup,
-    help="Write what vistag knows into the files of other programs; originals are never touched.",
+    help="Write what vistag knows into the files of other programs; originals are never touched, but by xmp --write-originals.",
     no_args_is_help=True,
 )
 
@@ -64,6 +65,14 @@ def _command(format_: Format) -> Callable[..., None]:
             list[str] | None, typer.Option("--set", help="An option of the format, NAME=VALUE. Repeatable.")
         ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, say what would be.")] = False,
+        write_originals: Annotated[
+            bool,
+            typer.Option(
+                "--write-originals",
+                help="Into the pictures' own files in place of sidecars, by exiftool; the files as they were are kept in "
+                "backups/ of the home.",
+            ),
+        ] = False,
     ) -> None:
         from resources.workspace import open_workspace
         from vistag_assets.exports.job import EXPORTS, Job
@@ -74,18 +83,21 @@ def _command(format_: Format) -> Callable[..., None]:
             selection = Selection(
                 _states(state), min_probability, read_thresholds(thresholds) if thresholds else {}, ancestors
             )
-            options = parse_options(format_, set_ or ())
+            written = ORIGINALS if write_originals else format_
+            options = parse_options(written, set_ or ())
+            if write_originals and to:
+                raise UsageError("--write-originals: the files lie where they are; leave out --to.")
             if not base.lake.folders("images"):
                 raise UsageError(f"There are no images in {base.root}. Run vistag on a folder first.")
             refs = folders_named(base, folder) if folder else None
             outcomes = []
             with console.progress_bars() as watcher, watching(watcher):
                 for place, those in _places(
-                    base, format_, to or base.root / EXPORTS / format_.name, options, refs
+                    base, written, to or base.root / EXPORTS / format_.name, options, refs
                 ):
                     job = Job(
                         open_workspace(base),
-                        format_,
+                        written,
                         place,
                         selection=selection,
                         folders=those,
@@ -99,6 +111,10 @@ def _command(format_: Format) -> Callable[..., None]:
                 raise typer.Exit(1)
 
     export.__doc__ = help_of(format_)
+    if format_.name != "xmp":
+        seen = signature(export)
+        others = [known for name, known in seen.parameters.items() if name != "write_originals"]
+        export.__signature__ = seen.replace(parameters=others)  # type: ignore[attr-defined]
     return export
 
 
@@ -157,13 +173,15 @@ def _places(
     home: Home, format_: Format, to: Path, options: Options, refs: list[FolderRef] | None
 ) -> list[tuple[Path, list[FolderRef] | None]]:
     """Where to write, and which folders: beside the pictures there is a place for each library."""
-    if not getattr(options, "beside", False):
+    if format_ is not ORIGINALS and not getattr(options, "beside", False):
         return [(to, refs)]
     every = refs or [home.folder(key) for key in home.lake.folders("images")]
     roots: dict[str, list[FolderRef]] = {}
     for ref in every:
         if "://" in ref.root:
-            raise UsageError(f"--set beside=yes: {ref.root} is on an object store. Give --to, for a mirror.")
+            raise UsageError(
+                f"{ref.root} is on an object store: nothing is written there. Give --to, for a mirror."
+            )
         if not ref.gone_since:
             roots.setdefault(ref.root, []).append(ref)
     return [(Path(root), those) for root, those in roots.items()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resources.text import one_line
 from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, home_of, own_home, plain_errors
 
@@ -94,7 +95,8 @@ def agreement(as_json: JsonOption = False, home: HomeOption = None) -> None:
         for of in found:
             kappa = "–" if of.kappa is None else f"{of.kappa:.2f}"
             interval = "" if of.ci95 is None else f"{of.ci95[0]:.2f} to {of.ci95[1]:.2f}"
-            table.add_row(of.first, of.second, f"{of.pairs:,}", f"{of.observed:.1%}", kappa, interval)
+            people = one_line(of.first), one_line(of.second)
+            table.add_row(*people, f"{of.pairs:,}", f"{of.observed:.1%}", kappa, interval)
         console.out.print(table)
         console.say(f"Pairs on which people disagree: {len(disputed(words)):,}; the last word stands.")
 
@@ -148,8 +150,8 @@ def _show(items: list[Item], workspace: Workspace) -> None:
     for item in items:
         table.add_row(
             f"{item.rank:,}",
-            labels.get(item.concept_id, item.concept_id),
-            paths.get(item.id, item.id),
+            one_line(labels.get(item.concept_id, item.concept_id)),
+            one_line(paths.get(item.id, item.id)),
             f"{item.probability or 0:.2f}",
             item.reason,
         )

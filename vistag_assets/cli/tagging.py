@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -48,6 +49,7 @@ def demo(
         _tag(base, corpus / "library", DEMO_LIBRARY)
         passed = _evaluate(base)
         _say_where_the_gallery_is(base)
+        console.say(f"Look at it, and say which rare tags are right: {_app_command(base)}")
         _end_with(passed)
 
 
@@ -274,7 +276,14 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
     if caveat := load_tier(settings.tier).caveat:
         console.say(caveat)
     _say_where_the_gallery_is(home)
-    console.say("Look further: vistag dev, or vistag sql 'from tags limit 20'")
+    console.say(f"Look further: {_app_command(home)}, vistag dev, or vistag sql 'from tags limit 20'")
+
+
+def _app_command(home: Home) -> str:
+    """The command that opens the application on a home."""
+    from resources.home import Home as Homes
+
+    return "vistag app" if home == Homes.resolve() else f"vistag app --home {shlex.quote(str(home.root))}"
 
 
 def _say_where_the_gallery_is(home: Home) -> None:

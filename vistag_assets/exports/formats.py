@@ -29,6 +29,13 @@ class XmpOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalsOptions(Options):
+    texts: bool = field(default=True, metadata={"help": "title, description and alternative text too"})
+    regions: bool = field(default=True, metadata={"help": "regions too"})
+    backup: bool = field(default=True, metadata={"help": "keep each file as it was, in backups/ of the home"})
+
+
+@dataclass(frozen=True, slots=True)
 class CocoOptions(Options):
     masks: str = field(
         default="rle",
@@ -153,6 +160,18 @@ class Format:
         return writer
 
 
+ORIGINALS = Format(
+    "originals",
+    "XMP in the pictures' own files, by exiftool: JPEG, TIFF, PNG, WebP, HEIC and DNG",
+    carried="what xmp carries; keywords, title and description as IIM too where a file has IIM",
+    lost="what xmp loses; other formats",
+    version=1,
+    write="originals:write",
+    options=OriginalsOptions,
+    per_folder=True,
+    merges=True,
+)
+"""What `vistag export xmp --write-originals` writes: no format of its own for whoever lists them."""
 FORMATS = {
     format_.name: format_
     for format_ in (
@@ -174,7 +193,7 @@ FORMATS = {
             carried="boxes, masks, concepts as categories, tags and captions of images, the detector's scores in "
             "results.json",
             lost="phrases outside the vocabulary, titles and descriptions, hierarchy, evidence",
-            version=1,
+            version=2,
             write="coco:write_coco",
             options=CocoOptions,
         ),
@@ -184,7 +203,7 @@ FORMATS = {
             carried="boxes, masks, categories with synonyms, definitions and frequency, what people rejected as negative "
             "categories, all others as not exhaustive; results with scores",
             lost="phrases outside the vocabulary, titles and descriptions, hierarchy, evidence",
-            version=1,
+            version=2,
             write="coco:write_lvis",
             options=CocoOptions,
         ),
@@ -223,7 +242,7 @@ FORMATS = {
             "Captions for training LoRAs: a .txt beside each picture, and kohya's metadata_cap.json",
             carried="tags and caption as text, a trigger word, pictures",
             lost="probabilities, regions, hierarchy, URIs, commas within a tag",
-            version=1,
+            version=2,
             write="lora:write",
             options=LoraOptions,
         ),
@@ -280,7 +299,7 @@ FORMATS = {
             "CVAT for images 1.1: boxes, outlines and tags",
             carried="outlines or boxes, tags",
             lost="scores, holes of masks, texts, hierarchy, URIs, who said it",
-            version=1,
+            version=2,
             write="cvat:write",
             options=CvatOptions,
         ),

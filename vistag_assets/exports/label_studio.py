@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 from vistag_assets.exports.formats import LabelStudioOptions
 from vistag_assets.exports.job import Job
-from vistag_assets.exports.json_stream import JsonArray
+from vistag_assets.exports.json_stream import BETWEEN, JsonElements, as_json
 from vistag_assets.exports.records import ImageRecord, file_name
 from vistag_assets.exports.xml_text import xml_text
 
@@ -18,16 +19,22 @@ _SCALE = 100
 
 def write(job: Job) -> None:
     options: LabelStudioOptions = job.options  # type: ignore[assignment]
-    boxes, tags = dict[str, None](), dict[str, None]()
+    for folder in job.changed_folders():
+        boxes, tags = set[str](), set[str]()
+        with job.section("tasks") as file:
+            tasks = JsonElements(file)
+            for image in job.images_of(folder):
+                boxes.update(xml_text(region.tag.label) for region in image.regions)
+                tags.update(xml_text(tag.label) for tag in image.tags)
+                tasks.add(_task(image, options, job.workspace.tier.name))
+        with job.section("labels") as file:
+            file.write(as_json([sorted(boxes), sorted(tags)]))
     with job.stream("tasks.json") as file:
         file.write(b"[\n")
-        tasks = JsonArray(file)
-        for image in job.images():
-            boxes |= dict.fromkeys(xml_text(region.tag.label) for region in image.regions)
-            tags |= dict.fromkeys(xml_text(tag.label) for tag in image.tags)
-            tasks.add(_task(image, options, job.workspace.tier.name))
+        job.join("tasks", file, BETWEEN)
         file.write(b"\n]\n")
-    job.put("config.xml", config(sorted(boxes), sorted(tags)))
+    labels = [json.loads(section.read_bytes()) for section in job.sections("labels")]
+    job.put("config.xml", config(*(sorted({name for of in labels for name in of[n]}) for n in (0, 1))))
 
 
 def config(boxes: list[str], tags: list[str]) -> bytes:

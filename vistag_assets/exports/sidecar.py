@@ -141,6 +141,41 @@ class Sidecar:
         if self._ours:
             self._set_items(OURS, "Bag", self._ours)
 
+    # ---- what is whose
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether any of it is vistag's, or was."""
+        return bool(self._ours or self._ours_before)
+
+    def items(self, name: str) -> list[str]:
+        return self._items(name)
+
+    def text(self, name: str) -> str:
+        return self._text(name)
+
+    def own(self, name: str) -> list[str]:
+        """The items of a property that are vistag's, as the packet came."""
+        return [item for item in self._items(name) if own_keyword(name, item) in self._ours_before]
+
+    def is_own(self, name: str) -> bool:
+        """Whether a text is vistag's, as the packet came or as it is now."""
+        return own_text(name, self._text(name)) in {*self._ours_before, *self._ours}
+
+    def add_theirs(self, name: str, kind: str, keywords: Sequence[str]) -> None:
+        """Keywords of people that stand elsewhere."""
+        there = self._items(name)
+        known = {keyword.casefold() for keyword in there}
+        if new := [keyword for keyword in map(xml_text, keywords) if keyword.casefold() not in known]:
+            self._set_items(name, kind, [*there, *new])
+
+    def add_their_text(self, name: str, text: str) -> None:
+        """A text of people that stands elsewhere, in place of none or of vistag's."""
+        if self._text(name) and not self.is_own(name):
+            return
+        self._remove(name)
+        self._list(self._append(name), "Alt", [xml_text(text)])
+
     # ---- regions
 
     def _region(self, region: Region, corners: Sequence[tuple[float, float]]) -> Element:
@@ -249,21 +284,22 @@ class Sidecar:
 
 def _make_writable(element: Element, scope: Mapping[str, str]) -> None:
     """Declare the prefixes that are not, since a foreign file may have others, and let no white space be lost."""
-    attributes = list((element.attributes or {}).values())
-    declared = {a.localName: a.value for a in attributes if a.prefix == "xmlns"}
-    scope = {**scope, **declared}
+    attributes = list(element.attributes.values()) if element.hasAttributes() else []
+    if declared := {a.localName: a.value for a in attributes if a.prefix == "xmlns"}:
+        scope = {**scope, **declared}
     for node in (element, *attributes):
         prefix, uri = node.prefix, node.namespaceURI or ""
         if prefix and prefix not in ("xml", "xmlns") and scope.get(prefix) != uri:
             element.setAttributeNS(XMLNS_NAMESPACE, f"xmlns:{prefix}", uri)
             scope = {**scope, prefix: uri}
     for attribute in attributes:
-        for character, stand_in in _STAND_INS.items():
-            attribute.value = attribute.value.replace(character, stand_in)
+        if not attribute.value.isprintable():
+            for character, stand_in in _STAND_INS.items():
+                attribute.value = attribute.value.replace(character, stand_in)
     for child in element.childNodes:
         if isinstance(child, Element):
             _make_writable(child, scope)
-        elif isinstance(child, Text):
+        elif isinstance(child, Text) and "\r" in child.data:
             child.data = child.data.replace("\r", _STAND_INS["\r"])
 
 

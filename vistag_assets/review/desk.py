@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -118,6 +119,10 @@ class Desk:
         with self._one_at_a_time:
             self._follow()
             return [item for item in self._queue if not self._said(item)]
+
+    def waiting(self) -> dict[str, int]:
+        """Concept id -> pairs of the queue that nobody decided, in the order of the queue."""
+        return dict(Counter(item.concept_id for item in self.open_items()))
 
     def _said(self, item: Item, who: str | None = None) -> list[str]:
         """Who decided a pair; `who` has spoken of it also where they skipped it."""

@@ -10,17 +10,17 @@ from resources.metadata import OWNERS, column_schema
 from resources.tables import REVIEW_QUEUE
 from resources.workspace import VistagResource
 from vistag_assets.failures import told_first
-from vistag_assets.review.queue import update_queue
+from vistag_assets.review.queue import SOURCES, VERSION, update_queue
 
 
 @dg.asset(
-    deps=["images", "tags", "tag_scores", "region_embeddings", "global_embeddings"],
+    deps=[*SOURCES],
     description=REVIEW_QUEUE.about,
     metadata=column_schema(REVIEW_QUEUE),
     group_name=REVIEW_QUEUE.group,
     kinds={"parquet", "duckdb", "numpy"},
     owners=OWNERS,
-    code_version="1",
+    code_version=str(VERSION),
 )
 @told_first()
 def review_queue(vistag: VistagResource) -> dg.MaterializeResult[None]:

@@ -13,7 +13,7 @@ of which stratum is always that of now: where models change, the slice does with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,9 +45,10 @@ class Grid:
     def size(self) -> int:
         return len(self.pictures) * len(self.concepts)
 
-    def cells(self, pairs: Iterable[tuple[int, int]]) -> Cells:
-        """Sorted, each once; a pair is the place of a picture and that of a concept."""
-        return np.unique(np.array([row * len(self.concepts) + column for row, column in pairs], np.int64))
+    def cells(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Cells:
+        """Of pairs by the places of their picture and concept, sorted, each once; a place below 0 is in no grid."""
+        known = (rows >= 0) & (columns >= 0)
+        return np.unique(rows[known] * len(self.concepts) + columns[known])
 
     def pair(self, cell: int) -> tuple[int, int]:
         return divmod(int(cell), len(self.concepts))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from resources.decisions import Pair
 from vistag_assets.review.pool import Library
 from vistag_assets.review.uniform import Cells, Grid
 
+Strings: TypeAlias = pa.Array | pa.ChunkedArray
 Stratum = Literal["named", "silent"]
 STRATA: tuple[Stratum, ...] = get_args(Stratum)
 
@@ -31,16 +35,20 @@ class UniformSlice:
     """pairs that somebody looked at and could not tell: they are passed over"""
 
     @classmethod
-    def of(cls, library: Library, named: Iterable[Pair], concepts: Iterable[str]) -> UniformSlice:
+    def of(cls, library: Library, named: pa.Table, concepts: Iterable[str]) -> UniformSlice:
+        """named: id, concept_id, the pairs that the machine names."""
         ids, vocabulary = list(library.folder_of), sorted(concepts)
         grid = Grid([library.hash_of[id_] or id_ for id_ in ids], vocabulary)
-        row_of = {id_: row for row, id_ in enumerate(ids)}
-        column_of = {concept: column for column, concept in enumerate(vocabulary)}
 
-        def cells(pairs: Iterable[Pair]) -> Cells:
-            return grid.cells((row_of[i], column_of[c]) for i, c in pairs if i in row_of and c in column_of)
+        def cells(images: Strings, of: Strings) -> Cells:
+            return grid.cells(_positions(images, ids), _positions(of, vocabulary))
 
-        return cls(ids, grid, cells(named), cells(library.decided), cells(library.skipped))
+        def of_pairs(pairs: Collection[Pair]) -> Cells:
+            images, of = zip(*pairs, strict=True) if pairs else ((), ())
+            return cells(pa.array(images, pa.string()), pa.array(of, pa.string()))
+
+        known = cells(named["id"], named["concept_id"])
+        return cls(ids, grid, known, of_pairs(library.decided), of_pairs(library.skipped))
 
     def next(self, stratum: Stratum, count: int) -> tuple[list[Pair], float]:
         """The `count` first pairs of a stratum that nobody has looked at, and the share of it that is then looked at."""
@@ -67,3 +75,9 @@ class UniformSlice:
     def _pairs(self, cells: Cells) -> list[Pair]:
         places = (self.grid.pair(cell) for cell in cells)
         return [(self.ids[row], self.grid.concepts[column]) for row, column in places]
+
+
+def _positions(values: Strings, known: Sequence[str]) -> NDArray[np.int64]:
+    """int64 [values]: where each is among the known ones, -1 where it is none."""
+    found = pc.fill_null(pc.index_in(values, value_set=pa.array(known, pa.string())), -1)
+    return np.asarray(found.to_numpy(), np.int64)

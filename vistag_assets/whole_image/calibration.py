@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from resources.home import Home
 from resources.lake.files import replace_file
 from resources.models.encoders import Calibration, Encoder, Platt, embed_in_batches
 from taxonomy import Taxonomy
-from vistag_assets.ingest.keywords import keywords_in_files
+from taxonomy.keywords import Meant
 from vistag_assets.whole_image.thresholds import Thresholds, fit_thresholds
 
 FILE = "calibration.json"
@@ -98,12 +98,9 @@ def labelled(folder: Path, taxonomy: Taxonomy) -> list[Labelled]:
     return _enough(found, folder, "a folder a class, named by a label", unknown)
 
 
-def labelled_by_keywords(folder: Path, taxonomy: Taxonomy) -> list[Labelled]:
-    """The pictures of a folder whose keywords, in the files or in sidecars, mean concepts of the vocabulary.
-
-    Raises CalibrationError as `labelled` does, and NotADirectoryError.
-    """
-    told = list(keywords_in_files(folder, taxonomy))
+def labelled_by_keywords(folder: Path, keywords: Iterable[tuple[Path, Meant]]) -> list[Labelled]:
+    """The pictures of a folder whose keywords mean concepts of the vocabulary. Raises CalibrationError as `labelled` does."""
+    told = list(keywords)
     found = [Labelled(path, meant.concepts) for path, meant in told if meant.concepts]
     unknown = {name for _, meant in told for name in meant.unknown}
     return _enough(found, folder, "pictures with keywords that are labels", unknown)

@@ -16,8 +16,8 @@ from resources.lake import MissingPartition
 from resources.tables import REVIEW_QUEUE
 from resources.workspace import Workspace, open_workspace
 from vistag_assets.review.desk import SECOND, Desk, Item
-from vistag_assets.review.likeness import Place, nearest
-from vistag_assets.review.queue import update_queue
+from vistag_assets.review.likeness import Place, most_alike, nearest
+from vistag_assets.review.queue import make_queue, update_queue
 
 A, B, C = IDS
 REGION = f"{A[:12]}-r2"
@@ -61,7 +61,25 @@ def test_one_row_in_twenty_is_drawn_from_all_pairs(workspace: Workspace) -> None
     assert 0.04 < len(drawn) / rows.num_rows < 0.3
     assert all(0 < row["inclusion_probability"] <= 1 for row in drawn)
     assert {row["inclusion_probability"] for row in rows.to_pylist() if not row["is_uniform"]} == {None}
-    assert rows.equals(update_queue(workspace)), "made anew it is the same"
+    assert rows.equals(make_queue(workspace)), "made anew it is the same"
+
+
+def test_the_queue_is_made_anew_where_somebody_said_something_and_only_there(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vistag_assets.review import queue
+
+    rows = update_queue(workspace)
+    with monkeypatch.context() as nothing_new:
+        nothing_new.setattr(queue, "make_queue", None)
+        assert update_queue(workspace).equals(rows)
+    workspace.lake.data_file("review_queue").write_bytes(b"damaged")
+    assert update_queue(workspace).equals(rows)
+    say(workspace, "ada", "skip", A, "vase")
+    assert (A, "vase") not in pairs(update_queue(workspace), chosen=False)
+    write(workspace.home, "tags", [row for row in tables()["tags"] if row["id"] == B])
+    shown = {(row["id"], row["concept_id"]): row["shown"] for row in update_queue(workspace).to_pylist()}
+    assert shown[A, "spotlight"] is None, "no tag any more, though still among the scores"
 
 
 def test_what_looks_like_a_confirmed_one_is_asked_about_though_no_model_names_it(
@@ -97,9 +115,12 @@ def test_the_nearest_are_found_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     places = [Place(f"{n}", None) for n in range(500)]
     monkeypatch.setattr("vistag_assets.review.likeness._CELLS_AT_ONCE", 1100)
-    [found] = nearest({"vase": vectors[:7]}, places, vectors, 20).values()
-    cosine = (vectors[:7] @ vectors.T).max(axis=0)
-    assert [near.cosine for near in found] == pytest.approx(np.sort(cosine)[::-1][:20])
+    [(_, found)] = nearest({"vase": vectors[:7]}, places, vectors, 20)
+    cosine = np.sort((vectors[:7] @ vectors.T).max(axis=0))[::-1]
+    assert [near.cosine for near in most_alike(found, 20).values()] == pytest.approx(cosine[:20])
+    [(_, closer)] = nearest({"vase": vectors[:7]}, places, vectors, 20, {"vase": float(cosine[9])})
+    assert {near.place for near in closer} == {near.place for near in most_alike(found, 9).values()}
+    assert [*nearest({"vase": vectors[:7]}, places, vectors, 20, {"vase": 2.0})] == []
 
 
 def test_of_files_that_show_one_picture_one_is_asked_about(workspace: Workspace) -> None:
@@ -171,6 +192,7 @@ def test_what_was_decided_is_not_handed_out_and_an_undo_brings_it_back(
     said = say(workspace, "ada", "reject", first.id, first.concept_id)
     assert ranks(desk.next_batch("ada", 2)) == [2, 3]
     assert first not in desk.open_items()
+    assert sum(desk.waiting().values()) == len(desk.open_items())
     say(workspace, "ada", "undo", first.id, first.concept_id, undoes=said.seq)
     assert desk.next_batch("ada", 2) == [first, second]
 

@@ -15,6 +15,10 @@ PICTURES = [f"picture {n}" for n in range(300)]
 CONCEPTS = [f"concept {n}" for n in range(70)]
 
 
+def table(pairs: list[tuple[str, str]]) -> pa.Table:
+    return pa.table({"id": [id_ for id_, _ in pairs], "concept_id": [concept for _, concept in pairs]})
+
+
 def every_number(grid: Grid) -> np.ndarray:
     return grid.numbers(np.arange(grid.size))
 
@@ -22,7 +26,9 @@ def every_number(grid: Grid) -> np.ndarray:
 def test_a_number_belongs_to_its_pair_on_every_machine() -> None:
     assert permanent_number("a" * 32, "vase") == 0.7965966542446061
     grid = Grid(PICTURES, CONCEPTS)
-    assert every_number(grid)[grid.cells([(7, 3)])[0]] == permanent_number(PICTURES[7], CONCEPTS[3])
+    assert every_number(grid)[grid.cells(np.array([7]), np.array([3]))[0]] == permanent_number(
+        PICTURES[7], CONCEPTS[3]
+    )
 
 
 def test_numbers_are_spread_evenly_over_all_and_within_each_picture_and_concept() -> None:
@@ -71,17 +77,19 @@ def library(
 
 def test_a_slice_is_complete_up_to_the_first_pair_that_nobody_looked_at() -> None:
     named = [(f"1-{n}", "concept 1") for n in range(60)]
-    start = UniformSlice.of(library(1, {}), named, CONCEPTS)
+    start = UniformSlice.of(library(1, {}), table(named), CONCEPTS)
     first, bound = start.next("named", 10)
     assert set(first) <= set(named)
     assert max(permanent_number(*pair) for pair in first) == bound
     gap = first[6]
-    later = UniformSlice.of(library(1, {pair: True for pair in first if pair != gap}), named, CONCEPTS)
+    later = UniformSlice.of(library(1, {pair: True for pair in first if pair != gap}), table(named), CONCEPTS)
     done, share = later.complete("named")
     assert (done, share) == (set(first[:6]), permanent_number(*gap))
-    skipped = UniformSlice.of(library(1, dict.fromkeys(first[:6], True), frozenset({gap})), named, CONCEPTS)
+    skipped = UniformSlice.of(
+        library(1, dict.fromkeys(first[:6], True), frozenset({gap})), table(named), CONCEPTS
+    )
     assert skipped.complete("named")[1] > share, "a pair that nobody can tell holds nothing up"
-    whole = UniformSlice.of(library(1, dict.fromkeys(named, True)), named, CONCEPTS)
+    whole = UniformSlice.of(library(1, dict.fromkeys(named, True)), table(named), CONCEPTS)
     assert whole.complete("named") == (set(named), 1.0)
     assert whole.complete("silent")[0] == set()
 
@@ -99,9 +107,9 @@ def test_by_the_slice_the_number_of_true_pairs_is_estimated_without_bias_whoever
         # the active part of a queue: nearly all true pairs, and decided first
         decided = {pair: bool(is_true[pair]) for pair, p in zip(pairs, chance, strict=True) if p > 0.93}
         for stratum, count in (("named", 40), ("silent", 60)):
-            open_slice = UniformSlice.of(library(seed, decided), named, CONCEPTS[:20])
+            open_slice = UniformSlice.of(library(seed, decided), table(named), CONCEPTS[:20])
             decided |= {pair: bool(is_true[pair]) for pair in open_slice.next(stratum, count)[0]}  # type: ignore[arg-type]
-        at_last = UniformSlice.of(library(seed, decided), named, CONCEPTS[:20])
+        at_last = UniformSlice.of(library(seed, decided), table(named), CONCEPTS[:20])
         total = 0.0
         for stratum in STRATA:
             own, share = at_last.complete(stratum)

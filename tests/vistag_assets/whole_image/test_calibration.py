@@ -19,6 +19,7 @@ from resources.workspace import open_workspace
 from taxonomy import starter_taxonomy
 from vistag_assets.cli import app
 from vistag_assets.exports.records import read_thresholds
+from vistag_assets.ingest.keywords import keywords_in_files
 from vistag_assets.whole_image.calibration import (
     CalibrationError,
     HomeCalibration,
@@ -93,10 +94,10 @@ def test_keywords_are_labels_too(tmp_path: Path) -> None:
     with pytest.raises(
         CalibrationError, match=r"holds 16 pictures of .* not in the vocabulary: holiday.*keywords"
     ):
-        labelled_by_keywords(tmp_path, starter_taxonomy())
+        labelled_by_keywords(tmp_path, keywords_in_files(tmp_path, starter_taxonomy()))
     for number in range(2, 24, 3):
         (tmp_path / f"{number}.png.xmp").write_text(SIDECAR.format("amphora"))
-    found = labelled_by_keywords(tmp_path, starter_taxonomy())
+    found = labelled_by_keywords(tmp_path, keywords_in_files(tmp_path, starter_taxonomy()))
     assert {one.path.stem for one in found if one.concept_ids == {"armchair"}} == {
         str(n) for n in range(0, 24, 3)
     }
