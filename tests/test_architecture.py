@@ -17,6 +17,7 @@ LAYERS = (
     "resources",
     "vistag_assets",  # its rooms, and what they share
     "evaluation",
+    "vistag_assets.imports",  # reads what evaluations read
     "sensors",
     "vistag_assets.definitions",
     "vistag_assets.runs",

@@ -101,7 +101,7 @@ class Entry(BaseModel):
 class Image(Entry):
     id: Id
     file_name: Name | None = None
-    coco_url: Name | None = None
+    coco_url: StrictStr | None = None  # datumaro and CVAT write an empty one
     width: Side | None = None
     height: Side | None = None
     neg_category_ids: list[Id] | None = None

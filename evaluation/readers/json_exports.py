@@ -45,7 +45,7 @@ def recognises_fiftyone(path: Path, head: str) -> bool:
 def read_label_studio(path: Path, predicted: bool = False) -> Annotated:
     """Raises UnusableFile for what is no such list."""
     found = Annotated(path, relative=True)
-    tasks = _parsed(path)
+    tasks = parsed_file(path)
     try:
         for task in tasks:
             image = _image_of(task)
@@ -65,7 +65,7 @@ def read_fiftyone(path: Path, predicted: bool = False) -> Annotated:
     file = (
         path if path.is_file() else next(path / name for name in _FIFTYONE_FILES if (path / name).is_file())
     )
-    document = _parsed(file)
+    document = parsed_file(file)
     found = Annotated(path, relative=True)
     try:
         if "samples" in document:
@@ -83,9 +83,10 @@ def read_fiftyone(path: Path, predicted: bool = False) -> Annotated:
     return found
 
 
-def _image_of(task: Mapping[str, Any]) -> str:
+def picture_of(task: Mapping[str, Any]) -> str:
+    """Path of a task's picture, of its address or below the storage that serves it. Raises StopIteration for none."""
     data = task.get("data", task)
-    url = (
+    url: str = (
         data.get("image")
         or data.get("img")
         or next(
@@ -95,9 +96,20 @@ def _image_of(task: Mapping[str, Any]) -> str:
         )
     )
     parsed = urlparse(url)
+    if not parsed.scheme and not url.startswith("/"):
+        return url  # a path and no address: its signs are those of the name
     local = parse_qs(parsed.query).get("d")
-    name = unquote(local[0] if local else parsed.path)
-    return name if local else _UPLOADED.sub("", name.rpartition("/")[2])
+    return local[0] if local else unquote(parsed.path)
+
+
+def uploaded_name(path: str) -> str:
+    """The name of a file without its folder, as it was before it was uploaded."""
+    return _UPLOADED.sub("", path.rpartition("/")[2])
+
+
+def _image_of(task: Mapping[str, Any]) -> str:
+    path = picture_of(task)
+    return uploaded_name(path) if path.startswith("/") else path
 
 
 def _results(task: Mapping[str, Any], predicted: bool) -> Iterator[tuple[Mapping[str, Any], float | None]]:
@@ -119,17 +131,25 @@ def _results(task: Mapping[str, Any], predicted: bool) -> Iterator[tuple[Mapping
 
 
 def _studio_labels(image: str, result: Mapping[str, Any], score: float | None) -> Iterator[Label]:
+    names, box = names_and_box(result)
+    for name in names:
+        yield Label(image, name, box, score)
+
+
+def names_and_box(result: Mapping[str, Any]) -> tuple[list[str], Box | None]:
+    """The labels of one result of Label Studio, and where it is, 0..1; None for what is of the whole picture."""
     value = result.get("value") or {}
-    names = [name for key in (*_SHAPES, "choices") for name in value.get(key) or ()]
+    names = [str(name) for key in (*_SHAPES, "choices") for name in value.get(key) or ()]
     box: Box | None = None
-    if "points" in value:
+    if "choices" in value:
+        pass
+    elif "points" in value:
         box = around([(x / 100, y / 100) for x, y in value["points"]])
     elif {"x", "y", "radiusX", "radiusY"} <= set(value):
         box = _ellipse(value)
     elif {"x", "y", "width", "height"} <= set(value):
         box = (value["x"] / 100, value["y"] / 100, value["width"] / 100, value["height"] / 100)
-    for name in names:
-        yield Label(image, str(name), None if "choices" in value else box, score)
+    return names, box
 
 
 def _ellipse(value: Mapping[str, Any]) -> Box:
@@ -179,7 +199,8 @@ def _fiftyone_label(image: str, entry: Any, classes: Sequence[str]) -> Label:
     return Label(image, name, (box[0], box[1], box[2], box[3]) if box else None, score, crowd)
 
 
-def _parsed(path: Path) -> Any:
+def parsed_file(path: Path) -> Any:
+    """Raises UnusableFile for what is no JSON."""
     try:
         return parsed_json(content_of(path))
     except OSError as error:

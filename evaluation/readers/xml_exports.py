@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from evaluation.readers.annotated import Annotated, Label, Size, around
+from evaluation.readers.annotated import Annotated, Box, Label, Size, around
 from evaluation.readers.sheets import raw_content_of
 from evaluation.readers.tables import UnusableFile, refuse
 from taxonomy import TaxonomyError
 from taxonomy.safe_xml import safe_xml
 
-_CVAT_SHAPES = ("polygon", "polyline", "points")
+_CVAT_OUTLINES = ("polygon", "polyline", "points")
+CVAT_SHAPES = ("tag", "box", "mask", *_CVAT_OUTLINES)
 
 
 def recognises_voc(path: Path, head: str) -> bool:
@@ -33,7 +34,7 @@ def read_voc(path: Path) -> Annotated:
     """Raises UnusableFile that names the file of what is no annotation."""
     found, problems = Annotated(path), []
     for file in _files(path) if path.is_dir() else [path]:
-        root = _parsed(file)
+        root = parsed_xml(file)
         image = (root.findtext("filename") or "").strip() or file.stem
         found.images[image] = _size_of(root.findtext("size/width"), root.findtext("size/height"))
         for number, thing in enumerate(root.iter("object"), start=1):
@@ -54,7 +55,7 @@ def read_voc(path: Path) -> Annotated:
 
 def read_cvat(path: Path) -> Annotated:
     """Raises UnusableFile that names the image of what is no annotation."""
-    root = _parsed(path)
+    root = parsed_xml(path)
     found = Annotated(
         path, classes=[name for label in root.iter("label") if (name := label.findtext("name"))]
     )
@@ -65,32 +66,34 @@ def read_cvat(path: Path) -> Annotated:
         for shape in image:
             label = shape.get("label") or ""
             try:
-                if shape.tag == "tag":
-                    found.labels.append(Label(name, label))
-                elif shape.tag == "box":
-                    x, y, right, bottom = (float(shape.attrib[edge]) for edge in ("xtl", "ytl", "xbr", "ybr"))
-                    found.labels.append(Label(name, label, (x, y, right - x, bottom - y)))
-                elif shape.tag == "mask":
-                    x, y, width, height = (
-                        float(shape.attrib[side]) for side in ("left", "top", "width", "height")
-                    )
-                    found.labels.append(Label(name, label, (x, y, width, height)))
-                elif shape.tag in _CVAT_SHAPES:
-                    points = [
-                        tuple(map(float, point.split(","))) for point in shape.attrib["points"].split(";")
-                    ]
-                    found.labels.append(Label(name, label, around([(x, y) for x, y in points])))
+                if shape.tag in CVAT_SHAPES:
+                    found.labels.append(Label(name, label, box_of_shape(shape)))
             except (KeyError, ValueError) as error:
                 problems.append(f"image {name!r}, {shape.tag} {label!r}: cannot be read ({error})")
     refuse(path, problems)
     return found
 
 
+def box_of_shape(shape: ElementTree.Element) -> Box | None:
+    """Where a shape of CVAT is, in pixels; None for a tag. Raises KeyError, ValueError."""
+    if shape.tag == "box":
+        x, y, right, bottom = (float(shape.attrib[edge]) for edge in ("xtl", "ytl", "xbr", "ybr"))
+        return x, y, right - x, bottom - y
+    if shape.tag == "mask":
+        x, y, width, height = (float(shape.attrib[side]) for side in ("left", "top", "width", "height"))
+        return x, y, width, height
+    if shape.tag in _CVAT_OUTLINES:
+        points = [tuple(map(float, point.split(","))) for point in shape.attrib["points"].split(";")]
+        return around([(x, y) for x, y in points])
+    return None
+
+
 def _files(path: Path) -> Iterator[Path]:
     return iter(sorted(path.rglob("*.xml")))
 
 
-def _parsed(file: Path) -> ElementTree.Element:
+def parsed_xml(file: Path) -> ElementTree.Element:
+    """Raises UnusableFile for what is no XML."""
     try:
         return ElementTree.fromstring(safe_xml(file, raw_content_of(file)))
     except TaxonomyError as error:

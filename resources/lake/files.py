@@ -7,7 +7,8 @@ import io
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -17,6 +18,9 @@ _log = logging.getLogger(__name__)
 
 FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
 """The numbers of an OSError for want of room on a disk."""
+
+_WRITERS = 8
+"""Files that wait for the disk at a time: a journal takes them in one go."""
 
 
 def path_below(root: Path, relative: str) -> Path:
@@ -43,19 +47,46 @@ def replace_file(path: Location) -> Iterator[BinaryIO]:
         yield content
         path.write_bytes(content.getbuffer())
         return
-    temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
     with disk_named(path):
-        make_directory(path.parent)
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with _replaced(path) as file:
+            yield file
         _fsync_directory(path.parent)
+
+
+def replace_files(contents: Mapping[Path, bytes]) -> dict[Path, OSError]:
+    """As `replace_file`, for many small files, which wait for the disk together; those that could not be written, with why."""
+
+    def replace(path: Path) -> None:
+        with disk_named(path), _replaced(path) as file:
+            file.write(contents[path])
+
+    failed: dict[Path, OSError] = {}
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for path, done in [(path, pool.submit(replace, path)) for path in contents]:
+            try:
+                done.result()
+            except OSError as error:
+                failed[path] = error
+    for directory in {path.parent for path in contents.keys() - failed.keys()}:
+        with disk_named(directory):
+            _fsync_directory(directory)
+    return failed
+
+
+@contextlib.contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that becomes `path`; its name is on the disk when its directory is."""
+    temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
+    make_directory(path.parent)
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

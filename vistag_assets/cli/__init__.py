@@ -8,9 +8,13 @@ from vistag_assets.cli import (
     console,
     deciding,
     exporting,
+    importing,
+    keywords,
     looking,
     measuring,
     models,
+    reviewing,
+    searching,
     tagging,
     verifying,
     vocabulary,
@@ -37,9 +41,11 @@ def main() -> None:
 for command in (
     tagging.demo,
     tagging.run,
+    searching.search,
     deciding.decide,
     calibrating.calibrate,
     adapting.adapt,
+    keywords.keywords,
     watching.watch,
     watching.forget,
     measuring.report,
@@ -51,13 +57,16 @@ for command in (
     looking.sql,
     looking.tables,
     verifying.verify,
+    looking.app,
     looking.dev,
     looking.web,
     looking.daemon,
 ):
     app.command()(command)
 
+app.command("import")(importing.import_)
 app.add_typer(exporting.export_app, name="export")
+app.add_typer(reviewing.review_app, name="review")
 app.add_typer(taxonomy_app, name="taxonomy")
 taxonomy_app.command("check")(vocabulary.taxonomy_check)
 taxonomy_app.command("convert")(vocabulary.taxonomy_convert)

@@ -14,14 +14,26 @@ from vistag_assets.cli.common import HomeOption, TierOption, home_of, plain_erro
 
 def calibrate(
     folder: Annotated[Path, typer.Argument(help="Labelled pictures: a folder a class, named by its label.")],
+    keywords: Annotated[
+        bool,
+        typer.Option(
+            "--keywords", help="Their labels are the keywords in the files and sidecars, not the folders."
+        ),
+    ] = False,
     tier: TierOption = None,
     home: HomeOption = None,
 ) -> None:
     """Fit the probabilities of the home's tier to labelled pictures. The next run scores tags anew, without a model."""
     with plain_errors():
         from resources.workspace import open_workspace
+        from vistag_assets.ingest.keywords import keywords_in_files
         from vistag_assets.whole_image.calibration import calibrate as fit
-        from vistag_assets.whole_image.calibration import labelled, tried, write_home_calibration
+        from vistag_assets.whole_image.calibration import (
+            labelled,
+            labelled_by_keywords,
+            tried,
+            write_home_calibration,
+        )
         from vistag_assets.whole_image.concept_embeddings import embed_concepts
         from vistag_assets.whole_image.scoring import pool_phrases
         from vistag_assets.whole_image.thresholds import write_home_thresholds
@@ -29,7 +41,10 @@ def calibrate(
         base = home_of(home)
         choose(base, tier)
         workspace = open_workspace(base)
-        pictures = labelled(folder, workspace.taxonomy)
+        if keywords:
+            pictures = labelled_by_keywords(folder, keywords_in_files(folder, workspace.taxonomy))
+        else:
+            pictures = labelled(folder, workspace.taxonomy)
         embed_concepts(workspace)
         concepts = pool_phrases(workspace.lake.read("concept_embeddings"))
         seen = tried(workspace.encoder, concepts, pictures, workspace.taxonomy)

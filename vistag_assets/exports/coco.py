@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +12,13 @@ from taxonomy import Concept
 from taxonomy.skos_writer import iri_of
 from vistag_assets.exports.formats import CocoOptions
 from vistag_assets.exports.job import ExportError, Job
-from vistag_assets.exports.json_stream import JsonArray, as_json
-from vistag_assets.exports.records import ImageRecord, Region, file_name
+from vistag_assets.exports.json_stream import BETWEEN, JsonElements, as_json
+from vistag_assets.exports.records import FolderRecords, ImageRecord, Region, file_name
 from vistag_assets.exports.shapes import full_size_rle, in_pixels, polygons
 
 MASKS = ("rle", "polygon", "none")
 _LVIS_RARE, _LVIS_COMMON = 10, 100
 """Images at most that carry a rare and a common category: LVIS, Gupta et al. 2019, section 4."""
-_IN_MEMORY = 16 * 1024 * 1024
 _ID_DIGITS = 13
 """Of 52 bits: JSON's numbers are exact to 53."""
 
@@ -34,7 +33,11 @@ def write_lvis(job: Job) -> None:
 
 def image_id(image: ImageRecord) -> int:
     """The same whatever else is exported: of library and path."""
-    return int(hashlib.sha256(image.name.encode()).hexdigest()[:_ID_DIGITS], 16)
+    return _id_of(image.name)
+
+
+def _id_of(name: str) -> int:
+    return int(hashlib.sha256(name.encode()).hexdigest()[:_ID_DIGITS], 16)
 
 
 def category_ids(job: Job) -> Mapping[str, int]:
@@ -46,40 +49,55 @@ def _write(job: Job, *, lvis: bool) -> None:
     options: CocoOptions = job.options  # type: ignore[assignment]
     if options.masks not in MASKS:
         raise ExportError(f"masks is {options.masks!r}: give one of {', '.join(MASKS)}")
-    ids, number = category_ids(job), 0
+    ids = category_ids(job)
+    for folder in job.changed_folders():
+        _write_folder(job, folder, ids, options, lvis=lvis)
     in_images, instances = Counter[str](), Counter[str]()
-    with (
-        job.stream("annotations.json") as file,
-        job.stream("results.json") as results,
-        tempfile.SpooledTemporaryFile(_IN_MEMORY) as annotations,
-    ):
+    for section in job.sections("counts"):
+        counted = json.loads(section.read_bytes())
+        in_images.update(counted["images"])
+        instances.update(counted["instances"])
+    with job.stream("annotations.json") as file:
         file.write(b'{"info": ' + as_json(_info(job)) + b',\n"licenses": [],\n"images": [\n')
-        images, boxes, scores = JsonArray(file), JsonArray(annotations), JsonArray(results)
-        results.write(b"[\n")
-        for image in job.images():
-            images.add(_image(image, ids, options, lvis=lvis))
-            regions = [region for region in image.regions if region.tag.concept]
-            in_images.update({region.tag.concept.id for region in regions if region.tag.concept})
-            in_images.update({tag.concept.id for tag in image.tags if tag.concept} - {*_found(regions)})
-            instances.update(_found(regions))
-            for region, concept in zip(regions, _found(regions), strict=True):
-                number += 1
-                found = _annotation(image, region, ids[concept], options)
-                boxes.add({"id": number, **found, "iscrowd": 0} if not lvis else {"id": number, **found})
-                scores.add(
-                    {k: v for k, v in found.items() if k != "area"} | {"score": round(region.score, 6)}
-                )
-        results.write(b"\n]\n")
+        job.join("images", file, BETWEEN)
         file.write(b'\n],\n"annotations": [\n')
-        annotations.seek(0)
-        while chunk := annotations.read(1 << 20):
-            file.write(chunk)
+        job.join("annotations", file, BETWEEN)
         categories = [
             _category(concept, ids, in_images, instances, lvis=lvis)
             for concept in job.workspace.taxonomy.concepts
             if in_images[concept.id]
         ]
         file.write(b'\n],\n"categories": ' + as_json(categories) + b"\n}\n")
+    with job.stream("results.json") as file:
+        file.write(b"[\n")
+        job.join("results", file, BETWEEN)
+        file.write(b"\n]\n")
+
+
+def _write_folder(
+    job: Job, folder: FolderRecords, ids: Mapping[str, int], options: CocoOptions, *, lvis: bool
+) -> None:
+    in_images, instances = Counter[str](), Counter[str]()
+    with (
+        job.section("images") as of_images,
+        job.section("annotations") as boxes,
+        job.section("results") as results,
+    ):
+        images, annotations, scores = JsonElements(of_images), JsonElements(boxes), JsonElements(results)
+        for image in job.images_of(folder):
+            images.add(_image(image, ids, options, lvis=lvis))
+            regions = [region for region in image.regions if region.tag.concept]
+            in_images.update({*_found(regions), *(tag.concept.id for tag in image.tags if tag.concept)})
+            instances.update(_found(regions))
+            for region, concept in zip(regions, _found(regions), strict=True):
+                found = _annotation(image, region, ids[concept], options)
+                numbered = {"id": _id_of(f"{image.name} {region.region_id}"), **found}
+                annotations.add(numbered if lvis else {**numbered, "iscrowd": 0})
+                scores.add(
+                    {k: v for k, v in found.items() if k != "area"} | {"score": round(region.score, 6)}
+                )
+    with job.section("counts") as counts:
+        counts.write(as_json({"images": in_images, "instances": instances}))
 
 
 def _found(regions: list[Region]) -> list[str]:

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from vistag_assets.exports.formats import CvatOptions
 from vistag_assets.exports.job import Job
+from vistag_assets.exports.json_stream import as_json
 from vistag_assets.exports.records import ImageRecord, file_name
 from vistag_assets.exports.shapes import in_pixels, polygons
 from vistag_assets.exports.xml_text import xml_text
 
-_IN_MEMORY = 16 * 1024 * 1024
-
 
 def write(job: Job) -> None:
-    """Labels stand before the images that they are found on, so those wait in a file."""
     options: CvatOptions = job.options  # type: ignore[assignment]
-    labels, number = set[str](), 0
-    with job.stream("annotations.xml") as file, tempfile.SpooledTemporaryFile(_IN_MEMORY) as images:
-        for image in job.images():
-            labels |= {tag.label for tag in image.tags} | {region.tag.label for region in image.regions}
-            images.write(_element(image, number, options.root) + b"\n")
-            number += 1
-        meta = ElementTree.Element("meta")
-        task = ElementTree.SubElement(meta, "task")
-        ElementTree.SubElement(task, "name").text = "vistag"
-        ElementTree.SubElement(task, "size").text = str(number)
-        listed = ElementTree.SubElement(task, "labels")
-        for name in sorted(labels):
-            ElementTree.SubElement(ElementTree.SubElement(listed, "label"), "name").text = xml_text(name)
+    for folder in job.changed_folders():
+        labels = set[str]()
+        with job.section("images") as file:
+            for image in job.images_of(folder):
+                labels |= {tag.label for tag in image.tags} | {region.tag.label for region in image.regions}
+                file.write(_element(image, options.root) + b"\n")
+        with job.section("labels") as file:
+            file.write(as_json(sorted(labels)))
+    with job.stream("annotations.xml") as file:
         file.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
-        file.write(ElementTree.tostring(meta, encoding="utf-8") + b"\n")
-        images.seek(0)
-        while chunk := images.read(1 << 20):
-            file.write(chunk)
+        file.write(ElementTree.tostring(_meta(job), encoding="utf-8") + b"\n")
+        for number, line in enumerate(_lines(job)):
+            file.write(b'<image id="%d"' % number + line.removeprefix(b"<image"))
         file.write(b"</annotations>\n")
 
 
-def _element(image: ImageRecord, number: int, root: str) -> bytes:
+def _meta(job: Job) -> ElementTree.Element:
+    meta = ElementTree.Element("meta")
+    task = ElementTree.SubElement(meta, "task")
+    ElementTree.SubElement(task, "name").text = "vistag"
+    ElementTree.SubElement(task, "size").text = str(sum(1 for _ in _lines(job)))
+    listed = ElementTree.SubElement(task, "labels")
+    for name in sorted(
+        {name for section in job.sections("labels") for name in json.loads(section.read_bytes())}
+    ):
+        ElementTree.SubElement(ElementTree.SubElement(listed, "label"), "name").text = xml_text(name)
+    return meta
+
+
+def _lines(job: Job) -> Iterator[bytes]:
+    """The images of all folders, an element a line: line breaks in names are escaped."""
+    for section in job.sections("images"):
+        with section.open("rb") as file:
+            yield from file
+
+
+def _element(image: ImageRecord, root: str) -> bytes:
     name = xml_text(f"{root}{image.library}/{file_name(image.path)}")
     sides = {"width": str(image.width), "height": str(image.height)}
-    element = ElementTree.Element("image", {"id": str(number), "name": name, **sides})
+    element = ElementTree.Element("image", {"name": name, **sides})
     common = {"source": "auto", "occluded": "0", "z_order": "0"}
     for region in image.regions:
         label = xml_text(region.tag.label)

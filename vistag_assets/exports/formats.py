@@ -29,6 +29,13 @@ class XmpOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalsOptions(Options):
+    texts: bool = field(default=True, metadata={"help": "title, description and alternative text too"})
+    regions: bool = field(default=True, metadata={"help": "regions too"})
+    backup: bool = field(default=True, metadata={"help": "keep each file as it was, in backups/ of the home"})
+
+
+@dataclass(frozen=True, slots=True)
 class CocoOptions(Options):
     masks: str = field(
         default="rle",
@@ -100,6 +107,18 @@ class WebdatasetOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class FiftyoneOptions(Options):
+    pictures: bool = field(
+        default=True, metadata={"help": "the upright working copies too; no: samples name the originals"}
+    )
+    labels: bool = field(default=True, metadata={"help": "tags as a field of Classifications"})
+    regions: str = field(
+        default="masks",
+        metadata={"help": "masks: Detections with instance masks; boxes: without; none: no such field"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class IiifOptions(Options):
     base: str = field(
         default="http://localhost:8000", metadata={"help": "the address that the folder will be served at"}
@@ -128,6 +147,12 @@ class CvatOptions(Options):
     root: str = field(default="", metadata={"help": "put before library and path of each picture"})
 
 
+TEXTS = ("captions", "descriptions")
+REGIONS = ("grounded_regions", "region_matches")
+MASKS = ("region_masks",)
+PICTURES = ("proxies",)
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format of files: what it is for, and how it is written."""
@@ -140,6 +165,8 @@ class Format:
     """raised when other files would be written of the same rows"""
     write: str
     """module of this package and function that writes it, so that the command line need not import them"""
+    reads: tuple[str, ...]
+    """tables beside `images` and `tags`: what is written follows from no others"""
     options: type[Options] = Options
     per_folder: bool = False
     """whether folders that did not change can be passed over; else the whole is written when one did"""
@@ -153,6 +180,19 @@ class Format:
         return writer
 
 
+ORIGINALS = Format(
+    "originals",
+    "XMP in the pictures' own files, by exiftool: JPEG, TIFF, PNG, WebP, HEIC and DNG",
+    carried="what xmp carries; keywords, title and description as IIM too where a file has IIM",
+    lost="what xmp loses; other formats",
+    version=1,
+    write="originals:write",
+    reads=(*TEXTS, *REGIONS, *MASKS),
+    options=OriginalsOptions,
+    per_folder=True,
+    merges=True,
+)
+"""What `vistag export xmp --write-originals` writes: no format of its own for whoever lists them."""
 FORMATS = {
     format_.name: format_
     for format_ in (
@@ -164,6 +204,7 @@ FORMATS = {
             lost="probabilities, evidence, holes of masks, regions of more than one piece (their box is written)",
             version=1,
             write="xmp:write",
+            reads=(*TEXTS, *REGIONS, *MASKS),
             options=XmpOptions,
             per_folder=True,
             merges=True,
@@ -174,8 +215,9 @@ FORMATS = {
             carried="boxes, masks, concepts as categories, tags and captions of images, the detector's scores in "
             "results.json",
             lost="phrases outside the vocabulary, titles and descriptions, hierarchy, evidence",
-            version=1,
+            version=2,
             write="coco:write_coco",
+            reads=("captions", *REGIONS, *MASKS),
             options=CocoOptions,
         ),
         Format(
@@ -184,8 +226,9 @@ FORMATS = {
             carried="boxes, masks, categories with synonyms, definitions and frequency, what people rejected as negative "
             "categories, all others as not exhaustive; results with scores",
             lost="phrases outside the vocabulary, titles and descriptions, hierarchy, evidence",
-            version=1,
+            version=2,
             write="coco:write_lvis",
+            reads=("captions", *REGIONS, *MASKS),
             options=CocoOptions,
         ),
         Format(
@@ -196,6 +239,7 @@ FORMATS = {
             lost="boxes, masks, more than one place of a tag in the hierarchy",
             version=1,
             write="csv_table:write",
+            reads=(*TEXTS, *REGIONS),
             options=CsvOptions,
         ),
         Format(
@@ -206,6 +250,7 @@ FORMATS = {
             "hierarchy, which picture is for validation",
             version=1,
             write="yolo:write",
+            reads=(*PICTURES, *REGIONS, *MASKS),
             options=YoloOptions,
         ),
         Format(
@@ -215,6 +260,7 @@ FORMATS = {
             lost="masks, tags without a region, scores, texts, hierarchy, URIs",
             version=1,
             write="voc:write",
+            reads=(*PICTURES, *REGIONS),
             options=VocOptions,
             per_folder=True,
         ),
@@ -223,8 +269,9 @@ FORMATS = {
             "Captions for training LoRAs: a .txt beside each picture, and kohya's metadata_cap.json",
             carried="tags and caption as text, a trigger word, pictures",
             lost="probabilities, regions, hierarchy, URIs, commas within a tag",
-            version=1,
+            version=2,
             write="lora:write",
+            reads=(*PICTURES, "captions"),
             options=LoraOptions,
         ),
         Format(
@@ -234,6 +281,7 @@ FORMATS = {
             lost="masks, hierarchy, evidence",
             version=1,
             write="imagefolder:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS),
             options=HfOptions,
         ),
         Format(
@@ -243,7 +291,19 @@ FORMATS = {
             lost="masks, hierarchy, evidence, file names as keys (path is in the json)",
             version=1,
             write="shards:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS),
             options=WebdatasetOptions,
+        ),
+        Format(
+            "fiftyone",
+            "FiftyOne's dataset on disk (FiftyOneDataset): samples.json, metadata.json, data/",
+            carried="pictures, tags with concept, URI, state and probability as Classifications, boxes with scores and "
+            "masks as Detections, texts",
+            lost="hierarchy, evidence, what people rejected",
+            version=1,
+            write="fiftyone:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS, *MASKS),
+            options=FiftyoneOptions,
         ),
         Format(
             "iiif",
@@ -253,6 +313,7 @@ FORMATS = {
             lost="probabilities, holes of masks, hierarchy, evidence, deep zoom",
             version=1,
             write="iiif:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS, *MASKS),
             options=IiifOptions,
             per_folder=True,
         ),
@@ -264,6 +325,7 @@ FORMATS = {
             lost="phrases outside the vocabulary, regions, evidence",
             version=1,
             write="linked_data:write",
+            reads=TEXTS,
             options=SkosOptions,
         ),
         Format(
@@ -271,8 +333,9 @@ FORMATS = {
             "Label Studio's tasks with predictions, and the labelling configuration",
             carried="boxes with scores and tags as predictions, caption",
             lost="masks, probabilities of single tags, hierarchy, URIs, who said it",
-            version=1,
+            version=2,
             write="label_studio:write",
+            reads=("captions", *REGIONS),
             options=LabelStudioOptions,
         ),
         Format(
@@ -280,8 +343,9 @@ FORMATS = {
             "CVAT for images 1.1: boxes, outlines and tags",
             carried="outlines or boxes, tags",
             lost="scores, holes of masks, texts, hierarchy, URIs, who said it",
-            version=1,
+            version=2,
             write="cvat:write",
+            reads=(*REGIONS, *MASKS),
             options=CvatOptions,
         ),
     )

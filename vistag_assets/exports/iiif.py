@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from vistag_assets.exports.formats import IiifOptions
 from vistag_assets.exports.job import Job
-from vistag_assets.exports.json_stream import JsonArray, as_json
+from vistag_assets.exports.json_stream import JsonElements, as_json
 from vistag_assets.exports.pictures import picture_name, put_picture
 from vistag_assets.exports.records import FolderRecords, ImageRecord, Region, Tag
 from vistag_assets.exports.shapes import in_pixels, polygons
@@ -34,7 +34,7 @@ def _write_manifest(job: Job, folder: FolderRecords, base: str) -> None:
             b'{"@context": ' + as_json(CONTEXT) + b', "id": ' + as_json(id_) + b', "type": "Manifest", '
         )
         file.write(b'"label": ' + as_json({"none": [name]}) + b', "items": [\n')
-        canvases = JsonArray(file)
+        canvases = JsonElements(file)
         for image in job.images_of(folder):
             if not put_picture(job, image, "images/"):
                 continue

@@ -75,12 +75,14 @@ def row_of(image: ImageRecord) -> dict[str, Any]:
 
 
 def _write_folder(job: Job) -> None:
-    with job.stream("metadata.jsonl") as metadata:
-        for image in job.images():
-            if not put_picture(job, image):
-                continue
-            line = json.dumps({"file_name": picture_name(image), **row_of(image)}, ensure_ascii=False)
-            metadata.write(f"{line}\n".encode())
+    for folder in job.changed_folders():
+        with job.section("metadata") as metadata:
+            for image in job.images_of(folder):
+                if put_picture(job, image):
+                    line = json.dumps({"file_name": picture_name(image), **row_of(image)}, ensure_ascii=False)
+                    metadata.write(f"{line}\n".encode())
+    with job.stream("metadata.jsonl") as file:
+        job.join("metadata", file)
 
 
 def _write_parquet(job: Job) -> None:

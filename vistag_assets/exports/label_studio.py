@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from vistag_assets.exports.formats import LabelStudioOptions
 from vistag_assets.exports.job import Job
-from vistag_assets.exports.json_stream import JsonArray
+from vistag_assets.exports.json_stream import BETWEEN, JsonElements, as_json
 from vistag_assets.exports.records import ImageRecord, file_name
 from vistag_assets.exports.xml_text import xml_text
 
@@ -17,16 +19,22 @@ _SCALE = 100
 
 def write(job: Job) -> None:
     options: LabelStudioOptions = job.options  # type: ignore[assignment]
-    boxes, tags = dict[str, None](), dict[str, None]()
+    for folder in job.changed_folders():
+        boxes, tags = set[str](), set[str]()
+        with job.section("tasks") as file:
+            tasks = JsonElements(file)
+            for image in job.images_of(folder):
+                boxes.update(xml_text(region.tag.label) for region in image.regions)
+                tags.update(xml_text(tag.label) for tag in image.tags)
+                tasks.add(_task(image, options, job.workspace.tier.name))
+        with job.section("labels") as file:
+            file.write(as_json([sorted(boxes), sorted(tags)]))
     with job.stream("tasks.json") as file:
         file.write(b"[\n")
-        tasks = JsonArray(file)
-        for image in job.images():
-            boxes |= dict.fromkeys(xml_text(region.tag.label) for region in image.regions)
-            tags |= dict.fromkeys(xml_text(tag.label) for tag in image.tags)
-            tasks.add(_task(image, options, job.workspace.tier.name))
+        job.join("tasks", file, BETWEEN)
         file.write(b"\n]\n")
-    job.put("config.xml", config(sorted(boxes), sorted(tags)))
+    labels = [json.loads(section.read_bytes()) for section in job.sections("labels")]
+    job.put("config.xml", config(*(sorted({name for of in labels for name in of[n]}) for n in (0, 1))))
 
 
 def config(boxes: list[str], tags: list[str]) -> bytes:
@@ -41,6 +49,11 @@ def config(boxes: list[str], tags: list[str]) -> bytes:
         ElementTree.SubElement(choices, "Choice", value=name)
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="utf-8") + b"\n"
+
+
+def _address(root: str, path: str) -> str:
+    """The path behind the root, as an address has it where the root is one: & and + of a name would end or change it."""
+    return f"{root}{quote(path) if '://' in root or '?' in root else path}"
 
 
 def _task(image: ImageRecord, options: LabelStudioOptions, tier: str) -> dict[str, Any]:
@@ -73,7 +86,7 @@ def _task(image: ImageRecord, options: LabelStudioOptions, tier: str) -> dict[st
     score = max((tag.probability for tag in image.tags), default=0.0)
     return {
         "data": {
-            "image": f"{options.root}{image.library}/{file_name(image.path)}",
+            "image": _address(options.root, f"{image.library}/{file_name(image.path)}"),
             "vistag_id": image.id,
             "caption": image.caption,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import BinaryIO
 from urllib.parse import quote
 
 import pyoxigraph
@@ -37,9 +38,20 @@ def write(job: Job) -> None:
     except ValueError as error:
         raise ExportError(f"base is {options.base!r}, which is no IRI: {error}") from error
     job.put(f"vocabulary.{suffix}", to_rdf(syntax)(job.workspace.taxonomy).encode())
+    if syntax is pyoxigraph.RdfFormat.JSON_LD:  # one document, that cannot be put together
+        with job.stream(f"tags.{suffix}") as file:
+            _write(job.images(), file, syntax, options.base)
+        return
+    for folder in job.changed_folders():
+        with job.section("tags") as file:
+            _write(job.images_of(folder), file, syntax, options.base)
     with job.stream(f"tags.{suffix}") as file:
-        statements = (found for image in job.images() for found in _statements(image, options.base))
-        pyoxigraph.serialize(statements, file, syntax, prefixes=_PREFIXES)
+        job.join("tags", file)
+
+
+def _write(images: Iterator[ImageRecord], file: BinaryIO, syntax: pyoxigraph.RdfFormat, base: str) -> None:
+    statements = (found for image in images for found in _statements(image, base))
+    pyoxigraph.serialize(statements, file, syntax, prefixes=_PREFIXES)
 
 
 def _statements(image: ImageRecord, base: str) -> Iterator[Quad]:

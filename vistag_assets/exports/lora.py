@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Sequence
 
 from vistag_assets.exports.formats import LoraOptions
 from vistag_assets.exports.job import ExportError, Job
+from vistag_assets.exports.json_stream import BETWEEN, JsonElements
 from vistag_assets.exports.pictures import beside, picture_name, put_picture
 from vistag_assets.exports.records import ImageRecord
 
@@ -22,15 +22,20 @@ def write(job: Job) -> None:
     for name, value, known in (("content", options.content, CONTENTS), ("order", options.order, ORDERS)):
         if value not in known:
             raise ExportError(f"{name} is {value!r}: give one of {', '.join(known)}")
-    captions = {}
-    for image in job.images():
-        name = picture_name(image)
-        if options.pictures and not put_picture(job, image):
-            continue
-        text, tags = _text(image, options), ", ".join(_tags(image, options))
-        job.put(beside(name, ".txt"), f"{text}\n".encode())
-        captions[name] = {"caption": _caption(image, options), "tags": tags}
-    job.put(METADATA, (json.dumps(captions, ensure_ascii=False, indent=1) + "\n").encode())
+    for folder in job.changed_folders():
+        with job.section("captions") as file:
+            captions = JsonElements(file)
+            for image in job.images_of(folder):
+                name = picture_name(image)
+                if options.pictures and not put_picture(job, image):
+                    continue
+                text, tags = _text(image, options), ", ".join(_tags(image, options))
+                job.put(beside(name, ".txt"), f"{text}\n".encode())
+                captions.add_named(name, {"caption": _caption(image, options), "tags": tags})
+    with job.stream(METADATA) as file:
+        file.write(b"{\n")
+        job.join("captions", file, BETWEEN)
+        file.write(b"\n}\n")
 
 
 def _text(image: ImageRecord, options: LoraOptions) -> str:

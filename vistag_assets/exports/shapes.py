@@ -17,15 +17,24 @@ def polygons(mask: Mask) -> list[list[tuple[float, float]]]:
     """The outer outlines of a mask, largest first, in corners (x, y) relative to the picture, 0..1; holes are lost."""
     import cv2
 
-    contours, _ = cv2.findContours(decoded(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    pixels, corner = _cropped(mask)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     sides = np.array([mask.width, mask.height])
     found = []
     for contour in sorted(contours, key=cv2.contourArea, reverse=True):
         points = cv2.approxPolyDP(contour, _TOLERANCE_PX, closed=True)[:, 0, :]
         if len(points) > 2:
             # the contour runs through the centres of pixels
-            found.append([(round(x, 6), round(y, 6)) for x, y in ((points + 0.5) / sides).tolist()])
+            found.append([(round(x, 6), round(y, 6)) for x, y in ((points + corner + 0.5) / sides).tolist()])
     return found
+
+
+def _cropped(mask: Mask) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The part of a mask that is set, which is mostly small beside the picture, and where it is: x, y."""
+    from pycocotools import mask as coco
+
+    x, y, w, h = coco.toBbox({"size": [mask.height, mask.width], "counts": mask.counts}).astype(int)
+    return np.ascontiguousarray(decoded(mask)[y : y + h, x : x + w]), np.array([x, y])
 
 
 def decoded(mask: Mask) -> NDArray[np.uint8]:

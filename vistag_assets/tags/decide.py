@@ -79,7 +79,7 @@ def decide(
         shown=_shown(workspace, first, subject),
     )
     (event,) = workspace.decisions.append([event])
-    updated = [key for key in keys if _update(workspace, key)]
+    updated = [key for key in keys if update_tags(workspace, key)]
     return Decided(
         pictures,
         label,
@@ -163,7 +163,8 @@ def _subject(workspace: Workspace, pictures: tuple[Picture, ...], concept: str) 
 def _standing(workspace: Workspace, picture: Picture, subject: Subject) -> Standing | None:
     hashes = [picture.pixel_hash] if picture.pixel_hash else []
     events = workspace.decisions.about([picture.id], hashes)
-    return fold({picture.id: picture.pixel_hash}, events).get(picture.id, {}).get(subject)
+    stands = fold({picture.id: picture.pixel_hash}, events, workspace.taxonomy.replaced)
+    return stands.get(picture.id, {}).get(subject)
 
 
 def _shown(workspace: Workspace, picture: Picture, subject: Subject) -> str | None:
@@ -179,7 +180,7 @@ def _shown(workspace: Workspace, picture: Picture, subject: Subject) -> str | No
     return names[subject]["fingerprint"] if subject in names else None
 
 
-def _update(workspace: Workspace, key: str) -> bool:
+def update_tags(workspace: Workspace, key: str) -> bool:
     """Make the tags of a folder anew, unless a run is at work on it or has yet to make what they are made of."""
     if workspace.home.is_worked_on(key):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from resources.home import Home
 from resources.lake.files import replace_file
 from resources.models.encoders import Calibration, Encoder, Platt, embed_in_batches
 from taxonomy import Taxonomy
+from taxonomy.keywords import Meant
 from vistag_assets.whole_image.thresholds import Thresholds, fit_thresholds
 
 FILE = "calibration.json"
@@ -94,11 +95,23 @@ def labelled(folder: Path, taxonomy: Taxonomy) -> list[Labelled]:
             unknown.add(name)
         else:
             found.append(Labelled(path, frozenset({concept})))
+    return _enough(found, folder, "a folder a class, named by a label", unknown)
+
+
+def labelled_by_keywords(folder: Path, keywords: Iterable[tuple[Path, Meant]]) -> list[Labelled]:
+    """The pictures of a folder whose keywords mean concepts of the vocabulary. Raises CalibrationError as `labelled` does."""
+    told = list(keywords)
+    found = [Labelled(path, meant.concepts) for path, meant in told if meant.concepts]
+    unknown = {name for _, meant in told for name in meant.unknown}
+    return _enough(found, folder, "pictures with keywords that are labels", unknown)
+
+
+def _enough(found: list[Labelled], folder: Path, wanted: str, unknown: set[str]) -> list[Labelled]:
     if len(found) < FEWEST or len(classes_of(found)) < 2:
         told = f"; not in the vocabulary: {', '.join(sorted(unknown)[:8])}" if unknown else ""
         raise CalibrationError(
-            f"{folder} holds {len(found)} pictures of classes of the vocabulary{told}. Give a folder with a folder a "
-            f"class, named by a label, of two classes and {FEWEST} pictures at least."
+            f"{folder} holds {len(found)} pictures of classes of the vocabulary{told}. Give a folder with {wanted}, of "
+            f"two classes and {FEWEST} pictures at least."
         )
     return found
 

@@ -177,23 +177,67 @@ def test_a_full_disk_ends_the_export_and_leaves_nothing_half_written(
         assert content(out) == content(tmp_path / "fresh")
 
 
-def test_files_of_folders_that_are_gone_go_and_of_others_stay(home: Home, tmp_path: Path) -> None:
-    other = FolderRef("lib--b", "lib", str(home.root / "library"), "b")
+def with_another_folder(home: Home, key: str = "lib--b") -> FolderRef:
+    """The rows of the hand-made folder again, as those of another."""
+    other = FolderRef(key, "lib", str(home.root / "library"), "b")
     home.register(other)
-    for table in ("images", "tags", "proxies"):
+    for table in ("images", "tags", "proxies", "captions", "grounded_regions"):
         rows = home.lake.read(table, FOLDER)
         if table == "images":
             paths = [f"b/{n}.jpg" for n in range(rows.num_rows)]
             rows = rows.set_column(rows.column_names.index("path"), "path", [paths])
-        home.lake.write(table, rows, "lib--b")
-    folder_formats = [name for name in EVERY if FORMATS[name].per_folder and not FORMATS[name].merges]
-    for name in folder_formats:
+        home.lake.write(table, rows, key)
+    return other
+
+
+def test_files_of_folders_that_are_gone_go_and_of_others_stay(home: Home, tmp_path: Path) -> None:
+    other = with_another_folder(home)
+    for name in EVERY:
         export(home, name, tmp_path / name)
     home.mark_gone(other)
-    for name in folder_formats:
-        assert export(home, name, tmp_path / name).removed
+    for name in (name for name in EVERY if not FORMATS[name].merges):
+        outcome = export(home, name, tmp_path / name)
+        assert outcome.removed or not list((tmp_path / name).rglob("b"))
         export(home, name, tmp_path / f"{name}-fresh")
         assert content(tmp_path / name) == content(tmp_path / f"{name}-fresh")
+
+
+READ_WHOLE = {"yolo", "webdataset"}
+"""Their files are cut or numbered across folders."""
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_where_one_folder_changed_only_that_is_read_and_the_whole_is_as_if_new(
+    home: Home, tmp_path: Path, name: str
+) -> None:
+    with_another_folder(home, "all")  # as a library may be called
+    assert export(home, name, tmp_path / "out").images == 6
+    write(home, "captions", [row | {"caption": "another"} for row in tables()["captions"]])
+    write(home, "tags", tables()["tags"][1:])
+    outcome = export(home, name, tmp_path / "out")
+    assert outcome.images == (6 if name in READ_WHOLE else 3)
+    export(home, name, tmp_path / "fresh")
+    if not FORMATS[name].merges:
+        assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_format_reads_no_table_that_it_does_not_name(home: Home, tmp_path: Path, name: str) -> None:
+    export(home, name, tmp_path / "out")
+    for table in tables().keys() - {"images", "tags", *FORMATS[name].reads}:
+        home.lake.delete(table, FOLDER)
+    assert export(home, name, tmp_path / "out").written == []
+    export(home, name, tmp_path / "fresh")
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
+def test_another_option_leaves_nothing_of_the_one_before(home: Home, tmp_path: Path) -> None:
+    export(home, "hf", tmp_path / "out")
+    export(home, "hf", tmp_path / "out", layout="parquet")
+    assert sorted(content(tmp_path / "out")) == [MARKER, "data/train-00000.parquet"]
+    export(home, "hf", tmp_path / "out")
+    export(home, "hf", tmp_path / "fresh")
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
 
 
 def test_names_that_are_no_utf_8_are_known_and_those_that_look_so_are_not() -> None:

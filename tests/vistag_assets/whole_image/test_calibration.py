@@ -19,6 +19,7 @@ from resources.workspace import open_workspace
 from taxonomy import starter_taxonomy
 from vistag_assets.cli import app
 from vistag_assets.exports.records import read_thresholds
+from vistag_assets.ingest.keywords import keywords_in_files
 from vistag_assets.whole_image.calibration import (
     CalibrationError,
     HomeCalibration,
@@ -27,6 +28,7 @@ from vistag_assets.whole_image.calibration import (
     error_of_the_likeliest,
     fit_line,
     labelled,
+    labelled_by_keywords,
     read_home_calibration,
     write_home_calibration,
 )
@@ -77,6 +79,29 @@ def test_folders_are_classes_by_their_labels(tmp_path: Path) -> None:
     assert classes_of(found) == ["amphora", "armchair"]
     with pytest.raises(CalibrationError, match=r"0 pictures .*; not in the vocabulary: no_such_thing"):
         labelled(tmp_path / "no_such_thing", starter_taxonomy())
+
+
+SIDECAR = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>{}</rdf:li>
+<rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def test_keywords_are_labels_too(tmp_path: Path) -> None:
+    for number in range(24):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+        if number % 3 < 2:
+            (tmp_path / f"{number}.png.xmp").write_text(SIDECAR.format(["Armchairs", "amphora"][number % 3]))
+    with pytest.raises(
+        CalibrationError, match=r"holds 16 pictures of .* not in the vocabulary: holiday.*keywords"
+    ):
+        labelled_by_keywords(tmp_path, keywords_in_files(tmp_path, starter_taxonomy()))
+    for number in range(2, 24, 3):
+        (tmp_path / f"{number}.png.xmp").write_text(SIDECAR.format("amphora"))
+    found = labelled_by_keywords(tmp_path, keywords_in_files(tmp_path, starter_taxonomy()))
+    assert {one.path.stem for one in found if one.concept_ids == {"armchair"}} == {
+        str(n) for n in range(0, 24, 3)
+    }
+    assert classes_of(found) == ["amphora", "armchair"]
 
 
 def test_a_line_of_the_home_scores_anew_and_is_forgotten_with_another_encoder(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Decisions that people made in other programs, on their way into the log."""
