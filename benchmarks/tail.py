@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from benchmarks.tail_curves import STRATEGIES, curve
 from demo.corpus import CORPORA, make_corpus
 from demo.world.hard.world import hard_taxonomy
 from evaluation.metrics.bands import BANDS, frequency_bands
@@ -51,6 +52,8 @@ from vistag_assets.whole_image.scoring import pool_phrases, unit_rows
 from vistag_assets.whole_image.thresholds import f1_of, fit_thresholds
 
 FOLDS = 5
+ERRORS = (0.0, 0.05, 0.1)
+"""of the simulated reviewer, shares of the pairs"""
 BASELINE = "text"
 
 
@@ -229,6 +232,9 @@ def ladder(corpus: Corpus, encoder: Encoder) -> list[dict[str, object]]:
     def asked(way: Texts) -> Fit:
         return linear(lambda examples: REMEDIES["text"](way, examples))
 
+    def remedied(name: str) -> Fit:
+        return linear(lambda examples: REMEDIES[name](texts, examples))
+
     def with_prior(name: str) -> Fit:
         return linear(lambda e: REMEDIES[name](texts, e) + priors(e).scaled(0.5))
 
@@ -239,7 +245,7 @@ def ladder(corpus: Corpus, encoder: Encoder) -> list[dict[str, object]]:
             lambda e: REMEDIES["text"](replace(texts, vectors=chosen_words([*ways.values()], e)), e)
         ),
         "prior": with_prior("text"),
-        **{name: linear(lambda e, name=name: REMEDIES[name](texts, e)) for name in list(REMEDIES)[1:]},
+        **{name: remedied(name) for name in list(REMEDIES)[1:]},
         **{f"{name} + prior": with_prior(name) for name in list(REMEDIES)[1:]},
         "projected, words chosen": linear(words),
         "cache": lambda e: lambda vectors: cached(vectors, e),
@@ -271,7 +277,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         corpus = open_corpus(home, options.images, encoder)
     print(f"{len(corpus.vectors):,} pictures, {len(corpus.concept_ids)} concepts that they show")
     rows = ladder(corpus, encoder)
-    print(json.dumps({"images": len(corpus.vectors), "concepts": len(corpus.concept_ids), "ladder": rows}))
+    vectors = texts_of(encoder, wordings(hard_taxonomy(), corpus.concept_ids)["labels in templates"]).vectors
+    tail = corpus.bands()["tail"]
+    curves = {
+        name if not errors else f"{name}, {errors:.0%} errors": curve(
+            pick, vectors, corpus.vectors, corpus.is_true, tail, errors
+        )
+        for name, pick in STRATEGIES.items()
+        for errors in (ERRORS if name == "queue" else (0.0,))
+    }
+    for name, points in curves.items():
+        print(f"  {name}: {points}")
+    at = dict(curves["queue"])
+    found = {
+        "images": len(corpus.vectors),
+        "concepts": len(corpus.concept_ids),
+        "ladder": rows,
+        "curves": curves,
+        "gain_at_200": {"A2": round(at[200] - at[0], 4)},
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
