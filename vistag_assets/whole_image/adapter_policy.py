@@ -55,6 +55,8 @@ REMEDIES: Mapping[str, Remedy] = {
         projected(texts.vectors, examples), gaussian_heads(examples), examples.counts
     ),
 }
+SILENT_WITHOUT_EXAMPLES = frozenset({"heads"})
+"""They serve no group that begins with no example: there the text must speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def choose(texts: Texts, examples: Examples) -> Policy:
     for _ in range(_ROUNDS):
         before = policy
         for group in range(len(LEAST_EXAMPLES)):
-            for choice in (Choice(remedy, weight) for remedy in REMEDIES for weight in PRIOR_WEIGHTS):
+            for choice in _choices(group):
                 tried = (*policy[:group], choice, *policy[group + 1 :])
                 found = measured(tried)
                 loses = (found[[0, 3]] < first[[0, 3]] - MAY_LOSE).any()
@@ -123,6 +125,12 @@ def choose(texts: Texts, examples: Examples) -> Policy:
         if policy == before:
             break
     return policy
+
+
+def _choices(group: int) -> Iterator[Choice]:
+    for remedy in REMEDIES:
+        if LEAST_EXAMPLES[group] or remedy not in SILENT_WITHOUT_EXAMPLES:
+            yield from (Choice(remedy, weight) for weight in PRIOR_WEIGHTS)
 
 
 def adapter_of(policy: Policy, texts: Texts, examples: Examples) -> Linear:
@@ -142,7 +150,7 @@ def described(policy: Policy) -> dict[str, str]:
     """As people read it: how many examples -> what serves."""
     ends = [*(f"to {least - 1}" for least in LEAST_EXAMPLES[1:]), "or more"]
     return {
-        f"{least} {end} examples": choice.remedy
+        f"{least} {end} examples" if least else "no example": choice.remedy
         + (f", prior {choice.prior_weight:g}" if choice.prior_weight else "")
         for least, end, choice in zip(LEAST_EXAMPLES, ends, policy, strict=True)
     }

@@ -149,6 +149,15 @@ def test_a_policy_gains_on_held_out_pictures_and_keeps_what_is_frequent() -> Non
     assert _recall(told, head) >= _recall(before, head) - MAY_LOSE
 
 
+def test_a_concept_without_an_example_keeps_its_text_whatever_is_chosen() -> None:
+    """With so few pictures anything may win by chance."""
+    few = EXAMPLES.row < 16
+    examples = Examples(VECTORS[TRAIN][:16], EXAMPLES.row[few], EXAMPLES.column[few], CONCEPTS)
+    adapter = adapter_of(choose(TEXTS, examples), TEXTS, examples)
+    assert (examples.counts == 0).any()
+    assert np.abs(adapter.weights[examples.counts == 0]).sum(axis=1).min() > 0
+
+
 def test_texts_that_are_right_already_are_left_alone_where_nothing_is_better() -> None:
     """Pictures that are their texts: no remedy can find more."""
     vectors = unit_rows((TRUE @ TEXTS.vectors).astype(np.float32))
