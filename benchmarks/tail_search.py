@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -62,19 +61,18 @@ def tail_recalls(home: Home, most: int | None = None) -> list[TailRecall]:
         missed = true - tagged
         examples = [(id_, example_of.get((concept_id, id_), id_)) for id_ in sorted(true)[:EXAMPLES]]
 
-        def by_example(wanted: set[str], **filters: Any) -> float | None:
-            asked = [(Query(like=example, **filters), wanted - {id_}) for id_, example in examples]
+        def by_example(wanted: set[str], not_tags: tuple[str, ...] = ()) -> float | None:
+            asked = [(Query(like=example, not_tags=not_tags), wanted - {id_}) for id_, example in examples]
             return _mean([_recall(searcher, query, others) for query, others in asked if others])
 
-        not_tagged = {"not_tags": (concept_id,)}
         return TailRecall(
             concept_id,
             len(true),
             by_example(true) or 0.0,
             _recall(searcher, Query(text=words), true),
             len(missed),
-            by_example(missed, **not_tagged),
-            _recall(searcher, Query(text=words, **not_tagged), missed) if missed else None,
+            by_example(missed, (concept_id,)),
+            _recall(searcher, Query(text=words, not_tags=(concept_id,)), missed) if missed else None,
         )
 
     return [of(concept_id) for concept_id in [each for each in tail if len(images_of[each]) > 1][:most]]

@@ -101,7 +101,7 @@ def take_app(url: str) -> None:
             page.keyboard.press(key)
         take(page, "app-evidence")
         page.goto("/review")
-        decided = ("a", "x", "a", "s")
+        decided = ("a", "x", "x", "a")
         for key in decided:
             page.wait_for_selector(".crops li:not([data-state]) button")
             page.keyboard.press(key)

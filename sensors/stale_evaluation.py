@@ -15,7 +15,7 @@ from resources.workspace import VistagResource, run_config
 from vistag_assets.partitions import EVALUATE
 
 INTERVAL_SECONDS = 30
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -51,7 +51,7 @@ def stale_evaluation(
             f"Nothing to evaluate: there are no annotations in {home.ground_truth_path}, or no tags in the lake "
             "(vistag run FOLDER --ground-truth FILE)"
         )
-    if going_on := context.instance.get_runs_count(dg.RunsFilter(statuses=_UNFINISHED)):
+    if going_on := context.instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED)):
         return dg.SkipReason(f"Waits for the runs that are going on or queued: {going_on:,}")
     seen, now = _seen(context.cursor), glance(files)
     if now == seen.evaluated:

@@ -7,9 +7,11 @@ from resources.workspace import VistagResource
 from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
 from sensors.stale_evaluation import stale_evaluation
+from sensors.stale_exports import stale_exports
 from vistag_assets import gallery, ingest, language, regions, review, search, tags, whole_image
 from vistag_assets.automation.verify_job import verify
-from vistag_assets.partitions import EVALUATE, TAG_FOLDERS
+from vistag_assets.exports.assets import EXPORT_ASSETS, GROUP
+from vistag_assets.partitions import EVALUATE, EXPORT, TAG_FOLDERS
 
 GATHER_EVIDENCE = "gather_evidence"
 _ROOMS = (ingest, whole_image, regions, language, tags, search, review, gallery, evaluation)
@@ -17,14 +19,18 @@ _ROOMS = (ingest, whole_image, regions, language, tags, search, review, gallery,
 
 _tags = dg.AssetSelection.assets("tags")
 _evaluation = dg.AssetSelection.groups("evaluation")
+_exports = dg.AssetSelection.groups(GROUP)
 
 defs = dg.Definitions(
-    assets=[asset for room in _ROOMS for asset in dg.load_assets_from_package_module(room)],
+    assets=[
+        *(asset for room in _ROOMS for asset in dg.load_assets_from_package_module(room)),
+        *EXPORT_ASSETS,
+    ],
     asset_checks=[check for room in _ROOMS for check in dg.load_asset_checks_from_package_module(room)],
     jobs=[
         dg.define_asset_job(
             TAG_FOLDERS,
-            selection=dg.AssetSelection.all() - _evaluation,
+            selection=dg.AssetSelection.all() - _evaluation - _exports,
             description="Images to scored tags, for the folders that are chosen.",
         ),
         dg.define_asset_job(
@@ -33,18 +39,23 @@ defs = dg.Definitions(
             description="Ground truth against the tags in the lake, to the long-tail report.",
         ),
         dg.define_asset_job(
+            EXPORT,
+            selection=_exports,
+            description="What the lake knows as files of other programs, of the formats that are chosen.",
+        ),
+        dg.define_asset_job(
             GATHER_EVIDENCE,
             selection=(_tags.upstream().materializable() - _tags).required_multi_asset_neighbors(),
             description="Images to all that the tags are fused from, for the folders that are chosen.",
         ),
         dg.define_asset_job(
             "everything",
-            selection=dg.AssetSelection.all(),
+            selection=dg.AssetSelection.all() - _exports,
             description="Images to the long-tail report, for the folders that are chosen.",
         ),
         verify,
     ],
-    sensors=[new_folders, new_folders_on_stores, stale_evaluation],
+    sensors=[new_folders, new_folders_on_stores, stale_evaluation, stale_exports],
     schedules=[nightly_folders, weekly_verify],
     # Dagster's own would be one that keeps pickles, in a folder that the configuration of a run names
     resources={"vistag": VistagResource(), "io_manager": dg.mem_io_manager},

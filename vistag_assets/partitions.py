@@ -21,6 +21,8 @@ PER_FOLDER: dict[str, Any] = {
 }
 EVALUATE = "evaluate"
 """The job that holds tags against ground truth."""
+EXPORT = "export"
+"""The job that writes the files of other programs."""
 TAG_FOLDERS = "tag_folders"
 """The job that takes folders from images to tags."""
 READ_AGAIN = "vistag/read_again"

@@ -16,8 +16,9 @@ from resources.workspace import run_config
 from vistag_assets.automation.forget import Gone, let_go, mark_missing
 from vistag_assets.automation.instance import contiguous_ranges, home_instance
 from vistag_assets.definitions import defs
+from vistag_assets.exports.assets import asked_for
 from vistag_assets.ingest.carry import Elsewhere
-from vistag_assets.partitions import EVALUATE, READ_AGAIN, TAG_FOLDERS, add_folders, range_tags
+from vistag_assets.partitions import EVALUATE, EXPORT, READ_AGAIN, TAG_FOLDERS, add_folders, range_tags
 from vistag_assets.progress import Watcher, watching
 
 # Dagster's own log goes to the run, where the UI shows it; the console is for progress.
@@ -145,6 +146,29 @@ def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:
         job = defs.resolve_job_def(EVALUATE)
         result = job.execute_in_process(instance=instance, run_config=_config(home))
     return [check for check in result.get_asset_check_evaluations() if not check.passed]
+
+
+def export(home: Home, watcher: Watcher) -> list[Mapping[str, Any]]:
+    """Write the exports that the home follows; the metadata of each, with its `asset`. Raises what a stage raised."""
+    with home_instance(home.root) as instance, watching(watcher):
+        asked = asked_for(home, instance)
+        if asked is None:
+            return []
+        result = defs.resolve_job_def(EXPORT).execute_in_process(
+            instance=instance, run_config=_config(home), asset_selection=asked[0], tags=asked[1]
+        )
+    made = {
+        event.step_materialization_data.materialization.asset_key.to_user_string(): event
+        for event in result.all_events
+        if event.is_step_materialization
+    }
+    return [
+        {
+            "asset": name,
+            **{k: v.value for k, v in event.step_materialization_data.materialization.metadata.items()},
+        }
+        for name, event in made.items()
+    ]
 
 
 def _config(home: Home) -> dict[str, Any]:

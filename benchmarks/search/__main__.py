@@ -147,7 +147,7 @@ def _truth(name: str, place: Path, queries: Any, search: Search, allowed: Any) -
             "all": np.stack([search(query, None) for query in queries]),
             "filtered": np.stack([search(query, allowed) for query in queries[:50]]),
         }
-        np.savez(place / TRUTH, **found)
+        np.savez(place / TRUTH, all=found["all"], filtered=found["filtered"])
         return found
     return dict(np.load(place / TRUTH))
 

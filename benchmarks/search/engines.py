@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,14 @@ Search = Callable[[Query, Mask | None], NDArray[np.intp]]
 """Rows of the TOP nearest of a query, best first, among those that are allowed."""
 _FOLDER = 1000
 _BLOCK = 65_536
+
+
+class Engine(Protocol):
+    """A way to find the nearest vectors of a file, built in a place of its own."""
+
+    def build(self, vectors: Path, place: Path) -> None: ...
+
+    def open(self, vectors: Path, place: Path) -> Search: ...
 
 
 class Exact:
@@ -201,6 +210,12 @@ class LanceDb:
         return search
 
 
-ENGINES = {"exact": Exact, "duckdb": DuckDb, "usearch": USearch, "lancedb": LanceDb, "ours": Ours}
+ENGINES: Mapping[str, type[Engine]] = {
+    "exact": Exact,
+    "duckdb": DuckDb,
+    "usearch": USearch,
+    "lancedb": LanceDb,
+    "ours": Ours,
+}
 PACKAGES = {"usearch": "usearch", "lancedb": "lancedb"}
 """What an engine needs that vistag does not."""

@@ -11,10 +11,11 @@ from resources.home.home import (
     read_settings,
     write_settings,
 )
-from resources.home.settings import Settings, SettingsError
+from resources.home.settings import ExportSettings, Settings, SettingsError
 
 __all__ = [
     "CorruptRegistration",
+    "ExportSettings",
     "FolderRef",
     "Home",
     "KeyTaken",

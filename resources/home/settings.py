@@ -17,6 +17,22 @@ class SettingsError(ValueError):
     """The settings of a home cannot be read; the message names the file."""
 
 
+class ExportSettings(BaseModel):
+    """How an export that the home follows is written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    to: str | None = None
+    """Absolute path of the folder; None: `exports/<format>` in the home, or beside the pictures."""
+    state: tuple[Literal["human", "machine"], ...] = ("human", "machine")
+    min_probability: float = Field(default=0.5, ge=0, le=1)
+    thresholds: dict[str, float] = {}
+    """Concept -> its own least probability."""
+    ancestors: bool = False
+    options: dict[str, bool | int | str] = {}
+    """The format's own."""
+
+
 class Settings(BaseModel):
     """What a home remembers, so that the command line and Dagster's UI compute the same rows."""
 
@@ -43,6 +59,8 @@ class Settings(BaseModel):
     """Library -> the absolute path, or the URL on an object store, of the folder that a sensor looks at."""
     excluded: dict[str, tuple[str, ...]] = {}
     """Library -> gitignore's patterns of what is passed over in it."""
+    exports: dict[str, ExportSettings] = {}
+    """Format -> how it is written, again whenever a run has changed what it says."""
     settle_seconds: float = Field(default=20, ge=0)
     """How long the files of a watched folder must stay as they are before it is run."""
 

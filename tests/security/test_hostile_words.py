@@ -99,7 +99,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = make_home(root / hostile.file_name(hostile.WORDS[3] + hostile.WORDS[0]))
     for table, rows in tables().items():
         if table != "proxies":
-            write(home, table, behind(rows, hostile.ALL))
+            said = (
+                {"keywords": [hostile.ALL], "keyword_paths": [["x", hostile.ALL]]}
+                if table == "images"
+                else {}
+            )
+            write(home, table, behind([row | said for row in rows], hostile.ALL))
     (file,) = (home.root / "folders").glob("*.json")
     known = json.loads(file.read_text())
     file.write_text(json.dumps(known | {"relative": RELATIVE, "library": hostile.BYTES[1]}))
@@ -168,6 +173,7 @@ def test_commands_about_a_home_show_hostile_words_whole(home: Home) -> None:
     assert json.loads(of_home("verify", "--json"))["home"] == str(home.root)
     assert shows(of_home("verify"), f"{RELATIVE} is gone")
     of_home("forget")
+    assert shows(of_home("keywords"), one_line(hostile.ALL))
     image = home.lake.read("images", "lib--a", ["id", "path"]).to_pylist()[0]
     assert shows(of_home("decide", image["id"], "bowl", "accept", "--by", hostile.ALL), image["path"])
     assert shows(of_home("sql", "from decisions"), hostile.ALL)

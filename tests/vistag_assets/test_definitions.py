@@ -75,6 +75,21 @@ WHOLE = {
     "ladder",
     "long_tail_report",
 }
+EXPORTED_PER_FOLDER = {"export_xmp", "export_voc", "export_iiif"}
+EXPORTED_WHOLE = {
+    "export_coco",
+    "export_csv",
+    "export_cvat",
+    "export_fiftyone",
+    "export_hf",
+    "export_label_studio",
+    "export_lora",
+    "export_lvis",
+    "export_skos",
+    "export_webdataset",
+    "export_yolo",
+}
+EXPORTED = EXPORTED_PER_FOLDER | EXPORTED_WHOLE
 
 
 def test_loading_the_code_location_imports_no_torch() -> None:
@@ -112,7 +127,7 @@ def test_dg_dev_names_the_code_location_as_vistag_dev_does() -> None:
 @pytest.mark.slow
 def test_dg_lists_every_asset(tmp_path: Path) -> None:
     listed = json.loads(dg_says(tmp_path, "list", "defs", "--json"))["assets"]
-    assert {asset["asset_key"] for asset in listed} == PER_FOLDER | WHOLE
+    assert {asset["asset_key"] for asset in listed} == PER_FOLDER | WHOLE | EXPORTED
 
 
 def test_assets_are_partitioned_by_folder_up_to_the_tags_and_whole_after() -> None:
@@ -120,9 +135,9 @@ def test_assets_are_partitioned_by_folder_up_to_the_tags_and_whole_after() -> No
     partitioned = {
         key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).is_partitioned
     }
-    assert partitioned == PER_FOLDER
+    assert partitioned == PER_FOLDER | EXPORTED_PER_FOLDER
     made = {key.to_user_string() for key in graph.materializable_asset_keys}
-    assert made == PER_FOLDER | WHOLE
+    assert made == PER_FOLDER | WHOLE | EXPORTED
 
 
 def test_every_asset_is_described() -> None:
@@ -142,6 +157,20 @@ def test_a_job_of_folders_takes_them_all_in_one_run(name: str) -> None:
     policy = defs.resolve_job_def(name).backfill_policy
     assert policy is not None
     assert policy.policy_type.value == dg.BackfillPolicy.single_run().policy_type.value
+
+
+@pytest.mark.parametrize("name", ["tag_folders", "everything", "evaluate", "gather_evidence"])
+def test_no_run_writes_exports_that_nobody_asked_for(name: str) -> None:
+    keys = defs.resolve_job_def(name).asset_layer.executable_asset_keys
+    assert not {key.to_user_string() for key in keys} & EXPORTED
+    exported = defs.resolve_job_def("export").asset_layer.executable_asset_keys
+    assert {key.to_user_string() for key in exported} == EXPORTED
+
+
+def test_an_export_hangs_on_the_tables_that_it_reads_and_no_others() -> None:
+    graph = defs.resolve_asset_graph()
+    of_skos = graph.get(dg.AssetKey("export_skos")).parent_keys
+    assert {key.to_user_string() for key in of_skos} == {"images", "tags", "captions", "descriptions"}
 
 
 def test_what_loads_models_takes_turns_and_evaluations_do_too() -> None:

@@ -79,7 +79,7 @@ class View:
     card: Card
     tags: tuple[Shown, ...]
     keywords: tuple[str, ...]
-    """that stand in the file"""
+    """of people and their programs, from the file and its sidecars"""
     history: tuple[Event, ...]
     """all that people said of the picture, the last first"""
 
@@ -107,7 +107,7 @@ def view_of(workspace: Workspace, folder: str, image_id: str) -> View | None:
         folder,
         card,
         tuple(shown),
-        tuple(dict.fromkeys(event.phrase or "" for event in events if event.source == "file")),
+        tuple(rows["images"][0].get("keywords") or ()),
         tuple(reversed(events)),
     )
 

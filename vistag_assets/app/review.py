@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -82,7 +84,7 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
     def concepts() -> list[Concept]:
         """The concepts of the queue, in its order, with how much of each waits."""
         try:
-            return [_concept(workspace, id_, waiting) for id_, waiting in desk.waiting().items()]
+            return [_concept(workspace, id_, waiting) for id_, waiting in _waiting(desk).items()]
         except MissingPartition as error:
             raise HTTPException(404, _NO_QUEUE) from error
 
@@ -97,12 +99,12 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
                 one_concept=True,
                 second_opinion=asked.second_opinion,
             )
-            waiting = desk.waiting()
+            waiting = _waiting(desk)
         except MissingPartition as error:
             raise HTTPException(404, _NO_QUEUE) from error
         concept_id = items[0].concept_id if items else None
         return Batch(
-            concept=_concept(workspace, concept_id, waiting.get(concept_id, 0)) if concept_id else None,
+            concept=_concept(workspace, concept_id, waiting[concept_id]) if concept_id else None,
             pairs=[_pair(workspace, catalogue, item) for item in items],
             lease_s=LEASE_S,
         )
@@ -114,6 +116,11 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
         return returned
 
     return router
+
+
+def _waiting(desk: Desk) -> Counter[str]:
+    """Concept -> pairs of the queue that nobody has decided, in its order."""
+    return Counter(item.concept_id for item in desk.open_items())
 
 
 def _concept(workspace: Workspace, concept_id: str, waiting: int) -> Concept:

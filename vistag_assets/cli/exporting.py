@@ -22,9 +22,10 @@ from vistag_assets.cli.common import (
 from vistag_assets.exports.formats import FORMATS, ORIGINALS
 
 if TYPE_CHECKING:
-    from resources.home import FolderRef, Home
+    from resources.home import Home
     from vistag_assets.exports.formats import Format, Options
     from vistag_assets.exports.job import Outcome
+    from vistag_assets.exports.records import Selection
 
 SHOWN_FILES = 20
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
@@ -64,6 +65,13 @@ def _command(format_: Format) -> Callable[..., None]:
         set_: Annotated[
             list[str] | None, typer.Option("--set", help="An option of the format, NAME=VALUE. Repeatable.")
         ] = None,
+        follow: Annotated[
+            bool | None,
+            typer.Option(
+                "--follow/--no-follow",
+                help="From now on write it again, as it is told here, whenever a run has changed what it says; or no more.",
+            ),
+        ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, say what would be.")] = False,
         write_originals: Annotated[
             bool,
@@ -75,6 +83,7 @@ def _command(format_: Format) -> Callable[..., None]:
         ] = False,
     ) -> None:
         from resources.workspace import open_workspace
+        from vistag_assets.exports.follow import places
         from vistag_assets.exports.job import EXPORTS, Job
         from vistag_assets.exports.records import Selection, read_thresholds
         from vistag_assets.progress import watching
@@ -89,11 +98,17 @@ def _command(format_: Format) -> Callable[..., None]:
                 raise UsageError("--write-originals: the files lie where they are; leave out --to.")
             if not base.lake.folders("images"):
                 raise UsageError(f"There are no images in {base.root}. Run vistag on a folder first.")
+            if follow and (folder or dry_run or write_originals):
+                raise UsageError(
+                    "--follow is for all folders, writes, and leaves originals alone: leave out --folder, --dry-run and "
+                    "--write-originals."
+                )
             refs = folders_named(base, folder) if folder else None
             outcomes = []
+            beside = write_originals or getattr(options, "beside", False)
             with console.progress_bars() as watcher, watching(watcher):
-                for place, those in _places(
-                    base, written, to or base.root / EXPORTS / format_.name, options, refs
+                for place, those in places(
+                    base, to or base.root / EXPORTS / format_.name, refs, beside=beside
                 ):
                     job = Job(
                         open_workspace(base),
@@ -105,6 +120,8 @@ def _command(format_: Format) -> Callable[..., None]:
                         dry_run=dry_run,
                     )
                     outcomes.append((place, job.run()))
+            if follow is not None:
+                _remember(base, format_, to, selection, options, follow=follow)
             for place, outcome in outcomes:
                 _tell(place, outcome, dry_run=dry_run)
             if any(outcome.failed for _, outcome in outcomes):
@@ -112,10 +129,34 @@ def _command(format_: Format) -> Callable[..., None]:
 
     export.__doc__ = help_of(format_)
     if format_.name != "xmp":
-        seen = signature(export)
+        seen = signature(export, eval_str=True)
         others = [known for name, known in seen.parameters.items() if name != "write_originals"]
         export.__signature__ = seen.replace(parameters=others)  # type: ignore[attr-defined]
     return export
+
+
+def _remember(
+    home: Home, format_: Format, to: Path | None, selection: Selection, options: Options, *, follow: bool
+) -> None:
+    from resources.home import ExportSettings, read_settings, write_settings
+
+    settings = read_settings(home)
+    exports = {name: asked for name, asked in settings.exports.items() if name != format_.name}
+    if follow:
+        exports[format_.name] = ExportSettings(
+            to=str(to.absolute()) if to else None,
+            state=tuple(sorted(selection.states)),  # type: ignore[arg-type]
+            min_probability=selection.min_probability,
+            thresholds=dict(selection.thresholds),
+            ancestors=selection.ancestors,
+            options={option.name: getattr(options, option.name) for option in fields(options)},
+        )
+    write_settings(home, settings.model_copy(update={"exports": exports}))
+    console.say(
+        f"From now on {format_.name} is written again whenever a run has changed what it says (--no-follow ends that)."
+        if follow
+        else f"{format_.name} is not written by itself any more."
+    )
 
 
 def help_of(format_: Format) -> str:
@@ -167,24 +208,6 @@ def _states(text: str) -> frozenset[str]:
     if not states or not states <= STATES:
         raise UsageError(f"--state {text}: give human, machine, or human,machine.")
     return states
-
-
-def _places(
-    home: Home, format_: Format, to: Path, options: Options, refs: list[FolderRef] | None
-) -> list[tuple[Path, list[FolderRef] | None]]:
-    """Where to write, and which folders: beside the pictures there is a place for each library."""
-    if format_ is not ORIGINALS and not getattr(options, "beside", False):
-        return [(to, refs)]
-    every = refs or [home.folder(key) for key in home.lake.folders("images")]
-    roots: dict[str, list[FolderRef]] = {}
-    for ref in every:
-        if "://" in ref.root:
-            raise UsageError(
-                f"{ref.root} is on an object store: nothing is written there. Give --to, for a mirror."
-            )
-        if not ref.gone_since:
-            roots.setdefault(ref.root, []).append(ref)
-    return [(Path(root), those) for root, those in roots.items()]
 
 
 def _tell(to: Path, outcome: Outcome, *, dry_run: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resources.text import one_line
 from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, UsageError, own_home, plain_errors
 
@@ -94,13 +95,14 @@ def _list(title: str, counted: Counter[str], shown: dict[str, str]) -> None:
 
     if counted:
         first = most_frequent(counted)[:SHOWN]
-        names = ", ".join(f"{shown.get(name, name)} {count:,}" for name, count in first)
+        names = ", ".join(f"{one_line(shown.get(name, name))} {count:,}" for name, count in first)
         more = f" and {len(counted) - SHOWN:,} more" if len(counted) > SHOWN else ""
         console.say(f"{title}: {names}{more}.")
 
 
 def _write(to: Path, found: Told, taxonomy: Taxonomy) -> None:
     from resources.lake.files import replace_file
+    from vistag_assets.exports.csv_table import harmless
     from vistag_assets.ingest.keywords import most_frequent
 
     nearest = found.nearest(taxonomy)
@@ -116,7 +118,7 @@ def _write(to: Path, found: Told, taxonomy: Taxonomy) -> None:
         for name, count in most_frequent(found.ambiguous)
     ]
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerows([harmless(str(cell)) for cell in row] for row in rows)
     with replace_file(to) as file:
         file.write(text.getvalue().encode("utf-8-sig"))
     console.say(f"{to}: {len(rows) - 1:,} keywords.")

@@ -25,28 +25,45 @@ if TYPE_CHECKING:
 
 SHOWN_IMAGES = 5
 SHOWN_TAGS = 5
-DEMO_LIBRARY = "demo"
 PHRASES_WORTH_TELLING = 10_000
 
 
 def demo(
     home: HomeOption = None,
     images: Annotated[
-        int, typer.Option(min=6, help="How many to draw; with fewer, figures of rare tags are less certain.")
-    ] = 600,
+        int | None,
+        typer.Option(
+            min=6,
+            help="How many to draw, 600 (hard: 2,000) unless said; with fewer, figures of rare tags are less certain.",
+        ),
+    ] = None,
+    corpus: Annotated[
+        str,
+        typer.Option(
+            help="Which museum: standard, whose objects the demo models were trained on, or hard, of which they know "
+            "nothing and most tags are rare."
+        ),
+    ] = "standard",
 ) -> None:
     """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
     with plain_errors(), own_home(home) as base:
-        from demo.corpus import make_corpus
+        from demo.corpus import CORPORA, make_corpus
 
-        corpus = base.root / "demo"
+        if corpus not in CORPORA:
+            raise UsageError(f"--corpus {corpus}: give {' or '.join(CORPORA)}.")
+        chosen = CORPORA[corpus]
+        drawn = base.root / chosen.folder
         with console.progress_bars() as watcher:
             make_corpus(
-                corpus, images, on_progress=lambda done, total: watcher("Drawing images", done, total)
+                drawn,
+                images or chosen.images,
+                split=chosen.split,
+                longer_side_px=chosen.longer_side_px,
+                on_progress=lambda done, total: watcher("Drawing images", done, total),
             )
-        choose(base, "demo", Vocabulary("starter"))
-        _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
-        _tag(base, corpus / "library", DEMO_LIBRARY)
+        choose(base, "demo", Vocabulary(chosen.vocabulary))
+        _take_ground_truth(base, drawn / "ground_truth.json", chosen.folder)
+        _tag(base, drawn / "library", chosen.folder)
         passed = _evaluate(base)
         _say_where_the_gallery_is(base)
         console.say(f"Look at it, and say which rare tags are right: {_app_command(base)}")
@@ -133,6 +150,7 @@ def run(
             _take_ground_truth(base, ground_truth, name, untagged)
         _say_what_phrases_cost(base)
         outcome = _tag(base, root, name, read_again=force)
+        _export(base)
         if keywords_as_truth:
             _take_keywords(base, name)
         passed = not (ground_truth or keywords_as_truth) or _evaluate(base)
@@ -238,6 +256,22 @@ def _examples(workspace: Workspace, folders: list[FolderRef]) -> dict[str, list[
             best = tags[image["id"]]
             examples[image["path"]] = [f"{labels[tag.concept_id]} {tag.probability:.2f}" for tag in best]
     return examples
+
+
+def _export(home: Home) -> None:
+    """Write again what the home follows, if it does."""
+    from resources.home import read_settings
+
+    if not read_settings(home).exports:
+        return
+    from vistag_assets.runs import export
+
+    with console.progress_bars() as watcher:
+        for made in export(home, watcher):
+            left = f", {made['not_written']:,} left out or not written" if made["not_written"] else ""
+            console.say(
+                f"{made['asset']}: {made.get('path', '')}: {made['files_written']:,} files written{left}."
+            )
 
 
 def _evaluate(home: Home) -> bool:

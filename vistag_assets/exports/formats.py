@@ -107,6 +107,18 @@ class WebdatasetOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class FiftyoneOptions(Options):
+    pictures: bool = field(
+        default=True, metadata={"help": "the upright working copies too; no: samples name the originals"}
+    )
+    labels: bool = field(default=True, metadata={"help": "tags as a field of Classifications"})
+    regions: str = field(
+        default="masks",
+        metadata={"help": "masks: Detections with instance masks; boxes: without; none: no such field"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class IiifOptions(Options):
     base: str = field(
         default="http://localhost:8000", metadata={"help": "the address that the folder will be served at"}
@@ -135,6 +147,12 @@ class CvatOptions(Options):
     root: str = field(default="", metadata={"help": "put before library and path of each picture"})
 
 
+TEXTS = ("captions", "descriptions")
+REGIONS = ("grounded_regions", "region_matches")
+MASKS = ("region_masks",)
+PICTURES = ("proxies",)
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A format of files: what it is for, and how it is written."""
@@ -147,6 +165,8 @@ class Format:
     """raised when other files would be written of the same rows"""
     write: str
     """module of this package and function that writes it, so that the command line need not import them"""
+    reads: tuple[str, ...]
+    """tables beside `images` and `tags`: what is written follows from no others"""
     options: type[Options] = Options
     per_folder: bool = False
     """whether folders that did not change can be passed over; else the whole is written when one did"""
@@ -167,6 +187,7 @@ ORIGINALS = Format(
     lost="what xmp loses; other formats",
     version=1,
     write="originals:write",
+    reads=(*TEXTS, *REGIONS, *MASKS),
     options=OriginalsOptions,
     per_folder=True,
     merges=True,
@@ -183,6 +204,7 @@ FORMATS = {
             lost="probabilities, evidence, holes of masks, regions of more than one piece (their box is written)",
             version=1,
             write="xmp:write",
+            reads=(*TEXTS, *REGIONS, *MASKS),
             options=XmpOptions,
             per_folder=True,
             merges=True,
@@ -195,6 +217,7 @@ FORMATS = {
             lost="phrases outside the vocabulary, titles and descriptions, hierarchy, evidence",
             version=2,
             write="coco:write_coco",
+            reads=("captions", *REGIONS, *MASKS),
             options=CocoOptions,
         ),
         Format(
@@ -205,6 +228,7 @@ FORMATS = {
             lost="phrases outside the vocabulary, titles and descriptions, hierarchy, evidence",
             version=2,
             write="coco:write_lvis",
+            reads=("captions", *REGIONS, *MASKS),
             options=CocoOptions,
         ),
         Format(
@@ -215,6 +239,7 @@ FORMATS = {
             lost="boxes, masks, more than one place of a tag in the hierarchy",
             version=1,
             write="csv_table:write",
+            reads=(*TEXTS, *REGIONS),
             options=CsvOptions,
         ),
         Format(
@@ -225,6 +250,7 @@ FORMATS = {
             "hierarchy, which picture is for validation",
             version=1,
             write="yolo:write",
+            reads=(*PICTURES, *REGIONS, *MASKS),
             options=YoloOptions,
         ),
         Format(
@@ -234,6 +260,7 @@ FORMATS = {
             lost="masks, tags without a region, scores, texts, hierarchy, URIs",
             version=1,
             write="voc:write",
+            reads=(*PICTURES, *REGIONS),
             options=VocOptions,
             per_folder=True,
         ),
@@ -244,6 +271,7 @@ FORMATS = {
             lost="probabilities, regions, hierarchy, URIs, commas within a tag",
             version=2,
             write="lora:write",
+            reads=(*PICTURES, "captions"),
             options=LoraOptions,
         ),
         Format(
@@ -253,6 +281,7 @@ FORMATS = {
             lost="masks, hierarchy, evidence",
             version=1,
             write="imagefolder:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS),
             options=HfOptions,
         ),
         Format(
@@ -262,7 +291,19 @@ FORMATS = {
             lost="masks, hierarchy, evidence, file names as keys (path is in the json)",
             version=1,
             write="shards:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS),
             options=WebdatasetOptions,
+        ),
+        Format(
+            "fiftyone",
+            "FiftyOne's dataset on disk (FiftyOneDataset): samples.json, metadata.json, data/",
+            carried="pictures, tags with concept, URI, state and probability as Classifications, boxes with scores and "
+            "masks as Detections, texts",
+            lost="hierarchy, evidence, what people rejected",
+            version=1,
+            write="fiftyone:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS, *MASKS),
+            options=FiftyoneOptions,
         ),
         Format(
             "iiif",
@@ -272,6 +313,7 @@ FORMATS = {
             lost="probabilities, holes of masks, hierarchy, evidence, deep zoom",
             version=1,
             write="iiif:write",
+            reads=(*PICTURES, *TEXTS, *REGIONS, *MASKS),
             options=IiifOptions,
             per_folder=True,
         ),
@@ -283,6 +325,7 @@ FORMATS = {
             lost="phrases outside the vocabulary, regions, evidence",
             version=1,
             write="linked_data:write",
+            reads=TEXTS,
             options=SkosOptions,
         ),
         Format(
@@ -292,6 +335,7 @@ FORMATS = {
             lost="masks, probabilities of single tags, hierarchy, URIs, who said it",
             version=2,
             write="label_studio:write",
+            reads=("captions", *REGIONS),
             options=LabelStudioOptions,
         ),
         Format(
@@ -301,6 +345,7 @@ FORMATS = {
             lost="scores, holes of masks, texts, hierarchy, URIs, who said it",
             version=2,
             write="cvat:write",
+            reads=(*REGIONS, *MASKS),
             options=CvatOptions,
         ),
     )

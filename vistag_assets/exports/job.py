@@ -21,7 +21,7 @@ from resources.lake.files import FULL, locked, path_below, replace_file, replace
 from resources.lake.versions import glance
 from resources.workspace import Workspace
 from vistag_assets.exports.formats import Format, Options
-from vistag_assets.exports.records import TABLES, FolderRecords, ImageRecord, Selection, undecodable
+from vistag_assets.exports.records import TAGS, FolderRecords, ImageRecord, Selection, undecodable
 from vistag_assets.failures import sentence_of
 from vistag_assets.progress import Meter
 
@@ -107,7 +107,7 @@ class Job:
     def folders(self) -> Iterator[FolderRecords]:
         """Of a format that is one whole: all folders, in their order; may be asked for again."""
         for folder in self._folders():
-            yield FolderRecords(self.workspace, folder, self.selection)
+            yield self._records(folder)
 
     def images(self) -> Iterator[ImageRecord]:
         """The images of all folders, with progress; those that cannot be named are told and left out."""
@@ -133,7 +133,7 @@ class Job:
                 {},
             )
             failures = len(self.outcome.failed)
-            yield FolderRecords(self.workspace, folder, self.selection)
+            yield self._records(folder)
             self._write_waiting()
             self._remember(folder.key, "" if len(self.outcome.failed) > failures else made_of)
         (self._files, self._before), self._sections = whole, {}
@@ -302,6 +302,9 @@ class Job:
             known["made_of"] = ""
         return known, self._made_of([folder])
 
+    def _records(self, folder: FolderRef) -> FolderRecords:
+        return FolderRecords(self.workspace, folder, self.selection, self.format.reads)
+
     def _folders(self) -> list[FolderRef]:
         if self._chosen is not None:
             return list(self._chosen)
@@ -311,9 +314,8 @@ class Job:
 
     def _made_of(self, folders: Sequence[FolderRef]) -> str:
         lake = self.workspace.lake
-        tables = [
-            (table, folder.key) for folder in folders for table in TABLES if lake.exists(table, folder.key)
-        ]
+        reads = ("images", *TAGS, *self.format.reads)
+        tables = [(name, folder.key) for folder in folders for name in reads if lake.exists(name, folder.key)]
         return fingerprint(
             rows=glance([lake.data_file(table, key) for table, key in tables]),
             tables=tables,

@@ -39,12 +39,12 @@ _COLUMNS: Mapping[str, Sequence[str] | None] = {
     "grounded_regions": ["id", "region_id", "concept_id", "phrase", "bbox", "score"],
     "region_masks": ["id", "region_id", "height", "width", "counts"],
     "region_matches": ["id", "region_id", "verdict"],
-    "region_captions": ["id", "region_id", "caption"],
     "captions": ["id", "caption"],
     "descriptions": ["id", "title", "description"],
     "proxies": ["id", "path", "width", "height"],
 }
-TABLES = ("images", *_COLUMNS)
+TAGS = ("tags", "tag_scores")
+"""Read for each format, beside `images`: the scores where there are no final tags yet."""
 
 
 class UnusableThresholds(ValueError):
@@ -132,7 +132,6 @@ class Region:
     score: float
     """the detector's, 0..1"""
     mask: Mask | None
-    caption: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +184,16 @@ def file_name(path: str) -> str:
 class FolderRecords:
     """The images of a folder, by path. Its tables are in memory while it is iterated over, records a batch at a time."""
 
-    def __init__(self, workspace: Workspace, folder: FolderRef, selection: Selection) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        folder: FolderRef,
+        selection: Selection,
+        reads: Sequence[str] | None = None,
+    ) -> None:
+        """`reads`: the tables beside `images` and `TAGS` that are looked at; None: all."""
         self.folder = folder
+        self._reads = list(_COLUMNS) if reads is None else [*TAGS, *reads]
         self.selection = selection
         self._workspace = workspace
 
@@ -196,7 +203,7 @@ class FolderRecords:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         images = self._workspace.lake.read("images", self.folder.key).sort_by("path")
-        tables = {table: RowsById(rows) for table in _COLUMNS if (rows := self._read(table)) is not None}
+        tables = {table: RowsById(rows) for table in self._reads if (rows := self._read(table)) is not None}
         wanted = [
             c for c in ("id", "path", "also_at", "width", "height", "taken_at") if c in images.column_names
         ]
@@ -293,7 +300,6 @@ def paths_of(concept: Concept, taxonomy: Taxonomy) -> list[tuple[str, ...]]:
 def _regions(rows: Mapping[str, list[Row]], tags: Mapping[tuple[str | None, str], Tag]) -> Iterator[Region]:
     masks = {row["region_id"]: row for row in rows.get("region_masks", ())}
     verdicts = {row["region_id"]: row["verdict"] for row in rows.get("region_matches", ())}
-    captions = {row["region_id"]: row["caption"] for row in rows.get("region_captions", ())}
     by_concept = {concept: tag for (concept, _), tag in tags.items() if concept}
     for row in rows.get("grounded_regions", ()):
         id_ = row["region_id"]
@@ -307,7 +313,6 @@ def _regions(rows: Mapping[str, list[Row]], tags: Mapping[tuple[str | None, str]
             box=_rounded(row["bbox"]),
             score=row["score"],
             mask=Mask(mask["height"], mask["width"], mask["counts"]) if mask else None,
-            caption=captions.get(id_) or "",
         )
 
 

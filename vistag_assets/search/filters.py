@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import duckdb
@@ -20,10 +19,8 @@ from taxonomy import Taxonomy
 from taxonomy.problems import did_you_mean
 from vistag_assets.exports.records import MIN_PROBABILITY
 from vistag_assets.search.index import Index
+from vistag_assets.search.question import Query
 from vistag_assets.search.segment import Segment
-
-if TYPE_CHECKING:
-    from vistag_assets.search.query import Query
 
 Mask = NDArray[np.bool_]
 Keys = NDArray[np.uint64]

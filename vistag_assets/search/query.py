@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property, lru_cache
-from typing import Literal
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from PIL import Image
 
 from resources.lake.versions import glance
 from resources.workspace import Workspace
@@ -26,13 +23,13 @@ from vistag_assets.lineage import column_by_id
 from vistag_assets.regions.crops import square_crop
 from vistag_assets.search.filters import Filter, Filters
 from vistag_assets.search.index import Index, current_version, load_index
+from vistag_assets.search.question import Box, Query, SearchError, Within
 from vistag_assets.search.scores import Scores, Term, direction, together
 from vistag_assets.search.segment import DamagedIndex
 from vistag_assets.search.sources import TABLE_OF, index_directory
 
-Box = tuple[float, float, float, float]
-"""x and y of the top left, width and height, relative to the upright picture, 0..1"""
-Within = Literal["images", "regions", "both"]
+__all__ = ["Box", "Hit", "Query", "SearchError", "Searcher", "Within", "search"]
+
 _INDEXES: dict[Within, tuple[str, ...]] = {
     "images": ("image_index",),
     "regions": ("region_index",),
@@ -43,41 +40,6 @@ _DEPTH = 5
 _DEEPER = 4
 _BACKGROUND = 512
 """Vectors of an index that say what cosine any two have."""
-
-
-class SearchError(ValueError):
-    """A query that cannot be answered; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for: words, a picture or a part of one, something in the lake, or several of these."""
-
-    text: str = ""
-    without: tuple[str, ...] = ()
-    """words for what is not to be there"""
-    image: Image.Image | None = None
-    """RGB, upright"""
-    box: Box | None = None
-    """the part of `image` that is meant; `examples.part_of` makes it of what people write"""
-    like: str = ""
-    """id of an image or a region in the lake"""
-    text_weight: float = 0.5
-    """of the words, 0..1, where there is a picture too"""
-    within: Within | None = None
-    """what is found; None: regions for a part of a picture, images for a picture, both for words"""
-    top: int = 20
-    folders: tuple[str, ...] = ()
-    """keys"""
-    tags: tuple[str, ...] = ()
-    """concept ids or labels; all of them"""
-    not_tags: tuple[str, ...] = ()
-    state: Literal["human", "machine", "rejected", "review"] | None = None
-    """of the tags `tags`, or of any"""
-    since: date | None = None
-    """when it was taken, or else when the file was changed"""
-    min_score: float | None = None
-    """None: the tier's"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def read_embedded(source: BinaryIO) -> Described:
                 find(source, blocks)
                 break
     except Exception:  # of a broken file; whether it is one is for its decoders to say
-        notes.append("metadata_unreadable")
+        notes.append("metadata_unread")
     said: dict[str, Said | None] = {}
     readers: dict[str, Callable[[], Said | None]] = {
         "exif": lambda: read_exif(*blocks.exif) if blocks.exif else None,

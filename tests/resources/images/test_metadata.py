@@ -193,3 +193,22 @@ def test_mutated_files_never_break_the_reader(files: Path) -> None:
             spoilt[at] = rng.integers(0, 256, 12)
             read_embedded(io.BytesIO(spoilt.tobytes()[: int(rng.integers(10, len(spoilt)))]))
             read_sidecar(spoilt.tobytes())
+
+
+@pytest.mark.extras
+def test_what_exiv2_writes_is_read(tmp_path: Path) -> None:
+    exiv2 = pytest.importorskip("pyexiv2", reason="pyexiv2 is not installed")
+    path = picture(tmp_path / "a.jpg")
+    with exiv2.Image(str(path)) as file:
+        file.modify_xmp(
+            {
+                "Xmp.dc.subject": ["heron", "鷺"],
+                "Xmp.digiKam.TagsList": ["birds/heron"],
+                "Xmp.xmp.Rating": "4",
+            }
+        )
+        file.modify_iptc({"Iptc.Application2.Caption": "By exiv2"})
+        file.modify_exif({"Exif.GPSInfo.GPSLatitude": "51/1 30/1 0/1", "Exif.GPSInfo.GPSLatitudeRef": "S"})
+    found = embedded(path)
+    assert (found.keywords, found.keyword_paths) == (("heron", "鷺"), (("birds", "heron"),))
+    assert (found.description, found.rating, found.latitude) == ("By exiv2", 4, -51.5)

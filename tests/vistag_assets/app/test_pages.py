@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from app_client import Client, listening_app
 from hand_made_lake import FOLDER, HOSTILE, IDS, make_home
@@ -173,6 +174,18 @@ def test_folders_that_are_gone_are_not_shown(tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"gone_since": "2026-01-01T00:00:00+00:00"}))
     with listening_app(home) as client:
         assert shown(client, "/") == []
+
+
+def test_keywords_of_the_file_stand_beside_the_tags(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    images = home.lake.read("images", FOLDER)
+    keywords = pa.array([[HOSTILE, "heirloom"], [], None], pa.list_(pa.string()))
+    home.lake.write("images", images.append_column("keywords", keywords), FOLDER)
+    with listening_app(home) as client:
+        page = client.get(f"/image/{FOLDER}/{A}").body.decode()
+        assert "heirloom" in page
+        assert HOSTILE not in page
+        assert "None were read" in client.get(f"/image/{FOLDER}/{C}").body.decode()
 
 
 def test_a_damaged_table_hides_no_picture(tmp_path: Path) -> None:

@@ -221,6 +221,16 @@ def test_where_one_folder_changed_only_that_is_read_and_the_whole_is_as_if_new(
         assert content(tmp_path / "out") == content(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_a_format_reads_no_table_that_it_does_not_name(home: Home, tmp_path: Path, name: str) -> None:
+    export(home, name, tmp_path / "out")
+    for table in tables().keys() - {"images", "tags", *FORMATS[name].reads}:
+        home.lake.delete(table, FOLDER)
+    assert export(home, name, tmp_path / "out").written == []
+    export(home, name, tmp_path / "fresh")
+    assert content(tmp_path / "out") == content(tmp_path / "fresh")
+
+
 def test_another_option_leaves_nothing_of_the_one_before(home: Home, tmp_path: Path) -> None:
     export(home, "hf", tmp_path / "out")
     export(home, "hf", tmp_path / "out", layout="parquet")

@@ -336,3 +336,18 @@ def test_the_next_run_takes_the_changed_file_for_the_same_picture(tmp_path: Path
 def image_id(home: Home, path: str) -> str:
     rows = (row for key in home.lake.folders("images") for row in home.lake.read("images", key).to_pylist())
     return next(str(row["id"]) for row in rows if row["path"] == path)
+
+
+@pytest.mark.extras
+def test_exiv2_reads_the_same(home: Home) -> None:
+    exiv2 = pytest.importorskip("pyexiv2", reason="pyexiv2 is not installed")
+    library = library_of(home, "1.jpg", "2.png", "3.tif")
+    describe(library / "a/1.jpg", "-IPTC:Keywords=Family")
+    assert write(home).failed == []
+    with exiv2.Image(str(library / "a/1.jpg")) as file:
+        xmp, iim = file.read_xmp(), file.read_iptc()
+    assert (
+        xmp["Xmp.dc.subject"] == iim["Iptc.Application2.Keywords"] == ["Family", "bowl", "vase", "spotlight"]
+    )
+    with exiv2.Image(str(library / "a/2.png")) as file:
+        assert file.read_xmp()["Xmp.dc.subject"] == ["vase"]

@@ -261,8 +261,8 @@ def test_concepts_of_one_label_are_asked_once_and_each_gets_the_region() -> None
 
 
 def test_pixels_round_the_edges() -> None:
-    assert to_pixels([0.0, 0.0, 1.0, 1.0], 101, 33) == [0, 0, 101, 33]
-    assert to_pixels([0.25, 0.5, 0.5, 0.25], 10, 10) == [2, 5, 6, 3]
+    assert to_pixels([0.0, 0.0, 1.0, 1.0], 101, 33) == (0, 0, 101, 33)
+    assert to_pixels([0.25, 0.5, 0.5, 0.25], 10, 10) == (2, 5, 6, 3)
 
 
 # ---- overlay

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from resources.home import Home
 from resources.lake import embedding_matrix
 from resources.workspace import Workspace, open_workspace
+from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
 from vistag_assets.runs import find_library, tag_folders
 from vistag_assets.search.page import search_page
@@ -232,6 +233,8 @@ def test_a_damaged_index_is_told_to_who_holds_it_and_made_anew_by_the_command(ta
     workspace = open_workspace(tagged_home)
     (vectors,) = index_directory(tagged_home, "image_index").rglob("vectors.f16")
     vectors.write_bytes(b"\0" * vectors.stat().st_size)
+    (found,) = verify_home(tagged_home).faults
+    assert found.kind == "damaged_index"
     with pytest.raises(SearchError, match=r"holds something else than was written\. vistag search --home"):
         Searcher(workspace).search(Query(text="vase", within="images"))
     told = say(tagged_home, "vase", "--min-score", 0)
