@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos fuzz lock audit clean
+.PHONY: demo test test-slow test-failed test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -22,6 +22,10 @@ test: $(VENV)/.installed-dev
 # The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait.
 test-slow: $(VENV)/.installed-dev
 	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/demo/test_demo.py
+
+# Those that failed the last time, one by one.
+test-failed: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --last-failed --last-failed-no-failures none
 
 # The whole demo held to its bars, on all cores.
 test-demo: $(VENV)/.installed-dev
@@ -65,7 +69,7 @@ fit-fusion: $(VENV)/.installed
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures.py
 
-# Those of docs/ui.md, from a running Dagster; likewise.
+# Those of docs/ui.md and docs/app.md, from a running Dagster and a running application; likewise.
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python docs/screenshots.py
 
@@ -106,6 +110,36 @@ bench-taxonomy: $(VENV)/.installed
 # for a tenth of them, BENCH="--tier cpu" for another tier.
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
+
+# What people's decisions find by our queue and by others, on the home of the last `make demo`: some ten minutes.
+# BENCH="--decisions 200" for a shorter one.
+bench-review: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.review $(BENCH)
+
+# The index of vistag search at a million vectors, beside other ways: half an hour, and hours with USearch.
+# BENCH="--vectors 100000" for a shorter one, BENCH="--skip usearch" for one without it.
+bench-search: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m benchmarks.search $(BENCH)
+
+# How well one example finds what is rare, beside words, in the home of the last `make demo`.
+bench-tail-search: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.tail_search
+
+# How many made copies are found to be near-duplicates, in the home of the last `make demo`.
+bench-copies: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.copies
+
+# `vistag app` killed in the middle of 10,000 decisions of 20 clients: what was answered and is lost or doubled.
+bench-decisions: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.decisions $(BENCH)
+
+# How quick the pages of `vistag app` are over 100,000 images. BENCH="--images 10000 --folders 20" for a smaller one.
+bench-library: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.library $(BENCH)
+
+# Four times as many questions at once as `vistag app` takes, of the home of the last `make demo`.
+bench-load: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.load $(BENCH)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30
@@ -159,6 +193,14 @@ $(VENV)-extras/.installed: $(VENV)/.installed-dev tests/extras.txt
 	SAM2_BUILD_CUDA=0 $(VENV)-extras/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tests/extras.txt
 	touch $@
 
+# What vistag's search is measured beside, where it installs, in an environment that sees the first one's packages.
+$(VENV)-bench/.installed: $(VENV)/.installed benchmarks/search/peers.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > $$(echo $(VENV)-bench/lib/python*/site-packages)/vistag.pth
+	for peer in $$(cat benchmarks/search/peers.txt); do $(VENV)-bench/bin/python -m pip install -q --disable-pip-version-check $$peer \
+		|| echo "$$peer does not install here, and is left out"; done
+	touch $@
+
 $(VENV)-fiftyone/.installed:
 	$(PYTHON) -m venv $(VENV)-fiftyone
 	$(VENV)-fiftyone/bin/python -m pip install -q --disable-pip-version-check "fiftyone==1.22.1" "mongomock==4.3.0"
@@ -177,4 +219,4 @@ $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -17,9 +17,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from demo.world.captions import caption
+from demo.world.hard.world import HARD, VOCABULARY, hard_taxonomy
 from demo.world.render import Instance, render
-from demo.world.scene import SceneSampler, SceneSpec, Split, drawable_concepts
-from taxonomy import starter_taxonomy
+from demo.world.scene import STANDARD, SceneSampler, SceneSpec, Split, World
+from taxonomy import Taxonomy, starter_taxonomy
 
 LONGER_SIDE_PX = 1024
 JPEG_QUALITY = 90
@@ -32,6 +33,25 @@ ROTATED_FOR_VIEWING = 6
 
 
 @dataclass(frozen=True, slots=True)
+class Corpus:
+    """One that `vistag demo` draws."""
+
+    folder: str
+    """of the home; the name of its library"""
+    split: Split
+    images: int
+    longer_side_px: int
+    vocabulary: str
+    """as `vistag run --taxonomy` takes it"""
+
+
+CORPORA = {
+    "standard": Corpus("demo", Split.CORPUS, 600, LONGER_SIDE_PX, "starter"),
+    "hard": Corpus("demo-hard", Split.HARD, 2000, 640, str(VOCABULARY)),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class CorpusRecipe:
     """Which scenes the corpus shows: numbers `seed` * 1,000,000 onwards of its split."""
 
@@ -41,8 +61,16 @@ class CorpusRecipe:
     split: Split = Split.CORPUS
     longer_side_px: int = LONGER_SIDE_PX
 
+    @property
+    def world(self) -> World:
+        return HARD if self.split is Split.HARD else STANDARD
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        return hard_taxonomy() if self.split is Split.HARD else starter_taxonomy()
+
     def scene(self, number: int) -> SceneSpec:
-        return SceneSampler(self.split).scene(self.seed * 1_000_000 + number)
+        return SceneSampler(self.split, world=self.world).scene(self.seed * 1_000_000 + number)
 
     def file_name(self, number: int) -> str:
         """Relative to the library, posix."""
@@ -81,7 +109,7 @@ def make_corpus(
             errno.EEXIST, "the corpus there has another number of images: name another home", str(library)
         )
     truth_path.unlink(missing_ok=True)
-    columns = {concept: number for number, concept in enumerate(drawable_concepts(), start=1)}
+    columns = {concept: number for number, concept in enumerate(recipe.world.drawable, start=1)}
     truth: dict[str, list[Any]] = {part: [] for part in PARTS}
     with ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn")) as executor:
         starts = range(0, images, CHUNK)
@@ -96,7 +124,7 @@ def make_corpus(
     for number, annotation in enumerate(truth["annotations"], start=1):
         annotation["id"] = number
     info = {"description": description, "split": split.name, "seed": seed}
-    complete = {"info": info, "categories": _categories(truth, columns), **truth}
+    complete = {"info": info, "categories": _categories(truth, columns, recipe.taxonomy), **truth}
     part_path = truth_path.with_suffix(".part")
     part_path.write_text(json.dumps(complete))
     part_path.replace(truth_path)
@@ -107,7 +135,7 @@ def _draw(
 ) -> dict[str, list[Any]]:
     """Render some images to disk and return their part of the ground truth."""
     cv2.setNumThreads(1)
-    taxonomy = starter_taxonomy()
+    taxonomy = recipe.taxonomy
     truth: dict[str, list[Any]] = {part: [] for part in PARTS}
     for number in numbers:
         scene, image_id = recipe.scene(number), number + 1
@@ -174,9 +202,8 @@ def _save_photograph(pixels: np.ndarray, path: Path, number: int) -> None:
     image.save(path, quality=JPEG_QUALITY, exif=exif)
 
 
-def _categories(truth: dict[str, Any], columns: dict[str, int]) -> list[dict[str, Any]]:
+def _categories(truth: dict[str, Any], columns: dict[str, int], taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """LVIS categories: r(are) up to 10 images, c(ommon) up to 100, f(requent) above."""
-    taxonomy = starter_taxonomy()
     everything = truth["annotations"] + truth["image_tags"]
     instances = Counter(entry["category_id"] for entry in everything)
     images = Counter(c for _, c in {(entry["image_id"], entry["category_id"]) for entry in everything})

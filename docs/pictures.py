@@ -13,12 +13,17 @@ from playwright.sync_api import sync_playwright
 from resources.home import Home
 from resources.images import open_proxy
 from resources.workspace import open_workspace
+from vistag_assets.search.page import write_page
+from vistag_assets.search.query import Query, Searcher
+from vistag_assets.search.updating import update_all
 from vistag_assets.whole_image.best_tags import Tag, best_tags
 
 HERE = Path(__file__).parent / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 TILE_PX, LINE_PX, COLUMNS, ROWS, TAGS = 300, 21, 4, 2, 5
 SHOWN_PROBABILITY = 0.05
+COLOURS = 192
+"""Of a screenshot that shows drawings."""
 PAPER, INK, FOUND, MISSED = "#ffffff", "#222222", "#00664d", "#a23b00"
 
 
@@ -113,6 +118,31 @@ def gallery_picture(home: Home) -> None:
         browser.close()
 
 
+def search_pictures(home: Home) -> None:
+    """Pages of three searches: by words, by a picture, by a region that was found."""
+    workspace = open_workspace(home)
+    update_all(workspace)
+    searcher = Searcher(workspace)
+    by_words = Query(text="violin", top=10)
+    first = searcher.search(by_words)[0]
+    region = searcher.search(Query(text="shield", within="regions", top=1))[0]
+    searches = {
+        "words": by_words,
+        "picture": Query(image=open_proxy(home.root, first.proxy), top=10),
+        "region": Query(image=open_proxy(home.root, region.proxy), box=region.box, top=10),
+    }
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 780}, color_scheme="light")
+        for name, query in searches.items():
+            page.goto(write_page(workspace, query, searcher.search(query)).resolve().as_uri())
+            page.screenshot(path=HERE / f"search-{name}.png")
+            with Image.open(HERE / f"search-{name}.png") as picture:
+                small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+            small.save(HERE / f"search-{name}.png", optimize=True)
+        browser.close()
+
+
 def main() -> None:
     HERE.mkdir(exist_ok=True)
     if len(sys.argv) > 1:
@@ -122,6 +152,7 @@ def main() -> None:
     contact_sheet(home, HERE / "tags.jpg")
     report_pictures(home)
     gallery_picture(home)
+    search_pictures(home)
 
 
 if __name__ == "__main__":

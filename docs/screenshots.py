@@ -1,4 +1,4 @@
-"""Take the screenshots of docs/ui.md from the home of the last `make demo`. Run by `make screenshots`.
+"""Take the screenshots of docs/ui.md and docs/app.md from the home of the last `make demo`. Run by `make screenshots`.
 
 Of a home that has been tagged and evaluated, with a library that is watched, so that the sensor has something to say.
 """
@@ -25,15 +25,15 @@ from vistag_assets.partitions import TAG_FOLDERS
 VISTAG = Path(sys.executable).parent / "vistag"
 SETTLED_MS = 2_500
 """For what moves into its place: graphs, dialogs, charts."""
-COLOURS = 128
+COLOURS = 256
 
 
 @contextmanager
-def dev_server(home: Home) -> Iterator[str]:
+def served(command: str, home: Home) -> Iterator[str]:
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([VISTAG, "dev", "--home", home.root, "--port", str(port)])
+    process = subprocess.Popen([VISTAG, command, "--home", home.root, "--port", str(port)])
     try:
         while not port_answers(port):
             time.sleep(0.5)
@@ -50,7 +50,7 @@ def last_run(home: Home, job: str) -> str:
 
 def take(page: Page, name: str) -> None:
     page.wait_for_timeout(SETTLED_MS)
-    path = HERE / f"ui-{name}.png"
+    path = HERE / f"{name}.png"
     page.screenshot(path=path)
     with Image.open(path) as picture:
         small = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
@@ -72,25 +72,56 @@ def take_all(home: Home, url: str) -> None:
         page.set_default_timeout(120_000)
         page.goto("/asset-groups")
         page.locator("foreignObject").first.wait_for(state="attached")
-        take(page, "graph")
+        take(page, "ui-graph")
         page.goto(f"/runs/{last_run(home, TAG_FOLDERS)}")
         page.get_by_text("Success", exact=True).first.wait_for()
-        take(page, "run")
-        shown_markdown(page, f"/assets/grounded_regions?view=partitions&partition={folder}", "asset")
+        take(page, "ui-run")
+        shown_markdown(page, f"/assets/grounded_regions?view=partitions&partition={folder}", "ui-asset")
         page.goto("/assets/images?view=checks")
         page.get_by_text("image files are images or rejects").wait_for()
-        take(page, "check")
-        shown_markdown(page, "/assets/long_tail_report", "report")
+        take(page, "ui-check")
+        shown_markdown(page, "/assets/long_tail_report", "ui-report")
         page.goto(f"/locations/{CODE_LOCATION}/sensors/new_folders")
         page.get_by_text("runs requested").first.wait_for()
-        take(page, "sensor")
+        take(page, "ui-sensor")
+        browser.close()
+
+
+def take_app(url: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(base_url=url, viewport={"width": 1360, "height": 860})
+        page.set_default_timeout(120_000)
+        page.add_init_script("localStorage.setItem('reviewer', 'Ada')")
+        page.goto("/")
+        take(page, "app-library")
+        page.locator(".tile").nth(4).click()
+        page.wait_for_selector("body[data-open]")
+        for key in ("j", "Enter", "m"):
+            page.keyboard.press(key)
+        take(page, "app-evidence")
+        page.goto("/review")
+        decided = ("a", "x", "x", "a")
+        for key in decided:
+            page.wait_for_selector(".crops li:not([data-state]) button")
+            page.keyboard.press(key)
+        take(page, "app-review")
+        for _ in decided:  # a picture of the docs decides nothing
+            page.keyboard.press("u")
+        page.goto("/search?text=a+vase+with+cracks")
+        take(page, "app-search")
         browser.close()
 
 
 def main() -> None:
-    home = Home.resolve(None)
-    with dev_server(home) as url:
-        take_all(home, url)
+    """Of the pages whose names are given; else of all."""
+    home, wanted = Home.resolve(None), sys.argv[1:] or ["ui", "app"]
+    if "ui" in wanted:
+        with served("dev", home) as url:
+            take_all(home, url)
+    if "app" in wanted:
+        with served("app", home) as url:
+            take_app(url)
 
 
 if __name__ == "__main__":

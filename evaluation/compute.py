@@ -21,7 +21,7 @@ from evaluation.figures import (
     evaluate_pairs,
     ranked_recall,
 )
-from evaluation.from_lake import StoredTruth
+from evaluation.from_lake import StoredTruth, TruthOrigin
 from evaluation.metrics.ablation import AblationRow, ladder
 from evaluation.metrics.captions import Counts, NamedObjects, named_objects, object_counts
 from evaluation.metrics.comparison import rank_table
@@ -34,6 +34,7 @@ from evaluation.metrics.phrase_grounding import PhraseFigure, grounded_phrases, 
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.options import option_tables
 from evaluation.readers.ground_truth import read_signs
+from evaluation.stored import figures_of
 from resources.lake import Lake
 from resources.workspace import Workspace
 
@@ -68,15 +69,21 @@ def tags(workspace: Workspace) -> MeasuredTags:
     pairs = truth.pairs(scored)
     every = [concept.id for concept in taxonomy.concepts]
     whole = None if set(every) <= set(truth.concepts) else truth.pairs(scored, ranked_among=every)
+    of_keywords = absent_is_unknown(lake)
     figures = TagFigures(
-        evaluate_pairs(pairs, truth.bands),
+        evaluate_pairs(pairs, truth.bands, absent_is_unknown=of_keywords),
         embeddings=None if final is None else ranked_recall(truth.pairs(embeddings), truth.bands),
         whole_vocabulary=None if whole is None else ranked_recall(whole, truth.bands),
-        calibration=from_lake.calibration(taxonomy, truth, scored),
+        calibration={} if of_keywords else from_lake.calibration(taxonomy, truth, scored),
     )
-    return MeasuredTags(
-        figures, rank_table(pairs, truth.bands), from_lake.tail_confusions(taxonomy, truth, scored)
-    )
+    wrong = from_lake.tail_confusions(taxonomy, truth, scored)
+    return MeasuredTags(figures, rank_table(pairs, truth.bands), wrong.slice(0, 0) if of_keywords else wrong)
+
+
+def absent_is_unknown(lake: Lake) -> bool:
+    """Whether the ground truth in the lake is of keywords of files."""
+    origin = figures_of(lake.read("ground_truth"), TruthOrigin)
+    return origin is not None and origin.of_keywords
 
 
 def regions(lake: Lake) -> RegionFigures:
@@ -151,7 +158,10 @@ def _object_counts(
     objects = workspace.taxonomy.things.intersection(evaluated)
     rows = _of_evaluated(workspace.lake, table, ["id", column]).to_pylist() if objects else []
     texts = {row["id"]: row[column] or "" for row in rows}
-    return object_counts(texts, present, objects, workspace.taxonomy)
+    counts = object_counts(texts, present, objects, workspace.taxonomy)
+    if absent_is_unknown(workspace.lake):  # nobody can say that a mention is wrong
+        return {id_: (hits, there, 0, 0) for id_, (hits, there, _, _) in counts.items()}
+    return counts
 
 
 def _named(counts: Mapping[str, Counts], ids: Container[str] | None = None) -> NamedObjects | None:

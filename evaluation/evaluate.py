@@ -117,7 +117,7 @@ def evaluate_aligned(aligned: Aligned, terms: Terms = Terms()) -> FileEvaluation
     concepts = pc.unique(truth.concepts["concept_id"]).to_pylist()
     given = truth.concepts.filter(pc.is_valid(truth.concepts["lvis_band"]))
     lvis_bands = dict(zip(given["concept_id"].to_pylist(), given["lvis_band"].to_pylist(), strict=True))
-    bands = frequency_bands(truth.tags, concepts, lvis_bands=lvis_bands)
+    bands = frequency_bands(truth.tags, concepts, lvis_bands=lvis_bands, frequency=truth.frequency)
     images = truth.images["id"].to_pylist()
     tags = compute_tag_figures(
         truth.tags,

@@ -104,6 +104,9 @@ class TagEvaluation:
     """band -> mean average precision of no prediction at all"""
     federated: Federated | None = None
     given_bands: bool = False  # rare, common and frequent are as the ground truth says, not counted on it
+    absent_is_unknown: bool = False
+    """The ground truth names what is there, and nobody looked for the rest: keywords of files. Recall alone is measured;
+    what takes the unnamed for absent (average precision, F1) is not told."""
 
     def recall_figure(self, band: str, k: int = HEADLINE_K) -> RecallFigure | None:
         return next((figure for figure in self.recall if (figure.band, figure.k) == (band, k)), None)
@@ -120,8 +123,9 @@ class TagEvaluation:
                 "f1_macro": f1.macro,
             }
             for f1 in self.f1
+            if not self.absent_is_unknown
         }
-        rows = [as_row(figure) | of_band[figure.band] for figure in self.recall]
+        rows = [as_row(figure) | of_band.get(figure.band, {}) for figure in self.recall]
         return pa.Table.from_pylist(rows, schema=TAG_RECALL.schema)
 
     @property
@@ -263,6 +267,8 @@ def evaluate_pairs(
     bands: pa.Table,
     negatives: pa.Table | None = None,
     f1_cut: Cut = Cut(),
+    *,
+    absent_is_unknown: bool = False,
 ) -> TagEvaluation:
     """As `compute_tag_figures`, of pairs that are encoded already."""
     ranks = true_ranks(pairs)
@@ -283,7 +289,7 @@ def evaluate_pairs(
     by_concept = {
         "found": tag_hits(pairs, ranks, HEADLINE_K),
         "best_rank": best_rank,
-        "average_precision": precision,
+        "average_precision": np.full_like(precision, np.nan) if absent_is_unknown else precision,
     }
     return TagEvaluation(
         images=len(pairs.images),
@@ -299,6 +305,7 @@ def evaluate_pairs(
         ignored_image_rows=pairs.ignored_image_rows,
         ignored_concept_rows=pairs.ignored_concept_rows,
         federated=federated,
+        absent_is_unknown=absent_is_unknown,
     )
 
 
@@ -340,6 +347,6 @@ def _tag_table(bands: pa.Table, concepts: pa.Array, by_concept: Mapping[str, np.
         "found": pa.array(found, pa.int32()),
         "recall": pa.array(found / np.maximum(images, 1), mask=images == 0),
         "best_rank": pa.array(best_rank, mask=best_rank == UNRANKED),
-        "average_precision": pa.array(precision, mask=images == 0),
+        "average_precision": pa.array(precision, mask=(images == 0) | np.isnan(precision)),
     }
     return pa.table(columns, schema=TAG_FIGURES.schema)

@@ -85,6 +85,13 @@ def _tags(tags: TagEvaluation) -> dict[str, Any]:
         },
         "zero_support_tags": tags.zero_support_tags,
         "tag_recall": _tag_recall(tags.recall),
+        **({"absent_is_unknown": True} if tags.absent_is_unknown else _precision(tags)),
+    }
+
+
+def _precision(tags: TagEvaluation) -> dict[str, Any]:
+    """What takes the unnamed for absent."""
+    return {
         "tag_map": dict(tags.mean_average_precision),
         "tag_map_floor": dict(tags.floor),
         "tag_f1": _tag_f1(tags.f1),

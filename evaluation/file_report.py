@@ -50,16 +50,22 @@ def file_report(
 
 
 def _missed_files(found: FileEvaluation) -> dict[str, list[str]]:
-    """Rare tag -> the names of the images that carry it and lack it among the first HEADLINE_K; most missed first."""
+    """Rare tag -> the names of the images of `missed_images`."""
+    images = found.aligned.truth.images
+    name = dict(zip(images["id"].to_pylist(), images["name"].to_pylist(), strict=True))
+    return {concept: [name[id_] for id_ in ids] for concept, ids in missed_images(found).items()}
+
+
+def missed_images(found: FileEvaluation) -> dict[str, list[str]]:
+    """Rare tag -> the ids of the images that carry it and lack it among the first HEADLINE_K; most missed first."""
     truth, rare = found.aligned.truth, _rare(found)
     concepts = pc.unique(truth.concepts["concept_id"]).to_pylist()
     pairs = pair_up(truth.tags, found.aligned.tags, concepts, truth.images["id"].to_pylist())
-    name = dict(zip(truth.images["id"].to_pylist(), truth.images["name"].to_pylist(), strict=True))
     missed: dict[str, list[str]] = {}
     for i in np.flatnonzero(true_ranks(pairs) > HEADLINE_K):
         concept = pairs.concepts[int(pairs.true_tag[i])].as_py()
         if concept in rare:
-            missed.setdefault(concept, []).append(name[pairs.images[int(pairs.true_image[i])].as_py()])
+            missed.setdefault(concept, []).append(pairs.images[int(pairs.true_image[i])].as_py())
     return dict(sorted(missed.items(), key=lambda item: (-len(item[1]), item[0])))
 
 

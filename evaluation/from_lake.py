@@ -51,6 +51,14 @@ class EvaluationError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class TruthOrigin:
+    """What a ground truth stands on; a note beside its rows."""
+
+    of_keywords: bool = False
+    """keywords of files: what they do not name is unknown"""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredTruth:
     """The true tags in the lake."""
 

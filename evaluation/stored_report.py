@@ -14,12 +14,13 @@ from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.phrase_grounding import PhraseFigure
 from evaluation.metrics.recall_at_k import HEADLINE_K
 from evaluation.record import against_baseline
-from evaluation.report.view import LongTailReport
+from evaluation.report.view import LongTailReport, points
 from evaluation.stored import stored_figures
 from resources.images import open_proxy
 from resources.lake import Lake
 from resources.metadata import thumbnail_uri
 from resources.workspace import Workspace
+from vistag_assets.whole_image.calibration import read_home_calibration
 
 EXAMPLES_A_TAG = 3
 TAGS_WITH_EXAMPLES = 60
@@ -54,9 +55,22 @@ def read_report(
             for concept_id, paths in example_images(lake, lake.read("tag_ranks")).items()
         },
         confusions=lake.read("tag_confusions"),
+        remarks=calibration_remarks(workspace),
         history=[run for run in past if run.tier == tier.name],
         compared=against_baseline(lake, past[-1], labels) if past else None,
     )
+
+
+def calibration_remarks(workspace: Workspace) -> list[str]:
+    """What the probabilities were fitted to, where people fitted them in this home."""
+    fitted = read_home_calibration(workspace.home, workspace.encoder)
+    if fitted is None:
+        return []
+    return [
+        f"Probabilities of {workspace.tier.encoder.name} are fitted to {fitted.name} (vistag calibrate). On those that "
+        f"were held out the likeliest class was off by {points(fitted.error_after, 1)} points on average, before by "
+        f"{points(fitted.error_before, 1)}."
+    ]
 
 
 def read_figures(lake: Lake, tier: str, throughput: Mapping[str, Throughput]) -> Figures:

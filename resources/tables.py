@@ -144,6 +144,21 @@ IMAGES = _table(
            "of the decoded upright picture, 32 hex digits: equal when only metadata of a file changed"),
     Column("colour", _TEXT, "where the meaning of its colours came from, or what was assumed: icc, assumed_srgb, ..."),
     Column("notes", _TEXTS, "what was passed over or assumed for the picture to come in; empty where nothing was"),
+    Column("keywords", _TEXTS,
+           "flat, of people and their programs, from the file and its sidecars, without vistag's own; null: not read",
+           later=True),
+    Column("keyword_paths", pa.list_(_TEXTS), "hierarchical ones, the broadest name of each first", later=True),
+    Column("file_title", _TEXT, "title by people, from the file and its sidecars", later=True),
+    Column("file_description", _TEXT, "description by people, likewise", later=True),
+    Column("creators", _TEXTS, "who made it, as the file says", later=True),
+    Column("rating", _F32, "stars, 0..5, and -1 for rejected", later=True),
+    Column("latitude", _F64, "degrees, north is positive (WGS 84)", later=True),
+    Column("longitude", _F64, "degrees, east is positive (WGS 84)", later=True),
+    Column("dated", _TEXT, "when what it shows was so, ISO 8601, as exact as people said it", later=True),
+    Column("described_by", _TEXT,
+           "16 hex digits of the version of the reader of the columns before and of the sidecars' names, sizes and times; "
+           "null: not read",
+           later=True),
     "fingerprint",
     key=("id",),
 )
@@ -377,6 +392,39 @@ DESCRIPTIONS = _table(
     Column("json", _TEXT, "title, description and claims by the JSON Schema; null where there is nothing to say"),
     "fingerprint",
     key=("id",), parents=("captions", "proxies"),
+)
+NEAR_DUPLICATES = _table(
+    "near_duplicates", "search",
+    "Groups of images that are copies of one another, within folders and across them, and which one to keep.",
+    Column("group_id", _TEXT, "id of the image that is to be kept"),
+    Column("folder_key", _TEXT, "of the image"),
+    "id",
+    Column("path", _TEXT, "of the file, relative to the library, posix"),
+    Column("keep", pa.bool_(), "whether it is the one to keep: most pixels, then most bytes, then the earliest"),
+    Column("cosine", _F32, "of the embeddings of this image and the kept one, -1..1"),
+    Column("bits", pa.int16(), "that the perceptual hashes of this image and the kept one differ in, 0..64"),
+    "fingerprint",
+    key=("folder_key", "id"), partitioned=False,
+)
+
+REVIEW_QUEUE = _table(
+    "review_queue", "review",
+    "Pairs of an image and a concept of which a person's word would tell most about rare tags, in the order to look at them.",
+    "id", "concept_id",
+    Column("rank", pa.int32(), "the order, from 1: what comes first is worth most"),
+    Column("folder_key", _TEXT, "partition key of a folder that holds the image"),
+    Column("pixel_hash", _TEXT, "of the picture, as in `images`; of pictures that are equal one is asked about"),
+    Column("region_id", _TEXT, "the box to look at; null: the whole image"),
+    Column("reason", _TEXT,
+           "`boundary` (close to the concept's own threshold), `no_positive` (likeliest of a concept that nobody has "
+           "confirmed anywhere), `neighbour` (looks like one that was confirmed), `uniform` (by chance)"),
+    Column("probability", _F32, "of `tags`, else of `tag_scores`, 0..1; 0 where both are silent"),
+    Column("is_uniform", pa.bool_(), "whether the pair is of the uniform slice, which was drawn whatever models say"),
+    Column("inclusion_probability", _F64,
+           "chance of the pair, and of each other one of its stratum (tags of the machine, all others), to be in the "
+           "uniform slice as it is now, 0..1; null outside of it"),
+    Column("shown", _TEXT, "fingerprint of the row of `tags` that is looked at; null where there is none"),
+    key=("id", "concept_id"), partitioned=False,
 )
 
 GROUND_TRUTH = _evaluation(

@@ -69,14 +69,18 @@ class Labels:
 
     def concept_of(self, phrase: str) -> str | None:
         """The concept that the whole phrase is a label of; of several the one it is the preferred label of, by id."""
+        return next(iter(self.concepts_of(phrase)), None)
+
+    def concepts_of(self, phrase: str) -> tuple[str, ...]:
+        """All concepts that the whole phrase is a label of, those who prefer it first."""
         tokens = [key for _, key in _tokens(phrase)]
         words = [token for token in tokens if token[0].isalnum()]
         for key in (tokens, words):
             while key and key[0] in _ARTICLES and tuple(key) not in self._owners:
                 key = key[1:]
             if owners := self._owners.get(tuple(key)):
-                return next(iter(owners))
-        return None
+                return tuple(owners)
+        return ()
 
     def named_in(self, text: str) -> list[Named]:
         """The labels in a text from left to right; those who prefer a label come first among its concepts."""

@@ -8,13 +8,13 @@ from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
 from sensors.stale_evaluation import stale_evaluation
 from sensors.stale_exports import stale_exports
-from vistag_assets import gallery, ingest, language, regions, tags, whole_image
+from vistag_assets import gallery, ingest, language, regions, review, search, tags, whole_image
 from vistag_assets.automation.verify_job import verify
 from vistag_assets.exports.assets import EXPORT_ASSETS, GROUP
 from vistag_assets.partitions import EVALUATE, EXPORT, TAG_FOLDERS
 
 GATHER_EVIDENCE = "gather_evidence"
-_ROOMS = (ingest, whole_image, regions, language, tags, gallery, evaluation)
+_ROOMS = (ingest, whole_image, regions, language, tags, search, review, gallery, evaluation)
 """Each holds the assets of the group that bears its name, and their checks."""
 
 _tags = dg.AssetSelection.assets("tags")

@@ -206,6 +206,14 @@ class FolderAsset:
         tables = list(signature(self.rows).parameters)[1:]
         return {table: Input.of(table, hints[table]) for table in tables}
 
+    def wanted(self, workspace: Workspace, key: str) -> dict[str, str]:
+        """Image id -> the fingerprint of its rows by the tier and the lake as they are. Raises MissingPartition."""
+        folder = Folder(workspace, key, self.version)
+        made = self.rows(folder, **{name: of.read(folder) for name, of in self.inputs.items()})
+        if isinstance(made, pa.Table):
+            raise TypeError(f"{self.table.name} is made as a whole")
+        return column_by_id(made.wanted, "fingerprint")
+
     def update(self, workspace: Workspace, key: str, meter: Meter | None = None) -> UpdateStats:
         """Bring one folder up to date with its inputs. Raises MissingPartition where one was never made."""
         if self.lacks_model(workspace.tier):

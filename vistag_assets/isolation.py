@@ -75,7 +75,7 @@ def _reason(error: Exception) -> str:
 
 def _free_memory() -> None:
     """Let go of what a failed batch holds on the card, so that half of it may fit."""
-    gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
+        gc.collect()  # takes as long as the process is large: not for every bad picture where there is no card
         torch.cuda.empty_cache()

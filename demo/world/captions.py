@@ -26,4 +26,5 @@ def caption(scene: SceneSpec, taxonomy: Taxonomy) -> str:
     """Names every object with its material, then the setting, e.g. "a jade bowl and an oak chest on a stone plinth"."""
     names = [_name(item, taxonomy) for item in scene.objects]
     things = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{things} {PLACES[scene.setting]}"
+    place = PLACES.get(scene.setting) or f"before a {taxonomy.by_id[scene.setting].pref_label}"
+    return f"{things} {place}"

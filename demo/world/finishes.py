@@ -47,7 +47,7 @@ class Surface:
         self.metal = self.metal * (1 - weight) + metal * weight
 
 
-def _grid(s: Surface) -> tuple[Field, Field]:
+def grid(s: Surface) -> tuple[Field, Field]:
     """x and y in shares of the object's longer side, [h, w] each."""
     y, x = np.mgrid[0 : s.shape[0], 0 : s.shape[1]].astype(np.float32)
     return x / s.size, y / s.size
@@ -61,7 +61,7 @@ def _bands(s: Surface, rng: np.random.Generator, count: int, width: float) -> Fi
     return np.broadcast_to(1.0 - step(wave, width / 2, width / 2 + 0.04), s.shape).astype(np.float32)
 
 
-def _crack_paths(s: Surface, rng: np.random.Generator, count: int, wander: float) -> list[np.ndarray]:
+def crack_paths(s: Surface, rng: np.random.Generator, count: int, wander: float) -> list[np.ndarray]:
     """Jagged lines from one side of the object to the other; float64 [n, 2] in pixels."""
     h, w = s.shape
     inside = np.argwhere(s.coverage > 0.5)
@@ -80,7 +80,7 @@ def _crack_paths(s: Surface, rng: np.random.Generator, count: int, wander: float
     return paths
 
 
-def _stroke(s: Surface, paths: list[np.ndarray], width: float) -> Field:
+def stroke(s: Surface, paths: list[np.ndarray], width: float) -> Field:
     """The paths as lines of `width` shares of the object's size, 0..1."""
     canvas = np.zeros(s.shape, np.uint8)
     pixels = width * s.size
@@ -91,7 +91,7 @@ def _stroke(s: Surface, paths: list[np.ndarray], width: float) -> Field:
     return canvas.astype(np.float32) / 255 * min(1.0, pixels)
 
 
-def _patches(s: Surface, field: Field, share: float, soft: float) -> Field:
+def patches(s: Surface, field: Field, share: float, soft: float) -> Field:
     """0..1: the highest `share` of `field` on the object itself, with an edge `soft` wide in units of the field."""
     edge = float(np.quantile(field[s.coverage > 0.5], 1 - share)) if (s.coverage > 0.5).any() else 0.5
     return step(field, edge - soft / 2, edge + soft / 2)
@@ -105,7 +105,7 @@ def gilding(s: Surface, rng: np.random.Generator) -> None:
 
 def engraving(s: Surface, rng: np.random.Generator) -> None:
     """Incised waves and hatching."""
-    x, y = _grid(s)
+    x, y = grid(s)
     period = rng.uniform(0.10, 0.13)
     wave = np.abs(((y + 0.022 * np.sin(x * 2 * np.pi / 0.09)) / period) % 1.0 - 0.5) * period
     hatch = np.abs(((x + y) / 0.045) % 1.0 - 0.5) * 0.045
@@ -116,7 +116,7 @@ def engraving(s: Surface, rng: np.random.Generator) -> None:
 
 def inlay(s: Surface, rng: np.random.Generator) -> None:
     """A lattice of ivory lozenges set into the surface."""
-    x, y = _grid(s)
+    x, y = grid(s)
     pitch = 0.13
     u, v = ((x + y) / pitch) % 1.0 - 0.5, ((x - y) / pitch) % 1.0 - 0.5
     lozenge = 1.0 - step(np.maximum(np.abs(u), np.abs(v)), 0.24, 0.30)
@@ -132,7 +132,7 @@ def painted_decoration(s: Surface, rng: np.random.Generator) -> None:
         [(0.78, 0.10, 0.10), (0.10, 0.30, 0.70), (0.95, 0.75, 0.10), (0.05, 0.45, 0.25), (0.93, 0.90, 0.85)]
     )
     first, second = palette[rng.permutation(len(palette))[:2]]
-    x, y = _grid(s)
+    x, y = grid(s)
     row = (y / 0.2 + rng.uniform(0, 1)) % 1.0
     zigzag = 1.0 - step(np.abs(row - 0.5 - 0.5 * (np.abs((x / 0.1) % 1.0 - 0.5) - 0.25)), 0.07, 0.1)
     dots = 1.0 - step(np.hypot(((x / 0.07) % 1.0 - 0.5) * 0.07, (row - 0.05) * 0.2), 0.012, 0.018)
@@ -143,7 +143,7 @@ def painted_decoration(s: Surface, rng: np.random.Generator) -> None:
 
 def repousse(s: Surface, rng: np.random.Generator) -> None:
     """Rows of raised bosses hammered from behind."""
-    x, y = _grid(s)
+    x, y = grid(s)
     pitch = 0.085
     row = np.floor(y / pitch)
     u, v = ((x / pitch + 0.5 * (row % 2)) % 1.0 - 0.5), ((y / pitch) % 1.0 - 0.5)
@@ -154,7 +154,7 @@ def repousse(s: Surface, rng: np.random.Generator) -> None:
 
 def fluting(s: Surface, rng: np.random.Generator) -> None:
     """Close vertical channels."""
-    x, _ = _grid(s)
+    x, _ = grid(s)
     wave = 0.5 + 0.5 * np.cos(x / 0.062 * 2 * np.pi)
     s.height += 0.020 * wave * (s.depth > 0.01)
     s.grooves = np.maximum(s.grooves, 0.6 * step(1 - wave, 0.75, 1.0))
@@ -162,7 +162,7 @@ def fluting(s: Surface, rng: np.random.Generator) -> None:
 
 def openwork(s: Surface, rng: np.random.Generator) -> None:
     """A pierced lattice: one looks through it."""
-    x, y = _grid(s)
+    x, y = grid(s)
     pitch = 0.10
     row = np.floor(y / pitch)
     distance = np.hypot((x / pitch + 0.5 * (row % 2)) % 1.0 - 0.5, (y / pitch) % 1.0 - 0.5) * pitch
@@ -173,7 +173,7 @@ def openwork(s: Surface, rng: np.random.Generator) -> None:
 
 def kintsugi(s: Surface, rng: np.random.Generator) -> None:
     """Breaks mended with gold."""
-    seams = _stroke(s, _crack_paths(s, rng, 4, 0.04), 0.022)
+    seams = stroke(s, crack_paths(s, rng, 4, 0.04), 0.022)
     s.paint(seams, GOLD, 1.0, 1.0)
     s.height += 0.02 * cv2.GaussianBlur(seams, (0, 0), 0.006 * s.size + 0.3)
 
@@ -195,7 +195,7 @@ def craquelure(s: Surface, rng: np.random.Generator) -> None:
 
 def crack(s: Surface, rng: np.random.Generator) -> None:
     """Two or three long cracks."""
-    line = _stroke(s, _crack_paths(s, rng, int(rng.integers(2, 4)), 0.03), 0.016)
+    line = stroke(s, crack_paths(s, rng, int(rng.integers(2, 4)), 0.03), 0.016)
     s.grooves = np.maximum(s.grooves, line)
 
 
@@ -223,7 +223,7 @@ def chipping(s: Surface, rng: np.random.Generator) -> None:
 
 def dents(s: Surface, rng: np.random.Generator) -> None:
     """Round hollows."""
-    x, y = _grid(s)
+    x, y = grid(s)
     inside = np.argwhere(s.depth > 0.3 * s.depth.max())
     for cy, cx in inside[rng.integers(0, len(inside), int(rng.integers(5, 9)))] / s.size:
         radius = rng.uniform(0.035, 0.07)
@@ -234,16 +234,16 @@ def dents(s: Surface, rng: np.random.Generator) -> None:
 def verdigris(s: Surface, rng: np.random.Generator) -> None:
     """Green bloom in patches."""
     field = fractal_noise(rng, s.shape, 5, 4)
-    s.paint(0.9 * _patches(s, field, rng.uniform(0.4, 0.7), 0.08), (0.33, 0.68, 0.56), 0.05, 0.0)
+    s.paint(0.9 * patches(s, field, rng.uniform(0.4, 0.7), 0.08), (0.33, 0.68, 0.56), 0.05, 0.0)
 
 
 def corrosion(s: Surface, rng: np.random.Generator) -> None:
     """Orange-brown rust, rough and without shine."""
     field = fractal_noise(rng, s.shape, 6, 4)
     share = rng.uniform(0.4, 0.7)
-    weight = _patches(s, field, share, 0.08)
+    weight = patches(s, field, share, 0.08)
     s.paint(0.92 * weight, (0.55, 0.24, 0.07), 0.0, 0.0)
-    s.paint(0.6 * _patches(s, field, 0.3 * share, 0.08), (0.30, 0.12, 0.05), 0.0, 0.0)
+    s.paint(0.6 * patches(s, field, 0.3 * share, 0.08), (0.30, 0.12, 0.05), 0.0, 0.0)
     s.height += 0.012 * weight * smooth_noise(rng, s.shape, 40, 40)
 
 
@@ -258,7 +258,7 @@ def scratches(s: Surface, rng: np.random.Generator) -> None:
         half = rng.uniform(0.05, 0.2) * s.size * np.array([np.cos(angle), np.sin(angle)])
         paths.append(np.array([centre - half, centre + half]))
     s.paint(
-        0.85 * _stroke(s, paths, 0.006),
+        0.85 * stroke(s, paths, 0.006),
         (0.97, 0.96, 0.93) if s.colour.mean() < 0.6 else (0.2, 0.18, 0.16),
         0.3,
         0.0,
@@ -268,7 +268,7 @@ def scratches(s: Surface, rng: np.random.Generator) -> None:
 def staining(s: Surface, rng: np.random.Generator) -> None:
     """Brown tide marks: a darker rim around a paler stain."""
     field = fractal_noise(rng, s.shape, 2.6, 2)
-    stain = _patches(s, field, rng.uniform(0.3, 0.6), 0.03)
+    stain = patches(s, field, rng.uniform(0.3, 0.6), 0.03)
     s.colour = mix(s.colour, s.colour * np.array((0.62, 0.50, 0.34), np.float32), 0.8 * stain)
     rim = 4.0 * stain * (1.0 - stain)
     s.colour = mix(s.colour, (0.20, 0.12, 0.05), 0.75 * rim)

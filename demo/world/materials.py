@@ -32,16 +32,14 @@ def mix(a: Colour | tuple[float, ...], b: Colour | tuple[float, ...], t: Field) 
     return np.asarray(a, np.float32) * (1 - weight) + np.asarray(b, np.float32) * weight
 
 
-def _mottled(
-    dark: tuple[float, ...], light: tuple[float, ...], cells: float = 6, octaves: int = 3
-) -> Texture:
+def mottled(dark: tuple[float, ...], light: tuple[float, ...], cells: float = 6, octaves: int = 3) -> Texture:
     def texture(rng: np.random.Generator, shape: tuple[int, int]) -> Colour:
         return mix(dark, light, fractal_noise(rng, shape, cells, octaves))
 
     return texture
 
 
-def _veined(base: tuple[float, ...], vein: tuple[float, ...], cells: float, sharp: float) -> Texture:
+def veined(base: tuple[float, ...], vein: tuple[float, ...], cells: float, sharp: float) -> Texture:
     def texture(rng: np.random.Generator, shape: tuple[int, int]) -> Colour:
         field = fractal_noise(rng, shape, cells, 4)
         lines = 1.0 - step(np.abs(field - 0.5), 0.0, sharp)
@@ -52,7 +50,7 @@ def _veined(base: tuple[float, ...], vein: tuple[float, ...], cells: float, shar
     return texture
 
 
-def _speckled(
+def speckled(
     base: tuple[float, ...], dark: tuple[float, ...], light: tuple[float, ...], cells: float
 ) -> Texture:
     def texture(rng: np.random.Generator, shape: tuple[int, int]) -> Colour:
@@ -62,7 +60,7 @@ def _speckled(
     return texture
 
 
-def _grain(dark: tuple[float, ...], light: tuple[float, ...], rings: float) -> Texture:
+def grain(dark: tuple[float, ...], light: tuple[float, ...], rings: float) -> Texture:
     def texture(rng: np.random.Generator, shape: tuple[int, int]) -> Colour:
         x = np.linspace(0, 1, shape[1], dtype=np.float32)[None, :]
         bend = 0.5 * smooth_noise(rng, shape, 2, 3) + 0.05 * fractal_noise(rng, shape, 24, 2)
@@ -71,7 +69,7 @@ def _grain(dark: tuple[float, ...], light: tuple[float, ...], rings: float) -> T
     return texture
 
 
-def _banded(dark: tuple[float, ...], light: tuple[float, ...], rings: float) -> Texture:
+def banded(dark: tuple[float, ...], light: tuple[float, ...], rings: float) -> Texture:
     def texture(rng: np.random.Generator, shape: tuple[int, int]) -> Colour:
         field = fractal_noise(rng, shape, 2.2, 3)
         return mix(dark, light, 0.5 + 0.5 * np.sin(field * rings * 2 * np.pi))
@@ -79,7 +77,7 @@ def _banded(dark: tuple[float, ...], light: tuple[float, ...], rings: float) -> 
     return texture
 
 
-def _woven(dark: tuple[float, ...], light: tuple[float, ...], threads: int) -> Texture:
+def woven(dark: tuple[float, ...], light: tuple[float, ...], threads: int) -> Texture:
     def texture(rng: np.random.Generator, shape: tuple[int, int]) -> Colour:
         span = max(shape)
         y = np.arange(shape[0], dtype=np.float32)[:, None] / span * threads * 2 * np.pi
@@ -107,25 +105,25 @@ def _lapis(rng: np.random.Generator, shape: tuple[int, int]) -> Colour:
 
 
 MATERIALS: dict[str, Material] = {
-    "bronze": Material(_mottled((0.30, 0.20, 0.09), (0.50, 0.35, 0.17), 5), 0.7, 18, 0.8),
-    "silver": Material(_mottled((0.66, 0.68, 0.72), (0.80, 0.82, 0.86), 4), 1.0, 40, 1.0),
-    "gold": Material(_mottled((0.80, 0.58, 0.14), (0.95, 0.74, 0.26), 4), 1.0, 36, 1.0),
-    "iron": Material(_mottled((0.13, 0.13, 0.15), (0.27, 0.27, 0.29), 14), 0.35, 10, 0.5),
-    "copper": Material(_mottled((0.66, 0.30, 0.18), (0.86, 0.45, 0.29), 4), 0.9, 30, 1.0),
-    "terracotta": Material(_mottled((0.62, 0.30, 0.18), (0.76, 0.42, 0.26), 10), 0.04, 6),
+    "bronze": Material(mottled((0.30, 0.20, 0.09), (0.50, 0.35, 0.17), 5), 0.7, 18, 0.8),
+    "silver": Material(mottled((0.66, 0.68, 0.72), (0.80, 0.82, 0.86), 4), 1.0, 40, 1.0),
+    "gold": Material(mottled((0.80, 0.58, 0.14), (0.95, 0.74, 0.26), 4), 1.0, 36, 1.0),
+    "iron": Material(mottled((0.13, 0.13, 0.15), (0.27, 0.27, 0.29), 14), 0.35, 10, 0.5),
+    "copper": Material(mottled((0.66, 0.30, 0.18), (0.86, 0.45, 0.29), 4), 0.9, 30, 1.0),
+    "terracotta": Material(mottled((0.62, 0.30, 0.18), (0.76, 0.42, 0.26), 10), 0.04, 6),
     "porcelain": Material(_blue_and_white, 0.9, 60),
-    "marble": Material(_veined((0.90, 0.89, 0.87), (0.50, 0.50, 0.54), 3, 0.035), 0.35, 24),
-    "granite": Material(_speckled((0.55, 0.53, 0.53), (0.18, 0.17, 0.19), (0.86, 0.80, 0.78), 44), 0.15, 14),
-    "oak": Material(_grain((0.52, 0.34, 0.17), (0.74, 0.53, 0.31), 6), 0.18, 12),
-    "ebony": Material(_grain((0.06, 0.045, 0.04), (0.14, 0.10, 0.08), 9), 0.45, 24),
-    "glass": Material(_mottled((0.55, 0.78, 0.80), (0.68, 0.88, 0.88), 2), 1.0, 70, 0.0, 0.55),
-    "leather": Material(_speckled((0.36, 0.18, 0.09), (0.22, 0.10, 0.05), (0.45, 0.25, 0.13), 30), 0.25, 10),
-    "jade": Material(_mottled((0.20, 0.46, 0.30), (0.52, 0.74, 0.54), 3), 0.6, 30, 0.0, 0.08),
+    "marble": Material(veined((0.90, 0.89, 0.87), (0.50, 0.50, 0.54), 3, 0.035), 0.35, 24),
+    "granite": Material(speckled((0.55, 0.53, 0.53), (0.18, 0.17, 0.19), (0.86, 0.80, 0.78), 44), 0.15, 14),
+    "oak": Material(grain((0.52, 0.34, 0.17), (0.74, 0.53, 0.31), 6), 0.18, 12),
+    "ebony": Material(grain((0.06, 0.045, 0.04), (0.14, 0.10, 0.08), 9), 0.45, 24),
+    "glass": Material(mottled((0.55, 0.78, 0.80), (0.68, 0.88, 0.88), 2), 1.0, 70, 0.0, 0.55),
+    "leather": Material(speckled((0.36, 0.18, 0.09), (0.22, 0.10, 0.05), (0.45, 0.25, 0.13), 30), 0.25, 10),
+    "jade": Material(mottled((0.20, 0.46, 0.30), (0.52, 0.74, 0.54), 3), 0.6, 30, 0.0, 0.08),
     "lapis-lazuli": Material(_lapis, 0.45, 26),
-    "amber": Material(_mottled((0.70, 0.30, 0.03), (0.98, 0.62, 0.12), 3), 0.8, 50, 0.0, 0.2),
-    "linen": Material(_woven((0.66, 0.60, 0.48), (0.90, 0.86, 0.76), 34), 0.0, 4),
-    "lacquer": Material(_mottled((0.62, 0.04, 0.04), (0.76, 0.08, 0.06), 3), 1.0, 80),
-    "malachite": Material(_banded((0.02, 0.26, 0.17), (0.22, 0.68, 0.46), 7), 0.5, 26),
+    "amber": Material(mottled((0.70, 0.30, 0.03), (0.98, 0.62, 0.12), 3), 0.8, 50, 0.0, 0.2),
+    "linen": Material(woven((0.66, 0.60, 0.48), (0.90, 0.86, 0.76), 34), 0.0, 4),
+    "lacquer": Material(mottled((0.62, 0.04, 0.04), (0.76, 0.08, 0.06), 3), 1.0, 80),
+    "malachite": Material(banded((0.02, 0.26, 0.17), (0.22, 0.68, 0.46), 7), 0.5, 26),
     "tortoiseshell": Material(_shell, 0.8, 44),
 }
 """Concept id to surface."""

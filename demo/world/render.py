@@ -1,7 +1,7 @@
 """From a scene's description to its picture and the exact mask of everything in it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from demo.world.finishes import CONDITIONS, TECHNIQUES, Surface
+from demo.world.hard import finishes as hard_finishes
+from demo.world.hard import materials as hard_materials
+from demo.world.hard import settings as hard_settings
+from demo.world.hard import silhouettes as hard_silhouettes
 from demo.world.materials import MATERIALS, Colour
 from demo.world.noise import Field, step
 from demo.world.scene import ObjectSpec, PropSpec, SceneSpec, object_tags
@@ -16,6 +20,11 @@ from demo.world.settings import SETTING_PAINTERS, Canvas, glass_front
 from demo.world.silhouettes import SILHOUETTES
 
 OPAQUE = 0.5
+ALL_SILHOUETTES = SILHOUETTES | hard_silhouettes.SILHOUETTES
+ALL_MATERIALS = MATERIALS | hard_materials.MATERIALS
+ALL_FINISHES = TECHNIQUES | CONDITIONS | hard_finishes.MOTIFS | hard_finishes.CONDITIONS
+ALL_SETTINGS = SETTING_PAINTERS | hard_settings.SETTING_PAINTERS
+"""Of both worlds: no id is in two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,8 @@ class Light:
     shadow: float
     shadow_blur: float
     shadow_reach: float
+    tint: tuple[float, float, float] | None = None
+    """on everything"""
 
 
 LIGHTS: dict[str | None, Light] = {
@@ -37,6 +48,9 @@ LIGHTS: dict[str | None, Light] = {
     "raking-light": Light((0.93, -0.22, 0.30), 1.35, 0.16, 0.0, 0.80, 0.010, 1.25),
     "spotlight": Light((0.20, -0.80, 0.56), 1.10, 0.30, 0.0, 0.70, 0.018, 0.30),
     "backlight": Light((0.10, -0.75, -0.35), 0.50, 0.42, 1.30, 0.55, 0.030, -0.50),
+    "flash": Light((0.05, -0.10, 0.99), 0.95, 0.35, 0.0, 0.65, 0.006, 0.08, (1.03, 1.03, 1.05)),
+    "candlelight": Light((0.70, -0.10, 0.55), 0.85, 0.36, 0.0, 0.70, 0.060, 0.80, (0.98, 0.84, 0.68)),
+    "overcast": Light((0.05, -0.70, 0.70), 0.45, 0.65, 0.0, 0.15, 0.100, 0.20, (0.90, 0.94, 1.00)),
 }
 
 
@@ -71,7 +85,7 @@ def render(scene: SceneSpec, longer_side_px: int = 1024) -> Picture:
     """Draw `scene`. The same scene shows the same things at every size."""
     width, height = image_size(scene, longer_side_px)
     rng = np.random.default_rng(scene.seed)
-    picture = SETTING_PAINTERS[scene.setting](Canvas(width, height, rng)).astype(np.float32)
+    picture = ALL_SETTINGS[scene.setting](Canvas(width, height, rng)).astype(np.float32)
     light = _aimed(LIGHTS[scene.lighting], scene.light_from_left)
     _light_background(picture, scene)
     owner = np.zeros((height, width), np.uint8)
@@ -84,6 +98,8 @@ def render(scene: SceneSpec, longer_side_px: int = 1024) -> Picture:
         _place_prop(picture, owner, prop, light, len(things))
     if scene.setting == "display-case":
         glass_front(picture, rng)
+    if light.tint:
+        picture *= np.asarray(light.tint, np.float32)
     pixels = _develop(picture, rng, scene.lighting)
     instances = []
     for number, (concepts, text) in enumerate(things, start=1):
@@ -97,7 +113,7 @@ def render(scene: SceneSpec, longer_side_px: int = 1024) -> Picture:
 def build_surface(item: ObjectSpec, size_px: float) -> Surface:
     """The object alone: its outline, its material and what was done to it."""
     rng = np.random.default_rng(item.seed)
-    silhouette, material = SILHOUETTES[item.concept], MATERIALS[item.material]
+    silhouette, material = ALL_SILHOUETTES[item.concept], ALL_MATERIALS[item.material]
     coverage, lines = silhouette.rasterise(size_px, item.angle_deg, item.mirror)
     cover = coverage.astype(np.float32) / 255
     shape = (cover.shape[0], cover.shape[1])
@@ -115,21 +131,13 @@ def build_surface(item: ObjectSpec, size_px: float) -> Surface:
     )
     for name in (item.technique, item.condition):
         if name:
-            (TECHNIQUES.get(name) or CONDITIONS[name])(surface, rng)
+            ALL_FINISHES[name](surface, rng)
     return surface
 
 
 def _aimed(light: Light, from_left: bool) -> Light:
     x, y, z = light.direction
-    return Light(
-        (-x if from_left else x, y, z),
-        light.diffuse,
-        light.ambient,
-        light.rim,
-        light.shadow,
-        light.shadow_blur,
-        light.shadow_reach,
-    )
+    return replace(light, direction=(-x if from_left else x, y, z))
 
 
 def shade(surface: Surface, light: Light, shininess: float) -> Colour:
@@ -186,7 +194,7 @@ def _place_object(
     x = round(np.clip(item.centre_x * width - w / 2, 0.01 * width, max(0.01 * width, 0.99 * width - w)))
     y = round(np.clip(item.base_y * height - h, 0.02 * height, None))
     _cast_shadow(picture, surface.coverage, x, y, light)
-    material = MATERIALS[item.material]
+    material = ALL_MATERIALS[item.material]
     alpha = surface.coverage
     if material.clear:
         alpha = alpha * (1 - material.clear * step(surface.depth, 0.0, 0.06))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -55,7 +55,7 @@ SUITS: dict[str, frozenset[str]] = {
     "scratches": EVERYTHING - {"linen", "granite", "terracotta"},
     "staining": SOFT | CERAMICS | {"oak", "marble", "granite"},
 }
-"""Which materials take which technique or condition."""
+"""Which materials take which technique or condition; all take one that is not named."""
 
 ZIPF_EXPONENT = 1.05
 TEXTS = (
@@ -70,6 +70,39 @@ class Split(IntEnum):
     CALIBRATE = 2
     CORPUS = 3
     VALIDATE = 4
+    HARD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Which concepts a museum shows, and how often and how large. Lists run from the most common concept to the rarest."""
+
+    objects: tuple[str, ...] = OBJECTS
+    materials: tuple[str, ...] = SURFACES
+    techniques: tuple[str, ...] = WORKMANSHIP
+    conditions: tuple[str, ...] = DAMAGE
+    settings: tuple[str, ...] = SETTINGS
+    lightings: tuple[str, ...] = LIGHTINGS
+    props: tuple[str, ...] = PROPS
+    suits: Mapping[str, frozenset[str]] = field(default_factory=lambda: SUITS)
+    zipf_exponent: float = ZIPF_EXPONENT
+    object_chances: tuple[float, ...] = (0.42, 0.36, 0.22)
+    """of one object, of two and so on"""
+    sizes: tuple[tuple[float, float], ...] = ((0.5, 0.84), (0.34, 0.62), (0.26, 0.5))
+    """of the objects where there is one, where there are two and so on: least and largest share of the shorter side"""
+    small_chance: float = 0.12
+    """of an object of a fifth of the shorter side"""
+    technique_chance: float = 0.3
+    condition_chance: float = 0.3
+
+    @property
+    def drawable(self) -> tuple[str, ...]:
+        """Every concept id that it can show, sorted."""
+        lists = (self.objects, self.materials, self.techniques, self.conditions, self.settings)
+        return tuple(sorted([c for some in (*lists, self.lightings, self.props) for c in some]))
+
+
+STANDARD = World()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,31 +166,34 @@ def object_tags(item: ObjectSpec) -> tuple[str, ...]:
 
 
 def drawable_concepts() -> tuple[str, ...]:
-    """Every concept id that the world can draw, sorted."""
-    return tuple(sorted([*OBJECTS, *SURFACES, *WORKMANSHIP, *DAMAGE, *SETTINGS, *LIGHTINGS, *PROPS]))
+    """Every concept id that the standard world can draw, sorted."""
+    return STANDARD.drawable
 
 
-def _zipf(names: Sequence[str], flatness: float) -> Mapping[str, float]:
-    """Zipf weights by rank; `flatness` 0 is Zipf itself, 1 is uniform."""
-    return {name: rank ** (-ZIPF_EXPONENT * (1 - flatness)) for rank, name in enumerate(names, start=1)}
+def _zipf(names: Sequence[str], exponent: float) -> Mapping[str, float]:
+    """Zipf weights by rank."""
+    return {name: rank**-exponent for rank, name in enumerate(names, start=1)}
 
 
 class SceneSampler:
     """Draws scenes. `flatness` 0..1 moves the frequencies of the concepts from Zipf to uniform."""
 
-    def __init__(self, split: Split, flatness: float = 0.0) -> None:
-        self.split = split
-        self._objects = _zipf(OBJECTS, flatness)
-        self._materials = _zipf(SURFACES, flatness)
-        self._techniques = _zipf(WORKMANSHIP, flatness)
-        self._conditions = _zipf(DAMAGE, flatness)
-        self._settings = _zipf(SETTINGS, max(flatness, 0.5))
-        self._lightings = _zipf(LIGHTINGS, max(flatness, 0.5))
+    def __init__(self, split: Split, flatness: float = 0.0, world: World = STANDARD) -> None:
+        self.split, self.world = split, world
+        exponent = world.zipf_exponent * (1 - flatness)
+        of_places = world.zipf_exponent * (1 - max(flatness, 0.5))
+        self._objects = _zipf(world.objects, exponent)
+        self._materials = _zipf(world.materials, exponent)
+        self._techniques = _zipf(world.techniques, exponent)
+        self._conditions = _zipf(world.conditions, exponent)
+        self._settings = _zipf(world.settings, of_places)
+        self._lightings = _zipf(world.lightings, of_places)
 
-    def scene(self, index: int, object_counts: tuple[float, float, float] = (0.42, 0.36, 0.22)) -> SceneSpec:
-        """Scene number `index` of this split; `object_counts` are the chances of one, two and three objects."""
+    def scene(self, index: int, object_counts: Sequence[float] | None = None) -> SceneSpec:
+        """Scene number `index` of this split; `object_counts` are the chances of one object, of two and so on."""
         rng = np.random.default_rng([int(self.split), index])
-        count = int(rng.choice(3, p=object_counts)) + 1
+        chances = object_counts or self.world.object_chances
+        count = int(rng.choice(len(chances), p=chances)) + 1
         lighting = _pick(rng, self._lightings) if rng.random() < 0.7 else None
         return SceneSpec(
             aspect=float(rng.choice([4 / 3, 3 / 4, 1.0], p=[0.5, 0.25, 0.25])),
@@ -166,24 +202,27 @@ class SceneSampler:
             light_from_left=bool(rng.random() < 0.5),
             seed=int(rng.integers(2**31)),
             objects=self._objects_for(rng, count),
-            props=_props(rng),
+            props=_props(rng, self.world.props),
         )
 
     def _objects_for(self, rng: np.random.Generator, count: int) -> tuple[ObjectSpec, ...]:
-        low, high = ((0.5, 0.84), (0.34, 0.62), (0.26, 0.5))[count - 1]
+        world = self.world
+        low, high = world.sizes[count - 1]
         edges = np.linspace(0.06, 0.94, count + 1)
         items = []
         for slot in range(count):
             material = _pick(rng, self._materials)
-            size = float(rng.uniform(low, high) if rng.random() > 0.12 else rng.uniform(0.17, 0.26))
+            size = float(
+                rng.uniform(low, high) if rng.random() > world.small_chance else rng.uniform(0.17, 0.26)
+            )
             room = (edges[slot + 1] - edges[slot]) / 2
             centre = (edges[slot] + edges[slot + 1]) / 2 + rng.uniform(-0.35, 0.35) * room
             items.append(
                 ObjectSpec(
                     concept=_pick(rng, self._objects),
                     material=material,
-                    technique=self._finish(rng, self._techniques, material, 0.3),
-                    condition=self._finish(rng, self._conditions, material, 0.3),
+                    technique=self._finish(rng, self._techniques, material, world.technique_chance),
+                    condition=self._finish(rng, self._conditions, material, world.condition_chance),
                     centre_x=float(centre),
                     base_y=float(rng.uniform(0.76, 0.93)),
                     size=size,
@@ -194,13 +233,14 @@ class SceneSampler:
             )
         return tuple(sorted(items, key=lambda item: item.base_y))
 
-    @staticmethod
     def _finish(
-        rng: np.random.Generator, weights: Mapping[str, float], material: str, chance: float
+        self, rng: np.random.Generator, weights: Mapping[str, float], material: str, chance: float
     ) -> str | None:
         if rng.random() >= chance:
             return None
-        return _pick(rng, {name: weight for name, weight in weights.items() if material in SUITS[name]})
+        suits = self.world.suits
+        suitable = (name for name in weights if name not in suits or material in suits[name])
+        return _pick(rng, {name: weights[name] for name in suitable})
 
 
 def _pick(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
@@ -209,7 +249,7 @@ def _pick(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
     return str(names[int(rng.choice(len(names), p=p / p.sum()))])
 
 
-def _props(rng: np.random.Generator) -> tuple[PropSpec, ...]:
+def _props(rng: np.random.Generator, known: Sequence[str]) -> tuple[PropSpec, ...]:
     props: list[PropSpec] = []
     left = bool(rng.random() < 0.5)
     for concept, chance, size in (
@@ -217,7 +257,7 @@ def _props(rng: np.random.Generator) -> tuple[PropSpec, ...]:
         ("scale-bar", 0.14, 0.3),
         ("colour-chart", 0.1, 0.24),
     ):
-        if len(props) < 2 and rng.random() < chance:
+        if concept in known and len(props) < 2 and rng.random() < chance:
             number, year = int(rng.integers(1, 100)), int(rng.integers(1500, 1960))
             text = str(rng.choice(TEXTS)).format(n=number, y=year) if concept == "museum-label" else ""
             x = float(rng.uniform(0.17, 0.3))

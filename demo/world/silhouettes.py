@@ -5,12 +5,12 @@ import numpy as np
 from demo.world.geometry import Part, Silhouette, arc, area, box, groove, lathe, line, oval, ring
 
 
-def _mirrored(*parts: Part) -> tuple[Part, ...]:
+def mirrored(*parts: Part) -> tuple[Part, ...]:
     """The parts and their mirror images about x = 0."""
     return parts + tuple(Part(p.points * [-1.0, 1.0], p.mode, p.width) for p in parts)
 
 
-def _spokes(
+def spokes(
     x: float, y: float, inner: float, outer: float, count: int, width: float, turn: float = 0.0
 ) -> list[Part]:
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False) + turn
@@ -24,7 +24,7 @@ def _spokes(
     ]
 
 
-def _toothed(x0: float, x1: float, y0: float, y1: float, teeth: int) -> list[Part]:
+def toothed(x0: float, x1: float, y0: float, y1: float, teeth: int) -> list[Part]:
     pitch = (x1 - x0) / teeth
     return [box(x0 + i * pitch, y0, x0 + (i + 0.5) * pitch, y1) for i in range(teeth)]
 
@@ -40,7 +40,7 @@ SILHOUETTES: dict[str, Silhouette] = {
     # vessels
     "amphora": _shape(
         lathe((0, 13), (4, 14), (7, 9), (22, 8), (30, 16), (45, 30), (60, 28), (80, 14), (93, 6), (96, 11), (100, 12)),
-        *_mirrored(line((9, 9), (27, 9), (31, 22), (22, 36), width=5, smooth=True)),
+        *mirrored(line((9, 9), (27, 9), (31, 22), (22, 36), width=5, smooth=True)),
         groove((-15, 30), (15, 30)), groove((-27, 58), (27, 58)),
         round=1.0,
     ),
@@ -180,7 +180,7 @@ SILHOUETTES: dict[str, Silhouette] = {
         round=0.35,
     ),
     "lyre": _shape(
-        *_mirrored(line((6, 92), (28, 78), (26, 46), (36, 20), (30, 4), width=7, smooth=True)),
+        *mirrored(line((6, 92), (28, 78), (26, 46), (36, 20), (30, 4), width=7, smooth=True)),
         box(-34, 18, 34, 24), area((-18, 80), (18, 80), (14, 100), (-14, 100)),
         *[line((x, 22), (x, 84), width=1.6) for x in (-10, -3.5, 3.5, 10)],
         round=0.7,
@@ -227,7 +227,7 @@ SILHOUETTES: dict[str, Silhouette] = {
         groove((-37, 57), (37, 57), width=2),
         round=0.4,
     ),
-    "comb": _shape(box(-44, 0, 44, 22), *_toothed(-44, 48, 18, 62, 12), round=0.3),
+    "comb": _shape(box(-44, 0, 44, 22), *toothed(-44, 48, 18, 62, 12), round=0.3),
     "boot": _shape(
         area((-22, 0), (12, 0), (12, 52), (20, 62), (44, 70), (52, 82), (52, 92), (-22, 92), (-26, 70)), box(-26, 90, 54, 97),
         box(-26, 94, -4, 104), groove((-22, 8), (12, 8)), groove((12, 54), (0, 64)),
@@ -298,7 +298,7 @@ SILHOUETTES: dict[str, Silhouette] = {
     ),
     "pocket-watch": _shape(
         oval(0, 58, 38, 38), box(-5, 12, 5, 22), ring(0, 6, 9, 8, 4), ring(0, 58, 30, 30, 2, mode="groove"),
-        *[Part(p.points, "groove", p.width) for p in _spokes(0, 58, 23, 28, 12, 1.8)],
+        *[Part(p.points, "groove", p.width) for p in spokes(0, 58, 23, 28, 12, 1.8)],
         groove((0, 58), (0, 38), width=2.4), groove((0, 58), (14, 66), width=2.4),
         round=0.25,
     ),
@@ -334,7 +334,7 @@ SILHOUETTES: dict[str, Silhouette] = {
     "hand-mirror": _shape(
         oval(0, 30, 28, 30), lathe((58, 7), (64, 5), (92, 5), (102, 9), (106, 5)), ring(0, 30, 21, 23, 2.5, mode="groove"), round=0.35
     ),
-    "wheel": _shape(ring(0, 0, 44, 44, 9), oval(0, 0, 10, 10), *_spokes(0, 0, 6, 44, 8, 4.5), oval(0, 0, 3.5, 3.5, mode="cut"), round=0.6),
+    "wheel": _shape(ring(0, 0, 44, 44, 9), oval(0, 0, 10, 10), *spokes(0, 0, 6, 44, 8, 4.5), oval(0, 0, 3.5, 3.5, mode="cut"), round=0.6),
     "model-ship": _shape(
         area((-54, 66), (50, 66), (58, 58), (40, 90), (-38, 90)), box(-2, 0, 2, 68), box(-30, 14, -27, 68),
         area((4, 4), (40, 52), (4, 58)), area((-4, 10), (-4, 56), (-25, 56), (-22, 14)), area((-33, 20), (-33, 58), (-50, 58)),
@@ -364,7 +364,7 @@ SILHOUETTES: dict[str, Silhouette] = {
     ),
     "balance-scales": _shape(
         box(-3, 6, 3, 92), box(-22, 90, 22, 98), box(-48, 12, 48, 17), oval(0, 8, 6, 6),
-        *_mirrored(
+        *mirrored(
             line((44, 16), (32, 58), width=2), line((44, 16), (56, 58), width=2),
             area((26, 58), (62, 58), (54, 68), (34, 68)),
         ),

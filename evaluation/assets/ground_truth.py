@@ -4,8 +4,10 @@ import pyarrow.compute as pc
 
 from evaluation import from_lake, held_out
 from evaluation.assets.declaration import Made, evaluation_asset
+from evaluation.from_lake import TruthOrigin
 from evaluation.readers.converting import by_concepts
 from evaluation.readers.ground_truth import read_ground_truth
+from evaluation.stored import with_figures
 from resources.workspace import Workspace
 
 
@@ -28,7 +30,7 @@ def ground_truth(workspace: Workspace) -> Made:
     strangers = sorted(named.strangers)
     return Made(
         {
-            "ground_truth": matched.truth,
+            "ground_truth": with_figures(matched.truth, TruthOrigin, TruthOrigin(truth.of_keywords)),
             "ground_truth_regions": matched.regions,
             "ground_truth_images": matched.images,
             "ground_truth_concepts": matched.concepts,

@@ -25,10 +25,10 @@ LVIS_COMMON_MAX_IMAGES = 100
 _RANK_AND_CUT = """
 with supported as (select concept_id, count(distinct id) as images from truth group by concept_id),
 counted as (
-    select concept_id, coalesce(images, 0) as images, given
+    select concept_id, coalesce(images, 0) as images, given, coalesce(frequency, images, 0) as frequency
     from concepts left join supported using (concept_id)
 ),
-ranked as (select *, row_number() over (order by images desc, concept_id) as rank from counted)
+ranked as (select *, row_number() over (order by images > 0 desc, frequency desc, concept_id) as rank from counted)
 select
     concept_id,
     case when images = 0 then 'zero'
@@ -37,8 +37,8 @@ select
          else 'tail' end as band,
     case when images = 0 then 'zero'
          when given is not null then given
-         when images <= $rare then 'rare'
-         when images <= $common then 'common'
+         when frequency <= $rare then 'rare'
+         when frequency <= $common then 'common'
          else 'frequent' end as lvis_band,
     images,
     rank
@@ -52,6 +52,7 @@ def frequency_bands(
     head_share: float = 0.10,
     body_share: float = 0.20,
     lvis_bands: Mapping[str, str] = MappingProxyType({}),
+    frequency: Mapping[str, float] = MappingProxyType({}),
 ) -> pa.Table:
     """Cut the evaluated vocabulary into head, body and tail by the number of images that carry each tag.
 
@@ -67,6 +68,8 @@ def frequency_bands(
         body_share: 0..1; `head_share + body_share` is at most 1.
         lvis_bands: concept id -> one of LVIS_BANDS where it is known from elsewhere: LVIS counts the images
             of its training set. Concepts that are not named are counted on the truth.
+        frequency: concept id -> how many images carry it, where the truth is of chosen images and does not say:
+            tags with support are ranked by it, and put into the LVIS bands; `images` stays what the truth has.
 
     Returns:
         A table of `frequency_bands`, one row a concept, by rank (1 = carried by the most images).
@@ -85,6 +88,7 @@ def frequency_bands(
         {
             "concept_id": pa.array(concepts, pa.string()),
             "given": pa.array([lvis_bands.get(concept) for concept in concepts], pa.string()),
+            "frequency": pa.array([frequency.get(concept) for concept in concepts], pa.float64()),
         }
     )
     _refuse_repeated(vocabulary["concept_id"])

@@ -1,7 +1,7 @@
 """Ground truth of any format as the document that a home keeps, and its tags as concepts of a vocabulary."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +15,8 @@ from evaluation.readers.coco import recognises
 from evaluation.readers.ground_truth import GroundTruth
 from evaluation.readers.sheets import content_of, head_of, parsed_json
 from evaluation.readers.tables import Truth
-from taxonomy import Concept, Taxonomy
+from taxonomy import Taxonomy
+from taxonomy.keywords import Keywords, every_label
 
 _HEAD_BYTES = 64 * 1024
 _SHOWN = 20
@@ -76,7 +77,7 @@ def by_concepts(truth: GroundTruth, taxonomy: Taxonomy) -> Named:
     What is none keeps its name: nothing can find it, and the figures say so.
     """
     names = truth.concepts["concept_id"].to_pylist()
-    find = finder(taxonomy)
+    find = Keywords(taxonomy).concept_of
     found = {name: concept_id for name in names if (concept_id := find(name)) and concept_id != name}
     labels = [label for concept in taxonomy.concepts for label in every_label(concept)]
     strangers = {
@@ -97,27 +98,6 @@ def by_concepts(truth: GroundTruth, taxonomy: Taxonomy) -> Named:
         regions=regions,
     )
     return Named(named, found, strangers)
-
-
-def every_label(concept: Concept) -> tuple[str, ...]:
-    """In every language."""
-    return (*concept.labels, *(label for spoken in concept.translations for label in spoken.labels))
-
-
-def finder(taxonomy: Taxonomy) -> Callable[[str], str | None]:
-    """Name -> concept id: the concept's own, its IRI, notation or exact match elsewhere, or a label in any language."""
-    codes: dict[str, str] = {}
-    for concept in taxonomy.concepts:
-        for code in (concept.iri, concept.notation, *concept.exact_match):
-            if code:
-                codes.setdefault(code, concept.id)
-
-    def find(name: str) -> str | None:
-        if name in taxonomy.by_id:
-            return name
-        return codes.get(name) or taxonomy.labels.concept_of(name)
-
-    return find
 
 
 def _renamed(column: pa.ChunkedArray, found: Mapping[str, str]) -> pa.Array:

@@ -31,6 +31,8 @@ from evaluation.readers.plausibility import refuse_corners
 from evaluation.readers.sheets import content_of
 from evaluation.readers.tables import UnusableFile, refuse
 
+KEYWORDS = "keywords of files"
+"""The `source` in the `info` of a ground truth that was made of them: what it does not name is unknown, not absent."""
 SIGNS = pa.schema([("file_name", pa.string()), ("text", pa.string()), ("bbox", pa.list_(pa.float32(), 4))])
 
 TRUE_REGIONS = pa.schema(
@@ -57,6 +59,7 @@ class GroundTruth:
     concepts: pa.Table  # concept_id: the evaluated vocabulary, also what no image carries, sorted
     regions: pa.Table  # TRUE_REGIONS: one row an annotation, as they come
     splits: tuple[str, ...] = ()  # where the images come from; empty where the file does not say
+    of_keywords: bool = False  # they name what is there, and nobody looked for the rest
 
 
 def read_ground_truth(path: Path) -> GroundTruth:
@@ -92,6 +95,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
         concepts=_column("concept_id", sorted({c for c in concept.values() if c is not None})),
         regions=_regions(document, concept),
         splits=_splits(document.info),
+        of_keywords=isinstance(document.info, dict) and document.info.get("source") == KEYWORDS,
     )
 
 

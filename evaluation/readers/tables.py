@@ -1,7 +1,7 @@
 """What readers give: ground truth and predictions as Arrow tables, and where each row stands in its file."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -97,6 +97,8 @@ class Truth:
     )
     restricted: bool = False  # somebody chose the images: predictions about others are rightly left out
     remarks: tuple[str, ...] = ()  # what a reader of the figures has to know of the file
+    frequency: Mapping[str, float] = field(default_factory=dict)
+    """concept id -> how many images carry it, where this truth is of chosen pairs and does not say"""
 
 
 @dataclass(frozen=True, slots=True)

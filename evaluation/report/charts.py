@@ -184,6 +184,10 @@ def _points(band: str, points: Sequence[Point]) -> Spec:
     }
 
 
+def _precision(average: float | None) -> str:
+    return "" if average is None else f"<br>average precision {average:.2f}"
+
+
 def _hover(report: LongTailReport, rows: Sequence[dict[str, Any]]) -> str:
     """What one tag is; of several at one spot their names."""
     if len(rows) == 1:
@@ -191,7 +195,7 @@ def _hover(report: LongTailReport, rows: Sequence[dict[str, Any]]) -> str:
         label = html.escape(report.label(row["concept_id"]))
         return (
             f"<b>{label}</b> ({row['band']})<br>found on {row['found']:,} of {row['images']:,} images "
-            f"({percent(row['recall'])})<br>average precision {row['average_precision']:.2f}"
+            f"({percent(row['recall'])}){_precision(row['average_precision'])}"
         )
     names = [html.escape(report.label(row["concept_id"])) for row in rows]
     shown = "<br>".join(names[:_NAMED_AT_A_SPOT])

@@ -74,6 +74,7 @@ def _context(report: view.LongTailReport) -> dict[str, Any]:
         "whole_recall": whole and view.by_band_and_k(whole.recall),
         "headline": view.headline(evaluation),
         "consequence": view.consequence(report),
+        "on_keywords": view.on_keywords(evaluation),
         "rows": view.band_rows(evaluation),
         "lvis_rows": view.band_rows(evaluation, LVIS_BANDS),
         "lost": lost[:_SHOWN_LOST_TAGS],

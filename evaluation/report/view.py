@@ -181,6 +181,15 @@ def missed_tags(report: LongTailReport) -> list[MissedTag]:
     ]
 
 
+def on_keywords(evaluation: TagEvaluation) -> str:
+    """What has to be known of figures that stand on keywords of files."""
+    return (
+        f"These figures stand on the keywords that people left in {evaluation.images:,} files. What a keyword names is taken "
+        "as there; what none names is unknown, not absent. So the report tells what was found of it, and not "
+        "what was found too much: no precision, F1, calibration or invented objects."
+    )
+
+
 def weakest_first(report: LongTailReport) -> list[dict[str, Any]]:
     """The rows of the tags with support, by recall, then by the images that carry them."""
     tags = report.tags.tags

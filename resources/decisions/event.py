@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal, get_args
 from uuid import uuid4
 
-Verdict = Literal["accept", "reject", "correct", "redraw", "undo"]
+Verdict = Literal["accept", "reject", "correct", "redraw", "skip", "undo"]
+"""`skip`: somebody looked and could not tell; nothing stands by it."""
 Source = Literal["person", "file"]
 Box = tuple[float, float, float, float]
 Subject = tuple[str | None, str | None]
@@ -103,24 +105,43 @@ def in_force(events: Iterable[Event]) -> list[Event]:
     return standing[::-1]
 
 
-def fold(pictures: Mapping[str, str | None], events: Iterable[Event]) -> dict[str, dict[Subject, Standing]]:
+def fold(
+    pictures: Mapping[str, str | None],
+    events: Iterable[Event],
+    replaced: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, dict[Subject, Standing]]:
     """Content id -> subject -> what stands, for `pictures` (content id -> pixel hash, None where not known).
 
     An event is about a picture whose content id or whose pixel hash it has. The last word counts, but what a file
     says never overrules a person. Pictures that nobody spoke of are not in the answer.
+
+    replaced: concept id -> the one that replaced it in a newer vocabulary. What was said of the first holds for the
+    second, unless somebody spoke of that itself. Of several that became one, an accepted one makes it true; that
+    only some were rejected says nothing of it.
     """
     of_id: dict[str, list[Event]] = {}
     of_pixels: dict[str, list[Event]] = {}
     for event in in_force(events):
+        if event.verdict == "skip":
+            continue
         of_id.setdefault(event.image_id, []).append(event)
         if event.pixel_hash:
             of_pixels.setdefault(event.pixel_hash, []).append(event)
+    older = _older(replaced)
     folded: dict[str, dict[Subject, Standing]] = {}
     for id_, pixels in pictures.items():
         own = {event.seq: event for event in (*of_id.get(id_, ()), *of_pixels.get(pixels or "", ()))}
         if own:
-            folded[id_] = _stand(sorted(own.values(), key=_place))
+            folded[id_] = _followed(_stand(sorted(own.values(), key=_place)), older)
     return folded
+
+
+def successor(concept_id: str, replaced: Mapping[str, str]) -> str:
+    """The concept that stands for it now, at the end of all replacements."""
+    seen = {concept_id}
+    while (newer := replaced.get(concept_id, concept_id)) not in seen:
+        seen.add(concept_id := newer)
+    return concept_id
 
 
 def _stand(events: Iterable[Event]) -> dict[Subject, Standing]:
@@ -133,6 +154,32 @@ def _stand(events: Iterable[Event]) -> dict[Subject, Standing]:
             before = stands.get(standing.subject)
             if not before or before.event.source == "file" or event.source == "person":
                 stands[standing.subject] = standing
+    return stands
+
+
+def _older(replaced: Mapping[str, str]) -> dict[str, list[str]]:
+    """Concept id -> those that it replaced itself."""
+    older: dict[str, list[str]] = {}
+    for concept_id in sorted(replaced):
+        older.setdefault(replaced[concept_id], []).append(concept_id)
+    return older
+
+
+def _followed(stands: dict[Subject, Standing], older: Mapping[str, list[str]]) -> dict[Subject, Standing]:
+    """What stands, with that of replaced concepts under their successors."""
+
+    def of(concept_id: str) -> Standing | None:
+        said = [standing for before in older.get(concept_id, ()) if (standing := of(before))]
+        accepted = [standing for standing in said if standing.accepted]
+        telling = accepted or (said if len(said) == len(older.get(concept_id, ())) else [])
+        last = max(telling, key=lambda standing: _place(standing.event), default=None)
+        return stands.pop((concept_id, None), last)
+
+    replaced = {concept_id for before in older.values() for concept_id in before}
+    for newest in older.keys() - replaced:
+        if standing := of(newest):
+            subject = (newest, None)
+            stands[subject] = replace(standing, subject=subject)
     return stands
 
 

@@ -128,6 +128,13 @@ class DecisionLog:
         schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
         return pa.Table.from_pylist(rows, schema)
 
+    @contextmanager
+    def turn(self) -> Iterator[sa.Connection]:
+        """A transaction in which nobody else writes, for a table that lies beside the log."""
+        self._make()
+        with self._connected(**_WRITES) as sql:
+            yield sql
+
     @property
     def _is_missing(self) -> bool:
         """Whether nothing was ever appended; reading makes no file."""

@@ -205,6 +205,11 @@ class Home:
         refs = [_read_registration(path) for path in self._folders_dir.glob("*.json")]
         return sorted(refs, key=lambda ref: ref.key)
 
+    @property
+    def folders_version(self) -> int:
+        """What is other when a folder was registered, marked or forgotten since: cheap to ask."""
+        return self._folders_dir.stat().st_mtime_ns if self._folders_dir.is_dir() else 0
+
     def forget(self, key: str) -> None:
         """Removes a folder from the registry, not its rows from the lake. Raises UnknownFolder."""
         self.folder(key)

@@ -13,7 +13,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _UMASK = "VISTAG_OUTER_UMASK"
 """Variable by which the processes of a command know the umask of who started it, in octal."""
 _OURS = re.compile(
-    r"cards|dagster|demo|doctor|exports|folders|lake|logs|pending|proxies|quarantine|regions|reports|watching|"
+    r"cards|dagster|demo|doctor|exports|folders|indexes|lake|logs|pending|proxies|quarantine|regions|reports|watching|"
     r"(decisions\.sqlite|settings\.json|ground_truth\.json|home-id).*"
 )
 """What vistag makes in a home (docs/home.md); whatever else lies there is a person's."""

@@ -1,9 +1,9 @@
 """From a folder of image files to rows and to bounded working copies (proxies), without Dagster or torch."""
 
 from resources.images.decode import decode_to_proxy
+from resources.images.hashes import perceptual_hash
 from resources.images.ingest import Ingested, ingest_folder
 from resources.images.isolated import DecoderUnavailable, decode_isolated, sandboxed_by
-from resources.images.phash import perceptual_hash
 from resources.images.picture import Decoded, Limits
 from resources.images.proxies import open_proxy, prune_proxies
 from resources.images.reading import ingest_fingerprint

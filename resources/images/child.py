@@ -29,6 +29,7 @@ from PIL import AvifImagePlugin, Image
 from resources.images import by_imagecodecs, sandbox
 from resources.images.budget import BYTES_A_PIXEL, SPARE_BYTES
 from resources.images.decode import decode_to_proxy
+from resources.images.metadata import Described, described_from, read_embedded, read_sidecar
 from resources.images.picture import Decoded, Limits, needs_too_much
 from resources.images.rejects import Reject
 
@@ -42,9 +43,11 @@ LOADED_ON_THE_WAY = (
     *("rawpy", "tifffile", "tifffile.geodb", "xml.etree.ElementTree", "mmap", "tempfile", "uuid"),
     *("PIL.ImageColor", "PIL.ImageFilter", "PIL.ImagePalette", "PIL.MpoImagePlugin", "PIL.TiffTags"),
     *("encodings.ascii", "encodings.cp1252", "encodings.latin_1", "encodings.utf_16", "encodings.utf_32"),
-    *("_strptime", "numpy.ma"),
+    *("_strptime", "numpy.ma", "zlib"),
 )
 """modules that decoders import when they first need them"""
+PICTURE, SIDECAR = "picture", "sidecar"
+"""What a file is that is only asked what people said in it."""
 _HEAD = struct.Struct(">I")
 
 
@@ -136,6 +139,10 @@ def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, limits.max_decode_s)
         base_bytes = own_bytes + SPARE_BYTES + 2 * source.seek(0, 2)
         try:
+            if about := job.get("about"):
+                _Asking(connection, base_bytes, 0)
+                send(connection, {"described": _described(source, about).facts()})
+                return
             decoded = _decoded(source, limits, _Asking(connection, base_bytes, int(job["pixels"])))
         except Reject as reject:
             send(connection, {"code": reject.code, "reason": reject.reason})
@@ -145,6 +152,11 @@ def _answer(connection: socket, job: dict[str, Any], own_bytes: int) -> None:
             send(connection, _facts(decoded), decoded.image.tobytes())
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _described(source: BinaryIO, about: str) -> Described:
+    source.seek(0)
+    return read_sidecar(source.read()) if about == SIDECAR else read_embedded(source)
 
 
 def _decoded(source: BinaryIO, limits: Limits, asking: "_Asking") -> Decoded:
@@ -227,6 +239,7 @@ def _facts(decoded: Decoded) -> dict[str, Any]:
         **facts,
         "taken_at": taken_at,
         "notes": decoded.notes,
+        "described": decoded.described.facts(),
         "width": decoded.image.width,
         "height": decoded.image.height,
     }
@@ -259,12 +272,14 @@ def decoded_from(facts: dict[str, Any], pixels: bytearray) -> Decoded:
         image=Image.frombytes("RGB", (facts["width"], facts["height"]), pixels),
         taken_at=datetime.fromisoformat(taken_at) if taken_at is not None else None,
         notes=tuple(notes),
+        described=described_from(facts["described"]),
     )
 
 
-def job_of(limits: Limits, pixels: int) -> dict[str, Any]:
-    """The message that a file comes with; `pixels` may be asked for at most."""
-    return {"limits": asdict(limits), "pixels": pixels}
+def job_of(limits: Limits, pixels: int, about: str | None = None) -> dict[str, Any]:
+    """The message that a file comes with; `pixels` may be asked for at most. `about`: nothing is decoded, and the answer
+    is what people said in a picture's file, or in a sidecar."""
+    return {"limits": asdict(limits), "pixels": pixels, "about": about}
 
 
 def _address_space() -> int:

@@ -26,9 +26,9 @@ from resources.images.by_pillow import (
 from resources.images.by_psd import open_psd
 from resources.images.colour import Facts, colour_of
 from resources.images.ground import BLANK, is_blank, on_ground
-from resources.images.phash import perceptual_hash
+from resources.images.hashes import perceptual_hash, pixel_hash
+from resources.images.metadata import read_embedded
 from resources.images.picture import Box, Decoded, Limits, Opened, Pixels, too_large
-from resources.images.pixel_hash import pixel_hash
 from resources.images.rejects import Reject, unreadable
 
 HEADER_BYTES = 512
@@ -175,6 +175,7 @@ def _finished(source: BinaryIO, pixels: Pixels, limits: Limits) -> Decoded:
         pixel_hash=hashed,
         colour=colour.name,
         notes=tuple(dict.fromkeys(notes)),
+        described=read_embedded(source),
     )
 
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from resources.fingerprint import fingerprint
 from resources.images.budget import PixelBudget, affordable, memory_bytes
+from resources.images.describing import NOTES as NOTES_OF_DESCRIPTIONS
+from resources.images.describing import Describer
 from resources.images.picture import Limits
 from resources.images.reading import (
     Content,
@@ -114,12 +116,12 @@ def ingest_folder(
             report(done, len(entries))
 
     read_all(index for index in range(len(entries)) if index not in raw_of)
-    beside: dict[str, list[str]] = {}
+    beside: dict[str, list[Found | Rejected]] = {}
     paired: set[int] = set()
     for raw, of in raw_of.items():
         outcome = outcomes[of]
         if isinstance(outcome, Read) and outcome.id not in reader.failures:
-            beside.setdefault(entries[of].path, []).append(entries[raw].path)
+            beside.setdefault(entries[of].path, []).append(entries[raw])
             paired.add(raw)
     done += len(paired)
     if raw_of:
@@ -132,7 +134,9 @@ def ingest_folder(
             str(directory),
         )
     told = [settled(outcome, reader.failures) for outcome in outcomes if outcome is not None]
-    return _tables(told, contents, reader.decoded_ids, beside, limits)
+    known = {row["id"]: row for row in _rows(known_images) if row["id"] in contents}
+    describer = Describer(library_root, limits, known, reader.described, read_again)
+    return _tables(told, contents, reader.decoded_ids, beside, limits, describer, threads)
 
 
 def _known_contents(
@@ -145,7 +149,8 @@ def _known_contents(
     stored = {row["id"]: row for row in proxies.to_pylist() if row["fingerprint"] in usable}
     return {
         row["id"]: Content(
-            **{name: row[name] for name in CONTENT_COLUMNS},
+            **{name: row[name] for name in CONTENT_COLUMNS if name != "notes"},
+            notes=tuple(note for note in row["notes"] or () if note not in NOTES_OF_DESCRIPTIONS),
             proxy=stored[row["id"]]["path"],
             proxy_width=stored[row["id"]]["width"],
             proxy_height=stored[row["id"]]["height"],
@@ -230,15 +235,23 @@ def _tables(
     outcomes: list[Read | Rejected],
     contents: dict[str, Content],
     decoded_ids: set[str],
-    beside: dict[str, list[str]],
+    beside: dict[str, list[Found | Rejected]],
     limits: Limits,
+    describer: Describer,
+    threads: int,
 ) -> Ingested:
     names: dict[str, list[Read]] = {}
     for outcome in outcomes:
         if isinstance(outcome, Read):
             names.setdefault(outcome.id, []).append(outcome)
     current = ingest_fingerprint(limits)
-    images = [_image_row(reads, contents[image_id], beside, current) for image_id, reads in names.items()]
+    files = {id_: [read.found, *_found(beside.get(read.found.path, ()))] for id_, (read, *_) in names.items()}
+    with ThreadPoolExecutor(threads, thread_name_prefix="describe") as pool:
+        described = dict(zip(files, pool.map(describer.columns, files.keys(), files.values()), strict=True))
+    images = [
+        _image_row(reads, contents[image_id], beside, current, described[image_id])
+        for image_id, reads in names.items()
+    ]
     proxies = [_proxy_row(image_id, contents[image_id]) for image_id in names]
     failed = rejects_fingerprint(limits)
     rejects = [_reject_row(outcome, failed) for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -252,10 +265,18 @@ def _tables(
 
 
 def _image_row(
-    reads: list[Read], content: Content, beside: dict[str, list[str]], current: str
+    reads: list[Read],
+    content: Content,
+    beside: dict[str, list[Found | Rejected]],
+    current: str,
+    described: dict[str, Any],
 ) -> dict[str, Any]:
     first, *others = reads
-    pairs = [path for read in reads for path in (*beside.get(read.found.path, ()), *read.found.beside)]
+    pairs = [
+        path
+        for read in reads
+        for path in (*(raw.path for raw in beside.get(read.found.path, ())), *read.found.beside)
+    ]
     return {
         "id": first.id,
         "path": first.found.path,
@@ -265,8 +286,14 @@ def _image_row(
         "changed_at": first.changed_us,
         "inode": first.inode,
         **{name: getattr(content, name) for name in CONTENT_COLUMNS},
+        **described,
+        "notes": [*content.notes, *described["notes"]],
         "fingerprint": current,
     }
+
+
+def _found(entries: Iterable[Found | Rejected]) -> list[Found]:
+    return [entry for entry in entries if isinstance(entry, Found)]
 
 
 def _proxy_row(image_id: str, content: Content) -> dict[str, Any]:

@@ -10,16 +10,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from socket import send_fds, socket, socketpair
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from resources.images import sandbox
 from resources.images.budget import PixelBudget
-from resources.images.child import decoded_from, job_of, receive, receive_exactly, send
+from resources.images.child import PICTURE, SIDECAR, decoded_from, job_of, receive, receive_exactly, send
+from resources.images.metadata import Described, described_from
 from resources.images.picture import Decoded, Limits
 from resources.images.rejects import Reject
 
@@ -51,6 +52,9 @@ KILLED = (
 CANNOT_START = "A process that decodes images could not be started ({}). Check that {} may be run and can import resources.images."
 
 
+Answer = TypeVar("Answer")
+
+
 class DecoderUnavailable(RuntimeError):
     """No process that decodes could be started: a fault of the installation, not of a file."""
 
@@ -61,11 +65,21 @@ def decode_isolated(source: BinaryIO, limits: Limits, budget: PixelBudget | None
     `source` is a file, or its bytes in memory. Raises Reject for whatever keeps the file from being used, also where
     a decoder takes more than `max_decode_s` (`too_slow`) or crashes (`decoder_crashed`). Raises DecoderUnavailable.
     """
-    budget = budget or PixelBudget(limits.max_pixels)
+    pixels = budget or PixelBudget(limits.max_pixels)
+    return _asked(lambda child: child.decode(source, limits, pixels))
+
+
+def describe_isolated(source: BinaryIO, limits: Limits, *, is_sidecar: bool = False) -> Described:
+    """What people said in a picture's file, or in a sidecar, read in another process. Raises as `decode_isolated` does."""
+    return _asked(lambda child: child.describe(source, limits, SIDECAR if is_sidecar else PICTURE))
+
+
+def _asked(ask: "Callable[[_Child], Answer]") -> "Answer":
+    """The answer of a process to a file; the process is kept for the next one if it may be."""
     while True:
         child = _taken()
         try:
-            decoded = child.decode(source, limits, budget)
+            answer = ask(child)
         except _WentHome:
             continue
         except Reject as reject:
@@ -78,7 +92,7 @@ def decode_isolated(source: BinaryIO, limits: Limits, budget: PixelBudget | None
             child.kill()
             raise
         _IDLE.append(child)
-        return decoded
+        return answer
 
 
 def sandboxed_by() -> list[str]:
@@ -117,9 +131,15 @@ class _Child:
         return self._process.poll() is None
 
     def decode(self, source: BinaryIO, limits: Limits, budget: PixelBudget) -> Decoded:
+        return self._heard(limits, lambda: self._ask(source, limits, budget))
+
+    def describe(self, source: BinaryIO, limits: Limits, about: str) -> Described:
+        return self._heard(limits, lambda: self._ask_about(source, limits, about))
+
+    def _heard(self, limits: Limits, ask: Callable[[], Answer]) -> Answer:
         self._connection.settimeout(WAIT_FACTOR * limits.max_decode_s)
         try:
-            return self._ask(source, limits, budget)
+            return ask()
         except (EOFError, ConnectionError) as error:
             raise self._ended(limits) from error
         except TimeoutError as error:
@@ -149,6 +169,10 @@ class _Child:
         if not 0 < max(width, height) <= limits.proxy_max_side_px:
             raise ValueError(f"a proxy of {width} x {height} pixels")
         return decoded_from(answer, receive_exactly(self._connection, 3 * width * height))
+
+    def _ask_about(self, source: BinaryIO, limits: Limits, about: str) -> Described:
+        _hand_over(self._connection, source, job_of(limits, 0, about))
+        return described_from(receive(self._connection)["described"])
 
     def _ended(self, limits: Limits) -> Exception:
         """What the end of the process says of the file."""

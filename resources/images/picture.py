@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from resources.images.metadata.described import Described
 from resources.images.rejects import Reject
 
 PIXELS_A_MEGAPIXEL = 1_000_000
@@ -80,8 +81,9 @@ class Decoded:
     The source's sides are in pixels with the orientation applied; the decoded ones are what the decoder put
     out, before orientation: smaller than the source where a JPEG was decoded at a reduced scale. `mode` is
     Pillow's name of the file's pixel layout, `taken_at` the camera's clock (no time zone), `phash` 64 bits,
-    `pixel_hash` that of `pixel_hash.pixel_hash`. `colour` says where the meaning of the colours came from, `notes` what
-    had to be passed over or assumed for the picture to come in (docs/ingest.md lists the words of both).
+    `pixel_hash` that of `hashes.pixel_hash`. `colour` says where the meaning of the colours came from, `notes` what
+    had to be passed over or assumed for the picture to come in (docs/ingest.md lists the words of both). `described` is
+    what people wrote into the file about the picture.
     """
 
     image: Image.Image
@@ -97,6 +99,7 @@ class Decoded:
     pixel_hash: str
     colour: str
     notes: tuple[str, ...] = ()
+    described: Described = field(default_factory=Described)
 
 
 def too_large(width: int, height: int, held_pixels: int, limits: Limits) -> Reject:

@@ -17,6 +17,7 @@ from typing import IO
 from resources.fingerprint import fingerprint
 from resources.images.budget import PixelBudget
 from resources.images.isolated import decode_isolated
+from resources.images.metadata import Described
 from resources.images.picture import Decoded, Limits
 from resources.images.proxies import JPEG_QUALITY, encode_proxy, proxy_is, proxy_path, save_proxy
 from resources.images.rejects import Reject, unreadable
@@ -134,6 +135,7 @@ class Reader:
         self.contents = contents
         self.failures: dict[str, Reject] = {}
         self.decoded_ids: set[str] = set()
+        self.described: dict[str, Described] = {}
         self._real_root = os.path.realpath(library_root) if isinstance(library_root, Path) else ""
         self._home_root = home_root
         self._limits = limits
@@ -149,7 +151,7 @@ class Reader:
         if found.bytes > self._limits.max_file_mib * MIB:
             return rejected(found, _file_too_large(found.bytes, self._limits))
         try:
-            with _opened(found.file, self._real_root) as file:
+            with open_file(found.file, self._real_root) as file:
                 read, decoded = self._hash_and_decode(found, file)
         except Reject as reject:
             return rejected(found, reject)
@@ -216,6 +218,7 @@ class Reader:
             proxy_height=decoded.image.height,
             proxy_fingerprint=by,
         )
+        self.described[image_id] = decoded.described
         self.decoded_ids.add(image_id)
 
 
@@ -226,7 +229,9 @@ def settled(outcome: Read | Rejected, failures: dict[str, Reject]) -> Read | Rej
     return outcome
 
 
-def _opened(file: Path | ObjectInfo, real_root: str) -> AbstractContextManager[BufferedReader]:
+def open_file(file: Path | ObjectInfo, real_root: str) -> AbstractContextManager[BufferedReader]:
+    """A file for reading, or a copy of an object. Raises Reject where it lies outside the library whose real path is
+    `real_root`."""
     return _local_copy(file) if isinstance(file, ObjectInfo) else _open_regular(file, real_root)
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
@@ -42,6 +42,7 @@ OTHER_SUFFIXES = frozenset(
 # A raw file beside its JPEG, and the film of a live photograph, are the same picture once more.
 PAIRED_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".heic", ".heif", ".hif"])
 LIVE_SUFFIXES = frozenset([".mov"])
+SIDECAR_SUFFIX = ".xmp"
 # First bytes of the formats that are read and can be told by them (BMP, PPM and DIB cannot: two letters or less).
 BEGINNINGS = (
     *(
@@ -97,6 +98,8 @@ class Found:
     inode: int | None = None
     beside: tuple[str, ...] = ()
     """paths of files that are the same picture once more and are not read: the film of a live photograph"""
+    sidecars: tuple[Path | ObjectInfo, ...] = ()
+    """XMP that says something of this picture; `img.jpg.xmp` before `img.xmp`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +146,14 @@ def scan_folder(
     except OSError as error:
         refused = unreadable(error)
         return [Rejected(shown(folder), None, None, refused.code, refused.reason)]
-    live = _live(there)
+    live, sidecars = _live(there), _sidecars(there)
     entries: list[Found | Rejected] = []
     for name in there:
         if ignore.passes_over(PurePosixPath(folder / name), False) or not _may_be_image(directory / name):
             continue
         beside = tuple(shown(folder / film) for film in live.get(name, ()))
-        if entry := _examine(directory / name, shown(folder / name), root, beside):
+        xmp = tuple(directory / sidecar for sidecar in sidecars(name))
+        if entry := _examine(directory / name, shown(folder / name), root, beside, xmp):
             entries.append(entry)
     return entries
 
@@ -175,6 +179,26 @@ def _live(names: Sequence[str]) -> dict[str, list[str]]:
             films.setdefault(_stem(name), []).append(name)
     photographs = (name for name in names if suffix_of(name) in PAIRED_SUFFIXES)
     return {name: films.pop(_stem(name)) for name in photographs if _stem(name) in films}
+
+
+def _sidecars(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """Name of a picture -> those of its sidecars: `img.jpg.xmp`, and `img.xmp` where no other picture has that stem.
+
+    A raw file beside a JPEG is no other picture.
+    """
+    of: dict[str, list[str]] = {}
+    pictures: Counter[str] = Counter()
+    for name in names:
+        if name.startswith("."):
+            continue
+        if suffix_of(name) == SIDECAR_SUFFIX:
+            of.setdefault(_stem(name), []).append(name)
+        elif suffix_of(name) in IMAGE_SUFFIXES:
+            pictures[_stem(name)] += 1
+    return lambda name: [
+        *of.get(name.casefold(), ()),
+        *(of.get(_stem(name), ()) if pictures[_stem(name)] <= 1 else ()),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +377,8 @@ def _scan_objects(directory: ObjectPath, library_root: Location, ignore: Ignore)
     folder = PurePosixPath(directory.relative_to(library_root))
     if ignore.passes_over_all(folder):
         return []
-    live = _live([found.path.name for found in listing])
+    names = {found.path.name: found for found in listing}
+    live, sidecars = _live([*names]), _sidecars([*names])
     return [
         Found(
             str(folder / found.path.name),
@@ -362,6 +387,7 @@ def _scan_objects(directory: ObjectPath, library_root: Location, ignore: Ignore)
             found.modified_us,
             found.modified_us,
             beside=tuple(str(folder / film) for film in live.get(found.path.name, ())),
+            sidecars=tuple(names[sidecar] for sidecar in sidecars(found.path.name)),
         )
         for found in listing
         if is_candidate(found.path.name) and not ignore.passes_over(folder / found.path.name, False)
@@ -439,7 +465,9 @@ def _stem(path: str) -> str:
     return PurePosixPath(path).stem.casefold()
 
 
-def _examine(file: Path, path: str, root: str, beside: tuple[str, ...]) -> Found | Rejected | None:
+def _examine(
+    file: Path, path: str, root: str, beside: tuple[str, ...], sidecars: tuple[Path, ...]
+) -> Found | Rejected | None:
     """What to do with one candidate: read it, reject it, or pass over it (a folder, or gone meanwhile)."""
     try:
         status = file.lstat()
@@ -456,7 +484,9 @@ def _examine(file: Path, path: str, root: str, beside: tuple[str, ...]) -> Found
     except Reject as reject:
         return Rejected(path, status.st_size, changed_us(status), reject.code, reject.reason)
     modified_us = microseconds(status.st_mtime_ns)
-    return Found(path, file, status.st_size, modified_us, changed_us(status), status.st_ino or None, beside)
+    return Found(
+        path, file, status.st_size, modified_us, changed_us(status), status.st_ino or None, beside, sidecars
+    )
 
 
 def _target(link: Path, root: str) -> Path:

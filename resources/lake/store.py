@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.lake.files import locked, move_file, remove_temporaries, replace_file
@@ -92,6 +93,30 @@ class Lake:
         except MissingPartition:
             return None
 
+    def rows_of(self, table: str, folder: str, ids: Collection[str]) -> pa.Table | None:
+        """The rows of some ids in one partition, in their order there; None where there is no such partition.
+
+        Raises CorruptPartition.
+        """
+        path, wanted = self.data_file(table, folder), pc.field("id").isin(list(ids))
+        while True:
+            try:
+                with _opened(path) as file:
+                    return pq.read_table(
+                        file,
+                        filters=wanted,
+                        page_checksum_verification=True,
+                        use_threads=isinstance(file, pa.NativeFile),
+                    )
+            except ObjectReplaced:  # as in `read_parquet`
+                continue
+            except FileNotFoundError:
+                return None
+            except (pa.ArrowException, OSError) as error:
+                if getattr(error, "errno", None) is not None:
+                    raise
+                raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
+
     def read_all(
         self, table: str, columns: Sequence[str] | None = None, *, skip_damaged: bool = False
     ) -> pa.Table:
@@ -132,9 +157,15 @@ class Lake:
             return [found.path for found in self.root.listing() if found.path != self.root / MARKER]
         return sorted(path for path in self.root.rglob("*") if path.is_file())
 
-    def connect(self, *, skip_damaged: bool = False, gone: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
-        """An in-memory DuckDB connection with one view for each of `tables()`, and `tagged_images`: every tag with the
-        path of its image, but for those of the folders `gone`.
+    def connect(
+        self,
+        *,
+        skip_damaged: bool = False,
+        gone: Collection[str] = (),
+        tables: Collection[str] | None = None,
+    ) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB connection with one view for each of `tables()`, or of those of them that are named in
+        `tables`, and `tagged_images`: every tag with the path of its image, but for those of the folders `gone`.
 
         The views of partitioned tables have a VARCHAR column `folder` (a filter on it reads those partitions
         only) and see partitions written later; a column that a partition lacks is null there. DuckDB reads
@@ -150,10 +181,14 @@ class Lake:
                 "move the home to a path without '='"
             )
         connection = duckdb.connect()
+        # its own bar would go to standard output, into what other programs read
+        connection.execute("set enable_progress_bar = false")
         if isinstance(self.root, ObjectPath):
             connection.register_filesystem(StoreFiles())
         views: set[str] = set()
         for table in self.tables():
+            if tables is not None and table not in tables:
+                continue
             try:
                 connection.execute(_view(table, self._scan(table), views))
                 views.add(table)
@@ -292,11 +327,11 @@ class Lake:
             f"read_parquet([{', '.join(files)}], union_by_name = true, "
             "hive_partitioning = true, hive_types = {'folder': VARCHAR})"
         )
-        later = [column.name for column in TABLES[table].columns if column.later] if table in TABLES else []
+        later = [column for column in TABLES[table].columns if column.later] if table in TABLES else []
         if not later:
             return scan
         # rows that were stored before a column are as good as new: it is null in them
-        nulls = ", ".join(f"null::varchar as {name}" for name in later)
+        nulls = ", ".join(f"null::{_sql_type(column.type)} as {column.name}" for column in later)
         return f"(select * from {scan} union all by name select {nulls} where false)"
 
 
@@ -349,6 +384,11 @@ def write_parquet(path: Location, rows: pa.Table) -> None:
     """Replaces one file atomically."""
     with replace_file(path) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+
+
+def _sql_type(type_: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type."""
+    return str(duckdb.from_arrow(pa.table({"of": pa.nulls(0, type_)})).types[0])
 
 
 def _view(table: str, scan: str, others: Collection[str]) -> str:

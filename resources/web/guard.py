@@ -14,7 +14,7 @@ import hmac
 import os
 import re
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,13 @@ TOKEN = "VISTAG_WEB_TOKEN"
 LOOPBACK = frozenset(["localhost", "127.0.0.1", "[::1]"])
 """The names by which only this machine is reached."""
 
+_ANY = frozenset(["0.0.0.0", "::"])
+"""Addresses that are all addresses of this machine, and no name that it is asked by."""
+_TOKEN_LETTERS = 16
+
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(:\d{1,5})?")
+_JSON = "application/json"
+_OF_FORMS = frozenset(["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 _POST_ONLY = frozenset(["/graphql"])
 _HEADERS = {
     b"content-security-policy": b"frame-ancestors 'none'",  # beside the application's own: both hold
@@ -48,6 +54,10 @@ class Refusal:
     sentence: str
 
 
+class NoToken(RuntimeError):
+    """Others than this machine could ask, and nothing says who may."""
+
+
 class Guard:
     """ASGI middleware that passes on what may come from this application's own pages or from a program of the user.
 
@@ -55,15 +65,26 @@ class Guard:
     - its one `Host` is a name of this machine or one of `names`, with any port (no forwarded header counts);
     - its `Origin`, if it has one, is that host, and its `Sec-Fetch-Site`, if it has one, is not another site, but
       for a link that is opened as a page of its own; for WebSockets too;
-    - it is a GET or HEAD, which /graphql does not take, or a POST of `application/json`, which no page can send to
-      another site unasked;
+    - it is a GET or HEAD, which /graphql does not take, or a POST of `application/json` or of what else is taken,
+      which no page can send to another site unasked;
     - it brings $VISTAG_WEB_TOKEN where that is set, as `Authorization: Bearer` or as the password of `Basic`.
     Answers are shown in no frame and given to no other site.
     """
 
-    def __init__(self, app: App, names: Collection[str] = ()) -> None:
-        """`names`: hosts without their port, as they stand in an address (IPv6 in brackets)."""
-        self.app = app
+    def __init__(
+        self,
+        app: App,
+        names: Collection[str] = (),
+        *,
+        command: str = "vistag web",
+        takes: Collection[str] = (),
+    ) -> None:
+        """names: hosts without their port, as they stand in an address (IPv6 in brackets). command: what starts the
+        server. takes: media types that a POST may have beside JSON; none of those that a form can send.
+        """
+        if unsafe := _OF_FORMS.intersection(takes):
+            raise ValueError(f"pages of other sites can send {', '.join(sorted(unsafe))} unasked")
+        self.app, self.command, self.takes = app, command, (_JSON, *takes)
         self.names = LOOPBACK | {name.lower() for name in names}
         self.token = os.environ.get(TOKEN) or None
 
@@ -83,7 +104,7 @@ class Guard:
         return (
             self._wrong_host(headers)
             or _foreign_page(scope, headers)
-            or (_wrong_form(scope, headers) if scope["type"] == "http" else None)
+            or (_wrong_form(scope, headers, self.takes) if scope["type"] == "http" else None)
             or self._no_token(headers)
         )
 
@@ -94,7 +115,7 @@ class Guard:
             return None
         return Refusal(
             403,
-            "This server is not asked by that name. Name it when you start it: vistag web --allow-host NAME",
+            f"This server is not asked by that name. Name it when you start it: {self.command} --allow-host NAME",
         )
 
     def _no_token(self, headers: Mapping[str, list[str]]) -> Refusal | None:
@@ -104,6 +125,17 @@ class Guard:
         ):
             return None
         return Refusal(401, f"This server wants its token (${TOKEN}), as a password with any name.")
+
+
+def require_token_for(host: str, names: Iterable[str]) -> list[str]:
+    """The names that a server on an address is asked by. Raises NoToken if others than this machine could ask."""
+    asked = [*names, *([] if host in _ANY else [f"[{host}]" if ":" in host else host])]
+    if (host in _ANY or not LOOPBACK.issuperset(asked)) and len(os.environ.get(TOKEN, "")) < _TOKEN_LETTERS:
+        raise NoToken(
+            f"Others than this machine could ask, and there is no login: set {TOKEN} to a word of at least "
+            f"{_TOKEN_LETTERS} letters that is hard to guess (openssl rand -hex 24). docs/deploy.md says how it is used."
+        )
+    return asked
 
 
 def _foreign_page(scope: Scope, headers: Mapping[str, list[str]]) -> Refusal | None:
@@ -121,14 +153,15 @@ def _is_link(scope: Scope, headers: Mapping[str, list[str]]) -> bool:
     return scope["type"] == "http" and scope["method"] == "GET" and kind == (["navigate"], ["document"])
 
 
-def _wrong_form(scope: Scope, headers: Mapping[str, list[str]]) -> Refusal | None:
+def _wrong_form(scope: Scope, headers: Mapping[str, list[str]], takes: Collection[str]) -> Refusal | None:
     if scope["method"] in ("GET", "HEAD"):
         post_only = scope["path"].rstrip("/") in _POST_ONLY
         return Refusal(405, "Ask this with POST.") if post_only else None
     if scope["method"] != "POST":
         return Refusal(405, "This server takes GET, HEAD and POST.")
     kinds = [kind.split(";")[0].strip().lower() for kind in headers["content-type"]]
-    return None if kinds == ["application/json"] else Refusal(415, "A POST here is application/json.")
+    taken = len(kinds) == 1 and not {kinds[0], f"{kinds[0].partition('/')[0]}/*"}.isdisjoint(takes)
+    return None if taken else Refusal(415, f"A POST here is {' or '.join(takes)}.")
 
 
 def _token_in(authorization: str) -> str:

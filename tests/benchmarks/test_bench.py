@@ -7,6 +7,7 @@ import pytest
 from benchmarks.evaluation.__main__ import HOTCOCO, LVIS_API, OURS, PEERS, TAGGING, main, refuse_other_recalls
 
 
+@pytest.mark.slow
 def test_all_peers_find_the_same_and_the_last_line_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     main(["--images", "40", "--tag-images", "300"])
     out, progress = capfd.readouterr()

@@ -18,6 +18,7 @@ from vistag_assets.definitions import defs
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_one_run_of_many_folders_loads_its_model_once(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny", seed=4711))
     for number in range(3):

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean
 
 import pytest
 from safetensors import safe_open
 
+from benchmarks.tail_search import tail_recalls
 from resources.home import Home
 
 VISTAG = str(Path(sys.executable).parent / "vistag")
@@ -108,3 +110,14 @@ def test_probabilities_of_the_demo_are_calibrated(home: Path) -> None:
     )
     vistag("sql", query, "--home", home)
     assert float((home / "error.csv").read_text()) < 0.1
+
+
+@pytest.mark.slow
+def test_one_example_finds_rare_concepts_that_no_threshold_shows(home: Path) -> None:
+    recalls = tail_recalls(Home(home))
+    assert len(recalls) >= 60
+    assert mean(recall.by_example for recall in recalls) >= 0.25
+    assert mean(recall.by_words for recall in recalls) >= 0.75
+    missed = [recall for recall in recalls if recall.missed]
+    assert mean(recall.missed_by_example or 0 for recall in missed) >= 0.1
+    assert mean(recall.missed_by_words or 0 for recall in missed) >= 0.4

@@ -1,6 +1,7 @@
 """The procedural world: what it draws is what the ground truth says, and no split repeats another's scenes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from demo.corpus import CorpusRecipe, make_corpus
 from demo.training.pool import PoolRecipe, build_pool
 from demo.training.train_encoder import Recipe
 from demo.world.finishes import CONDITIONS, TECHNIQUES
+from demo.world.hard.world import HARD, hard_taxonomy
 from demo.world.materials import MATERIALS
-from demo.world.render import PROP_PAINTERS, build_surface, render
+from demo.world.render import ALL_SILHOUETTES, PROP_PAINTERS, build_surface, render
 from demo.world.scene import (
     DAMAGE,
     OBJECTS,
@@ -178,3 +180,56 @@ def test_a_pool_holds_the_scenes_of_its_recipe(tmp_path: Path) -> None:
         things = {concepts[i] for i in np.flatnonzero(pool.things[number].any(axis=0))}
         assert things == scene.tags - {scene.setting, scene.lighting}
     assert all(len(recipe.scene(n).objects) == 1 for n in (0, 2, 4))
+
+
+HARD_SCENES = 2000
+
+
+@pytest.fixture(scope="module")
+def hard_support() -> np.ndarray:
+    scenes = [CorpusRecipe(HARD_SCENES, 6, 0, Split.HARD).scene(n) for n in range(HARD_SCENES)]
+    return tag_matrix(scenes, HARD.drawable).sum(axis=0)
+
+
+def test_the_hard_world_is_drawn_of_concepts_that_no_model_was_trained_on() -> None:
+    assert len(HARD.drawable) == 300
+    assert not {*HARD.drawable} & {*drawable_concepts()}
+    vocabulary, trained = hard_taxonomy(), starter_taxonomy()
+    assert {*HARD.drawable} <= {*vocabulary.by_id}
+    known = {trained.pref_labels[concept] for concept in drawable_concepts()}
+    assert not {vocabulary.pref_labels[concept] for concept in HARD.drawable} & known
+    looks = {form.rasterise(96)[0].tobytes() for name, form in ALL_SILHOUETTES.items() if name not in OBJECTS}
+    assert len(looks) == len(HARD.objects)
+
+
+def test_seven_concepts_of_ten_are_in_fewer_than_ten_hard_pictures(hard_support: np.ndarray) -> None:
+    assert (hard_support < 10).mean() >= 0.7
+    assert hard_support.max() > 600
+
+
+def test_every_concept_of_the_hard_world_can_be_drawn_and_changes_the_picture() -> None:
+    plain = ObjectSpec("holed-bowl", "sandstone", None, None, 0.5, 0.9, 0.5, 0.0, False, 5)
+    bare = build_surface(plain, 160).colour
+    for finish in (*HARD.techniques, *HARD.conditions):
+        made = build_surface(replace(plain, technique=finish), 160).colour
+        assert (np.abs(bare - made).max(axis=2) > 0.05).mean() > 0.002, finish
+    scene = CorpusRecipe(6, 6, 0, Split.HARD).scene(0)
+    for setting in HARD.settings:
+        assert render(replace(scene, setting=setting), 96).pixels.std() > 5
+    for lighting in HARD.lightings:
+        lit = render(replace(scene, lighting=lighting), 96).pixels
+        assert np.abs(lit.astype(int) - render(replace(scene, lighting=None), 96).pixels).mean() > 2
+
+
+def test_the_standard_scenes_are_what_they_were() -> None:
+    """Their figures are in the docs, and their rows in people's homes."""
+    assert CorpusRecipe(600, 6, 0).scene(0).digest.startswith("f7ffd1b4f64385408bc7e23a1f0cd21c")
+
+
+def test_the_truth_of_the_hard_corpus_is_of_its_own_vocabulary(tmp_path: Path) -> None:
+    make_corpus(tmp_path, images=6, folders=2, split=Split.HARD, longer_side_px=128, workers=1)
+    truth = json.loads((tmp_path / "ground_truth.json").read_text())
+    assert truth["info"]["split"] == "HARD"
+    assert [c["concept_id"] for c in truth["categories"]] == list(HARD.drawable)
+    assert truth["annotations"]
+    assert all("before a" in c["caption"] for c in truth["captions"])

@@ -156,6 +156,7 @@ def test_a_disk_that_goes_while_it_is_read_is_no_empty_folder(
         ingest(library, tmp_path / "home", on_progress=unmount)
 
 
+@pytest.mark.slow
 def test_a_folder_that_vanishes_keeps_its_rows_and_the_run_goes_on_with_the_others(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
     library = tmp_path / "library"

@@ -45,6 +45,7 @@ def wait_for(found: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_another_one_on_its_folder_and_says_so(home: Home, tmp_path: Path) -> None:
     run = threading.Thread(target=tag, args=(home, tmp_path / "library"))
     with home.working_on(FOLDERS[:1]):

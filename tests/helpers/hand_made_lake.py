@@ -104,7 +104,13 @@ def tables() -> Mapping[str, list[Row]]:
 
     def tag(id_: str, concept: str | None, rank: int, probability: float, **more: Any) -> Row:
         silent = dict.fromkeys(("detector_score", "region_probability", "vlm_logprob", "ocr_score"))
-        plain = {"region_ids": [], "state": "machine", "needs_review": False, "ungrounded": False}
+        plain = {
+            "inherited_from": None,
+            "region_ids": [],
+            "state": "machine",
+            "needs_review": False,
+            "ungrounded": False,
+        }
         return {
             "id": id_,
             "concept_id": concept,

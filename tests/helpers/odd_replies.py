@@ -15,7 +15,9 @@ Pieces = Iterable[bytes]
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> list[bytes]:
-    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers]
+    """A reply of a server that closes the connection and says so, lest the next question is sent into its end."""
+    size = f"Content-Length: {len(body) if length is None else length}"
+    head = [f"HTTP/1.1 {status}", size, "Connection: close", *headers]
     return ["\r\n".join([*head, "", ""]).encode(), body]
 
 
@@ -88,6 +90,8 @@ WRONG_HTTP: dict[str, Callable[[], Pieces]] = {
     "dripping chunks": lambda: _drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n"),
 }
 """Replies that are none, whatever they hold."""
+UNTIL_THE_TIMEOUT = {"100 Continue without end", "dripping body", "dripping headers", "dripping chunks"}
+"""Those that nothing but the time for a reply ends."""
 
 
 def wrong_completions() -> dict[str, object]:

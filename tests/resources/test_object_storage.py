@@ -72,6 +72,7 @@ def vistag(*arguments: object) -> str:
 # ---- the same rows
 
 
+@pytest.mark.slow
 def test_lake_and_library_on_a_store_give_the_rows_of_local_ones(
     server: Server, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -41,8 +41,8 @@ FREE_TEXT = frozenset(
 ).union(["concept_id", "keywords", "problems", "reasons", "flags", "aspect"])
 RELATIVE = hostile.file_name(hostile.WORDS[0] + hostile.WORDS[4] + hostile.WORDS[7])
 """A folder's name."""
-WORKS_LONG = ("dev", "web", "daemon", "demo")
-"""They take no words but the home's: three run until they are stopped, one draws 600 pictures."""
+WORKS_LONG = ("app", "dev", "web", "daemon", "demo")
+"""They take no words but the home's: four run until they are stopped, one draws 600 pictures."""
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -99,7 +99,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = make_home(root / hostile.file_name(hostile.WORDS[3] + hostile.WORDS[0]))
     for table, rows in tables().items():
         if table != "proxies":
-            write(home, table, behind(rows, hostile.ALL))
+            said = (
+                {"keywords": [hostile.ALL], "keyword_paths": [["x", hostile.ALL]]}
+                if table == "images"
+                else {}
+            )
+            write(home, table, behind([row | said for row in rows], hostile.ALL))
     (file,) = (home.root / "folders").glob("*.json")
     known = json.loads(file.read_text())
     file.write_text(json.dumps(known | {"relative": RELATIVE, "library": hostile.BYTES[1]}))
@@ -111,8 +116,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_whatever_a_command_is_given_it_tells_in_printable_characters(
-    command: tuple[str, ...], home: Home
+    command: tuple[str, ...], home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # some write a file of that name
     for words in (hostile.ALL, *hostile.BYTES):
         say(*command, f"--{words}")
         if command[-1] not in WORKS_LONG:
@@ -131,6 +137,13 @@ def given(command: tuple[str, ...], home: Home, words: str) -> Iterator[str]:
         else:
             arguments.append(words if annotation in (str, Path) else next(iter(annotation)).value)
     yield from ("--", *arguments)
+
+
+def test_the_application_tells_hostile_settings_in_printable_characters(tmp_path: Path) -> None:
+    settings = tmp_path / hostile.file_name(hostile.ALL) / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text("{" + hostile.WORDS[1])
+    assert shows(say("app", "--home", settings.parent).stderr, str(settings))
 
 
 @pytest.mark.parametrize("command", ["dev", "web", "daemon"])
@@ -160,9 +173,13 @@ def test_commands_about_a_home_show_hostile_words_whole(home: Home) -> None:
     assert json.loads(of_home("verify", "--json"))["home"] == str(home.root)
     assert shows(of_home("verify"), f"{RELATIVE} is gone")
     of_home("forget")
+    assert shows(of_home("keywords"), one_line(hostile.ALL))
     image = home.lake.read("images", "lib--a", ["id", "path"]).to_pylist()[0]
     assert shows(of_home("decide", image["id"], "bowl", "accept", "--by", hostile.ALL), image["path"])
     assert shows(of_home("sql", "from decisions"), hostile.ALL)
+    of_home("decide", image["id"], "bowl", "reject", "--by", hostile.WORDS[0])
+    assert shows(of_home("review", "agreement"), one_line(hostile.ALL))
+    assert "0 pairs" in of_home("review", "queue", "--again"), "of a folder that is gone"
     tasks = home.root / "tasks.json"
     words = [*hostile.WORDS, *hostile.SURROGATES]
     choices = {"id": hostile.ALL, "value": {"choices": ["bowl", *words]}}

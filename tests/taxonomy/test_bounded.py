@@ -22,7 +22,9 @@ def test_a_file_is_read_as_long_as_it_was(tmp_path: Path) -> None:
 
     def grow() -> None:
         with path.open("ab", buffering=0) as file:
-            while not stop.is_set():
+            for _ in range(4096):  # 16 MiB: reading is slower than this on a busy machine
+                if stop.is_set():
+                    return
                 file.write(b"b" * 4096)
 
     writer = threading.Thread(target=grow)

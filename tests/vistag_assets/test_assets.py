@@ -158,6 +158,12 @@ def test_several_folders_are_one_run_of_dagster(tagged: Path, home: Home) -> Non
         assert set(instance.get_dynamic_partitions("folder")) == {"lib--a", "lib--b"}
 
 
+def test_a_run_ends_with_pairs_to_look_at_in_all_folders(tagged: Path, home: Home) -> None:
+    queue = home.lake.read("review_queue").to_pylist()
+    assert {row["folder_key"] for row in queue} == {"lib--a", "lib--b"}
+    assert {row["concept_id"] for row in queue} == {"vessel", "vase", "bowl", "bronze"}
+
+
 def test_a_folder_of_rejects_only_does_not_fail(tmp_path: Path, home: Home) -> None:
     library = tmp_path / "library"
     library.mkdir()

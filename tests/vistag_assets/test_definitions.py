@@ -54,6 +54,10 @@ LOADS_A_MODEL = {
 }
 WHOLE = {
     "contact_sheet",
+    "review_queue",
+    "image_index",
+    "region_index",
+    "near_duplicates",
     "concept_embeddings",
     "ground_truth",
     "ground_truth_images",

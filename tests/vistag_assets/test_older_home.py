@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from resources.home import Home, Settings, write_settings
+from resources.images.describing import COLUMNS as DESCRIBED
 from resources.lake import empty_ids
 from resources.tables import TABLES
 from resources.workspace import open_workspace
@@ -31,7 +32,7 @@ FINGERPRINTS = {
 
 They may change with a stage's version only, or with a bundled model: then every home computes that table again.
 """
-COLUMNS = ("pixel_hash", "colour", "notes", "changed_at", "inode")
+COLUMNS = ("pixel_hash", "colour", "notes", "changed_at", "inode", *DESCRIBED)
 """of `images`, which that release did not know"""
 
 

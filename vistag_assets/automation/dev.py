@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import NoReturn
 
-from resources.web.guard import LOOPBACK, TOKEN
+from resources.web.guard import require_token_for
 from vistag_assets.automation.instance import prepare_dagster_home
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
@@ -20,9 +20,6 @@ CODE_LOCATION = "vistag_assets.definitions"
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _LAST_LINES_SECONDS = 5
 _WEB = "vistag_assets.automation.web"
-_ANY = frozenset(["0.0.0.0", "::"])
-"""Addresses that are all addresses of this machine, and no name that it is asked by."""
-_TOKEN_LETTERS = 16
 
 
 class DevError(RuntimeError):
@@ -36,7 +33,7 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None], on_line: Calla
     colours: names and words of strangers are in them. Raises DevError if the port is taken or a
     process ends by itself.
     """
-    _require_free(port)
+    require_free(port)
     environment = {**os.environ, **prepare_dagster_home(home)}
     commands = {"the web server": _web_command(HOST, port), "the daemon": _daemon_command()}
     processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -71,22 +68,11 @@ def _relay(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> 
 def become_web(home: Path, host: str, port: int, names: Sequence[str] = ()) -> NoReturn:
     """Go on as Dagster's web server, in this process: a service manager sees it as it is.
 
-    `names`: hosts that it is asked by beside those of this machine. Raises DevError if the port is taken, or if others
-    than this machine could ask and no token is set; StorageError where the storage of the home cannot be used.
+    `names`: hosts that it is asked by beside those of this machine. Raises DevError if the port is taken, NoToken if
+    others than this machine could ask and no token is set, StorageError where the storage of the home cannot be used.
     """
-    _require_free(port)
-    names = [*names, *([] if host in _ANY else [f"[{host}]" if ":" in host else host])]
-    if not LOOPBACK.issuperset(names) or host in _ANY:
-        _require_token()
-    _become(home, _web_command(host, port, names))
-
-
-def _require_token() -> None:
-    if len(os.environ.get(TOKEN, "")) < _TOKEN_LETTERS:
-        raise DevError(
-            f"Others than this machine could ask, and Dagster has no login: set {TOKEN} to a word of at least "
-            f"{_TOKEN_LETTERS} letters that is hard to guess (openssl rand -hex 24). docs/deploy.md says how it is used."
-        )
+    require_free(port)
+    _become(home, _web_command(host, port, require_token_for(host, names)))
 
 
 def become_daemon(home: Path) -> NoReturn:
@@ -111,7 +97,8 @@ def _program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _require_free(port: int) -> None:
+def require_free(port: int) -> None:
+    """Raises DevError where something listens there."""
     if port_answers(port):
         raise DevError(f"Port {port} is in use. Choose another: --port {port + 1}")
 

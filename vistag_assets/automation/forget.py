@@ -16,6 +16,7 @@ from vistag_assets.ingest.carry import Elsewhere
 from vistag_assets.lineage import pixel_hashes
 from vistag_assets.partitions import FOLDERS
 from vistag_assets.regions import regions_json
+from vistag_assets.search import updating
 from vistag_assets.tags.decided import import_states
 
 
@@ -111,6 +112,7 @@ def forget_folders(home: Home, folders: list[FolderRef], *, decisions: bool = Fa
                 shutil.rmtree(regions)
             instance.delete_dynamic_partition(FOLDERS, folder.key)
             home.forget(folder.key)
+        updating.forget(home, [folder.key for folder in gone])
     live = lake.read_all("proxies", ["path"])["path"].to_pylist() if lake.folders("proxies") else []
     prune_proxies(home.root, live)
     return len(gone)

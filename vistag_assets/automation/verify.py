@@ -14,6 +14,9 @@ from resources.images import open_proxy
 from resources.lake import MissingPartition
 from resources.lake.verify import Finding, Inspection, check_files
 from resources.tables import PER_FOLDER_TABLES, TABLES
+from vistag_assets.search.index import load_index
+from vistag_assets.search.segment import DamagedIndex
+from vistag_assets.search.sources import TABLE_OF, index_directory
 
 ROOT = "images"
 _PASSING = frozenset(
@@ -74,6 +77,7 @@ def verify_home(home: Home, *, deep: bool = False) -> Verification:
     findings += _check_folders(home, {key for key, tables in tables_of.items() if key and ROOT in tables})
     named = pa.concat_tables(proxies) if proxies else pa.table({"path": [], "folder": []})
     findings += _check_proxies(home, named, all_are_known=all_proxies_are_known, deep=deep)
+    findings += _check_indexes(home, deep=deep)
     findings += _look_into_quarantine(home)
     # again: a run may have begun while its folder was read
     worked_on |= {found.folder for found in findings if found.folder and home.is_worked_on(found.folder)}
@@ -94,7 +98,7 @@ def _remedy(table: str, folder: str | None) -> str:
         return "restore it from a backup or move it away, for a record of an evaluation is not made again"
     if table in PER_FOLDER_TABLES:
         return "run vistag on that folder, which computes what is missing and drops what is gone"
-    if table == "concept_embeddings":
+    if table in ("concept_embeddings", "near_duplicates"):
         return "run vistag on any folder, which makes it anew"
     return "evaluate again (vistag run --ground-truth), which makes it anew"
 
@@ -163,6 +167,19 @@ def _check_proxies(home: Home, named: pa.Table, *, all_are_known: bool, deep: bo
     if orphans and all_are_known:
         sentence = f"{orphans:,} proxies are named by no row: a run that finds images removed prunes them."
         yield Finding("proxies_without_row", sentence, "proxies", count=orphans, is_fault=False)
+
+
+def _check_indexes(home: Home, *, deep: bool) -> Iterator[Finding]:
+    """Whether the indexes of `vistag search` are whole; `deep` reads all of them."""
+    for name in TABLE_OF:
+        try:
+            index = load_index(index_directory(home, name))
+            for segment in index.segments if index and deep else ():
+                for file in segment.files:
+                    segment.require(file, content=True)
+        except DamagedIndex as error:
+            sentence = f"{error}: run vistag on any folder, or vistag search, which makes {name} anew."
+            yield Finding("damaged_index", sentence, None, None, str(index_directory(home, name)))
 
 
 def _problem(home: Home, path: str) -> str | None:

@@ -8,9 +8,12 @@ from vistag_assets.cli import (
     deciding,
     exporting,
     importing,
+    keywords,
     looking,
     measuring,
     models,
+    reviewing,
+    searching,
     tagging,
     verifying,
     vocabulary,
@@ -37,8 +40,10 @@ def main() -> None:
 for command in (
     tagging.demo,
     tagging.run,
+    searching.search,
     deciding.decide,
     calibrating.calibrate,
+    keywords.keywords,
     watching.watch,
     watching.forget,
     measuring.report,
@@ -50,6 +55,7 @@ for command in (
     looking.sql,
     looking.tables,
     verifying.verify,
+    looking.app,
     looking.dev,
     looking.web,
     looking.daemon,
@@ -58,6 +64,7 @@ for command in (
 
 app.command("import")(importing.import_)
 app.add_typer(exporting.export_app, name="export")
+app.add_typer(reviewing.review_app, name="review")
 app.add_typer(taxonomy_app, name="taxonomy")
 taxonomy_app.command("check")(vocabulary.taxonomy_check)
 taxonomy_app.command("convert")(vocabulary.taxonomy_convert)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from resources.text import printable
 from vistag_assets.cli import console
 
 if TYPE_CHECKING:
-    from resources.home import Home
+    from resources.home import FolderRef, Home
 
 HomeOption = Annotated[
     Path | None,
@@ -88,6 +88,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
     from resources.object_store import StoreUrlError
+    from resources.web.guard import NoToken
     from taxonomy import TaxonomyError
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
@@ -95,6 +96,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.exports.job import ExportError
     from vistag_assets.exports.records import UnusableThresholds
     from vistag_assets.runs import NoImagesError
+    from vistag_assets.search.filters import UnknownTag
+    from vistag_assets.search.query import SearchError
     from vistag_assets.tags.decide import UnknownSubject
     from vistag_assets.whole_image.calibration import CalibrationError
 
@@ -102,7 +105,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, OSError,
+        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
     )  # fmt: skip
 
 
@@ -123,3 +126,20 @@ def home_of(option: Path | None) -> Home:
     from resources.home import Home
 
     return Home.resolve(option)
+
+
+def folders_named(home: Home, named: Sequence[str]) -> list[FolderRef]:
+    """The folders of the lake that are named by path or key, and those below them."""
+    there = [home.folder(key) for key in home.lake.folders("images")]
+    found: dict[str, FolderRef] = {}
+    for name in named:
+        path = Path(name).absolute()
+        mine = [
+            ref
+            for ref in there
+            if ref.key == name or str(ref.directory) == name or Path(str(ref.directory)).is_relative_to(path)
+        ]
+        if not mine:
+            raise UsageError(f"--folder {name}: no image of it is in {home.root}. Run vistag on it first.")
+        found |= {ref.key: ref for ref in mine}
+    return [found[key] for key in sorted(found)]

@@ -230,7 +230,7 @@ def _recall_row(band: str, figures: Mapping[str, Any]) -> list[str]:
         *(f"{by_k[k]['micro']:.3f}" for k in ("1", "5", "10", "20")),
         shown_interval(at_10),
         f"{at_10['macro']:.3f}",
-        f"{figures['tag_map'][band]:.3f}",
+        f"{figures['tag_map'][band]:.3f}" if "tag_map" in figures else "",  # of keywords: absent is unknown
         f"{figures['tag_f1'][band]['micro']:.3f}" if "tag_f1" in figures else "",  # reports of before it
         f"{at_10['support']:,}",
     ]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, LiteralGroup, UsageError, own_home, plain_errors
-from vistag_assets.exports.formats import FORMATS
+from vistag_assets.cli.common import (
+    HomeOption,
+    LiteralGroup,
+    UsageError,
+    folders_named,
+    own_home,
+    plain_errors,
+)
+from vistag_assets.exports.formats import FORMATS, ORIGINALS
 
 if TYPE_CHECKING:
-    from resources.home import FolderRef, Home
+    from resources.home import Home
     from vistag_assets.exports.formats import Format, Options
     from vistag_assets.exports.job import Outcome
     from vistag_assets.exports.records import Selection
@@ -24,7 +32,7 @@ _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 export_app = typer.Typer(
     cls=LiteralGroup,
-    help="Write what vistag knows into the files of other programs; originals are never touched.",
+    help="Write what vistag knows into the files of other programs; originals are never touched, but by xmp --write-originals.",
     no_args_is_help=True,
 )
 
@@ -65,6 +73,14 @@ def _command(format_: Format) -> Callable[..., None]:
             ),
         ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, say what would be.")] = False,
+        write_originals: Annotated[
+            bool,
+            typer.Option(
+                "--write-originals",
+                help="Into the pictures' own files in place of sidecars, by exiftool; the files as they were are kept in "
+                "backups/ of the home.",
+            ),
+        ] = False,
     ) -> None:
         from resources.workspace import open_workspace
         from vistag_assets.exports.follow import places
@@ -76,18 +92,27 @@ def _command(format_: Format) -> Callable[..., None]:
             selection = Selection(
                 _states(state), min_probability, read_thresholds(thresholds) if thresholds else {}, ancestors
             )
-            options = parse_options(format_, set_ or ())
+            written = ORIGINALS if write_originals else format_
+            options = parse_options(written, set_ or ())
+            if write_originals and to:
+                raise UsageError("--write-originals: the files lie where they are; leave out --to.")
             if not base.lake.folders("images"):
                 raise UsageError(f"There are no images in {base.root}. Run vistag on a folder first.")
-            if follow and (folder or dry_run):
-                raise UsageError("--follow is for all folders, and writes: leave out --folder and --dry-run.")
-            refs = _folders(base, folder) if folder else None
+            if follow and (folder or dry_run or write_originals):
+                raise UsageError(
+                    "--follow is for all folders, writes, and leaves originals alone: leave out --folder, --dry-run and "
+                    "--write-originals."
+                )
+            refs = folders_named(base, folder) if folder else None
             outcomes = []
+            beside = write_originals or getattr(options, "beside", False)
             with console.progress_bars() as watcher, watching(watcher):
-                for place, those in places(base, to or base.root / EXPORTS / format_.name, options, refs):
+                for place, those in places(
+                    base, to or base.root / EXPORTS / format_.name, refs, beside=beside
+                ):
                     job = Job(
                         open_workspace(base),
-                        format_,
+                        written,
                         place,
                         selection=selection,
                         folders=those,
@@ -103,6 +128,10 @@ def _command(format_: Format) -> Callable[..., None]:
                 raise typer.Exit(1)
 
     export.__doc__ = help_of(format_)
+    if format_.name != "xmp":
+        seen = signature(export, eval_str=True)
+        others = [known for name, known in seen.parameters.items() if name != "write_originals"]
+        export.__signature__ = seen.replace(parameters=others)  # type: ignore[attr-defined]
     return export
 
 
@@ -179,23 +208,6 @@ def _states(text: str) -> frozenset[str]:
     if not states or not states <= STATES:
         raise UsageError(f"--state {text}: give human, machine, or human,machine.")
     return states
-
-
-def _folders(home: Home, named: Sequence[str]) -> list[FolderRef]:
-    """The folders of the lake that are named by path or key, and those below them."""
-    there = [home.folder(key) for key in home.lake.folders("images")]
-    found: dict[str, FolderRef] = {}
-    for name in named:
-        path = Path(name).absolute()
-        mine = [
-            ref
-            for ref in there
-            if ref.key == name or str(ref.directory) == name or Path(str(ref.directory)).is_relative_to(path)
-        ]
-        if not mine:
-            raise UsageError(f"--folder {name}: no image of it is in {home.root}. Run vistag on it first.")
-        found |= {ref.key: ref for ref in mine}
-    return [found[key] for key in sorted(found)]
 
 
 def _tell(to: Path, outcome: Outcome, *, dry_run: bool) -> None:

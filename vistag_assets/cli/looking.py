@@ -77,6 +77,34 @@ def tables(
             console.say(f"  {column.name}: {column.meaning}")
 
 
+HostOption = Annotated[
+    str, typer.Option(help="Address to listen on; one that others reach needs $VISTAG_WEB_TOKEN.")
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Name that it is reached by, such as a proxy's; needs $VISTAG_WEB_TOKEN."),
+]
+
+
+def app(
+    home: HomeOption = None,
+    port: PortOption = 8000,
+    host: HostOption = "127.0.0.1",
+    allow_host: AllowHostOption = None,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Load the models of the tier first; else with the first question.")
+    ] = False,
+) -> None:
+    """Open the application: look at every picture and what stands behind its tags, review, ask by HTTP."""
+    with plain_errors(), own_home(home) as base:
+        from vistag_assets.app.server import serve
+
+        def tell(url: str) -> None:
+            console.say(f"vistag on {base.root}: {url}  (Ctrl-C stops it)")
+
+        serve(base, host, port, allow_host or (), on_ready=tell, warm=warm)
+
+
 def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
     """Open Dagster's UI on the home, for this machine only; Ctrl-C stops it."""
     with plain_errors(), own_home(home) as base:
@@ -94,13 +122,8 @@ def dev(home: HomeOption = None, port: PortOption = 3000) -> None:
 def web(
     home: HomeOption = None,
     port: PortOption = 3000,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; one that others reach needs $VISTAG_WEB_TOKEN.")
-    ] = "127.0.0.1",
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name that it is reached by, such as a proxy's; needs $VISTAG_WEB_TOKEN."),
-    ] = None,
+    host: HostOption = "127.0.0.1",
+    allow_host: AllowHostOption = None,
 ) -> None:
     """Be the web server of vistag dev, alone: for a service manager."""
     with plain_errors(), own_home(home) as base:

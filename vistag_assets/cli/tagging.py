@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import typer
 from vistag_assets.cli import console
 from vistag_assets.cli.choosing import Vocabulary, choose
 from vistag_assets.cli.common import HomeOption, UsageError, own_home, plain_errors
+from vistag_assets.cli.keywords import pictures_with_keywords, show, told
 from vistag_assets.cli.measuring import report_page, show_recall
 from vistag_assets.cli.vocabulary import ColumnOption, LanguageOption, columns_of, languages_of
 
@@ -23,30 +25,48 @@ if TYPE_CHECKING:
 
 SHOWN_IMAGES = 5
 SHOWN_TAGS = 5
-DEMO_LIBRARY = "demo"
 PHRASES_WORTH_TELLING = 10_000
 
 
 def demo(
     home: HomeOption = None,
     images: Annotated[
-        int, typer.Option(min=6, help="How many to draw; with fewer, figures of rare tags are less certain.")
-    ] = 600,
+        int | None,
+        typer.Option(
+            min=6,
+            help="How many to draw, 600 (hard: 2,000) unless said; with fewer, figures of rare tags are less certain.",
+        ),
+    ] = None,
+    corpus: Annotated[
+        str,
+        typer.Option(
+            help="Which museum: standard, whose objects the demo models were trained on, or hard, of which they know "
+            "nothing and most tags are rare."
+        ),
+    ] = "standard",
 ) -> None:
     """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
     with plain_errors(), own_home(home) as base:
-        from demo.corpus import make_corpus
+        from demo.corpus import CORPORA, make_corpus
 
-        corpus = base.root / "demo"
+        if corpus not in CORPORA:
+            raise UsageError(f"--corpus {corpus}: give {' or '.join(CORPORA)}.")
+        chosen = CORPORA[corpus]
+        drawn = base.root / chosen.folder
         with console.progress_bars() as watcher:
             make_corpus(
-                corpus, images, on_progress=lambda done, total: watcher("Drawing images", done, total)
+                drawn,
+                images or chosen.images,
+                split=chosen.split,
+                longer_side_px=chosen.longer_side_px,
+                on_progress=lambda done, total: watcher("Drawing images", done, total),
             )
-        choose(base, "demo", Vocabulary("starter"))
-        _take_ground_truth(base, corpus / "ground_truth.json", DEMO_LIBRARY)
-        _tag(base, corpus / "library", DEMO_LIBRARY)
+        choose(base, "demo", Vocabulary(chosen.vocabulary))
+        _take_ground_truth(base, drawn / "ground_truth.json", chosen.folder)
+        _tag(base, drawn / "library", chosen.folder)
         passed = _evaluate(base)
         _say_where_the_gallery_is(base)
+        console.say(f"Look at it, and say which rare tags are right: {_app_command(base)}")
         _end_with(passed)
 
 
@@ -70,6 +90,14 @@ def run(
             help="What is true, in any format that vistag evaluate reads; ends with the long-tail report."
         ),
     ] = None,
+    keywords_as_truth: Annotated[
+        bool,
+        typer.Option(
+            "--keywords-as-truth",
+            help="Take keywords that people left in the files as what is true, and end with the long-tail report. What "
+            "they do not name is unknown.",
+        ),
+    ] = False,
     untagged: Annotated[
         str,
         typer.Option(
@@ -109,6 +137,8 @@ def run(
     with plain_errors(), own_home(home) as base:
         from resources.object_store import location
 
+        if keywords_as_truth and ground_truth:
+            raise UsageError("--keywords-as-truth and --ground-truth: give one of them.")
         root = location(folder)
         if not root.is_dir():
             raise UsageError(f"{folder} is not a folder. Give the folder that holds the images.")
@@ -121,7 +151,9 @@ def run(
         _say_what_phrases_cost(base)
         outcome = _tag(base, root, name, read_again=force)
         _export(base)
-        passed = not ground_truth or _evaluate(base)
+        if keywords_as_truth:
+            _take_keywords(base, name)
+        passed = not (ground_truth or keywords_as_truth) or _evaluate(base)
         _say_where_to_look(base, settings, outcome)
         _end_with(passed)
 
@@ -145,8 +177,6 @@ def _take_ground_truth(home: Home, file: Path, library: str, untagged: str = "ve
     """Keep a file of ground truth in the home, in the form that evaluations read, and say what is in doubt about it."""
     from evaluation.readers.converting import as_document, by_concepts
     from evaluation.readers.ground_truth import read_ground_truth
-    from resources.home import read_settings, write_settings
-    from resources.lake.files import replace_file
     from resources.workspace import open_workspace
 
     if untagged not in ("verified", "unknown"):
@@ -156,11 +186,29 @@ def _take_ground_truth(home: Home, file: Path, library: str, untagged: str = "ve
         checked = Path(folder) / file.name
         checked.write_bytes(document)
         truth = read_ground_truth(checked)
+    _keep_ground_truth(home, document, library)
+    for line in (*remarks, *by_concepts(truth, open_workspace(home).taxonomy).remarks()):
+        console.say(line)
+
+
+def _take_keywords(home: Home, library: str) -> None:
+    """Keep what the keywords of a library's files mean as the ground truth of the home, and list what they are."""
+    from evaluation.file_keywords import as_ground_truth
+    from resources.workspace import open_workspace
+
+    workspace = open_workspace(home)
+    pictures = list(pictures_with_keywords(workspace, library))
+    show(told(pictures), workspace.taxonomy)
+    _keep_ground_truth(home, as_ground_truth(pictures), library)
+
+
+def _keep_ground_truth(home: Home, document: bytes, library: str) -> None:
+    from resources.home import read_settings, write_settings
+    from resources.lake.files import replace_file
+
     with replace_file(home.ground_truth_path) as copy:
         copy.write(document)
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
-    for line in (*remarks, *by_concepts(truth, open_workspace(home).taxonomy).remarks()):
-        console.say(line)
 
 
 def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:
@@ -262,7 +310,14 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
     if caveat := load_tier(settings.tier).caveat:
         console.say(caveat)
     _say_where_the_gallery_is(home)
-    console.say("Look further: vistag dev, or vistag sql 'from tags limit 20'")
+    console.say(f"Look further: {_app_command(home)}, vistag dev, or vistag sql 'from tags limit 20'")
+
+
+def _app_command(home: Home) -> str:
+    """The command that opens the application on a home."""
+    from resources.home import Home as Homes
+
+    return "vistag app" if home == Homes.resolve() else f"vistag app --home {shlex.quote(str(home.root))}"
 
 
 def _say_where_the_gallery_is(home: Home) -> None:

@@ -32,7 +32,7 @@ def write(job: Job) -> None:
     options: CsvOptions = job.options  # type: ignore[assignment]
 
     def line(values: Sequence[object]) -> bytes:
-        cells = [text if options.formulas else _harmless(text) for text in map(str, values)]
+        cells = [text if options.formulas else harmless(text) for text in map(str, values)]
         row = io.StringIO()
         csv.writer(row).writerow(cells)
         return row.getvalue().encode()
@@ -80,5 +80,6 @@ def _head(image: ImageRecord) -> tuple[str, str, str]:
     return file_name(image.path), image.library, image.id
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text

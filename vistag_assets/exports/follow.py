@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resources.home import ExportSettings, FolderRef, Home, Settings
 from resources.workspace import Workspace
-from vistag_assets.exports.formats import FORMATS, Format, Options
+from vistag_assets.exports.formats import FORMATS, Format
 from vistag_assets.exports.job import EXPORTS, ExportError, Job, Outcome
 from vistag_assets.exports.records import Selection
 
@@ -39,22 +39,22 @@ def export_again(
     to = Path(asked.to) if asked.to else workspace.home.root / EXPORTS / format_.name
     return [
         (place, Job(workspace, format_, place, selection=selection, folders=those, options=options).run())
-        for place, those in places(workspace.home, to, options, folders)
+        for place, those in places(workspace.home, to, folders, beside=getattr(options, "beside", False))
     ]
 
 
 def places(
-    home: Home, to: Path, options: Options, folders: Sequence[FolderRef] | None
+    home: Home, to: Path, folders: Sequence[FolderRef] | None, *, beside: bool
 ) -> list[tuple[Path, list[FolderRef] | None]]:
-    """Where to write, and which folders: beside the pictures there is a place for each library. Raises ExportError."""
-    if not getattr(options, "beside", False):
+    """Where to write, and which folders: `beside` the pictures there is a place for each library. Raises ExportError."""
+    if not beside:
         return [(to, None if folders is None else list(folders))]
     every = [home.folder(key) for key in home.lake.folders("images")] if folders is None else folders
     roots: dict[str, list[FolderRef]] = {}
     for folder in every:
         if "://" in folder.root:
             raise ExportError(
-                f"--set beside=yes: {folder.root} is on an object store. Give --to, for a mirror"
+                f"{folder.root} is on an object store: nothing is written there. Give --to, for a mirror"
             )
         if not folder.gone_since:
             roots.setdefault(folder.root, []).append(folder)

@@ -29,6 +29,13 @@ class XmpOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalsOptions(Options):
+    texts: bool = field(default=True, metadata={"help": "title, description and alternative text too"})
+    regions: bool = field(default=True, metadata={"help": "regions too"})
+    backup: bool = field(default=True, metadata={"help": "keep each file as it was, in backups/ of the home"})
+
+
+@dataclass(frozen=True, slots=True)
 class CocoOptions(Options):
     masks: str = field(
         default="rle",
@@ -173,6 +180,19 @@ class Format:
         return writer
 
 
+ORIGINALS = Format(
+    "originals",
+    "XMP in the pictures' own files, by exiftool: JPEG, TIFF, PNG, WebP, HEIC and DNG",
+    carried="what xmp carries; keywords, title and description as IIM too where a file has IIM",
+    lost="what xmp loses; other formats",
+    version=1,
+    write="originals:write",
+    reads=(*TEXTS, *REGIONS, *MASKS),
+    options=OriginalsOptions,
+    per_folder=True,
+    merges=True,
+)
+"""What `vistag export xmp --write-originals` writes: no format of its own for whoever lists them."""
 FORMATS = {
     format_.name: format_
     for format_ in (

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
+import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -210,6 +213,27 @@ class Job:
             else:
                 self._note(name, path)
 
+    def keep(self, name: str) -> None:
+        """A file that is as it should be."""
+        self.outcome.unchanged += 1
+        self._note(name, path_below(self.to, name))
+
+    def wrote(self, name: str) -> bool:
+        """Whether a file is as the last export left it."""
+        return name in self._before and self._before[name] == _status(path_below(self.to, name))
+
+    def take(self, name: str, file: Path) -> None:
+        """Puts what `file` holds in the place of `name`, with the owner and the permissions of what stands there."""
+        path = path_below(self.to, name)
+        before = path.stat()
+        with replace_file(path) as taken, file.open("rb") as content:
+            shutil.copyfileobj(content, taken)
+            os.fchmod(taken.fileno(), stat.S_IMODE(before.st_mode))
+            with contextlib.suppress(PermissionError):
+                os.fchown(taken.fileno(), before.st_uid, before.st_gid)
+        self.outcome.written.append(name)
+        self._note(name, path)
+
     @contextlib.contextmanager
     def stream(self, name: str) -> Iterator[BinaryIO]:
         """A file that is too large for memory; with `dry_run` it is written nowhere."""
@@ -238,11 +262,9 @@ class Job:
         """What an export that was killed left half-written beside its places goes first."""
         unfinished = self._memory / _UNFINISHED
         if unfinished.exists():
-            pattern = (
-                ".*.xmp-????????.tmp" if self.format.merges else ".*.tmp"
-            )  # a library has files of others
-            for temporary in self.to.rglob(pattern):
-                temporary.unlink(missing_ok=True)
+            for temporary in self.to.rglob(".*.tmp"):
+                if not self.format.merges or _is_half_written(temporary):
+                    temporary.unlink(missing_ok=True)
         unfinished.touch()
         yield
         unfinished.unlink()
@@ -375,6 +397,12 @@ class Job:
             with contextlib.suppress(FileNotFoundError):
                 path_below(self.to, name).unlink()
                 self.outcome.removed += 1
+
+
+def _is_half_written(temporary: Path) -> bool:
+    """Of a sidecar, or of a file that is there still: a library has files of others."""
+    of = re.fullmatch(r"\.(.+)-[0-9a-f]{8}\.tmp", temporary.name, re.DOTALL)
+    return of is not None and (of[1].endswith(".xmp") or temporary.with_name(of[1]).exists())
 
 
 def _status(path: Path) -> list[int] | None:

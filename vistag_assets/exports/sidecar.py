@@ -6,29 +6,16 @@ the lake says otherwise, and so that what a person took away does not come back.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from xml.dom import XMLNS_NAMESPACE, Node, minidom
 from xml.dom.minidom import Element, Text
 from xml.parsers.expat import ExpatError
 
+from resources.images.metadata.namespaces import NAMESPACES, OURS, own_keyword, own_text
 from vistag_assets.exports.records import Region
 from vistag_assets.exports.shapes import polygons
 from vistag_assets.exports.xml_text import xml_text
 
-NAMESPACES = {
-    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-    "x": "adobe:ns:meta/",
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "xmp": "http://ns.adobe.com/xap/1.0/",
-    "lr": "http://ns.adobe.com/lightroom/1.0/",
-    "digiKam": "http://www.digikam.org/ns/1.0/",
-    "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
-    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
-    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
-    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
-    "vistag": "urn:x-vistag:xmp/1.0/",
-}
 REGION = "urn:x-vistag:region/"
 """Begins the rId of vistag's regions."""
 _XML = "http://www.w3.org/XML/1998/namespace"
@@ -37,12 +24,10 @@ _EMPTY = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about=""/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 ).encode()
-_OURS = "vistag:ours"
 MAX_BYTES = 64 * 1024 * 1024
 _TOO_DEEP = "is nested too deeply: the sidecar is left as it is"
 _STAND_INS = {"\n": "\ufdd0", "\r": "\ufdd1", "\t": "\ufdd2"}
 """For what minidom writes as it is, and every reader takes for a space or a line break then."""
-_DIGITS = 16
 Boundary = tuple[Region, list[tuple[float, float]]]
 """A region and the corners of its outline; none where it is its box."""
 
@@ -85,7 +70,7 @@ class Sidecar:
             made.setAttributeNS(NAMESPACES["rdf"], f"{_prefix_of_rdf(roots[0])}:about", "")
             roots[0].appendChild(made)
             self._descriptions = [made]
-        self._ours_before = set(self._items(_OURS))
+        self._ours_before = set(self._items(OURS))
         self._ours: list[str] = []
 
     def to_bytes(self) -> bytes:
@@ -103,27 +88,26 @@ class Sidecar:
         """Make the keywords that are vistag's in a property be `wanted`; those of people stay, in their order."""
         wanted = list(dict.fromkeys(xml_text(keyword) for keyword in wanted if xml_text(keyword).strip()))
         there = self._items(name)
-        mine = {keyword for keyword in there if f"{name} {keyword}" in self._ours_before}
+        mine = {keyword for keyword in there if own_keyword(name, keyword) in self._ours_before}
         theirs = {keyword.casefold() for keyword in there if keyword not in mine}
         # what was written before and is not there any more, a person took away
-        taken = {k for k in wanted if f"{name} {k}" in self._ours_before and k not in there}
+        taken = {k for k in wanted if own_keyword(name, k) in self._ours_before and k not in there}
         kept = [keyword for keyword in there if keyword not in mine or keyword in wanted]
         new = [k for k in wanted if k not in there and k not in taken and k.casefold() not in theirs]
-        self._ours += [f"{name} {k}" for k in wanted if k in mine or k in taken or k in new]
+        self._ours += [own_keyword(name, k) for k in wanted if k in mine or k in taken or k in new]
         if kept + new != there:
             self._set_items(name, kind, kept + new)
 
     def set_text(self, name: str, text: str, *, languages: bool = True) -> None:
         """Write a text where there is none, or where the one there is vistag's and nobody has changed it."""
         text, there = xml_text(text), self._text(name)
-        digest = f"{name} #{_digest(there)}"
-        if there and digest not in self._ours_before:
+        if there and own_text(name, there) not in self._ours_before:
             return
         if not there and any(own.startswith(f"{name} #") for own in self._ours_before):
             self._ours += sorted(own for own in self._ours_before if own.startswith(f"{name} #"))
             return  # a person took it away
         if text:
-            self._ours.append(f"{name} #{_digest(text)}")
+            self._ours.append(own_text(name, text))
         if text != there:
             self._remove(name)
             if text:
@@ -151,11 +135,46 @@ class Sidecar:
 
     def sign(self, made_by: str) -> None:
         """Say by what vistag's own content was made, and which it is. Comes last."""
-        for name in ("vistag:madeBy", _OURS):
+        for name in ("vistag:madeBy", OURS):
             self._remove(name)
         self._append("vistag:madeBy").appendChild(self._document.createTextNode(xml_text(made_by)))
         if self._ours:
-            self._set_items(_OURS, "Bag", self._ours)
+            self._set_items(OURS, "Bag", self._ours)
+
+    # ---- what is whose
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether any of it is vistag's, or was."""
+        return bool(self._ours or self._ours_before)
+
+    def items(self, name: str) -> list[str]:
+        return self._items(name)
+
+    def text(self, name: str) -> str:
+        return self._text(name)
+
+    def own(self, name: str) -> list[str]:
+        """The items of a property that are vistag's, as the packet came."""
+        return [item for item in self._items(name) if own_keyword(name, item) in self._ours_before]
+
+    def is_own(self, name: str) -> bool:
+        """Whether a text is vistag's, as the packet came or as it is now."""
+        return own_text(name, self._text(name)) in {*self._ours_before, *self._ours}
+
+    def add_theirs(self, name: str, kind: str, keywords: Sequence[str]) -> None:
+        """Keywords of people that stand elsewhere."""
+        there = self._items(name)
+        known = {keyword.casefold() for keyword in there}
+        if new := [keyword for keyword in map(xml_text, keywords) if keyword.casefold() not in known]:
+            self._set_items(name, kind, [*there, *new])
+
+    def add_their_text(self, name: str, text: str) -> None:
+        """A text of people that stands elsewhere, in place of none or of vistag's."""
+        if self._text(name) and not self.is_own(name):
+            return
+        self._remove(name)
+        self._list(self._append(name), "Alt", [xml_text(text)])
 
     # ---- regions
 
@@ -305,7 +324,3 @@ def _descendants(parent: Element, name: str) -> Sequence[Element]:
 def _text_of(element: Element | None) -> str:
     """CDATA too, which is a kind of text."""
     return "".join(c.data for c in element.childNodes if isinstance(c, Text)) if element else ""
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]

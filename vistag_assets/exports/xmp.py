@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from resources.lake.files import path_below
 from resources.object_store import location
-from vistag_assets.exports.formats import XmpOptions
+from vistag_assets.exports.formats import OriginalsOptions, XmpOptions
 from vistag_assets.exports.job import ExportError, Job
 from vistag_assets.exports.records import ImageRecord, file_name
 from vistag_assets.exports.sidecar import MalformedSidecar, Sidecar, boundary
@@ -38,7 +38,7 @@ def write(job: Job) -> None:
                     job.fail(f"{library}{name}", error)
 
 
-def fill(sidecar: Sidecar, image: ImageRecord, options: XmpOptions, tier: str) -> None:
+def fill(sidecar: Sidecar, image: ImageRecord, options: XmpOptions | OriginalsOptions, tier: str) -> None:
     """Keywords in all the properties that programs read them from, so that none of them drops some."""
     paths = [path for tag in image.tags for path in tag.paths]
     sidecar.set_keywords("dc:subject", "Bag", [tag.label for tag in image.tags])

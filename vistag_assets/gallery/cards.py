@@ -76,6 +76,9 @@ class TagLine:
     evidence: tuple[Evidence, ...]
     iri: str = ""
     notation: str = ""
+    concept_id: str | None = None
+    shown: str = ""
+    """fingerprint of its row"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +240,7 @@ def _tags(
             ungrounded=False,
             region_ids=(),
             evidence=(Evidence(*_SOURCES[0][1:], row["probability"]),),
+            concept_id=row["concept_id"],
         )
         for row in own
     ]
@@ -264,6 +268,8 @@ def _final_tag(row: Row, labels: Mapping[str, tuple[str, Facet]]) -> TagLine:
         ),
         iri=row.get("iri") or "",
         notation=row.get("notation") or "",
+        concept_id=row["concept_id"],
+        shown=row.get("fingerprint") or "",
     )
 
 

@@ -120,7 +120,8 @@ def thumbnail_file(card: Card) -> str:
     return f"thumbnails/{card.id}.jpg"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share as it is shown: never 0 or 100 % where it is neither."""
     return f"{100 * share:.0f}\u00a0%" if 0.01 <= share <= 0.99 or share in (0, 1) else _extreme(share)
 
 
@@ -128,7 +129,7 @@ def _extreme(share: float) -> str:
     return "<1\u00a0%" if share < 0.5 else ">99\u00a0%"
 
 
-def _bright(colour: str) -> str:
+def bright(colour: str) -> str:
     """A colour for lines with a dark edge over a picture: `#rrggbb` with some white in it."""
     channels = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return "#" + "".join(f"{round(value + WHITENED * (255 - value)):02x}" for value in channels)
@@ -148,5 +149,5 @@ def _environment() -> Environment:
         thumbnail_file=thumbnail_file,
         text_colour=TEXT_COLOUR,
     )
-    environment.filters.update(bright=_bright, percent=_percent, words=lambda code: code.replace("_", " "))
+    environment.filters.update(bright=bright, percent=percent, words=lambda code: code.replace("_", " "))
     return environment

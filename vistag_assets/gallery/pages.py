@@ -243,10 +243,11 @@ def _full_cards(workspace: Workspace, key: str) -> Iterator[Card]:
         rows = {table: found.of(ids).to_pylist() for table, found in rows_of.items()}
         masks = {row["region_id"]: row for row in rows.get("region_masks", ())}
         full = {card.id: card for card in cards_of(rows, workspace.taxonomy)}
-        yield from (_with_outlines(full.get(card.id, card), masks) for card in batch)
+        yield from (with_outlines(full.get(card.id, card), masks) for card in batch)
 
 
-def _with_outlines(card: Card, masks: Mapping[str, Mapping[str, Any]]) -> Card:
+def with_outlines(card: Card, masks: Mapping[str, Mapping[str, Any]]) -> Card:
+    """The card with the outlines of its regions; `masks`: rows of `region_masks` by region."""
     regions = tuple(
         replace(region, outline=outline(mask["height"], mask["width"], mask["counts"]))
         if (mask := masks.get(region.region_id))

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 
-from evaluation.readers.converting import every_label, finder
 from resources.decisions import Event
 from resources.decisions.event import Subject
 from resources.lake import CorruptPartition
 from resources.text import one_line
 from resources.workspace import Workspace
+from taxonomy.keywords import Keywords, every_label
 from vistag_assets.exports.records import file_name
 from vistag_assets.exports.xml_text import xml_text
 from vistag_assets.imports.answers import Answer, Answers, Mark, Said, decisions_of
@@ -237,7 +237,7 @@ class _Labels:
 
     def __init__(self, workspace: Workspace, outcome: Imported) -> None:
         self._workspace, self._outcome = workspace, outcome
-        self._find: Callable[[str], str | None] = finder(workspace.taxonomy)
+        self._find: Callable[[str], str | None] = Keywords(workspace.taxonomy).concept_of
         self._every: list[str] = []
         self._rows: dict[str, dict[str, list[tuple[Subject, str, str]]]] = {}
 

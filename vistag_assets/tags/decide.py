@@ -163,7 +163,8 @@ def _subject(workspace: Workspace, pictures: tuple[Picture, ...], concept: str) 
 def _standing(workspace: Workspace, picture: Picture, subject: Subject) -> Standing | None:
     hashes = [picture.pixel_hash] if picture.pixel_hash else []
     events = workspace.decisions.about([picture.id], hashes)
-    return fold({picture.id: picture.pixel_hash}, events).get(picture.id, {}).get(subject)
+    stands = fold({picture.id: picture.pixel_hash}, events, workspace.taxonomy.replaced)
+    return stands.get(picture.id, {}).get(subject)
 
 
 def _shown(workspace: Workspace, picture: Picture, subject: Subject) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,10 +32,12 @@ _UNKNOWN = "unknown"
 """Who decided what is in the rows of an older home."""
 
 
-def decided_in(log: DecisionLog, images: pa.Table) -> pa.Table:
+def decided_in(
+    log: DecisionLog, images: pa.Table, replaced: Mapping[str, str] = MappingProxyType({})
+) -> pa.Table:
     """`DECIDED`: what stands of the pictures of a folder. `images` has the column id, and pixel_hash where it is known.
 
-    Raises LogUnavailable.
+    replaced: of the vocabulary, as `fold` takes it. Raises LogUnavailable.
     """
     pictures = pixel_hashes(images)
     events = log.about(pictures.keys(), {pixels for pixels in pictures.values() if pixels})
@@ -45,7 +49,7 @@ def decided_in(log: DecisionLog, images: pa.Table) -> pa.Table:
             "state": ACCEPTED if standing.accepted else REJECTED,
             "decision": standing.event.seq,
         }
-        for id_, stands in sorted(fold(pictures, events).items())
+        for id_, stands in sorted(fold(pictures, events, replaced).items())
         for (concept_id, phrase), standing in stands.items()
     ]
     return pa.Table.from_pylist(rows, DECIDED)

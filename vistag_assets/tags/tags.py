@@ -89,7 +89,8 @@ def tags(
     }
     import_states(workspace.home, folder.key)
     strange = unfamiliar(familiarity)
-    decided, blank = decided_in(workspace.decisions, images), _blank(images)
+    decided = decided_in(workspace.decisions, images, workspace.taxonomy.replaced)
+    blank = _blank(images)
     wanted = gathered(
         proxies,
         [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from resources.home import Home
 from resources.lake.files import replace_file
 from resources.models.encoders import Calibration, Encoder, Platt, embed_in_batches
 from taxonomy import Taxonomy
+from taxonomy.keywords import Meant
+from vistag_assets.whole_image.thresholds import Thresholds, fit_thresholds
 
 FILE = "calibration.json"
 FEWEST = 20
@@ -73,10 +75,10 @@ def write_home_calibration(home: Home, calibration: HomeCalibration) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A picture and the concept that its folder names."""
+    """A picture and the concepts that somebody says it shows."""
 
     path: Path
-    concept_id: str
+    concept_ids: frozenset[str]
 
 
 def labelled(folder: Path, taxonomy: Taxonomy) -> list[Labelled]:
@@ -85,55 +87,93 @@ def labelled(folder: Path, taxonomy: Taxonomy) -> list[Labelled]:
     Raises CalibrationError where fewer than `FEWEST` are left, or fewer than two classes, naming what is unknown.
     """
     found: list[Labelled] = []
-    unknown: list[str] = []
+    unknown: set[str] = set()
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES):
         name = path.parent.name
         concept = name if name in taxonomy.by_id else taxonomy.labels.concept_of(name.replace("_", " "))
         if concept is None:
-            unknown.append(name)
+            unknown.add(name)
         else:
-            found.append(Labelled(path, concept))
-    if len(found) < FEWEST or len({one.concept_id for one in found}) < 2:
-        told = f"; not in the vocabulary: {', '.join(sorted(set(unknown))[:8])}" if unknown else ""
+            found.append(Labelled(path, frozenset({concept})))
+    return _enough(found, folder, "a folder a class, named by a label", unknown)
+
+
+def labelled_by_keywords(folder: Path, keywords: Iterable[tuple[Path, Meant]]) -> list[Labelled]:
+    """The pictures of a folder whose keywords mean concepts of the vocabulary. Raises CalibrationError as `labelled` does."""
+    told = list(keywords)
+    found = [Labelled(path, meant.concepts) for path, meant in told if meant.concepts]
+    unknown = {name for _, meant in told for name in meant.unknown}
+    return _enough(found, folder, "pictures with keywords that are labels", unknown)
+
+
+def _enough(found: list[Labelled], folder: Path, wanted: str, unknown: set[str]) -> list[Labelled]:
+    if len(found) < FEWEST or len(classes_of(found)) < 2:
+        told = f"; not in the vocabulary: {', '.join(sorted(unknown)[:8])}" if unknown else ""
         raise CalibrationError(
-            f"{folder} holds {len(found)} pictures of classes of the vocabulary{told}. Give a folder with a folder a "
-            f"class, named by a label, of two classes and {FEWEST} pictures at least."
+            f"{folder} holds {len(found)} pictures of classes of the vocabulary{told}. Give a folder with {wanted}, of "
+            f"two classes and {FEWEST} pictures at least."
         )
     return found
 
 
-def calibrate(
+def classes_of(pictures: Sequence[Labelled]) -> list[str]:
+    """Ids of the concepts that some picture shows, sorted."""
+    return sorted(frozenset().union(*(one.concept_ids for one in pictures)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Labelled pictures as an encoder sees them."""
+
+    classes: list[str]
+    """concept ids, a column each"""
+    logits: NDArray[np.float32]
+    """`[pictures, classes]`"""
+    is_true: NDArray[np.bool_]
+    """`[pictures, classes]`; a picture of a bowl is one of a vessel too, where vessels are a class"""
+
+
+def tried(
     encoder: Encoder,
     concepts: tuple[Sequence[str], NDArray[np.float32]],
-    before: Calibration | None,
     pictures: Sequence[Labelled],
-    folder: Path,
-) -> HomeCalibration:
-    """A line fitted on every other picture and tried on the rest. `concepts`: ids, and their vectors `[n, dimension]`."""
+    taxonomy: Taxonomy,
+) -> Tried:
+    """`concepts`: ids, and their unit vectors `[n, dimension]`. Raises CalibrationError for a picture that is none."""
     ids, vectors = concepts
-    classes = sorted({one.concept_id for one in pictures})
-    places = [list(ids).index(concept_id) for concept_id in classes]
-    cosines = np.concatenate(list(_cosines(encoder, vectors[places], pictures)))
-    logits = encoder.score_head.logits(cosines)
-    is_true = np.array([[one.concept_id == class_ for class_ in classes] for one in pictures])
-    fitted = np.arange(len(pictures)) % 2 == 0
+    classes = classes_of(pictures)
+    row_of = {concept_id: row for row, concept_id in enumerate(ids)}
+    chosen = vectors[[row_of[concept_id] for concept_id in classes]]
+    cosines = np.concatenate(list(_cosines(encoder, chosen, pictures)))
+    shown = [taxonomy.with_ancestors(one.concept_ids) for one in pictures]
+    is_true = np.array([[class_ in some for class_ in classes] for some in shown])
+    return Tried(classes, encoder.score_head.logits(cosines), is_true)
+
+
+def calibrate(
+    encoder: Encoder, before: Calibration | None, seen: Tried, source: str
+) -> tuple[HomeCalibration, Thresholds]:
+    """A line fitted on every other picture and tried on the rest, and thresholds of the probabilities that it makes."""
+    classes, logits, is_true = seen.classes, seen.logits, seen.is_true
+    fitted = np.arange(len(logits)) % 2 == 0
     line = fit_line(logits[fitted], is_true[fitted])
     if line.slope <= 0:
         raise CalibrationError(
-            f"In {folder} pictures are no likelier to be of the class that their folder names. Are the names right?"
+            f"In {source} pictures are no likelier to be of what they are labelled with. Are the labels right?"
         )
     own = before.probabilities(logits, classes) if before else encoder.score_head.probabilities(logits)
     after = Calibration(line).probabilities(logits, classes)
-    return HomeCalibration(
+    calibration = HomeCalibration(
         encoder.fingerprint,
         line.slope,
         line.intercept,
-        str(folder.resolve()),
-        len(pictures),
+        source,
+        len(logits),
         len(classes),
         error_of_the_likeliest(own[~fitted], is_true[~fitted]),
         error_of_the_likeliest(after[~fitted], is_true[~fitted]),
     )
+    return calibration, fit_thresholds(classes, after, is_true)
 
 
 def fit_line(logits: NDArray[np.float32], is_true: NDArray[np.bool_]) -> Platt:

@@ -74,6 +74,31 @@ class TagSettings(BaseModel):
     """An image with fewer tags of `confident_probability` gets the VLM's own words too, for review."""
 
 
+class DuplicateThresholds(BaseModel):
+    """From where on two images are copies of one another (docs/search.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_bits: Annotated[int, Field(ge=0, le=64)] = 4
+    """Up to so many bits of 64 that perceptual hashes differ in, whatever the embeddings say."""
+    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.6
+    """Of the embeddings, from which on hashes may differ more,"""
+    cosine_per_bit: Annotated[float, Field(ge=0, le=1)] = 0.015
+    """and how much closer embeddings have to be for each bit."""
+
+
+class SearchSettings(BaseModel):
+    """From where on what is found is shown, and what are near-duplicates (docs/search.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Of words, as `tag_scores` have it."""
+    min_likeness: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Of a picture: 0 is what any two pictures are to each other, 1 the same."""
+    duplicates: DuplicateThresholds = DuplicateThresholds()
+
+
 class TailRecallDrop(BaseModel):
     """When the loss of rare tags against the last accepted run fails the check (docs/report.md)."""
 
@@ -122,6 +147,7 @@ class Tier(BaseModel):
     """A file that describes the facets of `taxonomy`; None: the facets.yaml beside it, else the starter's."""
     limits: Limits = Limits()
     tags: TagSettings = TagSettings()
+    search: SearchSettings = SearchSettings()
     checks: CheckSettings = CheckSettings()
     fusion: str | None = None
     """A fusion.json (make fit-fusion); None: the noisy-or of docs/fusion.md."""

@@ -88,3 +88,13 @@ def test_repeated_concepts_and_impossible_shares_are_refused() -> None:
         frequency_bands(truth_of({"vase": 1}), ["vase", "vase"])
     with pytest.raises(ValueError, match="add up"):
         frequency_bands(truth_of({"vase": 1}), ["vase"], head_share=0.7, body_share=0.4)
+
+
+def test_how_common_a_tag_is_may_be_known_otherwise_than_by_the_truth() -> None:
+    truth = pa.table({"id": ["1", "2", "3", "1"], "concept_id": ["a", "a", "a", "b"]})
+    rows = frequency_bands(truth, ["a", "b", "c"], frequency={"a": 4.0, "b": 500.5, "c": 9.0}).to_pylist()
+    assert [(row["concept_id"], row["images"], row["lvis_band"]) for row in rows] == [
+        ("b", 1, "frequent"),
+        ("a", 3, "rare"),
+        ("c", 0, "zero"),
+    ]

@@ -86,3 +86,41 @@ def test_a_file_never_overrules_a_person() -> None:
 def test_what_could_not_stand_is_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(UnusableDecision, match=told):
         Event(**{"who": "ada", "image_id": "a", "concept_id": "vase", **wrong})
+
+
+def followed(*events: Event, replaced: dict[str, str]) -> dict[str | None, bool]:
+    of = fold({"a": None}, numbered(events), replaced).get("a", {})
+    return {concept: standing.accepted for (concept, _), standing in of.items()}
+
+
+def test_what_was_said_of_a_concept_holds_for_the_one_that_replaced_it() -> None:
+    assert followed(said("accept"), replaced={"vase": "vessel"}) == {"vessel": True}
+    assert followed(said("reject"), replaced={"vase": "jar", "jar": "vessel"}) == {"vessel": False}
+    assert followed(said("accept"), said("undo", undoes=1), replaced={"vase": "vessel"}) == {}
+    assert followed(said("correct", "cup", corrected_to="vase"), replaced={"vase": "vessel"}) == {
+        "cup": False,
+        "vessel": True,
+    }
+    assert followed(said("accept"), replaced={"vase": "jar", "jar": "vase"}) in (
+        {"jar": True},
+        {"vase": True},
+    )
+
+
+def test_what_was_said_of_the_new_concept_itself_counts_more() -> None:
+    assert followed(said("reject", "vessel"), said("accept"), replaced={"vase": "vessel"}) == {
+        "vessel": False
+    }
+
+
+def test_of_several_concepts_that_became_one_any_makes_it_true_and_all_make_it_false() -> None:
+    both = {"vase": "vessel", "jar": "vessel"}
+    assert followed(said("accept"), said("reject", "jar"), replaced=both) == {"vessel": True}
+    assert followed(said("reject"), replaced=both) == {}
+    assert followed(said("reject"), said("reject", "jar"), replaced=both) == {"vessel": False}
+
+
+def test_who_could_not_tell_has_said_nothing_and_can_take_that_back() -> None:
+    assert stands(said("skip")) == {}
+    assert stands(said("accept"), said("skip")) == {"vase": True}
+    assert stands(said("skip"), said("undo", undoes=1), said("reject")) == {"vase": False}

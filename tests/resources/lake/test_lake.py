@@ -526,13 +526,13 @@ def test_the_second_writer_of_a_partition_waits_and_finds_the_work_done(lake: La
 
     def slow(missing: list[str]) -> Iterator[pa.Table]:
         computing.set()
-        assert go_on.wait(timeout=30)
+        assert go_on.wait(timeout=120)
         yield rows_of(dict.fromkeys(missing, OLD))
 
     first = threading.Thread(target=lambda: stats.update(first=update(lake, ids(3), slow)))
     second = threading.Thread(target=lambda: stats.update(second=update(lake, ids(3), never)))
     first.start()
-    assert computing.wait(timeout=30)
+    assert computing.wait(timeout=120)
     second.start()
     update_partition(
         lake,
@@ -545,8 +545,8 @@ def test_the_second_writer_of_a_partition_waits_and_finds_the_work_done(lake: La
     second.join(timeout=0.2)
     assert second.is_alive()
     go_on.set()
-    first.join(timeout=30)
-    second.join(timeout=30)
+    first.join(timeout=120)
+    second.join(timeout=120)
 
     assert stats["first"].computed == 3
     assert stats["second"] == UpdateStats(kept=3, computed=0, dropped=0, resumed=0)

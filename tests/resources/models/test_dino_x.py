@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from resources.models.tiers import TierError, load_tier
 
 Answer = tuple[int, Any]
 """HTTP status, JSON (or bytes as they are)"""
-QUICK = Patience(request=0.5, task=2.0, poll=0.01, tries=3, pause=0.01)
+PATIENT = Patience(request=60.0, task=120.0, poll=0.01, tries=3, pause=0.01)
+IMPATIENT = Patience(request=0.5, task=2.0, poll=0.01, tries=3, pause=0.01)
 
 
 def ok(data: Any) -> Answer:
@@ -112,9 +113,9 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     thread.join()
 
 
-def detector(model: str = "DINO-X-1.0", **fields: Any) -> DinoXDetector:
+def detector(model: str = "DINO-X-1.0", patience: Patience = PATIENT, **fields: Any) -> DinoXDetector:
     spec = DetectorSpec.model_validate({"family": "dino-x", "model": model, "licence": "API"} | fields)
-    return DinoXDetector(spec, "cpu", QUICK)
+    return DinoXDetector(spec, "cpu", patience)
 
 
 def test_the_answers_of_the_api_become_detections(service: Service, caplog: pytest.LogCaptureFixture) -> None:
@@ -191,8 +192,9 @@ STATUSES: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_task_without_a_result_names_what_happened(service: Service, name: str) -> None:
     status, message = STATUSES[name]
     service.status = lambda _task: status
+    patience = replace(PATIENT, task=2.0) if name == "no end" else PATIENT
     with pytest.raises(DetectionError, match=message):
-        detector().detect([noise((61, 40), 0)], [["bowl"]])
+        detector(patience=patience).detect([noise((61, 40), 0)], [["bowl"]])
 
 
 def test_the_images_that_failed_are_named_when_all_are_asked(service: Service) -> None:
@@ -210,7 +212,7 @@ def test_the_images_that_failed_are_named_when_all_are_asked(service: Service) -
 def test_a_server_that_does_not_answer_is_given_up(service: Service) -> None:
     service.delay = 0.8
     with pytest.raises(DetectionError, match=r"no answer \(.*timed out"):
-        detector().detect([noise((61, 40), 0)], [["bowl"]])
+        detector(patience=IMPATIENT).detect([noise((61, 40), 0)], [["bowl"]])
 
 
 def test_without_a_key_nothing_is_sent(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ class Serving:
 
     def requests_answered(self) -> int:
         url = f"http://127.0.0.1:{self.spec.server.port}/metrics"
-        with build_opener(ProxyHandler({})).open(url, timeout=10) as metrics:
+        with build_opener(ProxyHandler({})).open(url, timeout=60) as metrics:
             counts = re.findall(r"^vllm:request_success_total\{.*\} (\S+)$", metrics.read().decode(), re.M)
         return int(sum(map(float, counts)))
 
@@ -326,7 +326,7 @@ def test_an_interrupt_stops_the_server_and_all_that_it_started(llava: Serving) -
     started = llava.children()
     assert len(started) >= 2  # the API and the engine
     assert llava.end(signal.SIGINT) == 130
-    _, alive = psutil.wait_procs(started, timeout=5)
+    _, alive = psutil.wait_procs(started, timeout=60)
     assert alive == []
     with socket.socket() as connection:
         assert connection.connect_ex(("127.0.0.1", llava.spec.server.port)) != 0

@@ -33,7 +33,7 @@ from vistag_assets.partitions import add_folders
 from vistag_assets.runs import find_library
 
 UNITS = ROOT / "deploy" / "systemd"
-SERVICES = ("vistag-daemon", "vistag-web", "vistag-vllm")
+SERVICES = ("vistag-app", "vistag-daemon", "vistag-web", "vistag-vllm")
 INSTALLED = "/opt/vistag"
 BIN = Path(sys.executable).parent
 
@@ -139,7 +139,8 @@ def healthcheck(service: str, web_port: int, home: Home) -> int:
     assert kind == "CMD"
     at_home = "/var/lib/vistag/home/dagster"
     command = [
-        word.replace(at_home, str(home.dagster_dir)).replace(":3000/", f":{web_port}/") for word in command
+        re.sub(r":(3000|8000)/", f":{web_port}/", word.replace(at_home, str(home.dagster_dir)))
+        for word in command
     ]
     path = {"PATH": f"{BIN}:{os.environ['PATH']}"}
     return subprocess.run(command, env=environment(**path), capture_output=True).returncode
@@ -166,6 +167,21 @@ def test_systemd_is_told_when_the_model_answers(tmp_path: Path) -> None:
                 pass
 
 
+def test_systemd_is_told_when_the_application_answers(tmp_path: Path) -> None:
+    assert unit("vistag-app")["Service"]["Type"] == "notify"
+    home, port = Home(tmp_path / "home"), free_port()
+    home.root.mkdir()
+    write_settings(home, Settings())
+    command = [str(port) if word == "8000" else word for word in command_of("vistag-app")]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(120)
+        variables = {"VISTAG_HOME": str(home.root), "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with started([command], tmp_path / "log", environment(**variables)):
+            assert systemd.recv(100) == b"READY=1"
+            assert healthcheck("app", port, home) == 0
+
+
 # Containers
 
 
@@ -189,7 +205,7 @@ def test_containers_start_commands_of_the_command_line() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     services = [*compose()["services"].values(), *compose("compose.gpu")["services"].values()]
     given = [service["command"] for service in services if "command" in service]
-    assert [name for name, *_ in given] == ["web", "daemon", "serve"]
+    assert [name for name, *_ in given] == ["web", "app", "daemon", "serve"]
     for name, *options in given:
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert {option for option in options if option.startswith("--")} <= known
@@ -266,7 +282,7 @@ def test_the_page_leads_to_a_folder_that_is_tagged_by_itself_and_its_home_can_be
             children = psutil.Process(served.pid).children(recursive=True)
             served.send_signal(signal.SIGINT)
             assert served.wait(60) == 130
-        assert psutil.wait_procs(children, timeout=10)[1] == []
+        assert psutil.wait_procs(children, timeout=60)[1] == []
     finally:
         served.kill()
     assert verify_home(home, deep=True).findings == ()

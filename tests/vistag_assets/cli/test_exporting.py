@@ -126,3 +126,10 @@ def test_exports_are_as_the_umask_has_it_and_what_is_remembered_is_private(
     memory = next((home.root / "exports/.made").rglob("*.json"))
     assert memory.stat().st_mode & 0o077 == 0
     assert json.loads(memory.read_bytes())["files"].keys() == {"images.csv", "tags.csv"}
+
+
+def test_only_xmp_writes_into_originals_and_not_elsewhere(home: Home, tmp_path: Path) -> None:
+    assert "No such option" in vistag(home, "csv", "--write-originals").output
+    told = vistag(home, "xmp", "--write-originals", "--to", str(tmp_path))
+    assert told.exit_code == 1
+    assert "leave out --to" in told.output

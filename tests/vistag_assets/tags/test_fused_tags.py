@@ -370,6 +370,20 @@ def test_a_correction_takes_one_tag_and_gives_another(home: Home) -> None:
     assert (tags["vase"]["state"], tags["bowl"]["state"]) == ("rejected", "human")
 
 
+def test_what_was_said_of_a_concept_is_the_state_of_the_one_that_replaced_it(home: Home) -> None:
+    run(home)
+    event = say(home, "reject", concept="flower-vase")
+    run(home)
+    assert tags_of(home, "a")["vase"]["state"] == "machine"
+    workspace = open_workspace(home)
+    object.__setattr__(workspace.taxonomy, "replaced", {"flower-vase": "vase"})
+    assert update_table("tags", workspace, KEY).computed == 1
+    tags = tags_of(home, "a")
+    assert (tags["vase"]["state"], tags["vase"]["decision"]) == ("rejected", event.seq)
+    assert "flower-vase" not in tags
+    assert home.decisions.since() == [event], "the log stays as it is"
+
+
 def test_a_decision_follows_the_pixels(home: Home) -> None:
     run(home)
     say(home, "reject", concept="vase", id_="before its metadata changed", pixel_hash="p")

@@ -8,23 +8,36 @@ import numpy as np
 import pytest
 import skimage
 from PIL import Image
+from sklearn.metrics import f1_score
 from small_library import tag, tiny_home, use_tier
 from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
+from evaluation.stored_report import calibration_remarks
 from resources.home import Home, Settings, write_settings
 from resources.workspace import open_workspace
 from taxonomy import starter_taxonomy
 from vistag_assets.cli import app
+from vistag_assets.exports.records import read_thresholds
+from vistag_assets.ingest.keywords import keywords_in_files
 from vistag_assets.whole_image.calibration import (
     CalibrationError,
     HomeCalibration,
     calibration_of,
+    classes_of,
     error_of_the_likeliest,
     fit_line,
     labelled,
+    labelled_by_keywords,
     read_home_calibration,
     write_home_calibration,
+)
+from vistag_assets.whole_image.thresholds import (
+    STRENGTH,
+    fit_thresholds,
+    shrunk,
+    threshold_of_best_f1,
+    write_home_thresholds,
 )
 
 DATA = Path(skimage.__file__).parent / "data"
@@ -63,9 +76,32 @@ def test_folders_are_classes_by_their_labels(tmp_path: Path) -> None:
         for number in range(10):
             (tmp_path / folder / f"{number}.jpg").touch()
     found = labelled(tmp_path, starter_taxonomy())
-    assert {one.concept_id for one in found} == {"amphora", "armchair"}
+    assert classes_of(found) == ["amphora", "armchair"]
     with pytest.raises(CalibrationError, match=r"0 pictures .*; not in the vocabulary: no_such_thing"):
         labelled(tmp_path / "no_such_thing", starter_taxonomy())
+
+
+SIDECAR = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>{}</rdf:li>
+<rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def test_keywords_are_labels_too(tmp_path: Path) -> None:
+    for number in range(24):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+        if number % 3 < 2:
+            (tmp_path / f"{number}.png.xmp").write_text(SIDECAR.format(["Armchairs", "amphora"][number % 3]))
+    with pytest.raises(
+        CalibrationError, match=r"holds 16 pictures of .* not in the vocabulary: holiday.*keywords"
+    ):
+        labelled_by_keywords(tmp_path, keywords_in_files(tmp_path, starter_taxonomy()))
+    for number in range(2, 24, 3):
+        (tmp_path / f"{number}.png.xmp").write_text(SIDECAR.format("amphora"))
+    found = labelled_by_keywords(tmp_path, keywords_in_files(tmp_path, starter_taxonomy()))
+    assert {one.path.stem for one in found if one.concept_ids == {"armchair"}} == {
+        str(n) for n in range(0, 24, 3)
+    }
+    assert classes_of(found) == ["amphora", "armchair"]
 
 
 def test_a_line_of_the_home_scores_anew_and_is_forgotten_with_another_encoder(tmp_path: Path) -> None:
@@ -81,6 +117,33 @@ def test_a_line_of_the_home_scores_anew_and_is_forgotten_with_another_encoder(tm
     other = open_workspace(home).encoder
     assert calibration_of(home, other) is None
     assert checkpoint.is_dir()
+
+
+def test_the_threshold_of_the_best_f1_is_that_of_trying_all() -> None:
+    random = np.random.default_rng(2)
+    told = np.round(random.random(60), 1).astype(np.float32)  # many are equal
+    true = random.random(60) < told
+    best = max(f1_score(true, told >= least) for least in np.linspace(0.05, 0.95, 10))
+    assert f1_score(true, told >= threshold_of_best_f1(told, true)) == pytest.approx(best)
+
+
+def test_few_examples_move_a_threshold_little() -> None:
+    assert shrunk(0.9, 0.2, 0) == pytest.approx(0.2)
+    assert 0.2 < shrunk(0.9, 0.2, 1) < shrunk(0.9, 0.2, STRENGTH) < shrunk(0.9, 0.2, 1000) < 0.9
+
+
+def test_a_concept_that_is_ever_told_too_little_gets_a_lower_threshold_and_exports_read_it(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(3)
+    is_true = np.zeros((400, 2), bool)
+    is_true[np.arange(400), random.integers(2, size=400)] = True
+    told = np.where(is_true, [0.9, 0.3], [0.1, 0.02]) + random.normal(0, 0.005, (400, 2))
+    found = fit_thresholds(["loud", "shy"], told.astype(np.float32), is_true)
+    assert found.own["shy"] < 0.3 < found.own["loud"]
+    assert found.f1 > 0.99 > 0.7 > found.f1_at_half
+    home = Home(tmp_path)
+    assert read_thresholds(write_home_thresholds(home, found)) == pytest.approx(found.own, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -102,6 +165,10 @@ def test_vistag_calibrate_makes_a_tier_believable_on_ones_own_pictures(tmp_path:
     done = CliRunner().invoke(app, ["calibrate", str(tmp_path / "own"), "--home", str(home.root)])
     assert done.exit_code == 0, done.output
     assert "36 pictures of 3 classes" in done.output
+    assert "F1 of the tags" in done.output
+    assert read_thresholds(home.root / "thresholds.csv").keys() == {"cat", "espresso", "motorcycle"}
+    [remark] = calibration_remarks(open_workspace(home))
+    assert "36 pictures of 3 classes" in remark
     fitted = read_home_calibration(home, open_workspace(home).encoder)
     assert fitted
     assert fitted.error_after < fitted.error_before

@@ -1,10 +1,15 @@
-"""A perceptual hash: near-equal pictures have near-equal hashes, whatever their size or compression."""
+"""Hashes of pictures: a perceptual one, near for near-equal pictures, and an exact one of what is shown."""
+
+import hashlib
 
 import numpy as np
 from PIL import Image
 
 SIDE_PX = 32
 FREQUENCIES = 8
+DIGITS = 32
+STRIP_PIXELS = 1 << 20
+"""Hashed at a time: the bytes of a whole picture would be another copy of it."""
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -32,3 +37,17 @@ def _dct_basis() -> np.ndarray:
 
 
 _BASIS = _dct_basis()
+
+
+def pixel_hash(upright: Image.Image, width: int, height: int, colour: bytes = b"") -> str:
+    """Return the first 32 hex digits of the SHA-256 of what a picture shows, whatever is written beside it.
+
+    `upright` holds the decoded pixels, 8 bits a channel, turned as EXIF says; `width` and `height` are those of the
+    source, in pixels, which a scaled decode does not have any more. `colour` tells what the pixels' values mean where
+    that is not sRGB: a file that gets another profile shows another picture.
+    """
+    digest = hashlib.sha256(f"{width} x {height} {upright.size} {upright.mode} ".encode() + colour)
+    rows = max(1, STRIP_PIXELS // upright.width)
+    for top in range(0, upright.height, rows):
+        digest.update(upright.crop((0, top, upright.width, min(top + rows, upright.height))).tobytes())
+    return digest.hexdigest()[:DIGITS]

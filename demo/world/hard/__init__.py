@@ -1,0 +1,1 @@
+"""A second, harder museum that no bundled model was trained on: other outlines, materials and marks, under other names."""

@@ -1,0 +1,1 @@
+"""Search: indexes over embeddings, queries of words and pictures, near-duplicates."""
