@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-failed test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review fuzz lock audit clean
+.PHONY: demo test test-slow test-failed test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -110,6 +110,15 @@ bench-taxonomy: $(VENV)/.installed
 # for a tenth of them, BENCH="--tier cpu" for another tier.
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
+
+# What each remedy for rare tags is worth, on the hard corpus, cross-validated: ten minutes. BENCH="--images 400" for a
+# shorter one, BENCH="--home FOLDER" to keep the corpus.
+bench-tail: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.tail $(BENCH)
+
+# Fitting adapters to 100,000 pictures: seconds, memory. BENCH="--concepts 500 --pictures 10000" for a smaller one.
+bench-adapters: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.adapters $(BENCH)
 
 # What people's decisions find by our queue and by others, on the home of the last `make demo`: some ten minutes.
 # BENCH="--decisions 200" for a shorter one.

@@ -20,8 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from evaluation.from_lake import EvaluationError
+from resources.home import Home
 from resources.models.checkpoints import ModelSpec
 from resources.models.tiers import Tier, model_specs
+from vistag_assets.whole_image import home_adapter
 
 TRAINING_CARD = "training.json"
 _ID_DIGITS = 32
@@ -71,14 +73,16 @@ def read_card(role: str, path: Path) -> TrainingCard | None:
     )
 
 
-def cards_of(tier: Tier) -> list[TrainingCard]:
-    """The cards of the models of a tier, and of its fusion, as far as they have one on this machine.
+def cards_of(tier: Tier, home: Home | None = None) -> list[TrainingCard]:
+    """The cards of the models of a tier, of its fusion, and of the home's adapter, as far as they have one on this machine.
 
     Nothing is fetched for it: a model that a server or a service runs need not be here. Raises TrainingCardError.
     """
     paths = {role: _card_path(spec) for role, spec in model_specs(tier).items()}
     if tier.fusion:
         paths["fusion"] = Path(tier.fusion).parent / TRAINING_CARD
+    if home:
+        paths["adapter"] = home.root / home_adapter.FOLDER / home_adapter.CARD
     cards = [read_card(role, path) for role, path in paths.items() if path]
     return [card for card in cards if card is not None]
 

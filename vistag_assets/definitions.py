@@ -4,11 +4,13 @@ import dagster as dg
 
 from evaluation import assets as evaluation
 from resources.workspace import VistagResource
+from sensors.new_decisions import new_decisions
 from sensors.new_folders import new_folders, new_folders_on_stores
 from sensors.schedules import nightly_folders, weekly_verify
 from sensors.stale_evaluation import stale_evaluation
 from sensors.stale_exports import stale_exports
 from vistag_assets import gallery, ingest, language, regions, review, search, tags, whole_image
+from vistag_assets.automation.adapt_job import adapt
 from vistag_assets.automation.verify_job import verify
 from vistag_assets.exports.assets import EXPORT_ASSETS, GROUP
 from vistag_assets.partitions import EVALUATE, EXPORT, TAG_FOLDERS
@@ -53,9 +55,10 @@ defs = dg.Definitions(
             selection=dg.AssetSelection.all() - _exports,
             description="Images to the long-tail report, for the folders that are chosen.",
         ),
+        adapt,
         verify,
     ],
-    sensors=[new_folders, new_folders_on_stores, stale_evaluation, stale_exports],
+    sensors=[new_folders, new_folders_on_stores, new_decisions, stale_evaluation, stale_exports],
     schedules=[nightly_folders, weekly_verify],
     # Dagster's own would be one that keeps pickles, in a folder that the configuration of a run names
     resources={"vistag": VistagResource(), "io_manager": dg.mem_io_manager},

@@ -24,7 +24,7 @@ def ground_truth(workspace: Workspace) -> Made:
     named = by_concepts(read_ground_truth(workspace.home.ground_truth_path), workspace.taxonomy)
     truth = named.truth
     matched = from_lake.match_ground_truth(truth, names)
-    cards = held_out.cards_of(workspace.tier)
+    cards = held_out.cards_of(workspace.tier, workspace.home)
     evaluated = pc.is_in(names["id"], value_set=matched.images["id"].combine_chunks())
     held_out.refuse_seen(cards, truth.splits, names.filter(evaluated))
     strangers = sorted(named.strangers)

@@ -3,6 +3,7 @@
 import typer
 
 from vistag_assets.cli import (
+    adapting,
     calibrating,
     console,
     deciding,
@@ -43,6 +44,7 @@ for command in (
     searching.search,
     deciding.decide,
     calibrating.calibrate,
+    adapting.adapt,
     keywords.keywords,
     watching.watch,
     watching.forget,

@@ -10,14 +10,27 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from resources.lake import embedding_matrix
-from resources.models.encoders.heads import Calibration, ScoreHead
+from resources.models.encoders.heads import Calibration, ScoreHead, sigmoid
 from resources.tables import TAG_SCORES
 from resources.workspace import Workspace
+from vistag_assets.whole_image.adapters import Linear
 from vistag_assets.whole_image.calibration import calibration_of
+from vistag_assets.whole_image.home_adapter import read_home_adapter
 
 _SCORES_AT_A_TIME = 8_000_000
 """Images times concepts that are in memory at once: some 250 MB with all that is made of them."""
 _PHRASES_AT_A_TIME = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """An adapter, laid beside the concepts of a scorer."""
+
+    version: str
+    columns: NDArray[np.intp]
+    """of the concepts that it knows"""
+    linear: Linear
+    """a row a column"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,8 @@ class Scorer:
     descendants: dict[int, list[int]]
     """Row of a broader concept -> rows of all its narrower ones; empty where nothing is lent."""
     keep_top: int
+    adapted: Adapted | None = None
+    """what the home's own examples say of whole pictures"""
 
     def probabilities(
         self, logits: NDArray[np.float32], concept_ids: list[str] | None = None
@@ -88,6 +103,20 @@ def make_scorer(workspace: Workspace, concept_embeddings: pa.Table) -> Scorer:
         calibration_of(workspace.home, encoder),
         descendant_rows(concept_ids, pairs),
         tier.keep_top,
+        _adapted(workspace, concept_ids),
+    )
+
+
+def _adapted(workspace: Workspace, concept_ids: Sequence[str]) -> Adapted | None:
+    """The home's adapter where there is one for its encoder; concepts that are new since then keep their texts."""
+    own = read_home_adapter(workspace.home, workspace.encoder)
+    if own is None:
+        return None
+    row_of = {concept_id: row for row, concept_id in enumerate(own.concept_ids)}
+    columns = [column for column, concept_id in enumerate(concept_ids) if concept_id in row_of]
+    rows = [row_of[concept_ids[column]] for column in columns]
+    return Adapted(
+        own.version, np.array(columns, np.intp), Linear(own.linear.weights[rows], own.linear.bias[rows])
     )
 
 
@@ -109,6 +138,10 @@ def _score_some(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Sco
     logit = scorer.head.logits(cosine)
     score = scorer.head.scores(logit)
     probability = scorer.probabilities(logit)
+    if scorer.adapted:
+        columns = scorer.adapted.columns
+        logit[:, columns] = scorer.adapted.linear.log_odds(embeddings)
+        probability[:, columns] = sigmoid(logit[:, columns])
 
     source = propagate_to_ancestors(probability, scorer.descendants)
     rank_by = np.take_along_axis(probability, source, axis=1)

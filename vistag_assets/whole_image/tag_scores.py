@@ -15,6 +15,7 @@ from vistag_assets.lineage import derived
 from vistag_assets.whole_image.best_tags import best_tags
 from vistag_assets.whole_image.calibration import read_home_calibration
 from vistag_assets.whole_image.familiarity import stamped, unfamiliar, with_tempered
+from vistag_assets.whole_image.home_adapter import read_home_adapter
 from vistag_assets.whole_image.scoring import make_scorer, score_images
 
 PREVIEWED_TAGS = 5
@@ -34,10 +35,12 @@ def _best(folder: Folder) -> Preview:
 def _about(folder: Folder) -> dict[str, Any]:
     workspace = folder.workspace
     own = read_home_calibration(workspace.home, workspace.encoder)
+    adapter = read_home_adapter(workspace.home, workspace.encoder)
     return {
         "concepts": len(workspace.taxonomy.concepts),
         "calibrated": own is not None or workspace.encoder.calibration is not None,
         **({"calibration": own.name} if own else {}),
+        **({"adapter": adapter.name} if adapter else {}),
         "keep_top": workspace.tier.keep_top,
         "share_with_broader": workspace.tier.share_with_broader,
     }
@@ -64,6 +67,7 @@ def tag_scores(
         keep_top=scorer.keep_top,
         share_with_broader=workspace.tier.share_with_broader,
         version=folder.version,
+        **({"adapter": scorer.adapted.version} if scorer.adapted else {}),
     )
     return Rows(stamped(wanted, strange), in_batches(_IMAGES_AT_A_TIME, score))
 

@@ -1,0 +1,303 @@
+"""What each remedy for rare tags is worth, on the hard corpus: python -m benchmarks.tail --images 2000.
+
+Draws `vistag demo --corpus hard`, embeds it with the encoder of a tier, and tries each remedy by cross-validation: what is
+judged was never fitted to. The last line is JSON. With --home the corpus and the embeddings are kept there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from benchmarks.tail_curves import STRATEGIES, curve
+from demo.corpus import CORPORA, make_corpus
+from demo.world.hard.world import hard_taxonomy
+from evaluation.metrics.bands import BANDS, frequency_bands
+from evaluation.metrics.intervals import paired_interval
+from resources.lake import embedding_column
+from resources.models.checkpoints import make_model
+from resources.models.encoders import Encoder, embed_in_batches
+from resources.models.tiers import load_tier
+from taxonomy import Taxonomy
+from vistag_assets.whole_image.adapter_policy import (
+    REMEDIES,
+    Texts,
+    adapter_of,
+    choose,
+    described,
+    folds_of,
+    found_in_top,
+)
+from vistag_assets.whole_image.adapters import (
+    Examples,
+    Linear,
+    Vectors,
+    cached,
+    centred,
+    logistic_heads,
+    priors,
+    projected,
+)
+from vistag_assets.whole_image.scoring import pool_phrases, unit_rows
+from vistag_assets.whole_image.thresholds import f1_of, fit_thresholds
+
+FOLDS = 5
+ERRORS = (0.0, 0.05, 0.1)
+"""of the simulated reviewer, shares of the pairs"""
+BASELINE = "text"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The hard corpus as an encoder sees it."""
+
+    concept_ids: list[str]
+    """those that some picture shows, sorted"""
+    vectors: Vectors
+    is_true: NDArray[np.bool_]
+    """[pictures, concepts]"""
+    seconds_per_image: float
+    """to decode and to embed"""
+
+    @property
+    def examples(self) -> Examples:
+        return Examples.of_matrix(self.vectors, self.is_true)
+
+    def bands(self) -> dict[str, NDArray[np.bool_]]:
+        """bool [concepts], of all and of each band as the evaluation cuts them."""
+        rows, columns = np.nonzero(self.is_true)
+        truth = pa.table({"id": rows.astype(str), "concept_id": np.array(self.concept_ids, object)[columns]})
+        table = frequency_bands(truth, self.concept_ids)
+        band_of = dict(zip(table["concept_id"].to_pylist(), table["band"].to_pylist(), strict=True))
+        named = np.array([band_of[id_] for id_ in self.concept_ids])
+        return {"overall": np.ones(len(named), bool), **{band: named == band for band in BANDS}}
+
+
+def open_corpus(home: Path, images: int, encoder: Encoder) -> Corpus:
+    """Drawn and embedded where that was not done before."""
+    chosen = CORPORA["hard"]
+    folder = home / chosen.folder
+    make_corpus(folder, images, split=chosen.split, longer_side_px=chosen.longer_side_px)
+    truth = json.loads((folder / "ground_truth.json").read_text(encoding="utf-8"))
+    shown = {row["id"]: set[int]() for row in truth["images"]}
+    for row in truth["annotations"] + truth["image_tags"]:
+        shown[row["image_id"]].add(row["category_id"])
+    used = sorted(set[int]().union(*shown.values()))
+    ids = {row["id"]: row["concept_id"] for row in truth["categories"]}
+    is_true = np.array([[category in some for category in used] for some in shown.values()])
+    kept = home / f"embeddings-{encoder.fingerprint}-{images}.npz"
+    if not kept.exists():
+        files = [folder / "library" / row["file_name"] for row in truth["images"]]
+        encoder.load()
+        started = time.perf_counter()
+        vectors = np.concatenate([found for _, found in embed_in_batches(encoder, files, _upright)])
+        np.savez(kept, vectors=vectors, seconds=(time.perf_counter() - started) / len(files))
+    found = np.load(kept)
+    return Corpus([ids[category] for category in used], found["vectors"], is_true, float(found["seconds"]))
+
+
+def _upright(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def texts_of(encoder: Encoder, phrases: Mapping[str, Sequence[str]]) -> Texts:
+    """The mean of the phrases of each concept, sorted by id."""
+    pairs = [(id_, phrase) for id_ in sorted(phrases) for phrase in phrases[id_]]
+    vectors = embedding_column(encoder.embed_texts([phrase for _, phrase in pairs]))
+    _, pooled = pool_phrases(
+        pa.table([[id_ for id_, _ in pairs], vectors], names=["concept_id", "embedding"])
+    )
+    return Texts(pooled, encoder.score_head.scale)
+
+
+def wordings(taxonomy: Taxonomy, concept_ids: Sequence[str]) -> dict[str, dict[str, Sequence[str]]]:
+    """Ways to ask for a concept -> concept id -> phrases; the first is how the tiers ask."""
+    concepts = [taxonomy.by_id[id_] for id_ in concept_ids]
+    return {
+        "labels in templates": {c.id: taxonomy.phrases(c) for c in concepts},
+        "preferred label": {c.id: [c.pref_label] for c in concepts},
+        "labels": {c.id: [c.pref_label, *c.alt_labels] for c in concepts},
+        "definition": {c.id: [c.definition or c.pref_label] for c in concepts},
+        "random words": {
+            c.id: [f"{word} {c.pref_label}" for word in ("quiet", "seven", "above", "paper")]
+            for c in concepts
+        },
+    }
+
+
+def chosen_words(ways: Sequence[Texts], examples: Examples) -> Vectors:
+    """Of each concept the way to ask whose centred score tells its own examples best from all pictures, a concept.
+
+    The gain over the first way is drawn to 0 by as much as five examples weigh.
+    """
+    counts, gains = examples.counts, []
+    for way in ways:
+        scores = centred(way.vectors, 1.0, examples.vectors).log_odds(examples.vectors)
+        scores /= scores.std(axis=0)
+        own = np.bincount(examples.column, scores[examples.row, examples.column], len(counts))
+        gains.append(own / (counts + 5))
+    best = np.argmax(gains, axis=0)
+    return np.stack([ways[way].vectors[concept] for concept, way in enumerate(best)])
+
+
+Fit = Callable[[Examples], Callable[[Vectors], Vectors]]
+"""From examples to a function of embeddings to scores."""
+
+
+def cross_validated(corpus: Corpus, fit: Fit) -> tuple[Vectors, float]:
+    """Scores [pictures, concepts], each picture's by a fit without its fold; and seconds a picture that scoring took."""
+    scores = np.empty(corpus.is_true.shape, np.float32)
+    seconds = 0.0
+    for others, own, vectors in folds_of(corpus.examples, FOLDS):
+        told = fit(others)
+        started = time.perf_counter()
+        scores[own] = told(vectors)
+        seconds += time.perf_counter() - started
+    return scores, seconds / len(scores)
+
+
+def row_of(name: str, scores: Vectors, base: Vectors, corpus: Corpus, seconds: float) -> dict[str, object]:
+    """A row of the ladder."""
+    is_true, bands = corpus.is_true, corpus.bands()
+    found, before = found_in_top(scores, is_true), found_in_top(base, is_true)
+    tail = bands["tail"]
+    counts = np.stack(
+        [(found & ~before)[:, tail].sum(1), (before & ~found)[:, tail].sum(1), is_true[:, tail].sum(1)], 1
+    )
+    interval = paired_interval(counts)
+    assert interval
+    recall = {band: float(found[:, own].sum() / is_true[:, own].sum()) for band, own in bands.items()}
+    gained = recall["tail"] - float(before[:, tail].sum() / is_true[:, tail].sum())
+    f1, f1_kept = tail_f1(scores, is_true, tail)
+    return {
+        "remedy": name,
+        "tail_recall@10": round(recall["tail"], 4),
+        "gain": round(gained, 4),
+        "ci95": [round(interval.low, 4), round(interval.high, 4)],
+        "overall": round(recall["overall"], 4),
+        "head": round(recall["head"], 4),
+        "body": round(recall["body"], 4),
+        "tail_map": round(mean_ap(scores[:, tail], is_true[:, tail]), 4),
+        "tail_f1": round(f1, 4),
+        "tail_f1_thresholds": round(f1_kept, 4),
+        "seconds_per_image": round(corpus.seconds_per_image + seconds, 6),
+    }
+
+
+def mean_ap(scores: Vectors, is_true: NDArray[np.bool_]) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(is_true, scores, average="macro"))
+
+
+def tail_f1(scores: Vectors, is_true: NDArray[np.bool_], tail: NDArray[np.bool_]) -> tuple[float, float]:
+    """Of every other picture, at one threshold for all concepts and at one a concept, fitted to the rest."""
+    likely = (1 / (1 + np.exp(-np.clip(scores, -30, 30)))).astype(np.float32)
+    fitted = fit_thresholds([str(column) for column in range(scores.shape[1])], likely, is_true)
+    rest = np.arange(len(likely)) % 2 == 1
+    own = np.array([fitted.own[str(column)] for column in range(scores.shape[1])])
+    told, true = likely[rest][:, tail], is_true[rest][:, tail]
+    return f1_of(told >= fitted.overall, true), f1_of(told >= own[tail], true)
+
+
+def ladder(corpus: Corpus, encoder: Encoder) -> list[dict[str, object]]:
+    ways = {
+        name: texts_of(encoder, phrases)
+        for name, phrases in wordings(hard_taxonomy(), corpus.concept_ids).items()
+    }
+    texts = next(iter(ways.values()))
+
+    def by_policy(examples: Examples) -> Linear:
+        policy = choose(texts, examples)
+        print(f"  policy: {described(policy)}")
+        return adapter_of(policy, texts, examples)
+
+    def linear(fit: Callable[[Examples], Linear]) -> Fit:
+        return lambda examples: fit(examples).log_odds
+
+    def words(examples: Examples) -> Linear:
+        return projected(unit_rows(chosen_words([*ways.values()], examples)), examples)
+
+    def asked(way: Texts) -> Fit:
+        return linear(lambda examples: REMEDIES["text"](way, examples))
+
+    def remedied(name: str) -> Fit:
+        return linear(lambda examples: REMEDIES[name](texts, examples))
+
+    def with_prior(name: str) -> Fit:
+        return linear(lambda e: REMEDIES[name](texts, e) + priors(e).scaled(0.5))
+
+    fits: dict[str, Fit] = {
+        BASELINE: asked(texts),
+        **{f"words: {name}": asked(way) for name, way in list(ways.items())[1:]},
+        "words: chosen a concept": linear(
+            lambda e: REMEDIES["text"](replace(texts, vectors=chosen_words([*ways.values()], e)), e)
+        ),
+        "prior": with_prior("text"),
+        **{name: remedied(name) for name in list(REMEDIES)[1:]},
+        **{f"{name} + prior": with_prior(name) for name in list(REMEDIES)[1:]},
+        "projected, words chosen": linear(words),
+        "cache": lambda e: lambda vectors: cached(vectors, e),
+        "logistic heads": linear(lambda e: logistic_heads(e)),
+        "policy": linear(by_policy),
+    }
+    rows, base = [], None
+    for name, fit in fits.items():
+        scores, seconds = cross_validated(corpus, fit)
+        base = scores if base is None else base
+        rows.append(row := row_of(name, scores, base, corpus, seconds))
+        print("  " + "  ".join(f"{value}" for value in row.values()), flush=True)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=CORPORA["hard"].images)
+    parser.add_argument("--tier", default="demo")
+    parser.add_argument("--home", type=Path, help="where corpus and embeddings are kept")
+    options = parser.parse_args(arguments)
+    tier = load_tier(options.tier)
+    encoder = make_model(tier.encoder, tier.device)
+    with tempfile.TemporaryDirectory() as scratch:
+        home = options.home or Path(scratch)
+        home.mkdir(parents=True, exist_ok=True)
+        corpus = open_corpus(home, options.images, encoder)
+    print(f"{len(corpus.vectors):,} pictures, {len(corpus.concept_ids)} concepts that they show")
+    rows = ladder(corpus, encoder)
+    vectors = texts_of(encoder, wordings(hard_taxonomy(), corpus.concept_ids)["labels in templates"]).vectors
+    tail = corpus.bands()["tail"]
+    curves = {
+        name if not errors else f"{name}, {errors:.0%} errors": curve(
+            pick, vectors, corpus.vectors, corpus.is_true, tail, errors
+        )
+        for name, pick in STRATEGIES.items()
+        for errors in (ERRORS if name == "queue" else (0.0,))
+    }
+    for name, points in curves.items():
+        print(f"  {name}: {points}")
+    at = dict(curves["queue"])
+    found = {
+        "images": len(corpus.vectors),
+        "concepts": len(corpus.concept_ids),
+        "ladder": rows,
+        "curves": curves,
+        "gain_at_200": {"A2": round(at[200] - at[0], 4)},
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
