@@ -135,7 +135,7 @@ def given(command: tuple[str, ...], home: Home, words: str) -> Iterator[str]:
             takes_words = name != "home" and annotation in (str, Path)
             yield from (parameter.opts[0], words) if takes_words else ()
         else:
-            arguments.append(words if annotation in (str, Path) else next(iter(annotation)).value)
+            arguments.append(words if annotation in (str, Path, list) else next(iter(annotation)).value)
     yield from ("--", *arguments)
 
 

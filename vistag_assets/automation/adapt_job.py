@@ -3,7 +3,7 @@
 import dagster as dg
 
 from resources.workspace import VistagResource
-from vistag_assets.whole_image.adapting import refit_home_adapter
+from vistag_assets.tags.adapting import refit_home_adapter
 
 ADAPT = "adapt"
 

@@ -34,7 +34,7 @@ def adapt(
     """
     with plain_errors():
         from resources.workspace import open_workspace
-        from vistag_assets.whole_image.adapting import fit_home_adapter
+        from vistag_assets.tags.adapting import fit_home_adapter
         from vistag_assets.whole_image.home_adapter import remove_home_adapter
 
         base = home_of(home)

@@ -18,6 +18,7 @@ from resources.workspace import VistagResource, open_workspace
 from sensors.new_decisions import ENOUGH, new_decisions
 from vistag_assets.automation.adapt_job import adapt
 from vistag_assets.cli import app
+from vistag_assets.tags.adapting import FEWEST, fit_home_adapter
 from vistag_assets.whole_image.adapter_policy import (
     LEAST_EXAMPLES,
     MAY_LOSE,
@@ -39,7 +40,6 @@ from vistag_assets.whole_image.adapters import (
     priors,
     projected,
 )
-from vistag_assets.whole_image.adapting import FEWEST, fit_home_adapter
 from vistag_assets.whole_image.home_adapter import (
     CARD,
     FILE,
