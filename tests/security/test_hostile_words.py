@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import dagster as dg
 import hostile
@@ -135,7 +135,8 @@ def given(command: tuple[str, ...], home: Home, words: str) -> Iterator[str]:
             takes_words = name != "home" and annotation in (str, Path)
             yield from (parameter.opts[0], words) if takes_words else ()
         else:
-            arguments.append(words if annotation in (str, Path, list) else next(iter(annotation)).value)
+            is_text = annotation in (str, Path) or get_origin(annotation) is list
+            arguments.append(words if is_text else next(iter(annotation)).value)
     yield from ("--", *arguments)
 
 

@@ -28,7 +28,7 @@ def adapt(
     off: Annotated[bool, typer.Option("--off", help="Go back to what the models alone say.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Fit the scores of tags to accepted tags of these folders. The next run scores anew; no model is needed for it.
+    """Fit the scores of tags to accepted tags of these folders. The next run scores anew, without the encoder.
 
     Evaluations refuse the pictures that it was fitted to.
     """
