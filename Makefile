@@ -4,11 +4,12 @@ BIN := $(VENV)/bin
 # A process a core: tests are many and small, and threads of two processes get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
+# AGAIN="--last-failed": only what failed the last time.
 # What is installed has the bytes that were locked (make lock), and is all that was resolved; vistag itself is added without asking any index.
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-failed test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -17,23 +18,19 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -m "not slow and not extras and not vllm"
+	$(PYTEST) -m "not slow and not extras and not vllm" $(AGAIN)
 
 # The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait.
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/demo/test_demo.py
-
-# Those that failed the last time, one by one.
-test-failed: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q --last-failed --last-failed-no-failures none
+	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/demo/test_demo.py $(AGAIN)
 
 # The whole demo held to its bars, on all cores.
 test-demo: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -m slow tests/demo/test_demo.py
+	$(BIN)/pytest -q -m slow tests/demo/test_demo.py $(AGAIN)
 
 # Model packages that are optional, in an environment of their own that sees the first one's packages.
 test-extras: $(VENV)-extras/.installed
-	$(VENV)-extras/bin/python -m pytest -q -m extras
+	$(VENV)-extras/bin/python -m pytest -q -m extras $(AGAIN)
 
 # FiftyOne's own importer on what is exported for it, in an environment of its own; mongomock stands in for its MongoDB.
 test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
@@ -41,7 +38,7 @@ test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
 
 # A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
-	VISTAG_VLLM=$(CURDIR)/$(VENV)-vllm/bin/vllm OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm
+	VISTAG_VLLM=$(CURDIR)/$(VENV)-vllm/bin/vllm OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm $(AGAIN)
 
 # What `vistag serve` starts: vLLM in an environment of its own, for a GPU where there is one.
 vllm: $(VENV)-vllm/.installed

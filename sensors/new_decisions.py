@@ -12,7 +12,7 @@ ENOUGH = 20
 
 
 @dg.sensor(
-    job=adapt,
+    job_name=adapt.name,
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Fits the adapter of the home again when there are {ENOUGH} decisions that it does not know.",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from vistag_assets.cli.exit import end_quietly
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from resources.home import Home
 
 end_quietly()
+settings.register_profile("untimed", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

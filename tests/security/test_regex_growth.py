@@ -57,7 +57,8 @@ def growth(use: Use, attack: Attack) -> float:
 def test_time_grows_with_the_text_and_no_faster(use: Use) -> None:
     slowest = nlargest(WORST, attacks(use.pattern), key=lambda attack: seconds(use, attack(SCREENED)))
     for attack in slowest:
-        assert growth(use, attack) < MOST_GROWTH, ascii(attack(80))
+        # a busy machine may be slow once; a square is one each time
+        assert any(growth(use, attack) < MOST_GROWTH for _ in range(5)), ascii(attack(80))
 
 
 def test_every_pattern_is_among_them() -> None:

@@ -352,7 +352,7 @@ _NAME = st.one_of(
 ).filter(lambda name: not {"/", "\0"} & set(name) and name[0] != "." and len(os.fsencode(name)) <= 255)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(names=st.sets(_NAME, min_size=1, max_size=4))
 def test_folders_of_any_name_become_partitions(
     tmp_path_factory: pytest.TempPathFactory, names: set[str]

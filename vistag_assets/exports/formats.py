@@ -308,10 +308,11 @@ FORMATS = {
         Format(
             "iiif",
             "IIIF Presentation 3 with W3C Web Annotations: a Manifest a folder, a page an image",
-            carried="tags as tagging annotations with the concept's URI, outlines or boxes, title, description, "
+            carried="tags as tagging annotations with the concept's URI where that is an address, outlines or boxes, title, "
+            "description, "
             "pictures",
             lost="probabilities, holes of masks, hierarchy, evidence, deep zoom",
-            version=1,
+            version=2,
             write="iiif:write",
             reads=(*PICTURES, *TEXTS, *REGIONS, *MASKS),
             options=IiifOptions,

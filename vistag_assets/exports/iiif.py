@@ -95,11 +95,14 @@ def _page(image: ImageRecord, canvas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bodies(tag: Tag) -> list[dict[str, Any]]:
+    """The concept, where it has an address, and its label: IIIF's schema takes no other IRI than an address."""
     text = {"type": "TextualBody", "value": tag.label, "format": "text/plain"}
     if tag.concept is None:
         return [text]
-    language = tag.concept.language or "en"
-    return [{"type": "SpecificResource", "source": tag.iri}, {**text, "language": language}]
+    labelled = {**text, "language": tag.concept.language or "en"}
+    if not tag.iri.startswith(("http://", "https://")):
+        return [labelled]
+    return [{"type": "SpecificResource", "source": tag.iri}, labelled]
 
 
 def _target(region: Region, image: ImageRecord, canvas: str) -> str | dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from resources.lake.files import replace_file
 
-PROBED = 80
+PROBED = 96
 """Lists that are looked through for a query."""
 PROPOSED = 100
 """Rows that are looked at again by their vectors, at least."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -26,7 +26,6 @@ def table(ranks: Ranks) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=TAG_RANKS.schema)
 
 
-@settings(deadline=None)
 @given(a_run, a_run, st.sampled_from([1, 5, 10]))
 def test_bands_and_tags_are_compared_over_the_pairs_that_both_runs_have(
     before: Ranks, after: Ranks, k: int
@@ -78,7 +77,6 @@ def test_a_paired_loss_is_real_where_intervals_of_the_two_runs_would_overlap() -
     assert change.ci95.low == pytest.approx(-0.09 - 1.96 * (0.09 * 0.91 / 100) ** 0.5, abs=0.015)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.integers(0, 4)), min_size=1, max_size=60))
 def test_reliability_equals_a_count_by_hand(pairs: list[tuple[float, bool, int]]) -> None:
     probability, is_true, image = (np.array(column) for column in zip(*pairs, strict=True))

@@ -162,7 +162,7 @@ def test_a_phrase_is_grounded_where_its_best_region_is_on_a_true_box() -> None:
     assert not any(strict["grounded"].to_pylist())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_phrases_equal_those_found_one_by_one(seed: int) -> None:
     case = random_case(seed, images=4)

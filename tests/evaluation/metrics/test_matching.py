@@ -121,7 +121,7 @@ def cases(draw: Any) -> Case:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cases())
 def test_ties_empty_images_negatives_and_crowds(case: Case) -> None:
     if any(row[0] in case.images for row in case.regions):
@@ -145,7 +145,7 @@ def test_the_caps_of_300_an_image_and_100_a_concept() -> None:
     assert (capped.region >= 0).sum() < (case.match(LVIS_CAP, federated=True).region >= 0).sum()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_the_order_of_regions_changes_nothing_and_no_region_is_used_twice(seed: int, random: Any) -> None:
     case = random_case(seed, images=3)
@@ -214,7 +214,7 @@ def test_what_cannot_be_matched_is_refused() -> None:
         match_regions(truth_table([("a", "bowl", (0.0, float("nan"), 1.0, 1.0))]), region_table(regions))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 5), max_size=30), st.lists(st.integers(0, 5), max_size=30), st.integers(1, 40))
 def test_pairs_of_equal_keys_come_whole_and_in_order(left: list[int], right: list[int], block: int) -> None:
     blocks = list(equal_keys(np.array(left, np.int64), np.array(right, np.int64), block))

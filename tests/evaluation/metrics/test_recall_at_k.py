@@ -53,7 +53,7 @@ def first_k(scores: Scores, image: str, k: int) -> set[str]:
     return {c for _, c in scored[:k]}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(truth=TRUTH, scores=SCORES)
 def test_recall_equals_brute_force(truth: Pairs, scores: Scores) -> None:
     evaluation = compute_tag_figures(truth_table(truth), score_table(scores), CONCEPTS)
@@ -88,7 +88,7 @@ def test_recall_equals_brute_force(truth: Pairs, scores: Scores) -> None:
             assert figure.macro == pytest.approx(np.mean([found_by_tag[c] / wanted_by_tag[c] for c in tags]))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(truth=TRUTH, scores=SCORES, seed=st.integers(0, 9))
 def test_row_order_changes_nothing(truth: Pairs, scores: Scores, seed: int) -> None:
     predictions = score_table(scores)
@@ -98,7 +98,7 @@ def test_row_order_changes_nothing(truth: Pairs, scores: Scores, seed: int) -> N
     assert one == other
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(truth=TRUTH, scores=SCORES)
 def test_average_precision_equals_scikit_learn_on_the_dense_matrix(truth: Pairs, scores: Scores) -> None:
     pairs = pair_up(truth_table(truth), score_table(scores), CONCEPTS, IMAGES)
@@ -155,7 +155,7 @@ def test_worked_example_of_the_documentation() -> None:
     assert evaluation.tags["best_rank"].to_pylist() == [1, 3, None, None]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     truth=TRUTH, scores=SCORES, cut=st.sampled_from([Cut(1), Cut(3), Cut(10), Cut(None, 0.25), Cut(None, 9)])
 )
@@ -184,7 +184,7 @@ def test_f1_equals_scikit_learn_by_band(truth: Pairs, scores: Scores, cut: Cut) 
         assert (figure.support, figure.predicted) == (true[:, labels].sum(), predicted[:, labels].sum())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(truth=TRUTH, scores=SCORES)
 def test_mean_average_precision_of_a_band_is_scikit_learns_macro_mean(truth: Pairs, scores: Scores) -> None:
     evaluation = compute_tag_figures(truth_table(truth), score_table(scores), CONCEPTS, images=IMAGES)

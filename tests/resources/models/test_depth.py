@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from image_zoo import picture
@@ -117,7 +117,6 @@ def test_an_estimator_loads_its_weights_when_they_are_needed(
         estimator("zoedepth", tmp_path / "none")
 
 
-@settings(deadline=None)
 @given(
     arrays(
         np.float32,

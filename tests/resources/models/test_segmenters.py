@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
@@ -124,7 +124,6 @@ def test_grabcut_has_no_weights_and_says_so() -> None:
         make_model(GRABCUT.model_copy(update={"model": "opencv/grabcut-large"}), "cpu")
 
 
-@settings(deadline=None)
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40)))
 def test_a_mask_survives_its_encoding(mask: np.ndarray) -> None:
     counts = encode_rle(mask)

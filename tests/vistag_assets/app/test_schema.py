@@ -29,7 +29,7 @@ def test_no_request_that_the_schema_allows_or_forbids_is_an_error_of_the_server(
         for operation in operations:
 
             @given(case=operation.as_strategy())
-            @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=25, suppress_health_check=list(HealthCheck))
             def holds(case: schemathesis.Case) -> None:
                 response = case.call(timeout=120)
                 checks = [response_schema_conformance]

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from exporting import content, export
 from hand_made_lake import FOLDER, IDS, make_home, tables, write
+from small_disk import mounted
 
 from resources.home import FolderRef, Home
 from resources.workspace import open_workspace
 from vistag_assets.exports.formats import FORMATS
 from vistag_assets.exports.job import MARKER, ExportError, Job
 from vistag_assets.exports.records import (
+    TAGS,
     FolderRecords,
     Selection,
     UnusableThresholds,
@@ -177,6 +179,25 @@ def test_a_full_disk_ends_the_export_and_leaves_nothing_half_written(
         assert content(out) == content(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("xmp", "12k"), ("hf", "48k"), ("coco", "8k"), ("fiftyone", "40k")]
+)
+def test_a_small_disk_that_fills_in_the_middle_holds_whole_files_and_the_next_export_goes_on(
+    home: Home, tmp_path: Path, name: str, size: str
+) -> None:
+    export(home, name, tmp_path / "fresh")
+    whole = content(tmp_path / "fresh")
+    with mounted(tmp_path / "disk", size) as disk:
+        with pytest.raises(OSError, match="disk is full"):
+            export(home, name, disk / "out")
+        left = content(disk / "out")
+        assert left.items() <= whole.items()
+        assert left != whole
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        export(home, name, disk / "out")
+        assert content(disk / "out") == whole
+
+
 def with_another_folder(home: Home, key: str = "lib--b") -> FolderRef:
     """The rows of the hand-made folder again, as those of another."""
     other = FolderRef(key, "lib", str(home.root / "library"), "b")
@@ -224,7 +245,7 @@ def test_where_one_folder_changed_only_that_is_read_and_the_whole_is_as_if_new(
 @pytest.mark.parametrize("name", EVERY)
 def test_a_format_reads_no_table_that_it_does_not_name(home: Home, tmp_path: Path, name: str) -> None:
     export(home, name, tmp_path / "out")
-    for table in tables().keys() - {"images", "tags", *FORMATS[name].reads}:
+    for table in tables().keys() - {"images", *TAGS, *FORMATS[name].reads}:
         home.lake.delete(table, FOLDER)
     assert export(home, name, tmp_path / "out").written == []
     export(home, name, tmp_path / "fresh")

@@ -14,7 +14,7 @@ from hand_made_lake import FOLDER, HEIGHT, HOSTILE, WIDTH, make_home, tables, wr
 from rdflib import Graph, URIRef
 from rdflib.namespace import DCTERMS, RDF, SKOS, Namespace
 
-from resources.home import Home
+from resources.home import Home, read_settings, write_settings
 
 OA = Namespace("http://www.w3.org/ns/oa#")
 
@@ -43,6 +43,7 @@ def test_iiif_prezi3_reads_manifest_and_pages(home: Home, tmp_path: Path) -> Non
 def test_an_iiif_page_has_outlines_boxes_and_tags_of_the_whole_picture(home: Home, tmp_path: Path) -> None:
     export(home, "iiif", tmp_path / "out")
     page = json.loads((tmp_path / f"out/{FOLDER}/annotations/{'a' * 32}.json").read_text())
+    assert all(len(item["body"]) == 1 for item in page["items"])  # the starter vocabulary has no addresses
     targets = {item["body"][-1]["value"]: item["target"] for item in page["items"]}
     canvas = f"http://localhost:8000/{FOLDER}/canvas/{'a' * 32}"
     assert targets["vase"] == f"{canvas}#xywh=200,60,80,90"
@@ -51,7 +52,33 @@ def test_an_iiif_page_has_outlines_boxes_and_tags_of_the_whole_picture(home: Hom
     path = ElementTree.fromstring(targets["bowl"]["selector"]["value"])[0].attrib["d"]
     corners = np.array([corner.split() for corner in path.strip("MZ").split("L")], float)
     np.testing.assert_allclose([*corners.min(0), *corners.max(0)], [40, 60, 80, 120], atol=1)
-    assert page["items"][0]["body"][0] == {"type": "SpecificResource", "source": "urn:x-vistag:concept/bowl"}
+
+
+def test_an_iiif_page_names_concepts_by_address_and_nothing_by_another_iri(
+    home: Home, tmp_path: Path
+) -> None:
+    """As the official schema of Presentation 3 has it (types/id: ^http)."""
+    rows = (
+        "id,pref_label,alt_labels,facet,broader,definition,iri",
+        "bowl,bowl,,object,,,http://vocab.example.org/1",
+    )
+    (tmp_path / "own.csv").write_text("\n".join([*rows, "vase,vase,,object,,,"]))
+    write_settings(home, read_settings(home).model_copy(update={"taxonomy": str(tmp_path / "own.csv")}))
+    export(home, "iiif", tmp_path / "out")
+    files = [*(tmp_path / "out").rglob("*.json")]
+    said = [value for file in files for value in identifiers(json.loads(file.read_text()))]
+    assert "http://vocab.example.org/1" in said
+    assert [value for value in said if not value.startswith("http")] == []
+
+
+def identifiers(value: Any) -> list[str]:
+    """All that a document calls things by."""
+    if isinstance(value, list):
+        return [found for each in value for found in identifiers(each)]
+    if not isinstance(value, dict):
+        return []
+    own = [value[name] for name in ("id", "source", "target") if isinstance(value.get(name), str)]
+    return [*own, *(found for each in value.values() for found in identifiers(each))]
 
 
 @pytest.mark.parametrize(("syntax", "suffix"), [("turtle", "ttl"), ("jsonld", "jsonld"), ("ntriples", "nt")])

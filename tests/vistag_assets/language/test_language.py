@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from language_home import BOWL, KEY, KNOWN, PICTURES, run, workspace_with
 from PIL import Image
@@ -123,14 +123,12 @@ def test_at_most_eight_places_are_cited_and_the_best() -> None:
 boxes = st.tuples(*[st.floats(0, 1) for _ in range(4)])
 
 
-@settings(deadline=None)
 @given(boxes, boxes)
 def test_iou_is_symmetric_and_bounded(first: tuple[float, ...], second: tuple[float, ...]) -> None:
     assert iou([first], [second]) == pytest.approx(iou([second], [first]).T)
     assert 0 <= iou([first], [second])[0, 0] <= 1 + 1e-9
 
 
-@settings(deadline=None)
 @given(boxes, st.integers(1, 60), st.integers(1, 60))
 def test_a_crop_lies_in_the_image_and_is_no_smaller_than_it_has_to_be(
     box: tuple[float, float, float, float], width: int, height: int
@@ -305,7 +303,6 @@ def damaged(draw: st.DrawFn) -> str:
     return draw(texts) + text[start if draw(st.booleans()) else 0 : end] + draw(texts)
 
 
-@settings(deadline=None)
 @given(damaged(), st.integers(1, 30))
 def test_no_repair_adds_an_entity(answer: str, most: int) -> None:
     known = Known({}, "", (), frozenset())
@@ -325,7 +322,6 @@ def test_a_fact_that_was_not_said_is_found() -> None:
     assert not adds_no_fact(said.model_copy(update={"tags": ["crown"]}), json.dumps(ANSWER), LABELS)
 
 
-@settings(deadline=None)
 @given(answers, st.integers(1, 30))
 def test_tidying_only_leaves_out(answer: dict[str, object], most: int) -> None:
     if (said := salvaged(json.dumps(answer))) is None:
@@ -336,7 +332,6 @@ def test_tidying_only_leaves_out(answer: dict[str, object], most: int) -> None:
     assert all(any(text.casefold() in was.casefold() for was in whole) for text in kept)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_described_somehow(answer: str) -> None:
     told = describe(answer, finished=True, known=KNOWN, taxonomy=TAXONOMY, words=WORDS)

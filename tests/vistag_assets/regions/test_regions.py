@@ -281,7 +281,7 @@ def test_an_overlay_draws_boxes_by_facet_and_leaves_the_picture_alone() -> None:
     assert drawn.getpixel((120, 150)) == (255, 255, 255)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(box, max_size=12), st.tuples(st.integers(1, 300), st.integers(1, 300)))
 def test_any_regions_can_be_drawn_into_any_picture(boxes: list[list[float]], size: tuple[int, int]) -> None:
     marked = [Marked(bbox, "a rather long label", 0.5) for bbox in boxes]
