@@ -1,5 +1,8 @@
 """How fast the stages worked, as Dagster's instance remembers it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 
 from evaluation.figures import Throughput
@@ -24,11 +27,14 @@ def measured_throughput(instance: dg.DagsterInstance) -> dict[str, Throughput]:
             last_run = last_run or record.run_id
             if record.run_id != last_run:
                 break
-            worked_on = (
-                float(str(metadata["images_worked_on"].value)) if "images_worked_on" in metadata else 1.0
-            )
+            worked_on = _number(metadata, "images_worked_on", 1.0)
             images, device = images + worked_on, str(metadata["device"].value)
-            seconds += worked_on / float(str(metadata["images_per_second"].value))
-        if images:
-            speeds[asset] = Throughput(round(images / seconds, 1), device)
+            speed = _number(metadata, "images_per_second", 0.0)  # rounded: 0.0 of who took minutes an image
+            seconds += _number(metadata, "seconds", worked_on / speed if speed else 0.0)
+        if images and seconds:
+            speeds[asset] = Throughput(float(f"{images / seconds:.3g}"), device)
     return speeds
+
+
+def _number(metadata: Mapping[str, dg.MetadataValue[Any]], name: str, otherwise: float) -> float:
+    return float(str(metadata[name].value)) if name in metadata else otherwise

@@ -82,6 +82,6 @@ class Meter:
             "model_loads": self.model_loads,
         }
         if images:
-            speed |= {"seconds": round(seconds, 3), "images_per_second": round(images / seconds, 1)}
+            speed |= {"seconds": round(seconds, 3), "images_per_second": float(f"{images / seconds:.3g}")}
         self._told_seconds, self._told_loads = self.seconds, model_loads().total()
         return speed
