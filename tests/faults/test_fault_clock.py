@@ -19,7 +19,9 @@ from typer.testing import CliRunner
 from evaluation import history
 from resources.images import Limits, ingest_folder
 from resources.lake import Lake
+from resources.workspace import open_workspace
 from sensors.watching import Looker, Watch, asked_for
+from vistag_assets.app.evidence import view_of
 from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
 
@@ -56,6 +58,9 @@ def test_files_of_any_year_go_through_all_stages(tmp_path: Path) -> None:
     assert [time_us // 10**6 for time_us in stored.cast(pa.int64()).to_pylist()] == times_s
     told = CliRunner().invoke(app, ["sql", "from images", "--home", str(home.root)])
     assert told.exit_code == 0, told.output
+    workspace = open_workspace(home)
+    ids = home.lake.read("images", folder, ["id"])["id"].to_pylist()
+    assert all(view_of(workspace, folder, id_) for id_ in ids)
 
 
 def settled_at(library: Path, home: Path, *seconds: float) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from resources.decisions import Event, Standing, fold
 from resources.decisions.event import Box, Subject
+from resources.images.ingest import FILE_TIMES
 from resources.lake import CorruptPartition
 from resources.models.tiers import Tier
 from resources.workspace import Workspace
@@ -124,7 +125,9 @@ def _rows_of(workspace: Workspace, folder: str, image_id: str) -> dict[str, list
         ):  # of a damaged partition nothing is shown, as of one that is not there
             continue
         if rows is not None:
-            found[table] = rows.to_pylist()
+            # Python has no date for every year that a disk may say of a file
+            times = FILE_TIMES.intersection(rows.column_names)
+            found[table] = rows.drop_columns(sorted(times)).to_pylist()
     return found
 
 

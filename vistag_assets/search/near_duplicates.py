@@ -31,7 +31,8 @@ VERSION = 1
 _QUERIES, _BLOCK = 256, 8192
 _NEIGHBOURS = 50
 """By vector, in a large segment: of more copies of one image, each is near to others of them."""
-_COLUMNS = ["id", "path", "phash", "width", "height", "bytes", "taken_at", "modified_at"]
+_TIMES = ("taken_at", "modified_at")
+_COLUMNS = ["id", "path", "phash", "width", "height", "bytes", *_TIMES]
 Pair = tuple[str, str]
 
 
@@ -117,10 +118,13 @@ class _Known:
                 images = workspace.lake.read("images", key, _COLUMNS)
             except LakeError:  # it is told where it is read first
                 continue
-            for row in images.to_pylist():
+            made_s = _made_s(images)
+            columns = [name for name in _COLUMNS if name not in _TIMES]
+            for row, seconds in zip(images.select(columns).to_pylist(), made_s, strict=True):
                 if row["id"] in place_of:
                     hash_of[row["id"]] = row["phash"] or 0
-                    pictures_of.setdefault(row["id"], {})[key] = _picture(row)
+                    size = row["width"] * row["height"], row["bytes"] or 0
+                    pictures_of.setdefault(row["id"], {})[key] = Picture(*size, seconds, row["path"])
         return cls(place_of, hash_of, pictures_of)
 
     def fingerprint_of(self, id_: str, thresholds: DuplicateThresholds) -> str:
@@ -136,10 +140,15 @@ class _Known:
         return np.array([self.hash_of.get(id_, 0) for id_ in ids], np.uint64)
 
 
-def _picture(row: Mapping[str, Any]) -> Picture:
-    made_at = row["taken_at"] or row["modified_at"]
-    seconds = made_at.timestamp() if made_at else float("inf")
-    return Picture(row["width"] * row["height"], row["bytes"] or 0, seconds, row["path"])
+def _made_s(images: pa.Table) -> list[float]:
+    """When pictures were taken, else when their files were written, in seconds since 1970: Python has no date for
+    every year that a disk may say."""
+    taken_s = images["taken_at"].cast(pa.int64())
+    written_s = pc.divide(images["modified_at"].cast(pa.int64()), 1_000_000)
+    return [
+        float("inf") if seconds is None else seconds
+        for seconds in pc.coalesce(taken_s, written_s).to_pylist()
+    ]
 
 
 def _standing(stored: pa.Table, wanted: Mapping[str, str]) -> tuple[list[list[str]], set[str]]:
