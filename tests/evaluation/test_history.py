@@ -148,6 +148,7 @@ def test_lost_rare_tags_fail_the_check_by_name_until_a_person_accepts(home: Home
     assert [run.accepted_by for run in history.runs(home.lake)] == ["check", None, "person", "check"]
 
 
+@pytest.mark.slow
 def test_what_the_interval_explains_passes_and_so_does_what_the_tier_allows(
     home: Home, tmp_path: Path, checkpoint: Path
 ) -> None:

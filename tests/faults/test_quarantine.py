@@ -113,6 +113,7 @@ def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
     assert verify_home(home, deep=True).faults == ()
 
 
+@pytest.mark.slow
 def test_damaged_tags_are_made_anew_with_what_people_decided(home: Home, tagged_once: Path) -> None:
     first = home.lake.read("tags", FOLDER).slice(0, 1).to_pylist()[0]
     home.decisions.append(
@@ -144,6 +145,7 @@ def test_no_proxy_is_removed_while_a_folder_cannot_say_which_it_needs(home: Home
     assert set((home.root / "proxies").rglob("*.jpg")) == proxies
 
 
+@pytest.mark.slow
 def test_a_run_of_one_folder_goes_on_while_another_folder_is_damaged(
     home: Home, tagged_once: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from small_library import draw, tag, tiny_home
 from tiny_checkpoint import save_tiny_siglip
 
@@ -28,6 +29,7 @@ def run_all(home: Home) -> tuple[dg.ExecuteInProcessResult, list[str]]:
     return result, log
 
 
+@pytest.mark.slow
 def test_a_removed_folder_keeps_its_rows_and_does_not_fail_the_others(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
     library = tmp_path / "library"

@@ -26,6 +26,7 @@ def table(ranks: Ranks) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=TAG_RANKS.schema)
 
 
+@pytest.mark.slow
 @given(a_run, a_run, st.sampled_from([1, 5, 10]))
 def test_bands_and_tags_are_compared_over_the_pairs_that_both_runs_have(
     before: Ranks, after: Ranks, k: int

@@ -108,6 +108,7 @@ def test_settings_that_dagster_does_not_know_are_told(tmp_path: Path, text: str,
     assert told in fails(home)
 
 
+@pytest.mark.slow
 def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     write_settings(home, settings_of("postgres"))

@@ -172,6 +172,7 @@ def _known(home: Home) -> list[tuple[str, str]]:
     return [(row["id"], row["concept_id"]) for row in scores]
 
 
+@pytest.mark.slow
 def test_a_home_scores_by_its_adapter_until_that_is_off(tagged_home: Home, tagged_once: Path) -> None:
     workspace = open_workspace(tagged_home)
     keys = [ref.key for ref in tagged_home.folders()]

@@ -104,6 +104,7 @@ def test_keywords_are_labels_too(tmp_path: Path) -> None:
     assert classes_of(found) == ["amphora", "armchair"]
 
 
+@pytest.mark.slow
 def test_a_line_of_the_home_scores_anew_and_is_forgotten_with_another_encoder(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, checkpoint := save_tiny_siglip(tmp_path / "tiny"))
     before = tag(home, tmp_path / "library")

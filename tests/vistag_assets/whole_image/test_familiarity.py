@@ -68,6 +68,7 @@ def test_rows_of_familiar_images_stay_as_they_were() -> None:
     assert stamped(wanted, {"b": "why"})["fingerprint"].to_pylist()[1] != "2"
 
 
+@pytest.mark.slow
 def test_a_run_says_which_pictures_are_unfamiliar_everywhere_they_are_shown(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, checkpoint := save_tiny_siglip(tmp_path / "tiny"))
     shutil.rmtree(tmp_path / "library")
