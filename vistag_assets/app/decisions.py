@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from resources.decisions import Event, UnusableDecision
 from resources.workspace import Workspace
@@ -27,6 +27,18 @@ def _storable(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Corners = Annotated[
+    tuple[Share, Share, Share, Share],
+    WithJsonSchema(  # of four numbers, in words that every reader of OpenAPI knows
+        {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": 4,
+            "maxItems": 4,
+        }
+    ),
+]
+"""x and y of the top left, width, height, relative to the picture, 0..1"""
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -43,7 +55,7 @@ class Decision(BaseModel):
     reviewer: Name
     client_id: Name = Field(description="chosen by the client; a decision that comes twice is kept once")
     region_id: Name | None = None
-    box: tuple[Share, Share, Share, Share] | None = Field(
+    box: Corners | None = Field(
         None, description="of `redraw`: x, y of the top left, width, height, relative to the picture"
     )
     corrected_to: Name | None = Field(None, description="of `correct`: the concept that it is instead")

@@ -22,7 +22,7 @@ from resources.object_store import location
 from resources.workspace import Workspace
 from vistag_assets.app.answering import TARGETS, Answer, Answerer, Kind, Lane, NoAnswer, Question
 from vistag_assets.app.batches import Batches, Full
-from vistag_assets.app.decisions import Name, Share
+from vistag_assets.app.decisions import Corners, Name, Share
 from vistag_assets.app.schemas import answer_model, row_model
 from vistag_assets.failures import sentence_of
 from vistag_assets.search.query import Hit, Searcher, SearchError
@@ -82,9 +82,7 @@ class Search(BaseModel):
     text: str = Field(default="", max_length=1000)
     without: list[Name] = Field(default=[], max_length=20, description="words for what is not to be there")
     like: str = Field(default="", max_length=500, description="id of an image or a region of the library")
-    box: tuple[Share, Share, Share, Share] | None = Field(
-        default=None, description="the part of a picture that is sent"
-    )
+    box: Corners | None = Field(default=None, description="the part of a picture that is sent")
     text_weight: Share = Field(default=0.5, description="of the words, where there is a picture too")
     within: Literal["images", "regions", "both"] | None = None
     top: int = Field(default=20, ge=1, le=500)

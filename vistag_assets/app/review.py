@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from resources.lake import CorruptPartition, MissingPartition
 from resources.workspace import Workspace
 from vistag_assets.app.catalogue import Catalogue
-from vistag_assets.app.decisions import Name
+from vistag_assets.app.decisions import Corners, Name
 from vistag_assets.app.pages import render
 from vistag_assets.review.desk import LEASE_S, Desk, Item
 
@@ -49,7 +49,7 @@ class Pair(BaseModel):
     concept_id: str
     path: str | None
     region_id: str | None
-    box: Box | None = Field(description="of the region, relative to the picture; null: the whole picture")
+    box: Corners | None = Field(description="of the region, relative to the picture; null: the whole picture")
     reason: str
     probability: float | None
     is_uniform: bool
