@@ -32,11 +32,8 @@ mutation ($selector: JobOrPipelineSelector!, $config: RunConfigData!, $tags: [Ex
 
 def environment(**variables: str) -> dict[str, str]:
     helpers = Path(__file__).parent
-    return (
-        os.environ
-        | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, helpers, helpers / "models")))}
-        | variables
-    )
+    folders = sorted(path for path in helpers.iterdir() if path.is_dir())
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, helpers, *folders)))} | variables
 
 
 def free_port() -> int:
