@@ -115,7 +115,7 @@ def test_probabilities_of_the_demo_are_calibrated(home: Path) -> None:
 @pytest.mark.slow
 def test_one_example_finds_rare_concepts_that_no_threshold_shows(home: Path) -> None:
     recalls = tail_recalls(Home(home))
-    assert len(recalls) >= 60
+    assert len(recalls) >= (60 if IMAGES >= 600 else 20)
     assert mean(recall.by_example for recall in recalls) >= 0.25
     assert mean(recall.by_words for recall in recalls) >= 0.75
     missed = [recall for recall in recalls if recall.missed]
