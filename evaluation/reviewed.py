@@ -31,6 +31,7 @@ from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL
 from evaluation.readers import Aligned, Truth
 from evaluation.readers.tables import CONCEPTS, IMAGES, PAIRS, TRUE_BOXES, table_of
 from evaluation.report.view import LongTailReport
+from evaluation.stored_report import EXAMPLES_A_TAG
 from resources.decisions import Pair
 from resources.images import open_proxy
 from resources.metadata import thumbnail_uri
@@ -38,7 +39,6 @@ from resources.workspace import Workspace
 from vistag_assets.review.pool import Library, read_pool
 from vistag_assets.review.uniform_slice import STRATA, UniformSlice
 
-EXAMPLES_A_TAG = 3
 _SURE = 0.5
 _SCORES = """
 select id, concept_id, max(probability)::double as score from tags

@@ -127,7 +127,7 @@ def tag_folders(
         ordered = add_folders(instance, keys)
         job = defs.resolve_job_def(job_name)
         # a run has nothing to do for what is gone, and would be cut in two by it
-        bridges = {folder.key for folder in home.folders() if folder.gone_since}
+        bridges = set(home.gone_keys())
         results = [
             job.execute_in_process(
                 instance=instance, run_config=_config(home), tags=range_tags(first, last) | more

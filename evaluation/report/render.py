@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -18,6 +18,7 @@ from evaluation.metrics.recall_at_k import HEADLINE_K, KS
 from evaluation.report import changes, charts, sections, view
 from evaluation.report.reliability import calibration_chart, calibration_sentence
 from resources.markdown import plain_text
+from resources.web.templates import page_templates
 
 _SHOWN_LOST_TAGS = 200
 _SHOWN_TAGS_OF_MARKDOWN = 20
@@ -117,13 +118,7 @@ def _changes(compared: Compared | None) -> dict[str, Any]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("evaluation.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("evaluation.report")
     environment.filters.update(
         plain=plain_text,
         percent=view.percent,

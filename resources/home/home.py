@@ -205,6 +205,10 @@ class Home:
         refs = [_read_registration(path) for path in self._folders_dir.glob("*.json")]
         return sorted(refs, key=lambda ref: ref.key)
 
+    def gone_keys(self) -> list[str]:
+        """Keys of the folders that are marked as gone, sorted."""
+        return [folder.key for folder in self.folders() if folder.gone_since]
+
     @property
     def folders_version(self) -> int:
         """What is other when a folder was registered, marked or forgotten since: cheap to ask."""

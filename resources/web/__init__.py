@@ -1,1 +1,1 @@
-"""What stands in front of whatever listens."""
+"""What stands in front of whatever listens, and how pages are made."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from resources.home import CorruptRegistration, UnknownFolder
+from resources.images.ingest import FILE_TIMES
 from resources.lake import CorruptPartition, MissingPartition
 from resources.lake.versions import glance
 from resources.workspace import Workspace
@@ -24,6 +25,7 @@ _TABLES = ("images", "proxies", "captions", "tags")
 _ORDER = "folder, path, id"
 Place = tuple[str, str]
 """(folder, image id)"""
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,19 @@ class Page:
     pictures: list[Picture]
 
 
+def stored_rows(workspace: Workspace, table: str, folder: str, ids: Collection[str]) -> list[Row] | None:
+    """The rows of some images in a folder's table, but for when files were changed: Python has no date for every year that
+    a disk may say. None where there is no such table; a damaged one is as none: the next run says so and makes it anew.
+    """
+    try:
+        rows = workspace.lake.rows_of(table, folder, ids)
+    except (CorruptPartition, ValueError):  # ValueError: a key that no folder can have
+        return None
+    if rows is None:
+        return None
+    return list(rows.drop_columns(sorted(FILE_TIMES.intersection(rows.column_names))).to_pylist())
+
+
 class Catalogue:
     """The images of a home."""
 
@@ -126,7 +141,7 @@ class Catalogue:
 
     def folders(self) -> Sequence[tuple[str, int]]:
         """(key, images) of the folders that are there, in their order."""
-        lake, gone = self.workspace.lake, self._gone()
+        lake, gone = self.workspace.lake, set(self.workspace.home.gone_keys())
         keys = [key for key in lake.folders("images") if key not in gone]
         return self._counted(tuple(keys), glance([lake.data_file("images", key) for key in keys]))
 
@@ -176,11 +191,12 @@ class Catalogue:
         labels = self.workspace.taxonomy.shown_labels
         for folder in dict.fromkeys(folder for folder, _, _ in rows):
             ids = [id_ for of, id_, _ in rows if of == folder]
-            for row in self._rows("proxies", folder, ids):
+            for row in stored_rows(self.workspace, "proxies", folder, ids) or ():
                 more[folder, row["id"]] |= {"width": row["width"], "height": row["height"]}
-            for row in self._rows("captions", folder, ids):
+            for row in stored_rows(self.workspace, "captions", folder, ids) or ():
                 more[folder, row["id"]]["caption"] = row["caption"] or ""
-            for row in sorted(self._rows("tags", folder, ids), key=lambda row: row["rank"]):
+            tagged = stored_rows(self.workspace, "tags", folder, ids) or ()
+            for row in sorted(tagged, key=lambda row: row["rank"]):
                 tags = more[folder, row["id"]].setdefault("tags", [])
                 if row["state"] != "rejected" and not row["needs_review"] and len(tags) < TAGS_SHOWN:
                     tags.append(labels.get(row["concept_id"] or "", row["phrase"]))
@@ -188,13 +204,6 @@ class Catalogue:
             Picture(folder, id_, path, **{"width": 4, "height": 3, **more[folder, id_]})
             for folder, id_, path in rows
         ]
-
-    def _rows(self, table: str, folder: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        try:
-            rows = self.workspace.lake.rows_of(table, folder, ids)
-        except CorruptPartition:  # the next run says so and makes it anew
-            rows = None
-        return [] if rows is None else rows.to_pylist()
 
     # ---- SQL
 
@@ -223,11 +232,8 @@ class Catalogue:
 
     def _there(self) -> str:
         """That a folder is not marked as gone."""
-        keys = ", ".join("'" + key.replace("'", "''") + "'" for key in sorted(self._gone()))
+        keys = ", ".join("'" + key.replace("'", "''") + "'" for key in self.workspace.home.gone_keys())
         return f"folder not in ({keys})" if keys else "true"
-
-    def _gone(self) -> set[str]:
-        return {folder.key for folder in self.workspace.home.folders() if folder.gone_since}
 
     def _has(self, table: str) -> bool:
         return self._opened is not None and table in self._opened[0]

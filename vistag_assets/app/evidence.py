@@ -6,19 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from resources.decisions import Event, Standing, fold
 from resources.decisions.event import Box, Subject
-from resources.images.ingest import FILE_TIMES
-from resources.lake import CorruptPartition
 from resources.models.tiers import Tier
 from resources.workspace import Workspace
+from vistag_assets.app.catalogue import Row, stored_rows
 from vistag_assets.gallery import Card, cards_of
 from vistag_assets.gallery.cards import OTHER_FACET, TagLine
 from vistag_assets.gallery.pages import TABLES, with_outlines
 
-Row = dict[str, Any]
 Rows = Mapping[str, Sequence[Row]]
 
 
@@ -115,20 +112,8 @@ def view_of(workspace: Workspace, folder: str, image_id: str) -> View | None:
 
 def _rows_of(workspace: Workspace, folder: str, image_id: str) -> dict[str, list[Row]]:
     """Table -> the rows of one image."""
-    found: dict[str, list[Row]] = {}
-    for table in TABLES:
-        try:
-            rows = workspace.lake.rows_of(table, folder, [image_id])
-        except (
-            CorruptPartition,
-            ValueError,
-        ):  # of a damaged partition nothing is shown, as of one that is not there
-            continue
-        if rows is not None:
-            # Python has no date for every year that a disk may say of a file
-            times = FILE_TIMES.intersection(rows.column_names)
-            found[table] = rows.drop_columns(sorted(times)).to_pylist()
-    return found
+    read = ((table, stored_rows(workspace, table, folder, [image_id])) for table in TABLES)
+    return {table: rows for table, rows in read if rows is not None}
 
 
 def _subject(tag: TagLine) -> Subject:

@@ -8,9 +8,10 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from pydantic import BaseModel
 
+from resources.web.templates import page_templates
 from resources.workspace import Workspace
 from taxonomy import Facet
 from vistag_assets.app.catalogue import Catalogue, Wanted
@@ -181,13 +182,7 @@ def render(template: str, **shown: object) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("vistag_assets.app", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("vistag_assets.app", "templates")
     environment.globals.update(
         image_url=image_url, library_url=library_url, crop_url=crop_url, everything=Wanted()
     )

@@ -7,12 +7,12 @@ import io
 import numpy as np
 from PIL import Image
 
+from resources.decisions.event import Box
 from resources.images import open_proxy
-from resources.lake import CorruptPartition
 from resources.workspace import Workspace
+from vistag_assets.app.catalogue import stored_rows
 from vistag_assets.regions.crops import square_crop
 
-Box = tuple[float, float, float, float]
 _QUALITY = 85
 
 
@@ -29,12 +29,12 @@ def crop_file(workspace: Workspace, folder: str, image_id: str, box: Box, side: 
 
 
 def _opened(workspace: Workspace, folder: str, image_id: str) -> Image.Image | None:
+    rows = stored_rows(workspace, "proxies", folder, [image_id])
+    if not rows:
+        return None
     try:
-        rows = workspace.lake.rows_of("proxies", folder, [image_id])
-        if rows is None or not rows.num_rows:
-            return None
-        return open_proxy(workspace.home.root, rows["path"][0].as_py())
-    except (FileNotFoundError, ValueError, CorruptPartition):
+        return open_proxy(workspace.home.root, rows[0]["path"])
+    except (FileNotFoundError, ValueError):
         return None
 
 

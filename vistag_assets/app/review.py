@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from resources.lake import CorruptPartition, MissingPartition
+from resources.decisions.event import Box
+from resources.lake import MissingPartition
 from resources.workspace import Workspace
-from vistag_assets.app.catalogue import Catalogue
+from vistag_assets.app.catalogue import Catalogue, stored_rows
 from vistag_assets.app.decisions import Corners, Name
 from vistag_assets.app.pages import render
 from vistag_assets.review.desk import LEASE_S, Desk, Item
 
 BATCH = 24
 _NO_QUEUE = "There is no review queue yet. It is made by the next vistag run, or in Dagster's UI: materialise review_queue."
-Box = tuple[float, float, float, float]
 
 
 class Asked(BaseModel):
@@ -84,7 +85,7 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
     def concepts() -> list[Concept]:
         """The concepts of the queue, in its order, with how much of each waits."""
         try:
-            return [_concept(workspace, id_, waiting) for id_, waiting in _waiting(desk).items()]
+            return [_concept(workspace, id_, waiting) for id_, waiting in desk.waiting().items()]
         except MissingPartition as error:
             raise HTTPException(404, _NO_QUEUE) from error
 
@@ -99,13 +100,13 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
                 one_concept=True,
                 second_opinion=asked.second_opinion,
             )
-            waiting = _waiting(desk)
+            waiting = desk.waiting()
         except MissingPartition as error:
             raise HTTPException(404, _NO_QUEUE) from error
         concept_id = items[0].concept_id if items else None
         return Batch(
             concept=_concept(workspace, concept_id, waiting[concept_id]) if concept_id else None,
-            pairs=[_pair(workspace, catalogue, item) for item in items],
+            pairs=_pairs(workspace, catalogue, items),
             lease_s=LEASE_S,
         )
 
@@ -116,11 +117,6 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
         return returned
 
     return router
-
-
-def _waiting(desk: Desk) -> Counter[str]:
-    """Concept -> pairs of the queue that nobody has decided, in its order."""
-    return Counter(item.concept_id for item in desk.open_items())
 
 
 def _concept(workspace: Workspace, concept_id: str, waiting: int) -> Concept:
@@ -134,7 +130,12 @@ def _concept(workspace: Workspace, concept_id: str, waiting: int) -> Concept:
     )
 
 
-def _pair(workspace: Workspace, catalogue: Catalogue, item: Item) -> Pair:
+def _pairs(workspace: Workspace, catalogue: Catalogue, items: Sequence[Item]) -> list[Pair]:
+    boxes = _boxes_of(workspace, items)
+    return [_pair(catalogue, item, boxes.get(item.region_id or "")) for item in items]
+
+
+def _pair(catalogue: Catalogue, item: Item, box: Box | None) -> Pair:
     folder = item.folder_key or ""
     file = catalogue.file_of(folder, item.id)
     return Pair(
@@ -143,7 +144,7 @@ def _pair(workspace: Workspace, catalogue: Catalogue, item: Item) -> Pair:
         concept_id=item.concept_id,
         path=file.path if file else None,
         region_id=item.region_id,
-        box=_box_of(workspace, folder, item) if file else None,
+        box=box if file else None,
         reason=item.reason,
         probability=item.probability,
         is_uniform=item.is_uniform,
@@ -151,12 +152,14 @@ def _pair(workspace: Workspace, catalogue: Catalogue, item: Item) -> Pair:
     )
 
 
-def _box_of(workspace: Workspace, folder: str, item: Item) -> Box | None:
-    if item.region_id is None:
-        return None
-    try:
-        rows = workspace.lake.rows_of("grounded_regions", folder, [item.id])
-    except CorruptPartition:
-        return None
-    found = [] if rows is None else [row for row in rows.to_pylist() if row["region_id"] == item.region_id]
-    return tuple(found[0]["bbox"]) if found else None
+def _boxes_of(workspace: Workspace, items: Sequence[Item]) -> Mapping[str, Box]:
+    """Region id -> box, of the regions of a batch; each folder of it is read once."""
+    ids = defaultdict[str, set[str]](set)
+    for item in items:
+        if item.region_id is not None:
+            ids[item.folder_key or ""].add(item.id)
+    return {
+        row["region_id"]: tuple(row["bbox"])
+        for folder, own in ids.items()
+        for row in stored_rows(workspace, "grounded_regions", folder, own) or ()
+    }

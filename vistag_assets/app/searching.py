@@ -9,8 +9,8 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from resources.lake import CorruptPartition
 from resources.workspace import Workspace
+from vistag_assets.app.catalogue import stored_rows
 from vistag_assets.app.endpoints import Asking, Search, answered
 from vistag_assets.app.pages import render
 from vistag_assets.search.query import Hit, SearchError
@@ -64,11 +64,7 @@ def _carrying(workspace: Workspace, hits: list[Hit], concept_id: str) -> int:
         ids[hit.folder].add(hit.id)
     carry = 0
     for folder, own in ids.items():
-        try:
-            rows = workspace.lake.rows_of("tags", folder, own)
-        except CorruptPartition:
-            continue
-        for row in [] if rows is None else rows.to_pylist():
+        for row in stored_rows(workspace, "tags", folder, own) or ():
             is_carried = row["state"] == "human" or (
                 row["state"] == "machine" and row["probability"] >= _CARRIED_FROM
             )

@@ -63,7 +63,7 @@ def let_go(home: Home, folders: Sequence[FolderRef], before: Elsewhere) -> list[
     """
     if not folders:
         return []
-    gone_keys = frozenset(folder.key for folder in home.folders() if folder.gone_since)
+    gone_keys = frozenset(home.gone_keys())
     elsewhere = Elsewhere(home.lake, gone_keys, before)
     told = [_moved(home, folder, elsewhere) for folder in folders]
     forget_folders(home, [gone.folder for gone in told if gone.has_moved])

@@ -44,8 +44,7 @@ def ask(home: Home, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         raise UsageError(
             f"{query}: SQL is UTF-8; a name that is not stands in the tables as it is shown here."
         )
-    gone = [folder.key for folder in home.folders() if folder.gone_since]
-    with home.lake.connect(gone=gone) as connection:
+    with home.lake.connect(gone=home.gone_keys()) as connection:
         if DECISIONS in query and DECISIONS not in home.lake.tables():
             connection.register(DECISIONS, home.decisions.as_table())
         if VOCABULARY in query:

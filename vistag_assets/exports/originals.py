@@ -26,6 +26,7 @@ from vistag_assets.exports.job import ExportError, Job
 from vistag_assets.exports.records import FolderRecords, ImageRecord, file_name
 from vistag_assets.exports.sidecar import MalformedSidecar, Sidecar
 from vistag_assets.exports.xmp import fill
+from vistag_assets.lineage import pixel_hashes
 
 TYPES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -76,7 +77,7 @@ def _require_writable(library: Path) -> None:
 
 
 def _write_folder(job: Job, folder: FolderRecords, options: OriginalsOptions, writer: _Writer) -> None:
-    pixels = _pixels(job, folder)
+    pixels = pixel_hashes(job.workspace.lake.read("images", folder.folder.key))
     for image in job.images_of(folder):
         for path in (image.path, *image.also_at):
             name = file_name(path)
@@ -91,13 +92,6 @@ def _write_folder(job: Job, folder: FolderRecords, options: OriginalsOptions, wr
                 writer.write(name, image, pixels.get(image.id))
             except (Unwritable, MalformedSidecar, ExiftoolFailed, Reject, OSError) as error:
                 job.fail(name, error)
-
-
-def _pixels(job: Job, folder: FolderRecords) -> dict[str, str | None]:
-    rows = job.workspace.lake.read("images", folder.folder.key)
-    if "pixel_hash" not in rows.column_names:
-        return {}
-    return dict(zip(rows["id"].to_pylist(), rows["pixel_hash"].to_pylist(), strict=True))
 
 
 class _Writer:

@@ -8,9 +8,10 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from resources.fingerprint import fingerprint
+from resources.web.templates import page_templates
 from vistag_assets.gallery.cards import Card
 
 CARDS_A_PAGE = 100
@@ -137,13 +138,7 @@ def bright(colour: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("vistag_assets.gallery", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("vistag_assets.gallery")
     environment.globals.update(
         overlay_file=overlay_file,
         thumbnail_file=thumbnail_file,

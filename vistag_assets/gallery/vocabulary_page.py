@@ -64,8 +64,7 @@ def counts(workspace: Workspace) -> dict[str, Counted]:
     """Concept id -> its images, as the table `tags` has them; of folders that are gone none."""
     if "tags" not in workspace.lake.tables():
         return {}
-    gone = [folder.key for folder in workspace.home.folders() if folder.gone_since]
-    with workspace.lake.connect(gone=gone, skip_damaged=True) as sql:
+    with workspace.lake.connect(gone=workspace.home.gone_keys(), skip_damaged=True) as sql:
         rows = sql.execute(_COUNTED, {"examples": EXAMPLES, "sure": SURE}).fetchall()
     return {id_: Counted(images, tuple(examples)) for id_, images, examples in rows}
 

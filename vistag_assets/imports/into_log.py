@@ -19,14 +19,13 @@ from taxonomy.keywords import Keywords, every_label
 from vistag_assets.exports.records import file_name
 from vistag_assets.exports.xml_text import xml_text
 from vistag_assets.imports.answers import Answer, Answers, Mark, Said, decisions_of
-from vistag_assets.tags.decide import Picture, update_tags
+from vistag_assets.tags.decide import Picture, pictures_in, update_tags
 from vistag_assets.tags.decided import import_states
 
 CLIENT = "import-"
 """Begins the client_id of what was imported."""
 _DIGITS = 20
 _NEAR = 3
-_COLUMNS = ("id", "path", "also_at", "pixel_hash")
 
 
 @dataclass(slots=True)
@@ -201,17 +200,11 @@ class _Library:
         self._of_name: dict[str, list[tuple[str, str]]] = defaultdict(list)
         """last part of the path -> (library and path, content id)"""
         for folder in workspace.home.folders():
-            try:
-                rows = workspace.lake.read_or_none("images", folder.key)
-            except CorruptPartition:
-                continue
-            if rows is None:
-                continue
-            for row in rows.select([c for c in _COLUMNS if c in rows.column_names]).to_pylist():
-                self._of_id[row["id"]].append(Picture(folder, row["path"], row["id"], row.get("pixel_hash")))
-                for path in (row["path"], *(row.get("also_at") or ())):
+            for picture, also_at in pictures_in(workspace, folder):
+                self._of_id[picture.id].append(picture)
+                for path in (picture.path, *also_at):
                     name = f"{folder.library}/{file_name(path)}"
-                    self._of_name[PurePosixPath(name).name].append((name, row["id"]))
+                    self._of_name[PurePosixPath(name).name].append((name, picture.id))
 
     def find(self, name: str, id_: str | None = None) -> list[Picture] | str:
         """The places of a picture; a sentence where it is none of the home, or several are called so."""

@@ -120,9 +120,9 @@ class Desk:
             self._follow()
             return [item for item in self._queue if not self._said(item)]
 
-    def waiting(self) -> dict[str, int]:
+    def waiting(self) -> Counter[str]:
         """Concept id -> pairs of the queue that nobody decided, in the order of the queue."""
-        return dict(Counter(item.concept_id for item in self.open_items()))
+        return Counter(item.concept_id for item in self.open_items())
 
     def _said(self, item: Item, who: str | None = None) -> list[str]:
         """Who decided a pair; `who` has spoken of it also where they skipped it."""

@@ -122,7 +122,6 @@ def read_pool(workspace: Workspace, library: Library, few: int) -> pa.Table:
             [
                 ("id", pa.string()),
                 ("concept_id", pa.string()),
-                ("named", pa.bool_()),  # whether the machine gives the picture this tag
                 ("accepted", pa.bool_()),
                 ("drawn", pa.string()),
             ]
@@ -150,7 +149,7 @@ def _views(sql: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def _pictures(workspace: Workspace) -> pa.Table:
-    gone = {folder.key for folder in workspace.home.folders() if folder.gone_since}
+    gone = set(workspace.home.gone_keys())
     first: dict[str, tuple[str, str, str | None]] = {}
     for folder in workspace.lake.folders("images"):
         if folder not in gone:

@@ -80,10 +80,9 @@ def update_queue(workspace: Workspace) -> pa.Table:
 def _made_of(workspace: Workspace) -> bytes:
     lake, events = workspace.lake, workspace.decisions.since()
     files = [lake.data_file(table, key) for table in SOURCES for key in lake.folders(table)]
-    gone = sorted(folder.key for folder in workspace.home.folders() if folder.gone_since)
     made_of = fingerprint(
         files=glance(files),
-        gone=gone,
+        gone=workspace.home.gone_keys(),
         decisions=[event.seq for event in events],
         taxonomy=workspace.taxonomy.fingerprint,
         replaced=dict(workspace.taxonomy.replaced),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from resources.home import Home
@@ -14,6 +13,7 @@ from resources.images import open_proxy
 from resources.lake.files import replace_file
 from resources.metadata import thumbnail_uri
 from resources.text import one_line
+from resources.web.templates import page_templates
 from resources.workspace import Workspace
 from vistag_assets.regions.crops import square_crop
 from vistag_assets.search.query import Box, Hit, Query
@@ -51,13 +51,7 @@ def write_page(workspace: Workspace, query: Query, hits: Sequence[Hit]) -> Path:
 
 
 def render(workspace: Workspace, query: Query, hits: Sequence[Hit]) -> str:
-    environment = Environment(
-        loader=PackageLoader("vistag_assets.search", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("vistag_assets.search")
     shown = [_shown(workspace.home.root, hit) for hit in hits]
     return environment.get_template("page.html.j2").render(
         asked=_asked(query), example=_example(query), hits=shown, tier=workspace.tier.name

@@ -8,8 +8,8 @@ from typing import Literal
 
 from PIL import Image
 
-Box = tuple[float, float, float, float]
-"""x and y of the top left, width and height, relative to the upright picture, 0..1"""
+from resources.decisions.event import Box
+
 Within = Literal["images", "regions", "both"]
 
 

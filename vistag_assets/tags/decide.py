@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -124,6 +124,15 @@ def _rows(workspace: Workspace, column: str, value: str) -> Iterator[Picture]:
 
 
 def _in_folder(workspace: Workspace, folder: FolderRef, column: str, value: str) -> Iterator[Picture]:
+    for picture, also_at in pictures_in(workspace, folder):
+        if column == "path" and value in (picture.path, *also_at):
+            yield replace(picture, path=value)
+        elif column != "path" and value == getattr(picture, column):
+            yield picture
+
+
+def pictures_in(workspace: Workspace, folder: FolderRef) -> Iterator[tuple[Picture, Sequence[str]]]:
+    """The pictures of a folder, and where else in it each lies; none where its table cannot be read."""
     try:
         rows = workspace.lake.read_or_none("images", folder.key)
     except CorruptPartition:
@@ -131,10 +140,7 @@ def _in_folder(workspace: Workspace, folder: FolderRef, column: str, value: str)
     if rows is None:
         return
     for row in rows.select([c for c in _COLUMNS if c in rows.column_names]).to_pylist():
-        names = [row["path"], *(row.get("also_at") or ())] if column == "path" else [row[column]]
-        if value in names:
-            place = value if column == "path" else row["path"]
-            yield Picture(folder, place, row["id"], row.get("pixel_hash"))
+        yield Picture(folder, row["path"], row["id"], row.get("pixel_hash")), row.get("also_at") or ()
 
 
 _COLUMNS = ("id", "path", "also_at", "pixel_hash")

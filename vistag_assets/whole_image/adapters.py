@@ -157,6 +157,7 @@ def logistic_heads(examples: Examples, strength: float = OWN_STRENGTH, seed: int
     steps (Nesterov's) of a length of each concept's own arrive soon.
     """
     from scipy.linalg import solve_triangular
+    from scipy.special import expit
 
     spread, counts = _Spread.of(examples.vectors), examples.counts
     even = solve_triangular(spread.factor, (examples.vectors - spread.mean).T.astype(np.float64), lower=True)
@@ -173,10 +174,10 @@ def logistic_heads(examples: Examples, strength: float = OWN_STRENGTH, seed: int
     weights = ahead = np.zeros((len(counts), pictures.shape[1]), np.float32)
     bias = bias_ahead = np.zeros(len(counts), np.float32)
     for turn in range(_STEPS):
-        false = _sigmoid(pool @ ahead.T + bias_ahead)
+        false = expit(pool @ ahead.T + bias_ahead)
         false[is_own] = 0
         false /= others
-        missed = (1 - _sigmoid(_pair_scores(examples, pictures, ahead, bias_ahead))) * each[examples.column]
+        missed = (1 - expit(_pair_scores(examples, pictures, ahead, bias_ahead))) * each[examples.column]
         slope = false.T @ pool - examples.sums(missed, pictures) + ridge[:, None] * ahead
         lean = false.sum(axis=0) - np.bincount(examples.column, missed, len(counts))
         following, bias_following = ahead - step[:, None] * slope, bias_ahead - step * lean
@@ -241,7 +242,3 @@ def _pair_scores(examples: Examples, pictures: Vectors, weights: Vectors, bias: 
         row, column = examples.row[part], examples.column[part]
         scores[part] = np.einsum("pd,pd->p", pictures[row], weights[column]) + bias[column]
     return scores
-
-
-def _sigmoid(values: Vectors) -> Vectors:
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), dtype=np.float32)

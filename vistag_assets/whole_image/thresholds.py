@@ -82,14 +82,11 @@ def threshold_of_best_f1(probabilities: Probabilities, is_true: Truth) -> float:
 
 
 def shrunk(own: float, overall: float, positives: int) -> float:
-    low, high = _log_odds(own), _log_odds(overall)
-    odds = (positives * low + STRENGTH * high) / (positives + STRENGTH)
-    return float(1 / (1 + np.exp(-odds)))
+    """On the scale of log odds."""
+    from scipy.special import expit, logit  # takes a fifth of the code location's loading time otherwise
 
-
-def _log_odds(probability: float) -> float:
-    kept = float(np.clip(probability, _LEAST, 1 - _LEAST))
-    return float(np.log(kept / (1 - kept)))
+    low, high = logit(np.clip([own, overall], _LEAST, 1 - _LEAST))
+    return float(expit((positives * low + STRENGTH * high) / (positives + STRENGTH)))
 
 
 def f1_of(taken: Truth, is_true: Truth) -> float:
