@@ -90,6 +90,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.object_store import StoreUrlError
     from resources.web.guard import NoToken
     from taxonomy import TaxonomyError
+    from taxonomy.learning.accepting import NotAcceptable
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
     from vistag_assets.cli.serve import ServeError
@@ -105,7 +106,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
+        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, NotAcceptable,
+        OSError,
     )  # fmt: skip
 
 

@@ -163,8 +163,11 @@ def test_what_people_did_in_label_studio_is_in_the_log_and_in_the_tags(home: Hom
         ("accept", "sword", "a", ada),
         ("reject", "spotlight", "a", ada),
         ("accept", "bowl", "b", seven),
+        ("accept", "no such thing", "b", seven),
+        ("accept", "bowls with handles", "b", seven),
         ("reject", "vase", "b", seven),
     ]
+    assert [event.concept_id for event in imported(home)][5:7] == [None, None]
     drawn, corrected = imported(home)[:2]
     assert (drawn.region_id, drawn.box) == (BOWL, (0.1, 0.2, 0.3, 0.2))
     assert (corrected.region_id, corrected.corrected_to) == (VASE, "sword")
@@ -172,6 +175,7 @@ def test_what_people_did_in_label_studio_is_in_the_log_and_in_the_tags(home: Hom
     assert drawn.shown == "0" * 16
     assert "No such label: no such thing" in told_.output
     assert "No such label: bowls with handles" in told_.output
+    assert "vistag taxonomy learn" in told_.output
 
 
 @pytest.mark.parametrize("kind", ["label-studio", "cvat", "coco"])
