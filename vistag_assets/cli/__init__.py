@@ -4,6 +4,7 @@ import typer
 
 from vistag_assets.cli import (
     adapting,
+    benchmarking,
     calibrating,
     console,
     deciding,
@@ -51,6 +52,7 @@ for command in (
     measuring.report,
     measuring.accept,
     measuring.evaluate,
+    benchmarking.benchmark,
     models.models,
     models.doctor,
     models.serve,

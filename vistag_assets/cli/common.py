@@ -79,6 +79,7 @@ def _is_interrupt(error: BaseException) -> bool:
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
     from evaluation.history import HistoryError
+    from evaluation.public.fetching import BenchmarkError
     from evaluation.readers.tables import UnusableFile
     from resources.decisions import LogUnavailable
     from resources.home import CorruptRegistration, KeyTaken, SettingsError, UnknownFolder
@@ -107,7 +108,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
         CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, NotAcceptable,
-        OSError,
+        BenchmarkError,         OSError,
     )  # fmt: skip
 
 
