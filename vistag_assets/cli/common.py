@@ -102,13 +102,14 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.search.query import SearchError
     from vistag_assets.tags.decide import UnknownSubject
     from vistag_assets.whole_image.calibration import CalibrationError
+    from vistag_assets.whole_image.catalogue_priors import PriorsError
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
         CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, NotAcceptable,
-        BenchmarkError,         OSError,
+        BenchmarkError, PriorsError,         OSError,
     )  # fmt: skip
 
 
