@@ -31,15 +31,7 @@ from vistag_assets.whole_image.adapters import Examples, Vectors
 TEMPLATE_FREE = "preferred label"
 WAFFLES = 8
 """Random endings a concept (Roth et al., Waffling around for performance, 2023)."""
-_WORDS = [
-    "quiet",
-    "seven",
-    "above",
-    "paper",
-    "window",
-    "river",
-    "copper",
-    "early",
+_WORDS = ("quiet", "seven", "above", "paper", "window", "river", "copper", "early") + (
     "morning",
     "walking",
     "number",
@@ -48,7 +40,7 @@ _WORDS = [
     "orange",
     "other",
     "field",
-]
+)
 _FOLDS = 4
 
 
