@@ -31,16 +31,10 @@ from vistag_assets.whole_image.adapters import Examples, Vectors
 TEMPLATE_FREE = "preferred label"
 WAFFLES = 8
 """Random endings a concept (Roth et al., Waffling around for performance, 2023)."""
-_WORDS = ("quiet", "seven", "above", "paper", "window", "river", "copper", "early") + (
-    "morning",
-    "walking",
-    "number",
-    "simple",
-    "second",
-    "orange",
-    "other",
-    "field",
-)
+_WORDS = (
+    "quiet", "seven", "above", "paper", "window", "river", "copper", "early",
+    "morning", "walking", "number", "simple", "second", "orange", "other", "field",
+)  # fmt: skip
 _FOLDS = 4
 
 

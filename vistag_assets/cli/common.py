@@ -101,15 +101,17 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.search.filters import UnknownTag
     from vistag_assets.search.query import SearchError
     from vistag_assets.tags.decide import UnknownSubject
+    from vistag_assets.tags.flag_policy import PolicyError
     from vistag_assets.whole_image.calibration import CalibrationError
     from vistag_assets.whole_image.catalogue_priors import PriorsError
+    from vistag_assets.whole_image.home_adapter import AdapterError
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, NotAcceptable,
-        BenchmarkError, PriorsError,         OSError,
+        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, PolicyError, NotAcceptable,
+        BenchmarkError, PriorsError, AdapterError, OSError,
     )  # fmt: skip
 
 
