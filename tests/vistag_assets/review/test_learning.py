@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hand_made_lake import IDS, make_home
+from hand_made_lake import FOLDER, IDS, make_home
 from typer.testing import CliRunner
 
 from resources.decisions import Event
@@ -16,6 +16,7 @@ from resources.workspace import open_workspace
 from taxonomy import STARTER
 from vistag_assets.cli import app
 from vistag_assets.review.phrases import phrases_of
+from vistag_assets.tags.decided import decided_in
 
 
 @pytest.fixture
@@ -39,6 +40,9 @@ def test_words_teach_the_vocabulary_only_through_a_person(home: Home) -> None:
     for image in IDS[:2]:
         say(home, "tea bowl", image, verdict="skip", corrected_to="bowl")
     say(home, "zzyzx gadget", IDS[0])
+    say(home, "Tea-bowl", IDS[1])
+    say(home, "tea bowl", IDS[2])
+    say(home, "bowl", IDS[2], concept_id="bowl", verdict="reject")
     told = vistag(home, "taxonomy", "learn")
     assert "'tea bowl' as altLabel of bowl" in told
     diff = home.root / "vocabulary" / "proposed.ttl"
@@ -62,6 +66,12 @@ def test_words_teach_the_vocabulary_only_through_a_person(home: Home) -> None:
     assert (
         taxonomy.facet_of("bowl").prompts == open_workspace(Home(home.root)).taxonomy.facet_of("vase").prompts
     )
+    images = home.lake.read("images", FOLDER)
+    decided = decided_in(home.decisions, images, taxonomy.replaced, taxonomy.labels).to_pylist()
+    states = {(row["id"], row["concept_id"]): row["state"] for row in decided}
+    assert states[IDS[1], "bowl"] == "human", "what was said of the words holds for the concept"
+    assert states[IDS[2], "bowl"] == "rejected", "but for what was said of the concept itself"
+    assert states[IDS[0], None] == "human"
     assert str(read_settings(home).taxonomy).startswith(str(home.root))
     again = vistag(home, "taxonomy", "learn")
     assert "'tea bowl' is a label of bowl: nothing to learn." in again
