@@ -29,7 +29,7 @@ from vistag_assets.whole_image.adapter_policy import REMEDIES, Texts, bands_by, 
 from vistag_assets.whole_image.adapters import Examples, Vectors
 
 TEMPLATE_FREE = "preferred label"
-WAFFLES = 8
+WAFFLES = 4
 """Random endings a concept (Roth et al., Waffling around for performance, 2023)."""
 _WORDS = (
     "quiet", "seven", "above", "paper", "window", "river", "copper", "early",
@@ -77,7 +77,9 @@ def _described(concept: Concept) -> list[str]:
     parts = [
         part.strip() for part in concept.definition.replace(";", ",").rstrip(".").split(",") if part.strip()
     ]
-    return [f"{concept.pref_label}, which is {part}" for part in parts] or [concept.pref_label]
+    return [f"{concept.pref_label}, which is {part[0].lower()}{part[1:]}" for part in parts] or [
+        concept.pref_label
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +125,17 @@ def ladder(corpus: Corpus, encoder: Encoder, taxonomy: Taxonomy) -> list[dict[st
     ways = {name: texts_of(encoder, said) for name, said in wordings(taxonomy, corpus.concept_ids).items()}
     every, first = [*ways.values()], next(iter(ways.values()))
     facets = np.unique([taxonomy.by_id[id_].facet for id_ in corpus.concept_ids], return_inverse=True)[1]
-    fits: Mapping[str, Callable[[Examples], Vectors]] = {
-        **{name: partial(_as_it_is, way) for name, way in ways.items()},
+    asked: Mapping[str, Callable[[Examples], Vectors]] = {
+        name: partial(_as_it_is, way) for name, way in ways.items()
+    }
+    chosen: Mapping[str, Callable[[Examples], Vectors]] = {
         "chosen for all": Chooser(every, np.zeros_like(facets)).vectors,
         "chosen a facet": Chooser(every, facets).vectors,
         "chosen a concept": lambda examples: chosen_words(every, examples),
     }
     rows: list[dict[str, object]] = []
     base: Vectors | None = None
-    for centring in ("text", "centred"):
+    for centring, fits in (("text", asked), ("centred", {**asked, **chosen})):
         for name, vectors_of in fits.items():
             scores, seconds = cross_validated(corpus, _scorer(centring, first, vectors_of))
             base = scores if base is None else base
