@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters gpu-check fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -112,6 +112,10 @@ bench-photos: $(VENV)/.installed
 # shorter one, BENCH="--home FOLDER" to keep the corpus.
 bench-tail: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.tail $(BENCH)
+
+# Which words serve best as prompts for rare tags, on the hard corpus: minutes. BENCH as for bench-tail.
+bench-prompts: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.prompts $(BENCH)
 
 # Fitting adapters to 100,000 pictures: seconds, memory. BENCH="--concepts 500 --pictures 10000" for a smaller one.
 bench-adapters: $(VENV)/.installed
