@@ -84,6 +84,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.home import CorruptRegistration, KeyTaken, SettingsError, UnknownFolder
     from resources.images import DecoderUnavailable
     from resources.lake import LakeError
+    from resources.lake.leases import LeaseError
     from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
@@ -103,8 +104,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
-        DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
-        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
+        DeviceUnavailableError, ModelUnavailableError, LakeError, LeaseError, DecoderUnavailable, StoreUrlError, KeyTaken,
+        UnknownFolder, CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
         CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
     )  # fmt: skip
 
