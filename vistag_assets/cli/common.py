@@ -91,6 +91,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.object_store import StoreUrlError
     from resources.web.guard import NoToken
     from taxonomy import TaxonomyError
+    from vistag_assets.automation.cluster import ClusterError
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
     from vistag_assets.cli.serve import ServeError
@@ -105,8 +106,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, LeaseError, DecoderUnavailable, StoreUrlError, KeyTaken,
-        UnknownFolder, CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
+        UnknownFolder, CorruptRegistration, ClusterError, DevError, NoServerError, ServeError, StorageError, LogUnavailable,
+        UnknownSubject, CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
     )  # fmt: skip
 
 
