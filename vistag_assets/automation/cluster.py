@@ -38,6 +38,7 @@ _PASSED_ON = ("DAGSTER_HOME", "VISTAG_HOME", "PYTHONPATH", LEASE_SECONDS)
 """What a job is told. Addresses with passwords are not: everybody who sees the cluster sees a job's variables."""
 _POLL_SECONDS = 1.0
 _SHOWN_CHARACTERS = 300
+_MOST_NODES = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +95,11 @@ class Cluster:
         from ray.util.state.exception import RayStateApiException
 
         try:
-            nodes = list_nodes(address=self.address, filters=[("state", "=", "ALIVE")])
+            # machines that were lost count as missing output for a while
+            alive = [("state", "=", "ALIVE")]
+            nodes = list_nodes(
+                address=self.address, filters=alive, limit=_MOST_NODES, raise_on_missing_output=False
+            )
         except (ConnectionError, RayStateApiException, RuntimeError) as error:
             raise ClusterError(
                 f"Ray at {self.address} does not answer ({error}): start it, or give another --ray"

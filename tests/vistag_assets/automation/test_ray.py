@@ -37,7 +37,7 @@ if __name__ == "__main__":
     tag_folders(home, folders, lambda *_: None, ray=OnRay(address, folders=1, deaths=1000))
 """
 _AT_WORK = sa.text(
-    "select name, split_part(holder, ' ', 2)::int from vistag_leases where name like '%/pending/%' and expires > now()"
+    "select name, split_part(holder, ' ', 2)::int from vistag_leases where name like '%/pending/%/.lib%' and expires > now()"
 )
 
 
