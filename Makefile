@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -97,6 +97,11 @@ bench-loads: $(VENV)/.installed
 # Many tiny images: seconds, memory, sizes. BENCH="--images 2000 --folders 10 --one-folder 0" for a smaller one.
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
+
+# Whether cost follows change: nothing new, one image more, in many folders and in one. BENCH="--folders 20 --one-folder 500"
+# for a smaller one.
+bench-change: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.change $(BENCH)
 
 # Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
 # smaller one.

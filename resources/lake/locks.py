@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from resources.lake.files import is_locked, locked
+from resources.lake.files import disk_named, is_locked, locked, make_directory
 from resources.lake.leases import expired, forget, held, is_held
 
 
 class Locks(Protocol):
-    """Exclusive locks, each named by a path below the home. Not re-entrant."""
+    """Exclusive locks, each named by a path below the home. Not re-entrant. Who holds one finds its folder there."""
 
     def held(self, path: Path) -> AbstractContextManager[None]:
         """Holds the lock within, waiting for who has it."""
@@ -42,6 +42,8 @@ class Leases:
         self.url, self.home_id, self.root = url, home_id, root
 
     def held(self, path: Path) -> AbstractContextManager[None]:
+        with disk_named(path):
+            make_directory(path.parent)
         return held(self.url, self._name(path))
 
     def is_held(self, path: Path) -> bool:

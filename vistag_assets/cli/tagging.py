@@ -240,7 +240,14 @@ def _tag(
     if any(home.is_worked_on(folder.key) for folder in folders):
         console.err.print("Another run is at work on these folders: this one goes on when that has ended.")
     with console.progress_bars() as watcher:
-        outcome = tag_folders(home, folders, watcher, read_again=read_again, ray=OnRay(*ray) if ray else None)
+        outcome = tag_folders(
+            home,
+            folders,
+            watcher,
+            read_again=read_again,
+            leave_unchanged=True,
+            ray=OnRay(*ray) if ray else None,
+        )
     console.out.print(console.folders_table(outcome))
     console.say(console.summary(outcome))
     for line in what_came_in(home.lake, [folder.folder.key for folder in outcome.folders], survey):

@@ -127,6 +127,7 @@ def test_a_lease_is_one_writers_and_is_renewed_as_long_as_it_works(home: Home, u
             order.append("second")
 
     with home.locks.held(lock):
+        assert lock.parent.is_dir()  # as with locks of files
         assert home.locks.is_held(lock)
         waiting = threading.Thread(target=second)
         waiting.start()
