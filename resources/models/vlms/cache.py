@@ -45,8 +45,12 @@ class RoomyLayer(DynamicLayer):
         super().__init__()
         self._room = room
         self._prompt = 0
+        self._all_keys: Tensor
+        self._all_values: Tensor
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Adds tokens, and gives back all."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -54,7 +58,7 @@ class RoomyLayer(DynamicLayer):
             self._all_keys, self._all_values = (_longer(x, self._room) for x in (key_states, value_states))
             start = 0
         else:
-            start = self.keys.shape[-2]
+            start = self.get_seq_length()
         end = start + key_states.shape[-2]
         if end > self._all_keys.shape[-2]:
             self._all_keys, self._all_values = (_longer(x, end) for x in (self._all_keys, self._all_values))
@@ -65,7 +69,7 @@ class RoomyLayer(DynamicLayer):
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Each row so many times."""
-        tokens = self.keys.shape[-2]
+        tokens = self.get_seq_length()
         self._all_keys, self._all_values = (
             x.repeat_interleave(repeats, dim=0) for x in (self._all_keys, self._all_values)
         )
@@ -81,11 +85,10 @@ class RoomyLayer(DynamicLayer):
         import torch
 
         own = torch.arange(len(beam_idx), device=beam_idx.device)
-        moved = (beam_idx != own).nonzero()[:, 0].to(self.keys.device)
-        origin = beam_idx.to(self.keys.device)[moved]
-        for tensor in (self.keys, self.values):
-            written = tensor[..., self._prompt :, :]
-            written[moved] = written[origin]
+        moved = (beam_idx != own).nonzero()[:, 0]
+        for tensor in (self._all_keys, self._all_values):
+            written = tensor[..., self._prompt : self.get_seq_length(), :]
+            written[moved.to(tensor.device)] = written[beam_idx[moved].to(tensor.device)]
 
 
 def _longer(tensor: Tensor, room: int) -> Tensor:
