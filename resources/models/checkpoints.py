@@ -439,8 +439,9 @@ def require_safetensors(directory: Path) -> None:
     """Raises ModelUnavailableError where a checkpoint has its weights as pickles only, which can run code."""
     if not any(directory.glob("*.safetensors")):
         raise ModelUnavailableError(
-            f"{directory} holds no weights as safetensors, and pickles are not loaded. On the hub there is often a pull "
-            "request that converts them: name it in the tier, such as `revision: refs/pr/1`."
+            f"{directory} holds no weights as safetensors, and pickles are not loaded. Convert its weights once "
+            "(vistag convert FILE). On the hub there is often a pull request that converts them: name it in the tier, such "
+            "as `revision: refs/pr/1`."
         )
 
 

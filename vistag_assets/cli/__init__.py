@@ -52,6 +52,7 @@ for command in (
     measuring.accept,
     measuring.evaluate,
     models.models,
+    models.convert,
     models.doctor,
     models.serve,
     looking.sql,

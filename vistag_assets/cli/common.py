@@ -85,6 +85,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.images import DecoderUnavailable
     from resources.lake import LakeError
     from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
+    from resources.models.convert import ConversionError
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
     from resources.object_store import StoreUrlError
@@ -105,7 +106,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
+        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, ConversionError,
+        OSError,
     )  # fmt: skip
 
 
