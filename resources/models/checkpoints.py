@@ -30,7 +30,7 @@ from pydantic import (
 from resources.home.private import public_files
 from resources.http_client import answers
 from resources.models.load_counter import count_load
-from resources.models.registry import Dtype, registry, with_what_is_known
+from resources.models.registry import Dtype, line_of, registry, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
 Model = TypeVar("Model")
@@ -151,6 +151,9 @@ class ModelSpec(RoleSpec[Model]):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
+        """A line that is a name alone (`tagger: ram-plus`) is that checkpoint, or the first of that family."""
+        if isinstance(given, str):
+            given = line_of(cls.role, given)
         return with_what_is_known(cls.role, given) if isinstance(given, dict) else given
 
     @field_validator("model")

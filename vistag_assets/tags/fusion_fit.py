@@ -58,7 +58,7 @@ def source_sets(sources: Collection[Source]) -> list[frozenset[Source]]:
 
     Captions of regions come with the regions and the VLM only.
     """
-    able: list[Source] = [source for source in ("global", "vlm", "regions") if source in sources]
+    able: list[Source] = [source for source in ("global", "vlm", "regions", "tagger") if source in sources]
     sets = [frozenset(some) for size in range(1, len(able) + 1) for some in combinations(able, size)]
     sets = [chosen for chosen in sets if chosen != {"regions"}]
     if "region_captions" in sources:

@@ -17,7 +17,8 @@ from tiny_detectors import noise
 from resources.boxes import clip, from_corners
 from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError, make_model
 from resources.models.detectors import DetectorSpec
-from resources.models.detectors.yolo import Letterbox, YoloDetector
+from resources.models.detectors.yolo import YoloDetector
+from resources.models.yolo_export import Letterbox
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (200, 27), (45, 46))
 IMAGES = [noise(size, seed) for seed, size in enumerate(SIZES)]
