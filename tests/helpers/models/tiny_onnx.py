@@ -87,3 +87,62 @@ def model(
     )
     told = b"".join(_bytes(14, _bytes(1, key) + _bytes(2, value)) for key, value in (metadata or {}).items())
     return _number(1, _IR_VERSION) + _bytes(7, graph) + _bytes(8, _number(2, _OPSET)) + told
+
+
+CLASSES = ("bowl", "brick wall", "car")
+PROTOTYPES, YOLO_PX = 6, 64
+
+
+def yolo_seg(
+    seed: int = 0, classes: Sequence[str] = CLASSES, side: int = YOLO_PX, bias: float = 0.0, **told: str
+) -> bytes:
+    """A segmentation model of YOLO's outputs as ultralytics exports it, with random weights: two convolutions.
+
+    One place a cell of 8 pixels, whose box is around its cell; prototypes at a quarter of the side.
+    """
+    draw = np.random.default_rng(seed)
+    grid, channels = side // 8, 4 + len(classes) + PROTOTYPES
+    places = grid * grid
+    kernel = draw.normal(0, 0.12, (channels, 3, 8, 8)).astype(np.float32)
+    kernel[4 : 4 + len(classes)] *= 2.0
+    middle = (np.arange(grid) * 8 + 4).astype(np.float32)
+    shift = np.zeros((1, channels, places), np.float32)
+    shift[0, 0], shift[0, 1] = np.tile(middle, grid), np.repeat(middle, grid)
+    shift[0, 2:4] = side / 3
+    shift[0, 4 : 4 + len(classes)] = bias
+    scale = np.ones((1, channels, 1), np.float32)
+    scale[0, :2], scale[0, 2:4] = 2.0, 6.0
+    of_prototypes = draw.normal(0, 0.4, (PROTOTYPES, 3, 4, 4)).astype(np.float32)
+    constants = {
+        "kernel": kernel,
+        "of_prototypes": of_prototypes,
+        "centred": np.array(-0.5, np.float32),
+        "shape": np.array([0, channels, places], np.int64),
+        "scale": scale,
+        "shift": shift,
+        "parts": np.array([4, len(classes), PROTOTYPES], np.int64),
+    }
+    nodes = [
+        node("Add", ["images", "centred"], ["seen"]),
+        node("Conv", ["seen", "kernel"], ["cells"], strides=[8, 8]),
+        node("Reshape", ["cells", "shape"], ["rows"]),
+        node("Mul", ["rows", "scale"], ["scaled"]),
+        node("Add", ["scaled", "shift"], ["shifted"]),
+        node("Split", ["shifted", "parts"], ["boxes", "logits", "coefficients"], axis=1),
+        node("Sigmoid", ["logits"], ["scores"]),
+        node("Concat", ["boxes", "scores", "coefficients"], ["output0"], axis=1),
+        node("Conv", ["seen", "of_prototypes"], ["output1"], strides=[4, 4]),
+    ]
+    names = {
+        "names": str(dict(enumerate(classes))),
+        "imgsz": f"[{side}, {side}]",
+        "stride": "32",
+        "task": "segment",
+    }
+    return model(
+        nodes,
+        constants,
+        {"images": ["batch", 3, side, side]},
+        {"output0": ["batch", channels, places], "output1": ["batch", PROTOTYPES, side // 4, side // 4]},
+        names | told,
+    )
