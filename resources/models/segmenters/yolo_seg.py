@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.boxes import iou, to_corners
+from resources.boxes import clip, iou, to_corners
 from resources.fingerprint import fingerprint
 from resources.models.checkpoints import Device, ModelUnavailableError
 from resources.models.segmenters.masks import FILLED_BOX, Mask, Masks, filled_box
@@ -93,7 +93,7 @@ def _matches(
     """For each box the thing that is meant by it; None where nothing that was seen is there."""
     if not len(seen.scores):
         return [None] * len(boxes_xywh)
-    own = iou(boxes_xywh, seen.boxes_xywh)
+    own = iou(clip(boxes_xywh)[0], clip(seen.boxes_xywh)[0])  # a detector's boxes end with the image
     likeness = _mask_iou(seen, boxes_xywh, size) if by_mask else own
     best = likeness.argmax(axis=1)
     return [int(place) if own[number, place] >= SAME_THING_IOU else None for number, place in enumerate(best)]
