@@ -34,7 +34,7 @@ test-extras: $(VENV)-extras/.installed
 
 # FiftyOne's own importer on what is exported for it, in an environment of its own; mongomock stands in for its MongoDB.
 test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
-	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py
+	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py $(AGAIN)
 
 # A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed

@@ -100,13 +100,14 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.search.filters import UnknownTag
     from vistag_assets.search.query import SearchError
     from vistag_assets.tags.decide import UnknownSubject
+    from vistag_assets.tags.flag_policy import PolicyError
     from vistag_assets.whole_image.calibration import CalibrationError
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
         DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
         CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, ConversionError,
+        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, PolicyError, ConversionError,
         OSError,
     )  # fmt: skip
 

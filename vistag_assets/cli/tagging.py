@@ -119,6 +119,12 @@ def run(
     labels: Annotated[
         str | None, typer.Option(help="Which labels the encoder is asked about: all, or pref alone.")
     ] = None,
+    flags: Annotated[
+        str | None,
+        typer.Option(
+            help="A policy (.yaml) of what people have to look at (docs/flags.md); none for none any more."
+        ),
+    ] = None,
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
     ] = None,
@@ -145,7 +151,7 @@ def run(
         name = library or root.resolve().name or "root"
         excluded = {name: list(filter(None, exclude))} if exclude else None
         vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column), labels)
-        settings = choose(base, tier, vocabulary, lake, excluded)
+        settings = choose(base, tier, vocabulary, lake, excluded, flags)
         if ground_truth:
             _take_ground_truth(base, ground_truth, name, untagged)
         _say_what_phrases_cost(base)
@@ -307,10 +313,21 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
             f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
             "The next run asks again."
         )
+    if flagged := _flagged(home):
+        console.say(f"{flagged:,} images are flagged by the policy: vistag app shows them, and why.")
     if caveat := load_tier(settings.tier).caveat:
         console.say(caveat)
     _say_where_the_gallery_is(home)
     console.say(f"Look further: {_app_command(home)}, vistag dev, or vistag sql 'from tags limit 20'")
+
+
+def _flagged(home: Home) -> int:
+    """How many images of the home a policy flags."""
+    if not home.lake.folders("flags"):
+        return 0
+    with home.lake.connect(skip_damaged=True, tables=["flags"]) as sql:
+        [(images,)] = sql.execute("select count(distinct (folder, id)) from flags").fetchall()
+    return int(images)
 
 
 def _app_command(home: Home) -> str:

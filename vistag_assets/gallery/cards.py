@@ -93,6 +93,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """A rule of a policy that holds of the image, and why."""
+
+    rule: str
+    reason: str
+    because: tuple[str, ...]
+    region_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TextLine:
     """A line of text that was read in the picture."""
 
@@ -122,6 +132,7 @@ class Card:
     lane: str = ""
     reasons: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    flags: tuple[Flag, ...] = ()
     unfamiliar: str = ""
     """why its probabilities are not to be believed"""
 
@@ -217,6 +228,10 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
                 ),
                 lane=routing.get("lane") or "",
                 reasons=tuple(routing.get("reasons") or ()),
+                flags=tuple(
+                    Flag(row["rule"], row["reason"], tuple(row["because"]), tuple(row["region_ids"]))
+                    for row in of.get("flags", {}).get(id_, ())
+                ),
                 unfamiliar=one("familiarity", id_).get("unfamiliar") or "",
                 problems=(*(caption.get("problems") or ()), *(description.get("problems") or ())),
             )
