@@ -28,7 +28,7 @@ WRAPPERS = ("model", "state_dict", "model_state_dict", "module", "params")
 ALONE = "tensor"
 """The name of a tensor that a file holds by itself."""
 RECORD_SUFFIX = ".converted.json"
-_HARMLESS = [Namespace]
+_HARMLESS: list[Any] = [Namespace]
 """Beyond what torch takes for plain: values by name, as fairseq keeps its settings. It has no code that a pickle could run"""
 _ASKED_FOR = re.compile(r"GLOBAL ([\w.]+)")
 _UNPICKLER_SAYS = re.compile(r"WeightsUnpickler error: ([^\n]*)")

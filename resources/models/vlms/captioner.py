@@ -16,7 +16,9 @@ from resources.models.batching import alike
 from resources.models.checkpoints import TRANSFORMERS, Device, Layout, load_processor
 from resources.models.vlms import florence2
 from resources.models.vlms.answers import Answer, Pictures, Schema
+from resources.models.vlms.beit3 import checkpoint as beit3
 from resources.models.vlms.ofa import checkpoint as ofa
+from resources.models.vlms.pixels import squares
 from resources.models.vlms.spec import VlmSpec
 from resources.models.vlms.writer import Rule, Writer
 
@@ -107,7 +109,11 @@ def _task_of_decoder(processor: Any, pictures: Pictures, prompt: str) -> Mapping
 def _question_of_ofa(processor: Any, pictures: Pictures, prompt: str) -> Mapping[str, Any]:
     tokenizer = processor.tokenizer
     ids = tokenizer(f"{tokenizer.bos_token} {prompt}{tokenizer.eos_token}", return_tensors="pt")["input_ids"]
-    return {"pixel_values": processor.pixels(pictures), "prompt_ids": ids.expand(len(pictures), -1)}
+    return {"pixel_values": squares(pictures, processor.side_px), "prompt_ids": ids.expand(len(pictures), -1)}
+
+
+def _square_alone(processor: Any, pictures: Pictures, prompt: str) -> Mapping[str, Any]:
+    return {"pixel_values": squares(pictures, processor.side_px)}
 
 
 def _some_words(processor: Any) -> list[Rule]:
@@ -149,6 +155,13 @@ FORMS: Mapping[str, Form] = {
         folder=ofa.folder_of,
         layout=ofa.LAYOUT,
         rules=_some_words,
+    ),
+    "beit-3": Form(
+        _square_alone,
+        load=lambda spec, directory, device: beit3.load(directory, spec.dtype, device),
+        processor=beit3.processor,
+        folder=beit3.folder_of,
+        layout=beit3.LAYOUT,
     ),
     "florence-2": _FLORENCE_2,
     "florence-2-promptgen": _FLORENCE_2,

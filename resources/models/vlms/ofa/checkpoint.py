@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from resources.models.checkpoints import (
     Device,
@@ -27,7 +25,6 @@ from resources.models.onnx_files import FOLDER_VARIABLE, model_path
 from resources.models.registry import Dtype
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch import Tensor
 
     from resources.models.vlms.ofa.network import Sizes
@@ -42,8 +39,6 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 IMAGE_PX = 480
 """That captions were trained at, where no `size` beside the weights says another"""
 _PLACE_PX = 16
-BICUBIC = 3
-"""Of Pillow"""
 _RENAMED = (
     (r"\.cross_attn\.", ".encoder_attn."),
     (r"\.cross_attn_layer_norm\.", ".encoder_attn_layer_norm."),
@@ -146,16 +141,6 @@ class Processor:
 
     tokenizer: Any
     side_px: int
-
-    def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """[n, 3, side, side], -1..1; scaled by Pillow, as in training: other scalers round otherwise."""
-        import torch
-
-        size = (self.side_px, self.side_px)
-        squares = [
-            np.asarray(picture.convert("RGB").resize(size, BICUBIC), np.float32) for picture in pictures
-        ]
-        return torch.from_numpy(np.stack(squares) / 127.5 - 1).permute(0, 3, 1, 2)
 
 
 def processor(directory: Path) -> Processor:
