@@ -59,6 +59,7 @@ def model_rows(registry: Registry, role: str | None = None) -> list[ModelRow]:
 def _rows_of(family: Family) -> Iterator[ModelRow]:
     needs = [
         f"`backend: {family.library}` of the family `{family.backend_of}`" if family.backend_of else "",
+        f"`engine: openai`, served by {family.served_by}" if family.served_by else "",
         f"needs the extra `{family.extra}`" if family.extra else "",
         family.off_by_default,
     ]

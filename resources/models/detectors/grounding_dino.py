@@ -97,7 +97,7 @@ class GroundingDinoDetector(PretrainedDetector):
     the mean over them, so it is lower where only a part of the phrase fits.
     """
 
-    def __init__(self, spec: DetectorSpec, device: Device, **parts: object) -> None:
+    def __init__(self, spec: DetectorSpec, device: Device, **parts: Any) -> None:
         super().__init__(spec, device, CODE_VERSION, **parts)
 
     def sent(self, phrase: str) -> str:

@@ -16,7 +16,7 @@ class PretrainedDetector(Pretrained):
     model_class = "AutoModelForZeroShotObjectDetection"
     spec: DetectorSpec
 
-    def __init__(self, spec: DetectorSpec, device: Device, code: str, **parts: object) -> None:
+    def __init__(self, spec: DetectorSpec, device: Device, code: str, **parts: Any) -> None:
         super().__init__(spec, device, code, family=spec.family, min_score=spec.min_score, **parts)
 
     def sent(self, phrase: str) -> str:

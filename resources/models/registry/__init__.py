@@ -122,6 +122,8 @@ class Family(BaseModel):
     """of a VLM: prompts that a tier may name for a task, each asked word for word"""
     system: str = ""
     """of a chat model that was trained with one: its system message"""
+    served_by: str = ""
+    """of a VLM that no process of ours can run: the server that does, with its version"""
     backend_of: str | None = None
     """the family whose checkpoints it runs in the place of its own code, for a line of a tier that says `backend: LIBRARY`"""
     remote_code: bool = False

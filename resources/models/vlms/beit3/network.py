@@ -164,9 +164,12 @@ class Transformer(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.embed_positions = nn.Module()
-        self.embed_positions.A = nn.Embedding(1 + sizes.patches + FIRST_POSITION, sizes.width)
-        self.embed_positions.B = nn.Embedding(sizes.text_positions, sizes.width)
+        self.embed_positions = nn.ModuleDict(
+            {
+                "A": nn.Embedding(1 + sizes.patches + FIRST_POSITION, sizes.width),
+                "B": nn.Embedding(sizes.text_positions, sizes.width),
+            }
+        )
         self.layers = nn.ModuleList(Layer(sizes) for _ in range(sizes.layers))
         self.layer_norm = _norm(sizes.width)
 
