@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -34,7 +34,7 @@ test-extras: $(VENV)-extras/.installed
 
 # FiftyOne's own importer on what is exported for it, in an environment of its own; mongomock stands in for its MongoDB.
 test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
-	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py
+	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py $(AGAIN)
 
 # A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
@@ -132,6 +132,10 @@ bench-photos: $(VENV)/.installed
 bench-tail: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.tail $(BENCH)
 
+# Which words serve best as prompts for rare tags, on the hard corpus: minutes. BENCH as for bench-tail.
+bench-prompts: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.prompts $(BENCH)
+
 # Fitting adapters to 100,000 pictures: seconds, memory. BENCH="--concepts 500 --pictures 10000" for a smaller one.
 bench-adapters: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.adapters $(BENCH)
@@ -165,6 +169,10 @@ bench-library: $(VENV)/.installed
 # Four times as many questions at once as `vistag app` takes, of the home of the last `make demo`.
 bench-load: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.load $(BENCH)
+
+# All that is said of GPUs, held against the card of this machine: docs/gpu.md. DRY=1 on the processor.
+gpu-check: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu_check $(if $(DRY),--dry)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30

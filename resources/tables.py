@@ -393,6 +393,18 @@ DESCRIPTIONS = _table(
     "fingerprint",
     key=("id",), parents=("captions", "proxies"),
 )
+FLAGS = _table(
+    "flags", "tags",
+    "Images that people have to look at before they are used, by the rules of a policy. Nothing where there is no policy.",
+    "id",
+    Column("rule", _TEXT, "name of the rule in the policy"),
+    Column("reason", _TEXT, "what the policy tells those who look at the image"),
+    Column("because", _TEXTS, "what makes the rule hold, a sentence a piece of evidence"),
+    Column("region_ids", _TEXTS, "boxes among the evidence"),
+    _like("bbox", "of the first piece of evidence that is somewhere in the picture; null where none is"),
+    "fingerprint",
+    key=("id", "rule"), parents=("tags",),
+)
 NEAR_DUPLICATES = _table(
     "near_duplicates", "search",
     "Groups of images that are copies of one another, within folders and across them, and which one to keep.",

@@ -31,6 +31,8 @@ class ExportSettings(BaseModel):
     min_probability: float = Field(default=0.5, ge=0, le=1)
     thresholds: dict[str, float] = {}
     """Concept -> its own least probability."""
+    flagged: Literal["with", "without", "only"] = "with"
+    """Images that a policy flags."""
     ancestors: bool = False
     options: dict[str, bool | int | str] = {}
     """The format's own."""
@@ -52,6 +54,8 @@ class Settings(BaseModel):
     """Which labels the encoder is asked about: all, or the preferred one of each concept."""
     columns: dict[str, str] = {}
     """Heading -> field of a vocabulary that is a spreadsheet, where it is not to be guessed."""
+    flags: str | None = None
+    """Path of a policy of flags; None: the tier's (docs/flags.md)."""
     lake: str | None = None
     """Where the lake is, `s3://bucket/prefix`; None: in the home."""
     decisions: str | None = None

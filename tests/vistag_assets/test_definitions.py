@@ -39,6 +39,7 @@ PER_FOLDER = {
     "captions",
     "descriptions",
     "tags",
+    "flags",
 }
 LOADS_A_MODEL = {
     "concept_embeddings",

@@ -21,7 +21,7 @@ from resources.lake.files import FULL, path_below, replace_file, replace_files
 from resources.lake.versions import glance
 from resources.workspace import Workspace
 from vistag_assets.exports.formats import Format, Options
-from vistag_assets.exports.records import TAGS, FolderRecords, ImageRecord, Selection, undecodable
+from vistag_assets.exports.records import ALWAYS, FolderRecords, ImageRecord, Selection, undecodable
 from vistag_assets.failures import sentence_of
 from vistag_assets.progress import Meter
 
@@ -314,7 +314,7 @@ class Job:
 
     def _made_of(self, folders: Sequence[FolderRef]) -> str:
         lake = self.workspace.lake
-        reads = ("images", *TAGS, *self.format.reads)
+        reads = ("images", *ALWAYS, *self.format.reads)
         tables = [(name, folder.key) for folder in folders for name in reads if lake.exists(name, folder.key)]
         return fingerprint(
             rows=glance([lake.data_file(table, key) for table, key in tables]),

@@ -92,6 +92,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """A rule of a policy that holds of the image, and why."""
+
+    rule: str
+    reason: str
+    because: tuple[str, ...]
+    region_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TextLine:
     """A line of text that was read in the picture."""
 
@@ -121,6 +131,7 @@ class Card:
     lane: str = ""
     reasons: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    flags: tuple[Flag, ...] = ()
     unfamiliar: str = ""
     """why its probabilities are not to be believed"""
 
@@ -216,6 +227,10 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
                 ),
                 lane=routing.get("lane") or "",
                 reasons=tuple(routing.get("reasons") or ()),
+                flags=tuple(
+                    Flag(row["rule"], row["reason"], tuple(row["because"]), tuple(row["region_ids"]))
+                    for row in of.get("flags", {}).get(id_, ())
+                ),
                 unfamiliar=one("familiarity", id_).get("unfamiliar") or "",
                 problems=(*(caption.get("problems") or ()), *(description.get("problems") or ())),
             )

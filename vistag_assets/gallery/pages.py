@@ -39,6 +39,7 @@ TABLES = (
     "ocr_text",
     "routing",
     "familiarity",
+    "flags",
 )
 _COLUMNS = {"images": ["id", "path"], "proxies": ["id", "path", "width", "height"]}
 _LOCK = ".lock"
