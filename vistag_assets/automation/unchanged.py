@@ -49,6 +49,7 @@ class Standing:
     left: str
     """of the files of the lake after it"""
     images: int
+    rejects: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ class Look:
                 "ingest": rejects_fingerprint(workspace.limits),
                 "decisions": workspace.decisions.last(),
                 "home": {str(path): _status(path) for path in _own_files(workspace.home.root)},
-                "named": {str(path): _status(path) for path in _named_files([tier.model_dump(), settings])},
+                "named": {
+                    str(path): _status(path)
+                    for path in _named_files([tier.model_dump(), settings | {"tier": None}])
+                },
             }
         )
 
@@ -118,8 +122,10 @@ class Look:
         notes, lake = {}, self.workspace.lake
         for key in keys:
             if key in self.seen and _is_settled(self.workspace, key):
-                images = lake.read("images", key, ["id"]).num_rows
-                note = Standing(self.made_by, self.seen[key], _left(self.workspace, key), images)
+                images, rejects = (
+                    lake.read(table, key, ["path"]).num_rows for table in ("images", "rejects")
+                )
+                note = Standing(self.made_by, self.seen[key], _left(self.workspace, key), images, rejects)
                 notes[self._path(key)] = json.dumps(asdict(note)).encode()
         replace_files(notes)
 
