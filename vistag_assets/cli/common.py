@@ -85,13 +85,16 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.home import CorruptRegistration, KeyTaken, SettingsError, UnknownFolder
     from resources.images import DecoderUnavailable
     from resources.lake import LakeError
+    from resources.lake.leases import LeaseError
     from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
+    from resources.models.convert import ConversionError
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
     from resources.object_store import StoreUrlError
     from resources.web.guard import NoToken
     from taxonomy import TaxonomyError
     from taxonomy.learning.accepting import NotAcceptable
+    from vistag_assets.automation.cluster import ClusterError
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
     from vistag_assets.cli.serve import ServeError
@@ -108,10 +111,10 @@ def _expected_errors() -> tuple[type[Exception], ...]:
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
-        DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
-        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, PolicyError, NotAcceptable,
-        BenchmarkError, PriorsError, AdapterError, OSError,
+        DeviceUnavailableError, ModelUnavailableError, LakeError, LeaseError, DecoderUnavailable, StoreUrlError, KeyTaken,
+        UnknownFolder, CorruptRegistration, ClusterError, DevError, NoServerError, ServeError, StorageError, LogUnavailable,
+        UnknownSubject, CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, PolicyError,
+        NotAcceptable, BenchmarkError, PriorsError, AdapterError, ConversionError, OSError,
     )  # fmt: skip
 
 

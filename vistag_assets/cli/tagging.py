@@ -131,6 +131,15 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Read all files again, also those that look as they did.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on a Ray cluster: the address of its dashboard, http://host:8265, or local for this machine."
+        ),
+    ] = None,
+    shard: Annotated[
+        int, typer.Option(min=1, help="With --ray: how many folders one run takes, with models loaded once.")
+    ] = 20,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -155,7 +164,7 @@ def run(
         if ground_truth:
             take_ground_truth(base, ground_truth, name, untagged)
         _say_what_phrases_cost(base)
-        outcome = tag_library(base, root, name, read_again=force)
+        outcome = tag_library(base, root, name, read_again=force, ray=(ray, shard) if ray else None)
         _export(base)
         if keywords_as_truth:
             _take_keywords(base, name)
@@ -217,12 +226,19 @@ def _keep_ground_truth(home: Home, document: bytes, library: str) -> None:
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
 
 
-def tag_library(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:
+def tag_library(
+    home: Home,
+    folder: Location,
+    library: str,
+    *,
+    read_again: bool = False,
+    ray: tuple[str, int] | None = None,
+) -> TagOutcome:
     from resources.home import read_settings
     from resources.images import survey_library
     from resources.workspace import open_workspace
     from vistag_assets.ingest.coverage import what_came_in
-    from vistag_assets.runs import find_library, tag_folders
+    from vistag_assets.runs import OnRay, find_library, tag_folders
     from vistag_assets.whole_image.familiarity import what_is_unfamiliar
 
     survey = survey_library(folder.resolve(), home.root, read_settings(home).excluded.get(library, ()))
@@ -230,7 +246,14 @@ def tag_library(home: Home, folder: Location, library: str, *, read_again: bool 
     if any(home.is_worked_on(folder.key) for folder in folders):
         console.err.print("Another run is at work on these folders: this one goes on when that has ended.")
     with console.progress_bars() as watcher:
-        outcome = tag_folders(home, folders, watcher, read_again=read_again)
+        outcome = tag_folders(
+            home,
+            folders,
+            watcher,
+            read_again=read_again,
+            leave_unchanged=True,
+            ray=OnRay(*ray) if ray else None,
+        )
     console.out.print(console.folders_table(outcome))
     console.say(console.summary(outcome))
     for line in what_came_in(home.lake, [folder.folder.key for folder in outcome.folders], survey):
