@@ -161,7 +161,7 @@ def test_the_path_of_the_text_model_is_relative_to_the_tier(home: Home, tmp_path
     assert spec.text_model == str(tmp_path / "beside")
 
 
-@pytest.mark.parametrize("family", [RAM, WD])
+@pytest.mark.parametrize("family", [RAM, pytest.param(WD, marks=pytest.mark.slow)])
 def test_tags_become_evidence_of_the_concepts_that_they_are_labels_of(
     home: Home, tmp_path: Path, models: Path, family: str
 ) -> None:
