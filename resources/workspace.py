@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from resources.home.private import private_files
 from resources.home.run_folders import folders_of
 from resources.images import Limits
 from resources.lake import Lake
+from resources.lake.locks import Leases
 from resources.models.batch_sizes import FILE as BATCH_SIZES
 from resources.models.batch_sizes import BatchSizes
 from resources.models.checkpoints import Model, ModelSpec, RoleSpec, make_model, require_memory
@@ -238,7 +240,9 @@ class _Run:
         if self._workspace is None:
             workspace = open_workspace(home)
             if self.loads_models and workspace.tier.device == "cuda":
-                self.held.enter_context(card_of_its_own(home.root / "cards"))
+                # in a shared home each machine has a card 0
+                here = socket.gethostname() if isinstance(home.locks, Leases) else ""
+                self.held.enter_context(card_of_its_own(home.root / "cards" / here))
             self._workspace = workspace
         return self._workspace
 

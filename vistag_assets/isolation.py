@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from resources.lake import LakeError
+from resources.lake.leases import LeaseError
 from resources.models.batch_sizes import free_memory, is_out_of_memory
 from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
 from resources.models.tiers import TierError
@@ -17,7 +18,7 @@ WINDOW = 64
 """Ids that are halved to find the one that fails; the rest goes on in whole batches."""
 MOST_IN_A_ROW = 20
 """Ids that fail one after the other before it is the model that fails, and not the pictures."""
-_OF_ALL = (DeviceUnavailableError, LakeError, ModelUnavailableError, OSError, TierError)
+_OF_ALL = (DeviceUnavailableError, LakeError, LeaseError, ModelUnavailableError, OSError, TierError)
 """What says nothing of a single picture."""
 
 _log = logging.getLogger(__name__)

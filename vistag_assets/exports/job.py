@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from resources.fingerprint import fingerprint
 from resources.home import FolderRef
 from resources.home.private import public_files
-from resources.lake.files import FULL, locked, path_below, replace_file, replace_files
+from resources.lake.files import FULL, path_below, replace_file, replace_files
 from resources.lake.versions import glance
 from resources.workspace import Workspace
 from vistag_assets.exports.formats import Format, Options
@@ -95,7 +95,7 @@ class Job:
         if self.dry_run:
             self._run()
         else:
-            with locked(self._memory / ".lock"), self._tidied():
+            with self.workspace.home.locks.held(self._memory / ".lock"), self._tidied():
                 if not self.format.merges:
                     self.put(MARKER, f"{self.format.name}\n".encode())
                     self._write_waiting()

@@ -91,7 +91,7 @@ def tags(
     }
     import_states(workspace.home, folder.key)
     strange = unfamiliar(familiarity)
-    decided = decided_in(workspace.decisions, images, workspace.taxonomy.replaced)
+    decided = decided_in(workspace.decisions, images, workspace.taxonomy.replaced, workspace.taxonomy.labels)
     blank = _blank(images)
     wanted = gathered(
         proxies,
