@@ -20,6 +20,7 @@ from vistag_assets.whole_image.adapters import (
     projected,
 )
 from vistag_assets.whole_image.scoring import top_columns
+from vistag_assets.whole_image.shared_heads import shared_heads
 
 K = 10
 LEAST_EXAMPLES = (0, 1, 3, 10, 50)
@@ -50,6 +51,7 @@ REMEDIES: Mapping[str, Remedy] = {
     ),
     "centred": lambda texts, examples: centred(texts.vectors, texts.scale, examples.vectors),
     "projected": lambda texts, examples: projected(texts.vectors, examples),
+    "shared": lambda texts, examples: shared_heads(texts.vectors, examples),
     "heads": lambda _, examples: gaussian_heads(examples),
     "blend": lambda texts, examples: blended(
         projected(texts.vectors, examples), gaussian_heads(examples), examples.counts
@@ -187,13 +189,17 @@ def folds_of(examples: Examples, folds: int) -> Iterator[tuple[Examples, NDArray
     turn = np.arange(len(examples.vectors)) % folds
     for fold in range(folds):
         kept = turn != fold
-        pairs = kept[examples.row]
-        row = (np.cumsum(kept) - 1)[examples.row[pairs]]
-        yield (
-            replace(examples, vectors=examples.vectors[kept], row=row, column=examples.column[pairs]),
-            ~kept,
-            examples.vectors[~kept],
+        place, pairs = np.cumsum(kept) - 1, kept[examples.row]
+        rejected = examples.rejected[kept[examples.rejected[:, 0]]]
+        rejected[:, 0] = place[rejected[:, 0]]
+        others = replace(
+            examples,
+            vectors=examples.vectors[kept],
+            row=place[examples.row[pairs]],
+            column=examples.column[pairs],
+            rejected=rejected,
         )
+        yield others, ~kept, examples.vectors[~kept]
 
 
 def _matrix(examples: Examples) -> NDArray[np.bool_]:
