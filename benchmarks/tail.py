@@ -58,7 +58,7 @@ REVIEWERS: Mapping[str, tuple[str, Reviewer]] = {
     **{name: (name, Reviewer()) for name in STRATEGIES},
     "queue, 5% errors": ("queue", Reviewer(errors=0.05)),
     "queue, 10% errors": ("queue", Reviewer(errors=0.1)),
-    "queue, rejections unheard": ("queue", Reviewer(hears_rejections=False)),
+    "queue, rejections weigh 0.05": ("queue", Reviewer(rejected_weight=0.05)),
     "queue, nothing corrected": ("queue", Reviewer(corrects=False)),
 }
 """Name of a curve -> strategy and who answers."""

@@ -26,7 +26,7 @@ from vistag_assets.review.selection import (
 from vistag_assets.whole_image.adapter_policy import K, found_in_top
 from vistag_assets.whole_image.adapters import Examples, Linear, Vectors
 from vistag_assets.whole_image.scoring import top_columns
-from vistag_assets.whole_image.shared_heads import shared_heads
+from vistag_assets.whole_image.shared_heads import REJECTED_WEIGHT, shared_heads
 
 SCREEN = 25
 MOST = 400
@@ -52,8 +52,8 @@ class Reviewer:
     """share of the answers that are wrong"""
     corrects: bool = True
     """says of a false tag which of the same facet it is instead: of those that are true one by chance"""
-    hears_rejections: bool = True
-    """whether the scores learn from what was rejected"""
+    rejected_weight: float = REJECTED_WEIGHT
+    """of what was rejected beside what was accepted, in the fit"""
 
 
 @dataclass
@@ -87,9 +87,8 @@ class Desk:
             self.accepted[picture, said] = self.asked[picture, said] = True
 
     def scores(self) -> Linear:
-        rejected = self.rejected if self.reviewer.hears_rejections else None
-        examples = Examples.of_matrix(self.corpus.vectors, self.accepted, rejected)
-        return shared_heads(self.corpus.texts.vectors, examples)
+        examples = Examples.of_matrix(self.corpus.vectors, self.accepted, self.rejected)
+        return shared_heads(self.corpus.texts.vectors, examples, self.reviewer.rejected_weight)
 
 
 Pick = Callable[[Vectors, Desk], Sequence[tuple[int, int]]]

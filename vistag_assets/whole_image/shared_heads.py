@@ -15,9 +15,9 @@ NOISE = 5.0
 """Examples of a concept at which they weigh as much as not knowing any."""
 EXAMPLES_WEIGHT = 0.3
 """Beside the text, whose scores have a spread of one."""
-REJECTED_WEIGHT = 0.05
-"""Beside an accepted pair. Of what is asked about rare concepts so many are true; how little the log loss moves for one that
-is not."""
+REJECTED_WEIGHT = 0.0
+"""Beside an accepted pair. What was rejected taught nothing: 0.05 lost 0.002 of the tail after 200 decisions, 0.007 after 400
+(docs/decisions/0012)."""
 _MOST_RELATED = 6000
 """Concepts with examples whose likeness is looked at: its square is held in memory, and solved."""
 
@@ -41,7 +41,7 @@ def shared_heads(texts: Vectors, examples: Examples, rejected_weight: float = RE
         return text
     likeness = _likeness(told) if (counts > 0).sum() <= _MOST_RELATED else None
     known = _known_of(means, counts, likeness)
-    if len(examples.rejected):
+    if rejected_weight and len(examples.rejected):
         false, asked = means_of(examples.false, spread)
         known -= rejected_weight * false * (asked / (asked + NOISE))[:, None].astype(np.float32)
     heads = spread.about_the_mean(spread.solve(known), np.zeros(len(known)))

@@ -22,6 +22,7 @@ from vistag_assets.automation.adapt_job import adapt
 from vistag_assets.cli import app
 from vistag_assets.tags.adapting import FEWEST, fit_home_adapter
 from vistag_assets.whole_image.adapter_policy import (
+    ENOUGH_TO_CHOOSE,
     LEAST_EXAMPLES,
     MAY_LOSE,
     REMEDIES,
@@ -126,7 +127,10 @@ def test_an_example_teaches_concepts_of_like_words_and_no_others() -> None:
 def test_what_was_rejected_counts_against_a_concept_there_and_in_pictures_like_it() -> None:
     examples = Examples(VECTORS[TRAIN], EXAMPLES.row[:50], EXAMPLES.column[:50], CONCEPTS)
     against = replace(examples, rejected=np.array([[row, 3] for row in range(20, 30)]))
-    before, after = (shared_heads(TEXTS.vectors, one).log_odds(VECTORS[TRAIN]) for one in (examples, against))
+    before, after = (
+        shared_heads(TEXTS.vectors, one, rejected_weight=0.2).log_odds(VECTORS[TRAIN])
+        for one in (examples, against)
+    )
     assert (after - before)[20:30, 3].mean() < -0.02
     assert np.allclose(np.delete(after, 3, axis=1), np.delete(before, 3, axis=1), atol=1e-5)
     [others, *_] = [others for others, _, _ in folds_of(against, 4)]
@@ -186,6 +190,15 @@ def test_a_policy_gains_on_held_out_pictures_and_keeps_what_is_frequent() -> Non
     head, _, tail, _ = bands_by(EXAMPLES.counts)
     assert _recall(told, tail) > _recall(before, tail) + 0.1
     assert _recall(told, head) >= _recall(before, head) - MAY_LOSE
+
+
+def test_of_few_examples_nothing_is_chosen_by_chance() -> None:
+    few = EXAMPLES.row < 60
+    examples = Examples(VECTORS[TRAIN], EXAMPLES.row[few], EXAMPLES.column[few], CONCEPTS)
+    assert len(examples.row) < ENOUGH_TO_CHOOSE
+    [choice] = {*choose(TEXTS, examples)}
+    assert choice.remedy in ("shared", "text")
+    assert not choice.prior_weight
 
 
 def test_a_concept_without_an_example_keeps_its_text_whatever_is_chosen() -> None:
