@@ -45,13 +45,15 @@ def fit_home_adapter(
 
     Raises AdapterError where there are fewer than `FEWEST` examples, MissingPartition, LogUnavailable.
     """
-    lake = workspace.lake
+    lake, taxonomy = workspace.lake, workspace.taxonomy
     ids, parts, accepted, rejected = [], [], set(known), set[Pair]()
     for key in folders:
         table = lake.read("global_embeddings", key)
         ids += table["id"].to_pylist()
         parts.append(embedding_matrix(table["embedding"]))
-        decided = decided_in(workspace.decisions, lake.read("images", key)).to_pylist()
+        decided = decided_in(
+            workspace.decisions, lake.read("images", key), taxonomy.replaced, taxonomy.labels
+        ).to_pylist()
         accepted |= {(row["id"], row["concept_id"]) for row in decided if row["state"] == ACCEPTED}
         rejected |= {(row["id"], row["concept_id"]) for row in decided if row["state"] == REJECTED}
     row_of = {id_: row for row, id_ in enumerate(ids)}
@@ -63,7 +65,7 @@ def fit_home_adapter(
             f"There are {len(pairs)} accepted tags of pictures of these folders, and {FEWEST} are needed. Accept more "
             "(vistag decide, or the review), or give --ground-truth."
         )
-    false = sorted((id_, c) for id_, c in rejected - accepted if c in column_of)
+    false = sorted((id_, c) for id_, c in rejected - accepted if id_ in row_of and c in column_of)
     labelled = sorted({id_ for id_, _ in pairs})
     spoken_of = labelled + sorted({id_ for id_, _ in false}.difference(labelled))
     others = sorted(set(ids).difference(spoken_of))

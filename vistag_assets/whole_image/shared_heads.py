@@ -17,7 +17,7 @@ EXAMPLES_WEIGHT = 0.3
 """Beside the text, whose scores have a spread of one."""
 REJECTED_WEIGHT = 0.0
 """Beside an accepted pair. What was rejected taught nothing: 0.05 lost 0.002 of the tail after 200 decisions, 0.007 after 400
-(docs/decisions/0012)."""
+(docs/decisions/0015)."""
 _MOST_RELATED = 6000
 """Concepts with examples whose likeness is looked at: its square is held in memory, and solved."""
 

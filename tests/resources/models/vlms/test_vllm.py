@@ -26,7 +26,7 @@ import psutil
 import pytest
 from guarded_server import status
 from PIL import Image
-from servable_checkpoints import save_bundled_llava, save_tiny_qwen2_5_vl
+from servable_checkpoints import save_bundled_llava, save_random_qwen3_vl, save_tiny_qwen2_5_vl
 
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split
@@ -40,7 +40,7 @@ from vistag_assets.automation.instance import home_instance
 
 pytestmark = pytest.mark.vllm
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 VISTAG = [sys.executable, "-c", "from vistag_assets.cli import app; app()"]
 START_S, STOP_S, RUN_S = 300, 60, 300
 ENVIRONMENT = {
@@ -339,6 +339,17 @@ def test_a_random_qwen_answers_as_in_this_process(qwen: Serving) -> None:
         answers(qwen.served, images, prompts, 12), answers(qwen.in_process, images, prompts, 12), strict=True
     ):
         assert_same(served, own, 1e-3)
+
+
+def test_a_random_qwen3_is_served_too(tmp_path: Path) -> None:
+    for qwen3 in serving(tmp_path, save_random_qwen3_vl):
+        pairs = zip(
+            answers(qwen3.served, odd_pictures(), PROMPTS, 12),
+            answers(qwen3.in_process, odd_pictures(), PROMPTS, 12),
+            strict=True,
+        )
+        for served, own in pairs:
+            assert_same(served, own, 1e-3)
 
 
 def test_a_random_qwen_is_held_to_a_schema(qwen: Serving) -> None:
