@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -102,6 +102,16 @@ bench-scale: $(VENV)/.installed
 # for a smaller one.
 bench-change: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.change $(BENCH)
+
+# What an image, a folder and a run cost on the disk, of the home of the last `make demo`, and what that makes of a billion.
+# BENCH="--home HOME" for another home.
+bench-units: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.units $(BENCH)
+
+# The scheduler of `vistag run --ray` at 1e6, 1e8 and 1e9 images with machines that die: a simulation.
+# BENCH="--images-per-second 50" for another speed of one machine.
+bench-cluster: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.cluster $(BENCH)
 
 # Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
 # smaller one.
