@@ -31,6 +31,7 @@ from resources.models.detectors import DetectorSpec
 from resources.models.encoders import EncoderSpec
 from resources.models.ocr import OcrSpec
 from resources.models.segmenters import SegmenterSpec
+from resources.models.taggers import TaggerSpec
 from resources.models.tiers import Tier, TierError, load_tier
 from resources.models.vlms import TextModel, Vlm, VlmSpec
 from taxonomy import STARTER, Taxonomy, load_taxonomy
@@ -75,6 +76,7 @@ class Workspace:
     detector = _ModelOf(DetectorSpec)
     segmenter = _ModelOf(SegmenterSpec)
     vlm = _ModelOf(VlmSpec)
+    tagger = _ModelOf(TaggerSpec)
     ocr = _ModelOf(OcrSpec)
     depth = _ModelOf(DepthSpec)
 

@@ -54,6 +54,7 @@ for command in (
     measuring.evaluate,
     benchmarking.benchmark,
     models.models,
+    models.convert,
     models.doctor,
     models.serve,
     looking.sql,

@@ -87,6 +87,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from resources.lake import LakeError
     from resources.lake.leases import LeaseError
     from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
+    from resources.models.convert import ConversionError
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
     from resources.object_store import StoreUrlError
@@ -113,7 +114,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
         DeviceUnavailableError, ModelUnavailableError, LakeError, LeaseError, DecoderUnavailable, StoreUrlError, KeyTaken,
         UnknownFolder, CorruptRegistration, ClusterError, DevError, NoServerError, ServeError, StorageError, LogUnavailable,
         UnknownSubject, CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, PolicyError,
-        NotAcceptable, BenchmarkError, PriorsError, AdapterError, OSError,
+        NotAcceptable, BenchmarkError, PriorsError, AdapterError, ConversionError, OSError,
     )  # fmt: skip
 
 

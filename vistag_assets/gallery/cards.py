@@ -33,6 +33,7 @@ _SOURCES = (
         "probability of the words when asked what the boxed part shows",
     ),
     ("ocr_score", "text in the picture", "match with text that was read"),
+    ("tagger_score", "tagger", "score of a model with tags of its own, uncalibrated"),
 )
 
 

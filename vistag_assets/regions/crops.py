@@ -19,25 +19,27 @@ sentence does not (of the 600 demo images 542 have boxes between the two).
 """
 
 
-def square_crop(image: Image.Image, box_xywh: NDArray[np.floating]) -> Image.Image:
-    """The square around a relative box and its context, grey beyond the image.
+def square_crop(image: Image.Image, box_xywh: NDArray[np.floating], mask: Mask | None = None) -> Image.Image:
+    """The square around a relative box and its context, grey beyond the image, and outside a mask of its size.
 
     Encoders squash what they get to a square. A box of any other shape would distort the thing: of 130 boxes of
     the demo, the best object concept was right for 0.27 as they are, for 0.50 as squares.
     """
     x, y, w, h = grown(box_xywh, CONTEXT) * np.tile(image.size, 2)
     side = max(1, round(max(w, h)))
-    corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
+    left, top = round(x + w / 2 - side / 2), round(y + h / 2 - side / 2)
     crop = Image.new("RGB", (side, side), GREY)
-    crop.paste(image, (-corner[0], -corner[1]))
+    if mask is None:
+        crop.paste(image, (-left, -top))
+        return crop
+    first_column, first_row = max(left, 0), max(top, 0)
+    within = mask[first_row : max(0, top + side), first_column : max(0, left + side)]
+    if within.size:
+        height, width = within.shape
+        shown = image.crop((first_column, first_row, first_column + width, first_row + height))
+        at = (first_column - left, first_row - top)
+        crop.paste(shown, at, Image.fromarray(within.astype(np.uint8) * 255))
     return crop
-
-
-def without_background(image: Image.Image, mask: Mask) -> Image.Image:
-    """The image with everything outside a mask of its size in grey."""
-    grey = Image.new("RGB", image.size, GREY)
-    grey.paste(image, mask=Image.fromarray(mask.astype(np.uint8) * 255))
-    return grey
 
 
 def same_boxes(boxes_xywh: NDArray[np.floating]) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ from resources.models.segmenters.masks import decode_rle
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Proxies, Row, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, derived, joined, rows_by_id
-from vistag_assets.regions.crops import same_boxes, square_crop, without_background
+from vistag_assets.regions.crops import same_boxes, square_crop
 from vistag_assets.regions.previews import preview_regions
 
 _IMAGES_AT_A_TIME = 16
@@ -87,8 +87,8 @@ def _crops(
     wanted = {name: None for pair in _crop_names(id_, regions, mask_of) for name in pair if name}
     for name in wanted:
         _, first, counts = name
-        seen = image if counts is None else without_background(image, decode_rle(counts, *image.size[::-1]))
-        yield name, square_crop(seen, np.array(regions[first]["bbox"]))
+        mask = None if counts is None else decode_rle(counts, *image.size[::-1])
+        yield name, square_crop(image, np.array(regions[first]["bbox"]), mask)
 
 
 def _embedding_rows(

@@ -15,6 +15,7 @@ from resources.boxes import clip, from_centres
 from resources.models.checkpoints import Device, read_config
 from resources.models.cut_texts import cut_to_tokens
 from resources.models.detectors.detections import Detections
+from resources.models.detectors.owlv2_pixels import pixel_values
 from resources.models.detectors.pretrained import PretrainedDetector
 from resources.models.detectors.spec import DetectorSpec
 
@@ -83,10 +84,8 @@ class Owlv2Detector(PretrainedDetector):
     def _encode(self, images: Sequence[Image.Image]) -> Iterator[tuple[Tensor, NDArray[np.float32]]]:
         """Patch features [1, patches, dim] and boxes [patches, 4] (relative to the padded square) an image."""
         model = self.model
-        pixels = self.processor.image_processor(images=list(images), return_tensors="pt")
-        feature_map, _ = model.image_embedder(
-            pixel_values=pixels["pixel_values"].to(device=self.device, dtype=model.dtype)
-        )
+        pixels = pixel_values(self.processor.image_processor, images)
+        feature_map, _ = model.image_embedder(pixel_values=pixels.to(device=self.device, dtype=model.dtype))
         patches = feature_map.flatten(1, 2)
         boxes = model.box_predictor(patches, feature_map).float().cpu().numpy()
         return zip(patches.split(1), boxes, strict=True)

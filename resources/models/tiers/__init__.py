@@ -25,6 +25,7 @@ from resources.models.familiarity import World
 from resources.models.ocr import OcrSpec
 from resources.models.registry import PERMISSIVE
 from resources.models.segmenters import SegmenterSpec
+from resources.models.taggers import TaggerSpec
 from resources.models.tiers.planner import misfit
 from resources.models.tiers.routing import RoutingSpec
 from resources.models.vlms import RepairSpec, VlmSpec
@@ -32,7 +33,7 @@ from resources.yaml_file import YamlFileError, read_yaml
 from resources.yaml_model import problems_of
 from taxonomy.problems import did_you_mean
 
-Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
+Option = Literal["A1", "A2", "A2T", "A3", "B1", "B2", "B3"]
 """How much of the graph makes the final tags and descriptions (docs/options.md)."""
 
 HERE = Path(__file__).parent
@@ -135,6 +136,8 @@ class Tier(BaseModel):
     vlm: VlmSpec | None = None
     heavy_vlm: VlmSpec | None = None
     """The heavy lane's; None: the same model with more beams."""
+    tagger: TaggerSpec | None = None
+    """A model with tags of its own, or one that is asked the vocabulary (docs/taggers.md)."""
     ocr: OcrSpec | None = None
     depth: DepthSpec | None = None
     repair: RepairSpec | None = None
@@ -241,9 +244,14 @@ def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
     update: dict[str, Any] = {}
     for role in tier.model_fields_set:
         spec = getattr(tier, role)
-        if isinstance(spec, ModelSpec) and spec.model.startswith("."):
-            model = str((base / spec.model).resolve())
-            update[role] = spec.model_copy(update={"model": model})
+        if isinstance(spec, ModelSpec):
+            named = {field: getattr(spec, field, None) for field in ("model", "text_model")}
+            paths = {
+                field: str((base / name).resolve())
+                for field, name in named.items()
+                if name and name.startswith(".")
+            }
+            update[role] = spec.model_copy(update=paths)
     if tier.fusion:
         update["fusion"] = str((base / tier.fusion).resolve())
     if tier.flags:

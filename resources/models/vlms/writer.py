@@ -20,6 +20,8 @@ from resources.models.vlms.spec import WriterSpec
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
+PLAIN_INPUTS = {"input_ids", "attention_mask", "pixel_values"}
+"""of models whose positions are the places of the tokens"""
 Rule = Callable[[Any, Any], Any]
 """(tokens so far, logits) -> logits, with -inf for each token that may not come next"""
 
@@ -61,9 +63,29 @@ class Writer(Pretrained):
         most = self._beams * max(2, 1 + len(self.ends)) if self._beams > 1 else 1
         steps = _Steps([*self._rules, *rules], most)
         with torch.inference_mode(), self._decoding_by(self._greedy_or_beams(max_tokens)):
-            written = self.model.generate(**inputs, logits_processor=[steps], return_dict_in_generate=True)
+            written = self.model.generate(
+                **self._begun(inputs, max_tokens),
+                logits_processor=[steps],
+                return_dict_in_generate=True,
+            )
         ids, figures = steps.chosen(written.sequences, getattr(written, "beam_indices", None))
         return [self._as_answer(*row) for row in zip(ids, *figures, strict=True)]
+
+    def _begun(self, inputs: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+        """The inputs with a cache for so many new tokens, where the model is a decoder that takes one.
+
+        With beams the prompt is in it already, where ids, mask and pictures are all of it: the library would have
+        each of its beams read it.
+        """
+        from resources.models.vlms.cache import all_roomy, read_prompt, roomy_cache
+
+        model = self.model
+        if self.part or model.config.is_encoder_decoder:
+            return dict(inputs)
+        cache = roomy_cache(model.config, max_tokens)
+        if self._beams > 1 and inputs.keys() == PLAIN_INPUTS and all_roomy(cache):
+            inputs = read_prompt(model, inputs, cache, self._beams)
+        return {**inputs, "past_key_values": cache}
 
     def rules_of(self, schema: Schema | None, prompt_length: int) -> list[Rule]:
         """What holds the answers to prompts of so many tokens to a JSON Schema. Raises SchemaError."""

@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 from tiny_closed_sets import CLASS_NAMES, save_tiny_rt_detr_v2
 from tiny_detectors import FLORENCE2_TEXT_LENGTH, SAVERS, noise, save_tiny_florence2
-from transformers import pipeline
+from transformers import Owlv2ImageProcessor, pipeline
 
 from resources.boxes import clip, from_corners
 from resources.models.checkpoints import make_model
 from resources.models.detectors import Detections, Detector, DetectorSpec
 from resources.models.detectors.florence2 import read_locations
+from resources.models.detectors.owlv2_pixels import pixel_values
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (120, 17), (45, 46))
 IMAGES = [noise(size, seed) for seed, size in enumerate(SIZES)]
@@ -114,6 +115,19 @@ def test_owlv2_finds_what_the_library_finds_for_many_phrases_and_lets_phrases_sh
                 row[0] == label and abs(row[1] - score) < 1e-5 and np.allclose(row[2], box, atol=1e-5)
                 for row in ours
             )
+
+
+@pytest.mark.parametrize("size", [(1024, 768), (300, 700), (192, 192), (100, 60), (193, 5), (1, 1)])
+@pytest.mark.parametrize(
+    "changes", [{}, {"size": {"height": 96, "width": 320}}, {"resample": 3}, {"do_pad": False}]
+)
+def test_owlv2_reads_the_pixels_that_the_library_makes(
+    size: tuple[int, int], changes: dict[str, object]
+) -> None:
+    processor = Owlv2ImageProcessor(**{"size": {"height": 192, "width": 192}} | changes)
+    images = [noise(size, 1), noise(size, 2)]
+    theirs = torch.cat([processor(images=[image], return_tensors="pt")["pixel_values"] for image in images])
+    torch.testing.assert_close(pixel_values(processor, images), theirs, atol=2e-5, rtol=0)
 
 
 # ---- Grounding DINO

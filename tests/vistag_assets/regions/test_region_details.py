@@ -20,7 +20,7 @@ from resources.models.segmenters.masks import decode_rle
 from resources.tables import GROUNDED_REGIONS
 from resources.workspace import open_workspace
 from vistag_assets.folder_asset import declared, update_table
-from vistag_assets.regions.crops import GREY, same_boxes, square_crop, without_background
+from vistag_assets.regions.crops import GREY, same_boxes, square_crop
 from vistag_assets.regions.matching import NO_CONCEPT, match_crops
 from vistag_assets.regions.overlay import OTHER_COLOUR, Marked, draw_regions
 from vistag_assets.whole_image.concept_embeddings import embed_concepts
@@ -160,8 +160,8 @@ def test_embeddings_are_those_of_square_crops(home: Home) -> None:
     encoder = make_model(open_workspace(home).tier.encoder, "cpu")
     image = Image.open(home.root / "proxies" / "0.png").convert("RGB")
     [mask, _] = read(home, "region_masks")
-    cut_out = without_background(image, decode_rle(mask["counts"], mask["height"], mask["width"]))
-    pictures = [square_crop(picture, np.array(DISC, dtype=np.float32)) for picture in (image, cut_out)]
+    outline = decode_rle(mask["counts"], mask["height"], mask["width"])
+    pictures = [square_crop(image, np.array(DISC, dtype=np.float32), shown) for shown in (None, outline)]
     expected = encoder.embed_images(pictures)
     stored = embedding_matrix(table["embedding"])
     without = embedding_matrix(table["masked_embedding"].filter(table["masked_embedding"].is_valid()))
@@ -311,12 +311,26 @@ def test_a_crop_is_a_square_with_grey_beyond_the_image() -> None:
     assert square_crop(image, np.array([0.2, 0.2, 0.0, 0.0])).size == (1, 1)
 
 
-def test_the_background_of_a_mask_is_grey() -> None:
-    mask = np.zeros((4, 6), dtype=bool)
-    mask[1:3, 2:5] = True
-    pixels = np.asarray(without_background(Image.new("RGB", (6, 4), (1, 2, 3)), mask))
-    np.testing.assert_array_equal(pixels[mask], np.tile([1, 2, 3], (6, 1)))
-    np.testing.assert_array_equal(pixels[~mask], np.tile(GREY, (18, 1)))
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0.2, 0.2, 0.3, 0.4),
+        (0, 0, 1, 1),
+        (0.5, 0.0, 0.5, 1.0),
+        (0.9, 0.9, 0.1, 0.1),
+        (0.3, 0.3, 0.0, 0.0),
+        (1, 1, 0, 0),
+    ],
+)
+def test_a_crop_without_background_is_that_of_a_picture_which_is_grey_outside_the_mask(
+    box: tuple[float, ...],
+) -> None:
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (40, 100, 3), dtype=np.uint8)
+    mask = random.random((40, 100)) > 0.5
+    cut_out = Image.fromarray(np.where(mask[..., None], pixels, GREY).astype(np.uint8))
+    crop = square_crop(Image.fromarray(pixels), np.array(box), mask)
+    np.testing.assert_array_equal(np.asarray(crop), np.asarray(square_crop(cut_out, np.array(box))))
 
 
 def test_nearly_equal_boxes_are_one() -> None:

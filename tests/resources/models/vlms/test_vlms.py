@@ -16,9 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_vlm import save_tiny_idefics3, save_tiny_llava, save_tiny_qwen2_vl
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
+from transformers.cache_utils import DynamicLayer
 
 from resources.models.checkpoints import ModelUnavailableError, make_model
 from resources.models.vlms import ENTROPY_TOP
+from resources.models.vlms.cache import RoomyLayer
 from resources.models.vlms.constraint import SchemaError
 from resources.models.vlms.prompts import CAPTION, with_text
 
@@ -217,3 +219,25 @@ def test_the_fingerprint_is_of_the_weights_and_the_beams_and_needs_no_model(llav
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_cache_with_room_holds_what_the_library_s_holds() -> None:
+    """Through a prompt, a crop, copies for beams, steps, places changed within a prompt, and more than there is room for."""
+    random = torch.Generator().manual_seed(2)
+    ours, theirs = RoomyLayer(room=4), DynamicLayer()
+
+    def step(rows: int, tokens: int) -> None:
+        keys, values = torch.randn(2, rows, 2, tokens, 3, generator=random)
+        [ours_now, theirs_now] = [layer.update(keys, values) for layer in (ours, theirs)]
+        assert all(torch.equal(a, b) for a, b in zip(ours_now, theirs_now, strict=True))
+
+    step(2, 5)
+    for layer in (ours, theirs):
+        layer.crop(-1)
+        layer.batch_repeat_interleave(3)
+    for places in ([0, 0, 1, 5, 4, 3], [2, 1, 0, 3, 3, 3], [0, 1, 2, 3, 4, 5], [1, 2, 0, 5, 5, 4]):
+        step(6, 2)
+        for layer in (ours, theirs):
+            layer.reorder_cache(torch.tensor(places))
+        step(6, 1)
+    assert ours.get_seq_length() == theirs.get_seq_length() == 16
