@@ -101,17 +101,17 @@ bench-scale: $(VENV)/.installed
 # Whether cost follows change: nothing new, one image more, in many folders and in one. BENCH="--folders 20 --one-folder 500"
 # for a smaller one.
 bench-change: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.change $(BENCH)
+	$(BIN)/python -m benchmarks.scaling.change $(BENCH)
 
 # What an image, a folder and a run cost on the disk, of the home of the last `make demo`, and what that makes of a billion.
 # BENCH="--home HOME" for another home.
 bench-units: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.units $(BENCH)
+	$(BIN)/python -m benchmarks.scaling.units $(BENCH)
 
 # The scheduler of `vistag run --ray` at 1e6, 1e8 and 1e9 images with machines that die: a simulation.
 # BENCH="--images-per-second 50" for another speed of one machine.
 bench-cluster: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.cluster $(BENCH)
+	$(BIN)/python -m benchmarks.scaling.cluster $(BENCH)
 
 # Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
 # smaller one.
