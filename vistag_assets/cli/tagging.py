@@ -34,7 +34,7 @@ def demo(
         int | None,
         typer.Option(
             min=6,
-            help="How many to draw, 600 (hard: 2,000) unless said; with fewer, figures of rare tags are less certain.",
+            help="How many to draw, 300 (hard: 2,000) unless said; with more, figures of rare tags are more certain.",
         ),
     ] = None,
     corpus: Annotated[
