@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-adapters fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -18,11 +18,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -m "not slow and not extras and not vllm" $(AGAIN)
+	$(PYTEST) -m "not slow and not extras and not vllm and not ray" $(AGAIN)
 
 # The long ones: trainings in miniature, kills, servers; one process more than cores, because many of them wait.
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) -n 3 -m "slow and not extras and not vllm" --ignore tests/demo/test_demo.py $(AGAIN)
+	$(PYTEST) -n 3 -m "slow and not extras and not vllm and not ray" --ignore tests/demo/test_demo.py $(AGAIN)
 
 # The whole demo held to its bars, on all cores.
 test-demo: $(VENV)/.installed-dev
@@ -34,11 +34,15 @@ test-extras: $(VENV)-extras/.installed
 
 # FiftyOne's own importer on what is exported for it, in an environment of its own; mongomock stands in for its MongoDB.
 test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
-	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py
+	VISTAG_FIFTYONE=$(CURDIR)/$(VENV)-fiftyone/bin/python $(BIN)/pytest -q -m extras tests/vistag_assets/exports/test_fiftyone.py $(AGAIN)
 
 # A real vLLM on the processor: the client against this process's own answers, a server killed in the middle of a run.
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
 	VISTAG_VLLM=$(CURDIR)/$(VENV)-vllm/bin/vllm OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm $(AGAIN)
+
+# A Ray cluster of three nodes on this machine, killed one after the other: half an hour. VISTAG_KILLS=3 for a shorter one.
+test-ray: $(VENV)/.installed-dev $(VENV)-ray/.installed
+	$(VENV)-ray/bin/python -m pytest -q -s -m ray $(AGAIN)
 
 # What `vistag serve` starts: vLLM in an environment of its own, for a GPU where there is one.
 vllm: $(VENV)-vllm/.installed
@@ -103,6 +107,11 @@ bench-loads: $(VENV)/.installed
 bench-scale: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scale $(BENCH)
 
+# Whether cost follows change: nothing new, one image more, in many folders and in one. BENCH="--folders 20 --one-folder 500"
+# for a smaller one.
+bench-change: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.change $(BENCH)
+
 # Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
 # smaller one.
 bench-exports: $(VENV)/.installed
@@ -121,6 +130,10 @@ bench-photos: $(VENV)/.installed
 # shorter one, BENCH="--home FOLDER" to keep the corpus.
 bench-tail: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.tail $(BENCH)
+
+# Which words serve best as prompts for rare tags, on the hard corpus: minutes. BENCH as for bench-tail.
+bench-prompts: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.prompts $(BENCH)
 
 # Fitting adapters to 100,000 pictures: seconds, memory. BENCH="--concepts 500 --pictures 10000" for a smaller one.
 bench-adapters: $(VENV)/.installed
@@ -155,6 +168,10 @@ bench-library: $(VENV)/.installed
 # Four times as many questions at once as `vistag app` takes, of the home of the last `make demo`.
 bench-load: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.load $(BENCH)
+
+# All that is said of GPUs, held against the card of this machine: docs/gpu.md. DRY=1 on the processor.
+gpu-check: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu_check $(if $(DRY),--dry)
 
 # Mutated images, vocabularies, ground truth and settings until something breaks; what did is left in .fuzz/.
 FUZZ_MINUTES ?= 30
@@ -225,6 +242,14 @@ $(VENV)-peers/.installed: $(VENV)/.installed benchmarks/speed/peers.txt
 		|| echo "clip-retrieval does not install here, and is left out"
 	touch $@
 
+# Ray and its launcher of Dagster's runs, in an environment that sees the first one's packages.
+$(VENV)-ray/.installed: $(VENV)/.installed-dev pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ray
+	printf '%s\n' $(CURDIR)/$(VENV)/lib/python*/site-packages $(CURDIR) > $$(echo $(VENV)-ray/lib/python*/site-packages)/vistag.pth
+	$(VENV)-ray/bin/python -m pip install -q --disable-pip-version-check $$($(PYTHON) -c \
+		"import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['ray'])")
+	touch $@
+
 $(VENV)-fiftyone/.installed:
 	$(PYTHON) -m venv $(VENV)-fiftyone
 	$(VENV)-fiftyone/bin/python -m pip install -q --disable-pip-version-check "fiftyone==1.22.1" "mongomock==4.3.0"
@@ -243,4 +268,4 @@ $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-vllm $(VENV)-lock $(VENV)-peers $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-ray $(VENV)-vllm $(VENV)-lock $(VENV)-peers $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

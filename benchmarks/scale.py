@@ -119,14 +119,14 @@ def measure(folders: int, images: int) -> None:
         if found.findings:
             raise SystemExit("\n".join(finding.sentence for finding in found.findings))
         print(
-            f"Dagster: {_size(home.dagster_dir):.1f} MiB, {_events(home):,} events; lake {_size(home.root / 'lake'):.1f} MiB"
+            f"Dagster: {size_mib(home.dagster_dir):.1f} MiB, {_events(home):,} events; lake {size_mib(home.root / 'lake'):.1f} MiB"
         )
         _print("nothing new", run_vistag(home, library))
         for number in range(ADDED_FILES):
             (library / "000000" / f"one more {number}.jpg").write_bytes(next(jpegs))
         _print(f"{ADDED_FILES} files added", run_vistag(home, library))
         rows = home.lake.read_all("images", ["id"]).num_rows
-        print(f"{rows:,} images, Dagster: {_size(home.dagster_dir):.1f} MiB")
+        print(f"{rows:,} images, Dagster: {size_mib(home.dagster_dir):.1f} MiB")
 
 
 def _print(what: str, cost: Cost) -> None:
@@ -142,7 +142,7 @@ def _print(what: str, cost: Cost) -> None:
     )
 
 
-def _size(directory: Path) -> float:
+def size_mib(directory: Path) -> float:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / MIB
 
 

@@ -37,15 +37,17 @@ class _Parts:
 
 _FAST = ("proxies", "captions")
 _EMBEDDINGS = ("global_embeddings", "tag_scores")
+_TAGGER = ("tagger_scores",)
 _GROUNDING = ("candidates", "grounded_regions", "region_embeddings", "region_matches")
 _HEAVY = ("ocr_text", "routing", "descriptions")
 PARTS: Mapping[Option, _Parts] = {
     "A1": _Parts(_FAST),
     "A2": _Parts((*_FAST, *_EMBEDDINGS)),
-    "A3": _Parts((*_FAST, *_EMBEDDINGS, *_GROUNDING), regions=True),
+    "A2T": _Parts((*_FAST, *_EMBEDDINGS, *_TAGGER)),
+    "A3": _Parts((*_FAST, *_EMBEDDINGS, *_TAGGER, *_GROUNDING), regions=True),
     "B2": _Parts((*_FAST, *_EMBEDDINGS, *_HEAVY)),
     "B3": _Parts(
-        (*_FAST, *_EMBEDDINGS, *_GROUNDING, "region_masks", "region_captions", *_HEAVY, "tags"),
+        (*_FAST, *_EMBEDDINGS, *_TAGGER, *_GROUNDING, "region_masks", "region_captions", *_HEAVY, "tags"),
         regions=True,
     ),
 }
@@ -54,13 +56,14 @@ PARTS: Mapping[Option, _Parts] = {
 def option_tables(workspace: Workspace, throughput: Mapping[str, Throughput]) -> list[OptionTables]:
     """The options that the tier has the models for and the lake the tables, in the order of the ladder.
 
-    Text is read where there is an OCR engine; no option is without it for want of one.
+    Text is read where there is an OCR engine, and a tagger heard where there is one: but for A2T, which is the tagger's
+    own row, no option is missing for want of one.
     """
     sources = {option: sources_of(workspace.tier, option) for option in PARTS}
     able = [
         option
         for option in PARTS
-        if SOURCES_OF_OPTION[option] - {"ocr"} <= sources[option]
+        if SOURCES_OF_OPTION[option] - ({"ocr"} if option == "A2T" else {"ocr", "tagger"}) <= sources[option]
         and all(workspace.lake.folders(table) for source in sources[option] for table in TABLES_OF[source])
     ]
     ranked = _ranked_tags(workspace, {sources[option] for option in able})

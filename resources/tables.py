@@ -223,6 +223,21 @@ TAG_SCORES = _table(
     "fingerprint",
     key=("id", "concept_id"), parents=("global_embeddings",),
 )
+TAGGER_SCORES = _table(
+    "tagger_scores", "whole_image",
+    "What a tagger says of each image: a score for each tag of its own, or of the vocabulary where it is asked that. "
+    "Nothing where the tier names no tagger.",
+    "id",
+    Column("rank", pa.int32(), "1 = best, ties in the order of the tagger's tags"),
+    Column("tag", _TEXT, "as the tagger calls it; a concept's label where it was asked the vocabulary"),
+    Column("category", _TEXT, "of the tag, as its makers sort them (general, character, ...); null where they do not"),
+    _like("concept_id", "that was asked about; null for a tag of the tagger's own, which is looked up among the labels of "
+          "the vocabulary when evidence is gathered"),
+    Column("score", _F32, "of the tagger, 0..1, not calibrated"),
+    Column("threshold", _F32, "from which score on its makers, or the tier, take the tag for seen, 0..1"),
+    "fingerprint",
+    key=("id", "rank"), parents=("proxies",),
+)
 OCR_TEXT = _table(
     "ocr_text", "whole_image",
     "The lines of text in each image, in reading order. Nothing where the tier names no OCR.",
@@ -360,6 +375,7 @@ TAGS = _table(
     Column("vlm_logprob", _F32, "of the keyword among the VLM's keywords"),
     Column("region_caption_score", _F32, "of the surest caption of a crop that names the concept, 0..1"),
     Column("ocr_score", _F32, "confidence of the text line that names the concept, 0..1"),
+    Column("tagger_score", _F32, "of the tagger, for the best of its tags that names the concept, 0..1", later=True),
     Column("region_ids", _TEXTS, "boxes behind the tag, best first"),
     Column("inherited_from", _TEXT, "the narrower concept that lent probability and evidence, or null"),
     Column("state", _TEXT, "machine, or what people decided: human, rejected"),
@@ -392,6 +408,18 @@ DESCRIPTIONS = _table(
     Column("json", _TEXT, "title, description and claims by the JSON Schema; null where there is nothing to say"),
     "fingerprint",
     key=("id",), parents=("captions", "proxies"),
+)
+FLAGS = _table(
+    "flags", "tags",
+    "Images that people have to look at before they are used, by the rules of a policy. Nothing where there is no policy.",
+    "id",
+    Column("rule", _TEXT, "name of the rule in the policy"),
+    Column("reason", _TEXT, "what the policy tells those who look at the image"),
+    Column("because", _TEXTS, "what makes the rule hold, a sentence a piece of evidence"),
+    Column("region_ids", _TEXTS, "boxes among the evidence"),
+    _like("bbox", "of the first piece of evidence that is somewhere in the picture; null where none is"),
+    "fingerprint",
+    key=("id", "rule"), parents=("tags",),
 )
 NEAR_DUPLICATES = _table(
     "near_duplicates", "search",

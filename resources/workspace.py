@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,16 @@ from resources.home.private import private_files
 from resources.home.run_folders import folders_of
 from resources.images import Limits
 from resources.lake import Lake
-from resources.models.checkpoints import Model, RoleSpec, make_model, require_memory
+from resources.lake.locks import Leases
+from resources.models.batch_sizes import FILE as BATCH_SIZES
+from resources.models.batch_sizes import BatchSizes
+from resources.models.checkpoints import Model, ModelSpec, RoleSpec, make_model, require_memory
 from resources.models.depth import DepthSpec
 from resources.models.detectors import DetectorSpec
 from resources.models.encoders import EncoderSpec
 from resources.models.ocr import OcrSpec
 from resources.models.segmenters import SegmenterSpec
+from resources.models.taggers import TaggerSpec
 from resources.models.tiers import Tier, TierError, load_tier
 from resources.models.vlms import TextModel, Vlm, VlmSpec
 from taxonomy import STARTER, Taxonomy, load_taxonomy
@@ -54,7 +59,8 @@ class _ModelOf(Generic[Model]):
             raise TierError(
                 f"The tier {tier.name} names no {self._field}: add `{self._field}:` to its YAML file"
             )
-        vars(workspace)[self._field] = model = make_model(spec, tier.device)
+        model: Model = workspace.made(spec)
+        vars(workspace)[self._field] = model
         return model
 
 
@@ -70,17 +76,46 @@ class Workspace:
     detector = _ModelOf(DetectorSpec)
     segmenter = _ModelOf(SegmenterSpec)
     vlm = _ModelOf(VlmSpec)
+    tagger = _ModelOf(TaggerSpec)
     ocr = _ModelOf(OcrSpec)
     depth = _ModelOf(DepthSpec)
 
     @cached_property
     def heavy_vlm(self) -> Vlm:
-        return make_model(self.tier.heavy_vlm or _with_more_beams(self.vlm.spec), self.tier.device)
+        model: Vlm = self.made(self._heavy)
+        return model
 
     @cached_property
     def repair(self) -> TextModel | None:
         """None where the tier names none: descriptions do without."""
-        return make_model(self.tier.repair, self.tier.device) if self.tier.repair else None
+        return self.made(self.tier.repair) if self.tier.repair else None
+
+    def made(self, spec: RoleSpec[Model]) -> Model:
+        """The model of a spec of the tier, which takes as many images at a time as fitted before."""
+        model: Model = make_model(spec, self.tier.device)
+        if isinstance(spec, ModelSpec):
+            self._batch_sizes.apply(spec, model)
+        return model
+
+    def halve_batches(self, role: str) -> bool:
+        """Have the models of a role that are in use take half as many images at a time, where they take more than one.
+
+        Returns whether any does. It is remembered for the card.
+        """
+        asked = {role: getattr(self.tier, role), **({"heavy_vlm": self._heavy} if role == "vlm" else {})}
+        used = [(spec, vars(self)[field]) for field, spec in asked.items() if field in vars(self)]
+        halved = [self._batch_sizes.halve(spec, model) for spec, model in used if isinstance(spec, ModelSpec)]
+        return any(halved)
+
+    @property
+    def _heavy(self) -> VlmSpec:
+        """The heavy lane's model: the fast one's with more beams, where the tier names none."""
+        assert self.tier.vlm
+        return self.tier.heavy_vlm or _with_more_beams(self.tier.vlm)
+
+    @property
+    def _batch_sizes(self) -> BatchSizes:
+        return BatchSizes(self.home.root / BATCH_SIZES)
 
     @cached_property
     def lake(self) -> Lake:
@@ -131,7 +166,13 @@ def _with_more_beams(fast: VlmSpec) -> VlmSpec:
 def open_workspace(home: Home) -> Workspace:
     """The workspace of a home. Raises SettingsError or TierError."""
     settings = read_settings(home)
-    return Workspace(home, settings, load_tier(settings.tier))
+    return Workspace(home, settings, chosen_tier(settings))
+
+
+def chosen_tier(settings: Settings) -> Tier:
+    """The tier that settings name, with what they say in its place. Raises TierError."""
+    tier = load_tier(settings.tier)
+    return tier.model_copy(update={"flags": settings.flags}) if settings.flags else tier
 
 
 def require_card(tier: Tier) -> None:
@@ -199,7 +240,9 @@ class _Run:
         if self._workspace is None:
             workspace = open_workspace(home)
             if self.loads_models and workspace.tier.device == "cuda":
-                self.held.enter_context(card_of_its_own(home.root / "cards"))
+                # in a shared home each machine has a card 0
+                here = socket.gethostname() if isinstance(home.locks, Leases) else ""
+                self.held.enter_context(card_of_its_own(home.root / "cards" / here))
             self._workspace = workspace
         return self._workspace
 

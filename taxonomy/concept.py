@@ -43,11 +43,13 @@ class Concept:
     exact_match: tuple[str, ...] = ()
     """IRIs of the same concept elsewhere (Wikidata, AAT, Iconclass)"""
     close_match: tuple[str, ...] = ()
+    hidden_labels: tuple[str, ...] = ()
+    """misspellings and the like: found in texts and keywords, never shown, and no model is asked about them"""
 
     def __post_init__(self) -> None:
         for name in ("alt_labels", "translations"):
             object.__setattr__(self, name, tuple(sorted(getattr(self, name))))
-        for name in ("broader", "exact_match", "close_match"):
+        for name in ("broader", "exact_match", "close_match", "hidden_labels"):
             object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
 
     @property

@@ -11,6 +11,7 @@ conflict, what a cataloguer would say decides:
 - A label reaches over no punctuation that it has not itself: "on wood, frame" names no wood frame.
 - A label in parentheses is named without them too, "cranes (birds)" by cranes, where no other label reads so.
 - Labels in other languages than those shown and English are found as they stand, where no other label reads so.
+- Hidden labels (misspellings) are found as they stand, where nothing else reads so.
 """
 
 import re
@@ -47,7 +48,7 @@ class Labels:
 
     def __init__(self, concepts: Iterable[Concept]) -> None:
         concepts = tuple(concepts)
-        exact, plural, singular, bare, foreign = (dict[Key, dict[str, None]]() for _ in range(5))
+        exact, plural, singular, bare, foreign, hidden = (dict[Key, dict[str, None]]() for _ in range(6))
         for label, concept_id in _in_order(concepts):
             for key in _keys(label):
                 exact.setdefault(key, {})[concept_id] = None
@@ -61,7 +62,10 @@ class Labels:
             for label in (label for each in concept.translations for label in each.labels):
                 for key in _keys(label):
                     foreign.setdefault(key, {})[concept.id] = None
-        self._owners: Mapping[Key, dict[str, None]] = foreign | bare | singular | plural | exact
+            for label in concept.hidden_labels:
+                for key in _keys(label):
+                    hidden.setdefault(key, {})[concept.id] = None
+        self._owners: Mapping[Key, dict[str, None]] = hidden | foreign | bare | singular | plural | exact
         self._longest: dict[str, int] = {}
         """First word -> the most words of a label that begins with it."""
         for key in self._owners:

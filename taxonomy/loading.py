@@ -78,7 +78,7 @@ def load_taxonomy(
     Raises TaxonomyError, whose message has a ``file:line: problem`` for everything that makes the file unusable, and
     with `strict` for all that would be mended.
     """
-    facets = load_facets(facets_path or _facets_beside(path))
+    facets = load_facets(facets_path or facets_beside(path))
     reading = _reader(path)(path, _How(facets, languages, columns or {}))
     drafts = _in_facets(reading, facets)
     flaws = list(reading.flaws)
@@ -115,7 +115,8 @@ def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
     path.write_text(writer(taxonomy), encoding="utf-8", newline="\n")
 
 
-def _facets_beside(path: Path) -> Path:
+def facets_beside(path: Path) -> Path:
+    """Where the facets of a vocabulary are described, if nothing else is said."""
     beside = (path.with_suffix(f".{FACETS_FILE}"), path.parent / FACETS_FILE)
     return next((file for file in beside if file.is_file()), STARTER_FACETS)
 

@@ -79,6 +79,8 @@ class Taxonomy:
             c.id: [c.language, *_told(c.translations)] for c in self.concepts if c.language or c.translations
         }:
             content["languages"] = spoken
+        if hidden := {c.id: c.hidden_labels for c in self.concepts if c.hidden_labels}:
+            content["hidden"] = hidden
         if self.asked != "all":
             content["asked"] = self.asked
         if self.qualifiers:

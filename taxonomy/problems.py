@@ -142,12 +142,17 @@ class Spelling:
 
     def hint(self, word: str, cutoff: float = 0.6) -> str:
         """A suffix for a message: the nearest known word, or nothing when none is near."""
+        best = self.nearest(word, cutoff)
+        return f'; did you mean "{best}"?' if best else ""
+
+    def nearest(self, word: str, cutoff: float = 0.6) -> str:
+        """The nearest known word that is another, or nothing when none is near."""
         if sum(map(str.isdigit, word)) > len(word) / 2:  # another number is no misspelt one
             return ""
         near = {known for rest in self._rests(word) for known in self._by_rest.get(rest, ())[:_MOST_NEAR]}
         likeness = {known: SequenceMatcher(None, known, word).ratio() for known in near - {word}}
         best = min(likeness, key=lambda known: (-likeness[known], known), default="")
-        return f'; did you mean "{best}"?' if best and likeness[best] >= cutoff else ""
+        return best if best and likeness[best] >= cutoff else ""
 
     def _rests(self, word: str) -> set[str]:
         if len(word) > self._MOST_LETTERS:

@@ -74,26 +74,29 @@ class Statements:
 
 def read_statements(path: Path, predicates: Iterable[str]) -> Statements:
     """The statements of a file by these predicates, in all its graphs. Raises TaxonomyError when it cannot be parsed."""
-    syntax, name = syntax_of(path)
     wanted = frozenset(predicates)
-    content = safe_xml(path, read_bytes(path)) if name == "RDF/XML" else read_bytes(path)
-    content = content.removeprefix(b"\xef\xbb\xbf")
     found = Statements()
     strings: dict[str, str] = {}  # each IRI once in memory
+    for triple in triples(path):
+        predicate = triple.predicate.value
+        if predicate in wanted:
+            subject, value = _name(triple.subject), _plain(triple.object)
+            if isinstance(value, str):
+                value = strings.setdefault(value, value)
+            found.add(strings.setdefault(subject, subject), strings.setdefault(predicate, predicate), value)
+    return found
+
+
+def triples(path: Path) -> Iterator[pyoxigraph.Triple]:
+    """All that a file says, in all its graphs. Raises TaxonomyError when it cannot be parsed."""
+    syntax, name = syntax_of(path)
+    content = safe_xml(path, read_bytes(path)) if name == "RDF/XML" else read_bytes(path)
+    content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         # Relative IRIs resolve against the file, as they would in any other tool.
-        parser = pyoxigraph.parse(
-            io.BytesIO(content), syntax, base_iri=path.absolute().as_uri(), lenient=True
-        )
-        for quad in parser:
-            predicate = quad.predicate.value
-            if predicate in wanted:
-                subject, value = _name(quad.subject), _plain(quad.object)
-                if isinstance(value, str):
-                    value = strings.setdefault(value, value)
-                found.add(
-                    strings.setdefault(subject, subject), strings.setdefault(predicate, predicate), value
-                )
+        base = path.absolute().as_uri()
+        for quad in pyoxigraph.parse(io.BytesIO(content), syntax, base_iri=base, lenient=True):
+            yield quad.triple
     except SyntaxError as error:
         named = _named_contexts(content) if name == "JSON-LD" else []
         raise TaxonomyError(
@@ -101,7 +104,6 @@ def read_statements(path: Path, predicates: Iterable[str]) -> Statements:
         ) from error
     except (OSError, ValueError) as error:  # bytes that are no UTF-8 are told as either
         raise TaxonomyError(path, [_undecodable(content) or Flaw(1, f"not valid {name}: {error}")]) from error
-    return found
 
 
 def syntax_of(path: Path) -> tuple[pyoxigraph.RdfFormat, str]:

@@ -33,8 +33,8 @@ TYPE, SUBCLASS, LABEL = f"{RDF}type", f"{RDFS}subClassOf", f"{RDFS}label"
 FIRST, REST = f"{RDF}first", f"{RDF}rest"
 CONCEPT, SCHEME = f"{SKOS}Concept", f"{SKOS}ConceptScheme"
 GROUPS = (f"{SKOS}Collection", f"{SKOS}OrderedCollection", f"{ISO}ConceptGroup", f"{ISO}ThesaurusArray")
-PREF, ALT = f"{SKOS}prefLabel", f"{SKOS}altLabel"
-XL_PREF, XL_ALT = f"{SKOSXL}prefLabel", f"{SKOSXL}altLabel"
+PREF, ALT, HIDDEN = f"{SKOS}prefLabel", f"{SKOS}altLabel", f"{SKOS}hiddenLabel"
+XL_PREF, XL_ALT, XL_HIDDEN = f"{SKOSXL}prefLabel", f"{SKOSXL}altLabel", f"{SKOSXL}hiddenLabel"
 XL_FORM = (f"{SKOSXL}literalForm", f"{GVP}term")
 DEFINITION, NOTATION = f"{SKOS}definition", f"{SKOS}notation"
 IN_SCHEME, TOP_OF, HAS_TOP = f"{SKOS}inScheme", f"{SKOS}topConceptOf", f"{SKOS}hasTopConcept"
@@ -50,8 +50,9 @@ DEPRECATED, STATUS, REPLACED_BY = f"{OWL}deprecated", f"{EUVOC}status", f"{DCT}i
 _OBSOLETE = (f"{GVP}ObsoleteSubject", f"{OWL}DeprecatedClass")
 
 PREDICATES = (
-    TYPE, SUBCLASS, LABEL, FIRST, REST, PREF, ALT, XL_PREF, XL_ALT, *XL_FORM, DEFINITION, NOTATION, IN_SCHEME, TOP_OF, HAS_TOP,
-    *BROADER, *NARROWER, MEMBER, MEMBER_LIST, SUBGROUP, EXACT, CLOSE, DEPRECATED, STATUS, REPLACED_BY, f"{RDF}value",
+    TYPE, SUBCLASS, LABEL, FIRST, REST, PREF, ALT, HIDDEN, XL_PREF, XL_ALT, XL_HIDDEN, *XL_FORM, DEFINITION, NOTATION, IN_SCHEME,
+    TOP_OF, HAS_TOP, *BROADER, *NARROWER, MEMBER, MEMBER_LIST, SUBGROUP, EXACT, CLOSE, DEPRECATED, STATUS, REPLACED_BY,
+    f"{RDF}value",
 )  # fmt: skip
 OWN = "urn:x-vistag:concept/"
 """Before an id (in percent-encoding), the IRI that `skos_writer` gives to a concept that has none."""
@@ -128,6 +129,10 @@ class _Reader:
         alt = by_language([*self._said.texts(node, ALT), *self._xl(node, XL_ALT)])
         return (pref, alt) if pref or alt else (by_language(self._said.texts(node, LABEL)), {})
 
+    def _hidden(self, node: str) -> tuple[str, ...]:
+        found = by_language([*self._said.texts(node, HIDDEN), *self._xl(node, XL_HIDDEN)])
+        return tuple({text for texts in found.values() for text in texts})
+
     def _xl(self, node: str, predicate: str) -> Iterator[tuple[str, str]]:
         for label in self._said.nodes(node, predicate):
             yield from self._said.texts(label, *XL_FORM)
@@ -150,6 +155,7 @@ class _Reader:
             notation=min((text for text, _ in said.texts(node, NOTATION)), default=""),
             exact_match=tuple(said.nodes(node, EXACT)),
             close_match=tuple(said.nodes(node, CLOSE)),
+            hidden_labels=self._hidden(node),
         )
         return Draft(
             concept,

@@ -17,6 +17,7 @@ from taxonomy.skos_reader import (
     DEFINITION,
     EXACT,
     GROUPS,
+    HIDDEN,
     IN_SCHEME,
     MEMBER,
     NOTATION,
@@ -40,6 +41,7 @@ JSONLD_CONTEXT: dict[str, object] = {
     "type": "@type",
     "prefLabel": {"@id": "skos:prefLabel", "@language": "en"},
     "altLabel": {"@id": "skos:altLabel", "@language": "en", "@container": "@set"},
+    "hiddenLabel": {"@id": "skos:hiddenLabel", "@container": "@set"},
     "prefLabels": {"@id": "skos:prefLabel", "@container": "@language"},
     "altLabels": {"@id": "skos:altLabel", "@container": "@language"},
     "definition": {"@id": "skos:definition", "@language": "en"},
@@ -91,6 +93,8 @@ def _texts(concept: Concept) -> Iterator[tuple[str, str, str]]:
     yield PREF, concept.pref_label, shown
     for label in concept.alt_labels:
         yield ALT, label, shown
+    for label in concept.hidden_labels:
+        yield HIDDEN, label, shown
     for translation in concept.translations:
         if translation.pref_label:
             yield PREF, translation.pref_label, translation.language
@@ -138,6 +142,7 @@ def _concept_node(concept: Concept, taxonomy: Taxonomy) -> dict[str, object]:
         "prefLabel": concept.pref_label if own else "",
         "altLabel": list(concept.alt_labels) if own else [],
         "prefLabels": pref,
+        "hiddenLabel": list(concept.hidden_labels),
         "altLabels": {tag: labels for tag, labels in alt.items() if labels},
         "notation": concept.notation,
         "broader": [_compact(taxonomy.by_id[parent]) for parent in concept.broader],

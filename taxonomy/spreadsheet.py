@@ -17,7 +17,7 @@ from taxonomy.model import Taxonomy
 from taxonomy.problems import Flaw, TaxonomyError, read_foreign_text, slug, unique
 
 COLUMNS = ("id", "pref_label", "alt_labels", "facet", "broader", "definition")
-MORE_COLUMNS = ("iri", "notation", "exact_match", "close_match")
+MORE_COLUMNS = ("iri", "notation", "exact_match", "close_match", "hidden_labels")
 """Written where a concept has any."""
 HEADINGS: Mapping[str, str] = {
     "id": "id identifier conceptid termid nr number nummer numero",
@@ -34,6 +34,7 @@ HEADINGS: Mapping[str, str] = {
     "notation": "notation code signatur classnumber",
     "exact_match": "exactmatch sameas wikidata aat aatid iconclass",
     "close_match": "closematch",
+    "hidden_labels": "hiddenlabel hiddenlabels misspelling misspellings",
 }  # fmt: skip
 """Field -> headings that are read as it, in lower case and without signs."""
 _MOST_NAMED = 30
@@ -215,6 +216,7 @@ def _concept(
         notation=of("notation"),
         exact_match=all_of("exact_match"),
         close_match=all_of("close_match"),
+        hidden_labels=all_of("hidden_labels"),
     )
 
 

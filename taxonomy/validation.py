@@ -93,6 +93,7 @@ def _fit_alone(draft: Draft, facets: Collection[str], spelling: _LazySpelling, f
         id=id_,
         pref_label=pref_label,
         alt_labels=alt_labels,
+        hidden_labels=tuple(filter(None, map(_fit_label, concept.hidden_labels))),
         translations=tuple(filter(None, map(_fit_translation, concept.translations))),
     )
 
@@ -152,6 +153,7 @@ def _both(first: Draft, other: Draft) -> Draft:
             notation=one.notation or two.notation,
             exact_match=(*one.exact_match, *two.exact_match),
             close_match=(*one.close_match, *two.close_match),
+            hidden_labels=(*one.hidden_labels, *two.hidden_labels),
         ),
         groups=tuple(dict.fromkeys((*first.groups, *other.groups))),
         deprecated=first.deprecated and other.deprecated,

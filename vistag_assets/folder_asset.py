@@ -243,7 +243,7 @@ class FolderAsset:
             folder.key,
             made.wanted,
             schema,
-            lambda ids: _stamped(ids, made, schema, meter),
+            lambda ids: _stamped(ids, made, schema, meter, lambda: self._halve_batches(folder.workspace)),
             on_progress=meter.folder(),
         )
         if self.after:
@@ -314,6 +314,9 @@ class FolderAsset:
             workers=spec.batches_at_once,
             depth=spec.batches_at_once,
         )
+
+    def _halve_batches(self, workspace: Workspace) -> bool:
+        return self.role is not None and workspace.halve_batches(self.role)
 
     def _device(self, workspace: Workspace) -> str:
         """Where the work of a folder was done."""
@@ -426,7 +429,9 @@ def _failures(
     return {"unanswered": preview(["image", "reason"], lines)["preview"]}
 
 
-def _stamped(ids: list[str], made: Rows, schema: pa.Schema, meter: Meter) -> Iterator[pa.Table]:
+def _stamped(
+    ids: list[str], made: Rows, schema: pa.Schema, meter: Meter, halve_batches: Callable[[], bool]
+) -> Iterator[pa.Table]:
     """The batches of a stage as `update_partition` takes them: each row by what it was computed by."""
     stamp_of = column_by_id(made.wanted, "fingerprint")
     unstamped = pa.schema([column for column in schema if column.name != "fingerprint"])
@@ -438,7 +443,7 @@ def _stamped(ids: list[str], made: Rows, schema: pa.Schema, meter: Meter) -> Ite
         return
     if made.load:
         made.load()
-    for batch in meter.timed_each(isolated(made.compute, asked)):
+    for batch in meter.timed_each(isolated(made.compute, asked, halve_batches)):
         rows = (
             batch.rows.select(unstamped.names).cast(unstamped)
             if isinstance(batch.rows, pa.Table)

@@ -1,8 +1,6 @@
 """A picture that a model fails on does not end the run: it is found by halving, named with the reason, and left out."""
 
-import gc
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from resources.lake import LakeError
+from resources.lake.leases import LeaseError
+from resources.models.batch_sizes import free_memory, is_out_of_memory
 from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
 from resources.models.tiers import TierError
 from resources.text import one_line
@@ -18,7 +18,7 @@ WINDOW = 64
 """Ids that are halved to find the one that fails; the rest goes on in whole batches."""
 MOST_IN_A_ROW = 20
 """Ids that fail one after the other before it is the model that fails, and not the pictures."""
-_OF_ALL = (DeviceUnavailableError, LakeError, ModelUnavailableError, OSError, TierError)
+_OF_ALL = (DeviceUnavailableError, LakeError, LeaseError, ModelUnavailableError, OSError, TierError)
 """What says nothing of a single picture."""
 
 _log = logging.getLogger(__name__)
@@ -34,10 +34,15 @@ class Batch:
     """id -> why it could not be computed: it has no rows, and the next run tries again"""
 
 
-def isolated(compute: Callable[[list[str]], Iterator[Batch]], ids: Sequence[str]) -> Iterator[Batch]:
+def isolated(
+    compute: Callable[[list[str]], Iterator[Batch]],
+    ids: Sequence[str],
+    halve_batches: Callable[[], bool] = lambda: False,
+) -> Iterator[Batch]:
     """The batches of `compute`, where it raises for some ids without these: each is then a failed id with the reason.
 
-    Ids that were not finished are taken again, by halves: so a batch that does not fit the memory is halved too.
+    halve_batches: where the memory is too small, has the model take half as many at a time; whether it could. Ids that
+    were not finished are then taken again, and else by halves.
     Raises what `compute` raised where it tells of no single picture, or where all of the ids fail, or
     `MOST_IN_A_ROW` of them one after the other.
     """
@@ -56,6 +61,10 @@ def isolated(compute: Callable[[list[str]], Iterator[Batch]], ids: Sequence[str]
             left = [id_ for id_ in part if id_ not in done]
             if not left:
                 raise
+            if is_out_of_memory(error) and halve_batches():
+                free_memory()
+                waiting.append(left)
+                continue
             if len(left) == 1:
                 in_a_row += 1
                 if in_a_row == MOST_IN_A_ROW or (not finished and not waiting and len(ids) > 1):
@@ -63,7 +72,7 @@ def isolated(compute: Callable[[list[str]], Iterator[Batch]], ids: Sequence[str]
                 _log.warning("%s could not be computed: %s", left[0], _reason(error))
                 yield Batch(left, (), {left[0]: _reason(error)})
                 continue
-            _free_memory()
+            free_memory()
         near, far = left[:WINDOW], left[WINDOW:]
         middle = len(near) // 2
         waiting += [part for part in (far, near[middle:], near[:middle]) if part]
@@ -71,11 +80,3 @@ def isolated(compute: Callable[[list[str]], Iterator[Batch]], ids: Sequence[str]
 
 def _reason(error: Exception) -> str:
     return one_line(" ".join(f"{type(error).__name__}: {error}".split())[:500])
-
-
-def _free_memory() -> None:
-    """Let go of what a failed batch holds on the card, so that half of it may fit."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        gc.collect()  # takes as long as the process is large: not for every bad picture where there is no card
-        torch.cuda.empty_cache()

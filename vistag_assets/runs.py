@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import dagster as dg
 from resources.home import FolderRef, Home, folder_key
 from resources.images import Survey, find_folders
 from resources.object_store import Location
-from resources.workspace import run_config
+from resources.workspace import open_workspace, run_config
+from vistag_assets.automation.cluster import DEATHS, Need, cluster_at, run_shards, shards_of
 from vistag_assets.automation.forget import Gone, let_go, mark_missing
 from vistag_assets.automation.instance import contiguous_ranges, home_instance
+from vistag_assets.automation.unchanged import Standing, look
 from vistag_assets.definitions import defs
 from vistag_assets.exports.assets import asked_for
 from vistag_assets.ingest.carry import Elsewhere
@@ -22,7 +24,21 @@ from vistag_assets.partitions import EVALUATE, EXPORT, READ_AGAIN, TAG_FOLDERS, 
 from vistag_assets.progress import Watcher, watching
 
 # Dagster's own log goes to the run, where the UI shows it; the console is for progress.
+_LONGEST_BRIDGE = 8
+"""Folders with nothing to do that are looked at rather than have a run of their own begin behind them."""
 _QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class OnRay:
+    """The Ray cluster that folders are run on."""
+
+    address: str
+    """of its dashboard, http://host:8265; or `local`"""
+    folders: int
+    """of one run at most"""
+    deaths: int = DEATHS
+    """of one run's processes, before it has failed"""
 
 
 class NoImagesError(ValueError):
@@ -108,33 +124,119 @@ def tag_folders(
     job_name: str = TAG_FOLDERS,
     *,
     read_again: bool = False,
+    leave_unchanged: bool = False,
+    ray: OnRay | None = None,
 ) -> TagOutcome:
     """Register the folders and materialise everything but the evaluation, or what another job says.
 
     Other folders of their libraries that are not there any more are marked as gone; their rows go where all of their
-    pictures are in other folders now. `read_again`: also files that look as they did.
+    pictures are in other folders now. `read_again`: also files that look as they did. `leave_unchanged`: folders that
+    stand as the last run left them are no part of the run in Dagster; what is made of all folders together is brought up
+    to date in any case.
 
     One run for each range of neighbouring partitions, which is one run but for unusual histories; each loads a
-    model once at most. Raises what a stage raised; the run in Dagster has failed then.
+    model once at most. Raises what a stage raised; the run in Dagster has failed then. With `ray` the runs are those of
+    shards, on a cluster: raises ClusterError where one of them failed.
     """
     home.register(*folders)
     missing, before = mark_missing(home, folders), Elsewhere(home.lake)
     if missing:
         _ = before.pictures  # now: the run changes what is where
-    keys = [folder.key for folder in folders]
+    job = defs.resolve_job_def(job_name)
+    looked = look(open_workspace(home), folders, job) if leave_unchanged and not read_again else None
+    still = looked.unchanged if looked else {}
+    keys = [folder.key for folder in folders if folder.key not in still]
     more = {READ_AGAIN: "true"} if read_again else {}
     with home_instance(home.root) as instance, watching(watcher):
         ordered = add_folders(instance, keys)
-        job = defs.resolve_job_def(job_name)
-        # a run has nothing to do for what is gone, and would be cut in two by it
-        bridges = set(home.gone_keys())
-        results = [
-            job.execute_in_process(
-                instance=instance, run_config=_config(home), tags=range_tags(first, last) | more
-            )
-            for first, last in contiguous_ranges(ordered, keys, bridges, len(ordered))
-        ]
-    return _outcome(folders, results, let_go(home, missing, before))
+        if not keys:
+            made = _of_all(home, instance, job)
+        elif ray:
+            made = _on_cluster(home, instance, ordered, keys, watcher, job_name, ray, more)
+        else:
+            made = _in_process(home, instance, ordered, keys, job_name, more, set(still))
+    if looked:
+        looked.remember(keys)
+    return _outcome(folders, made, let_go(home, missing, before), still)
+
+
+def _in_process(
+    home: Home,
+    instance: dg.DagsterInstance,
+    ordered: Sequence[str],
+    keys: Sequence[str],
+    job_name: str,
+    tags: Mapping[str, str],
+    unchanged: Collection[str],
+) -> list[dg.AssetMaterialization]:
+    job = defs.resolve_job_def(job_name)
+    # a run has nothing to do for what is gone, and would be cut in two by it
+    gone = set(home.gone_keys()).difference(keys)
+    there = [key for key in ordered if key not in gone]
+    results = [
+        job.execute_in_process(
+            instance=instance, run_config=_config(home), tags={**range_tags(first, last), **tags}
+        )
+        for first, last in contiguous_ranges(there, keys, unchanged, _LONGEST_BRIDGE)
+    ]
+    return [
+        _made(event) for result in results for event in result.all_events if event.is_step_materialization
+    ]
+
+
+def _on_cluster(
+    home: Home,
+    instance: dg.DagsterInstance,
+    ordered: Sequence[str],
+    keys: Sequence[str],
+    watcher: Watcher,
+    job_name: str,
+    ray: OnRay,
+    tags: Mapping[str, str],
+) -> list[dg.AssetMaterialization]:
+    """Shards of folders as runs on the cluster; then here, once, what is made of all folders together."""
+    job = defs.resolve_job_def(job_name)
+    of_folders, _ = _by_reach(job)
+    with cluster_at(ray.address, home) as cluster:
+        runs = run_shards(
+            instance,
+            cluster,
+            shards_of(ordered, set(keys), ray.folders),
+            job_name,
+            assets=of_folders,
+            need=Need.of(open_workspace(home).tier),
+            config=_config(home),
+            tags=tags,
+            on_progress=lambda done, total: watcher("Folders on the cluster", done, total),
+            deaths=ray.deaths,
+        )
+    events = (record.dagster_event for run_id in runs for record in instance.all_logs(run_id))
+    made = [_made(event) for event in events if event and event.is_step_materialization]
+    return made + _of_all(home, instance, job)
+
+
+def _of_all(home: Home, instance: dg.DagsterInstance, job: dg.JobDefinition) -> list[dg.AssetMaterialization]:
+    """Bring up to date what is made of the lake as a whole."""
+    _, of_all = _by_reach(job)
+    result = job.execute_in_process(instance=instance, run_config=_config(home), asset_selection=of_all)
+    return [_made(event) for event in result.all_events if event.is_step_materialization]
+
+
+def _by_reach(job: dg.JobDefinition) -> tuple[list[dg.AssetKey], list[dg.AssetKey]]:
+    """The assets of a job that folders need, and those that are made of the lake as a whole."""
+    graph = job.asset_layer.asset_graph
+    own = set(job.asset_layer.selected_asset_keys)
+    waiting = [key for key in own if graph.get(key).is_partitioned]
+    needed = set(waiting)
+    while waiting:
+        new = (graph.get(waiting.pop()).parent_keys & own) - needed
+        needed |= new
+        waiting += new
+    return sorted(needed), sorted(own - needed)
+
+
+def _made(event: dg.DagsterEvent) -> dg.AssetMaterialization:
+    return event.step_materialization_data.materialization
 
 
 def evaluate(home: Home) -> list[dg.AssetCheckEvaluation]:
@@ -157,18 +259,9 @@ def export(home: Home, watcher: Watcher) -> list[Mapping[str, Any]]:
         result = defs.resolve_job_def(EXPORT).execute_in_process(
             instance=instance, run_config=_config(home), asset_selection=asked[0], tags=asked[1]
         )
-    made = {
-        event.step_materialization_data.materialization.asset_key.to_user_string(): event
-        for event in result.all_events
-        if event.is_step_materialization
-    }
-    return [
-        {
-            "asset": name,
-            **{k: v.value for k, v in event.step_materialization_data.materialization.metadata.items()},
-        }
-        for name, event in made.items()
-    ]
+    made = [_made(event) for event in result.all_events if event.is_step_materialization]
+    last = {one.asset_key.to_user_string(): one for one in made}
+    return [{"asset": name, **{k: v.value for k, v in one.metadata.items()}} for name, one in last.items()]
 
 
 def _config(home: Home) -> dict[str, Any]:
@@ -176,20 +269,22 @@ def _config(home: Home) -> dict[str, Any]:
 
 
 def _outcome(
-    folders: Sequence[FolderRef], results: Sequence[dg.ExecuteInProcessResult], gone: Sequence[Gone]
+    folders: Sequence[FolderRef],
+    materializations: Sequence[dg.AssetMaterialization],
+    gone: Sequence[Gone],
+    still: Mapping[str, Standing],
 ) -> TagOutcome:
     of: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
-    for result in results:
-        for event in result.all_events:
-            if event.is_step_materialization:
-                made = event.step_materialization_data.materialization
-                metadata = {name: value.value for name, value in made.metadata.items()}
-                of[made.asset_key.to_user_string()][made.partition] = metadata
+    for made in materializations:
+        metadata = {name: value.value for name, value in made.metadata.items()}
+        of[made.asset_key.to_user_string()][made.partition] = metadata
     embedded = [made for made in of["global_embeddings"].values() if "seconds" in made]
     seconds = sum(made["seconds"] for made in embedded)
     return TagOutcome(
         folders=tuple(
-            FolderOutcome(
+            FolderOutcome(folder, still[folder.key].images, 0, 0, 0, 0, 0)
+            if folder.key in still
+            else FolderOutcome(
                 folder,
                 images=of["images"][folder.key]["rows"],
                 rejects=of["rejects"][folder.key]["rows"],
@@ -210,7 +305,7 @@ def _outcome(
         ),
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
         images_per_second=sum(made["images_worked_on"] for made in embedded) / seconds if seconds else None,
-        device=next(iter(of["global_embeddings"].values()))["device"],
+        device=next((made["device"] for made in of["global_embeddings"].values()), ""),
         gone=tuple(gone),
     )
 

@@ -11,7 +11,7 @@ from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.intervals import Interval, flips_by_image, paired_interval
 from evaluation.metrics.recall_at_k import HEADLINE_K, OVERALL, band_groups, pair_up, recall_at_k, true_ranks
 
-OPTIONS = ("A1", "A2", "A3", "B2", "B3")
+OPTIONS = ("A1", "A2", "A2T", "A3", "B2", "B3")
 BASE_OPTION = "A2"
 """What gains are measured against: embeddings, no grounding."""
 

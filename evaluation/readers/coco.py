@@ -174,7 +174,7 @@ def read_document(path: Path, kind: type[Document[A]], polygons: bool = True) ->
     try:
         text = content_of(path)
         if not polygons:
-            text = _POLYGONS.sub(b"\\1[]", text)
+            text = without_polygons(text)
         document = kind.model_validate_json(text)
     except OSError as error:
         raise UnusableFile(
@@ -191,6 +191,11 @@ def read_document(path: Path, kind: type[Document[A]], polygons: bool = True) ->
         raise
     refuse(path, _problems(document))
     return document
+
+
+def without_polygons(text: bytes) -> bytes:
+    """The text of a file of annotations with no point in any segmentation."""
+    return _POLYGONS.sub(b"\\1[]", text)
 
 
 def recognises(path: Path, head: str) -> bool:

@@ -14,6 +14,7 @@ HEAVY = "heavy"
 OPTION_NAMES = {
     "A1": "language model alone",
     "A2": "and embeddings",
+    "A2T": "and a tagger",
     "A3": "and grounding",
     "B2": "two lanes",
     "B3": "everything",

@@ -17,6 +17,10 @@ Subject = tuple[str | None, str | None]
 """What a decision is about: (concept id, None), or (None, phrase) where the vocabulary has no such concept."""
 
 
+IMPORT_CLIENT = "import-"
+"""Begins the client_id of what was imported from another program's file."""
+
+
 class UnusableDecision(ValueError):
     """An event that says nothing that could stand; the message says what it lacks."""
 

@@ -97,6 +97,14 @@ class DecisionLog:
         with self._connected() as sql:
             return _events(sql.execute(sa.select(TABLE).where(TABLE.c.seq > seq).order_by(TABLE.c.seq)))
 
+    def last(self) -> int:
+        """The number of the last event, 0 where there is none."""
+        if self._is_missing:
+            return 0
+        self._make()
+        with self._connected() as sql:
+            return sql.execute(sa.select(sa.func.max(TABLE.c.seq))).scalar() or 0
+
     def about(self, image_ids: Collection[str], pixel_hashes: Collection[str] = ()) -> list[Event]:
         """All that was said of pictures with one of these content ids or pixel hashes, in the order of the log."""
         if self._is_missing:

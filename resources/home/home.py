@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from resources.home.settings import DECISIONS_URL, Settings, SettingsError
+from resources.home.settings import DECISIONS_URL, LEASES_URL, Settings, SettingsError
 from resources.lake import Lake
-from resources.lake.files import is_locked, locked, remove_temporaries, replace_file
+from resources.lake.files import remove_temporaries, replace_file
+from resources.lake.locks import FILE_LOCKS, Leases, Locks
+from resources.lake.object_store import home_id
 from resources.object_store import Location, ObjectPath, location
 
 if TYPE_CHECKING:
@@ -140,9 +142,18 @@ class Home:
     @property
     def lake(self) -> Lake:
         """In the home, unless its settings say where else. Raises SettingsError where those cannot be read."""
-        elsewhere = read_settings(self).lake
-        root = location(elsewhere) if elsewhere else self.root / "lake"
-        return Lake(root, self.root / "pending")
+        settings = read_settings(self)
+        root = location(settings.lake) if settings.lake else self.root / "lake"
+        return Lake(root, self.root / "pending", self._locks(settings))
+
+    @property
+    def locks(self) -> Locks:
+        """Leases at $VISTAG_LEASES_URL, else where the settings say, else locks of files. Raises SettingsError."""
+        return self._locks(read_settings(self))
+
+    def _locks(self, settings: Settings) -> Locks:
+        url = os.environ.get(LEASES_URL) or settings.leases
+        return Leases(url, home_id(self.root), self.root) if url else FILE_LOCKS
 
     @property
     def decisions(self) -> DecisionLog:
@@ -176,7 +187,7 @@ class Home:
         Raises KeyTaken if a key stands for another directory, or for one of the same library name at
         another root that still exists: their rows would replace each other.
         """
-        with locked(self._folders_dir / ".lock"):
+        with self.locks.held(self._folders_dir / ".lock"):
             remove_temporaries(self._folders_dir)
             for ref in refs:
                 self._write_registration(ref)
@@ -224,21 +235,23 @@ class Home:
         """Keeps other runs, and `vistag forget`, away from these folders while the block lasts.
 
         Waits for who is at work on one of them, after a call of `on_wait`. Now and then it waits for who is at
-        work on other folders only, because folders share locks. Not re-entrant; the kernel releases the locks
-        when the process ends, however it ends.
+        work on other folders only, because folders share locks. Not re-entrant; the locks are let go when the
+        process ends, however it ends: by the kernel at once, in a shared home when their time is up.
         """
+        locks = self.locks
         with contextlib.ExitStack() as held:
             # in one order for all runs, or two would wait for each other
-            for lock in sorted({self._run_lock(key) for key in keys}):
-                if on_wait and is_locked(lock):
+            for lock in sorted({self._run_lock(key, locks) for key in keys}):
+                if on_wait and locks.is_held(lock):
                     on_wait()
                     on_wait = None
-                held.enter_context(locked(lock))
+                held.enter_context(locks.held(lock))
             yield
 
     def is_worked_on(self, key: str) -> bool:
         """Whether a run holds the lock of this folder, or of one that shares it, at this moment."""
-        return is_locked(self._run_lock(key))
+        locks = self.locks
+        return locks.is_held(self._run_lock(key, locks))
 
     @property
     def _folders_dir(self) -> Path:
@@ -254,8 +267,10 @@ class Home:
         with replace_file(path) as file:
             file.write(_as_ascii(asdict(ref)))
 
-    def _run_lock(self, key: str) -> Path:
-        return self._folders_dir / f".run-{zlib.crc32(key.encode()) % _RUN_LOCKS:02x}.lock"
+    def _run_lock(self, key: str, locks: Locks) -> Path:
+        """Of its own for each folder where it costs no open file: workers of a shared home are not to wait for nothing."""
+        number = key if isinstance(locks, Leases) else f"{zlib.crc32(key.encode()) % _RUN_LOCKS:02x}"
+        return self._folders_dir / f".run-{number}.lock"
 
     def _registration(self, key: str) -> Path:
         if "/" in key or key.startswith("."):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from resources.object_store import ObjectPath
 
 DECISIONS_URL = "VISTAG_DECISIONS_URL"
 """The variable that says where decisions are logged, whatever the settings say."""
+LEASES_URL = "VISTAG_LEASES_URL"
+"""The variable that says where the leases of a shared home are, whatever the settings say."""
+_URLS = {"decisions": DECISIONS_URL, "leases": LEASES_URL}
 
 
 class SettingsError(ValueError):
@@ -28,6 +31,8 @@ class ExportSettings(BaseModel):
     min_probability: float = Field(default=0.5, ge=0, le=1)
     thresholds: dict[str, float] = {}
     """Concept -> its own least probability."""
+    flagged: Literal["with", "without", "only"] = "with"
+    """Images that a policy flags."""
     ancestors: bool = False
     options: dict[str, bool | int | str] = {}
     """The format's own."""
@@ -49,10 +54,15 @@ class Settings(BaseModel):
     """Which labels the encoder is asked about: all, or the preferred one of each concept."""
     columns: dict[str, str] = {}
     """Heading -> field of a vocabulary that is a spreadsheet, where it is not to be guessed."""
+    flags: str | None = None
+    """Path of a policy of flags; None: the tier's (docs/flags.md)."""
     lake: str | None = None
     """Where the lake is, `s3://bucket/prefix`; None: in the home."""
     decisions: str | None = None
     """Where decisions are logged, `postgresql://user@host/database`; None: `decisions.sqlite` of the home."""
+    leases: str | None = None
+    """Where workers on several machines agree who writes, `postgresql://user@host/database`; None: locks of files, which
+    hold on one machine."""
     ground_truth_library: str | None = None
     """The library whose files the ground truth names."""
     watched: dict[str, str] = {}
@@ -64,17 +74,18 @@ class Settings(BaseModel):
     settle_seconds: float = Field(default=20, ge=0)
     """How long the files of a watched folder must stay as they are before it is run."""
 
-    @field_validator("decisions")
+    @field_validator(*_URLS)
     @classmethod
-    def _is_on_a_server(cls, decisions: str | None) -> str | None:
-        url = urlsplit(decisions or "postgresql://")
+    def _is_on_a_server(cls, at: str | None, info: ValidationInfo) -> str | None:
+        url = urlsplit(at or "postgresql://")
         if url.scheme != "postgresql":
             raise ValueError(
                 "this is no postgresql://user@host/database; leave it out to have them in the home"
             )
         if url.password:
-            raise ValueError(f"keep the password out of this file: give the whole URL in {DECISIONS_URL}")
-        return decisions
+            variable = _URLS[info.field_name or ""]
+            raise ValueError(f"keep the password out of this file: give the whole URL in {variable}")
+        return at
 
     @field_validator("lake")
     @classmethod

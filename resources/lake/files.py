@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from resources.lake.leases import require_held
 from resources.object_store import Location, ObjectPath
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def replace_file(path: Location) -> Iterator[BinaryIO]:
     if isinstance(path, ObjectPath):
         content = io.BytesIO()
         yield content
+        require_held()
         path.write_bytes(content.getbuffer())
         return
     with disk_named(path):
@@ -83,9 +85,22 @@ def _replaced(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        # asked when the temporary file is there: who takes over a lease removes those of the one before
+        require_held()
+        with _fenced_off(temporary):
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _fenced_off(temporary: Path) -> Iterator[None]:
+    """Says why a file that was being written is gone, where another has taken over the lease of its directory."""
+    try:
+        yield
+    except FileNotFoundError:
+        require_held()
         raise
 
 

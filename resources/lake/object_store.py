@@ -29,19 +29,19 @@ def claim(lake_root: ObjectPath, home_root: Path) -> None:
     It is asked before each write, so that of two homes that claim a new lake in the same instant one is
     refused at its next write.
     """
-    marker, home_id = lake_root / MARKER, _home_id(home_root)
+    marker, own_id = lake_root / MARKER, home_id(home_root)
     try:
         owner = json.loads(marker.read_bytes())
     except FileNotFoundError:
         owner = {
-            "home": home_id,
+            "home": own_id,
             "host": socket.gethostname(),
             "path": str(home_root),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         marker.write_bytes(json.dumps(owner).encode())
         owner = json.loads(marker.read_bytes())
-    if owner["home"] != home_id:
+    if owner["home"] != own_id:
         raise ForeignLake(
             f"the lake {lake_root} is written to by the home {owner['path']} on {owner['host']}, since "
             f"{owner['since']}: run vistag there, or give this home ({home_root}) another lake. If that home is "
@@ -49,7 +49,7 @@ def claim(lake_root: ObjectPath, home_root: Path) -> None:
         )
 
 
-def _home_id(home_root: Path) -> str:
+def home_id(home_root: Path) -> str:
     """What tells this home from others, wherever it is moved: 32 hex digits, made once."""
     file = home_root / _ID_FILE
     if not file.exists():

@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.lake.files import locked, move_file, remove_temporaries, replace_file
+from resources.lake.files import move_file, remove_temporaries, replace_file
+from resources.lake.leases import require_held
+from resources.lake.locks import FILE_LOCKS, Locks
 from resources.lake.object_store import MARKER, StoreFiles, claim
 from resources.object_store import Location, ObjectPath, ObjectReplaced
 from resources.tables import TABLES
@@ -68,6 +70,7 @@ class Lake:
 
     root: Location
     pending_root: Path
+    locks: Locks = FILE_LOCKS
 
     # ---- reading
 
@@ -229,6 +232,7 @@ class Lake:
         """Removes one partition and its pending batches; nothing happens if there is none."""
         with self.locked(table, folder):
             path = self.data_file(table, folder)
+            require_held()
             path.unlink(missing_ok=True)
             self.remove_pending(table, folder)
             if isinstance(path, Path) and path.parent.is_dir() and not any(path.parent.iterdir()):
@@ -242,7 +246,8 @@ class Lake:
         Raises ForeignLake for a lake on an object store that another home writes to.
         """
         partition = self.data_file(table, folder).parent
-        with locked(self.lock_file(table, folder)):
+        with self.locks.held(self.lock_file(table, folder)):
+            require_held()
             if isinstance(self.root, ObjectPath):
                 claim(self.root, self.pending_root.parent)
             if isinstance(partition, Path):
@@ -258,6 +263,7 @@ class Lake:
         path = self.data_file(table, folder)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{path.name}"
         destination = self.quarantine_root.joinpath(*path.parts[len(self.root.parts) : -1], name)
+        require_held()
         move_file(path, destination)
         return destination
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.lake.files import is_locked
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
 from resources.lake.update import empty_ids, failed_ids
 from resources.object_store import Location
@@ -163,7 +162,7 @@ def check_files(lake: Lake) -> Iterator[Finding]:
 
 
 def _left_over(lake: Lake, file: Path, table: str, folder: str | None) -> Finding:
-    if is_locked(lake.lock_file(table, folder)):
+    if lake.locks.is_held(lake.lock_file(table, folder)):
         sentence = f"{file} is being written at this moment."
         return Finding("being_written", sentence, table, folder, str(file), is_fault=False)
     sentence = (

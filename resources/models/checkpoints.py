@@ -30,7 +30,7 @@ from pydantic import (
 from resources.home.private import public_files
 from resources.http_client import answers
 from resources.models.load_counter import count_load
-from resources.models.registry import Dtype, registry, with_what_is_known
+from resources.models.registry import Dtype, line_of, registry, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
 Model = TypeVar("Model")
@@ -151,6 +151,9 @@ class ModelSpec(RoleSpec[Model]):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
+        """A line that is a name alone (`tagger: ram-plus`) is that checkpoint, or the first of that family."""
+        if isinstance(given, str):
+            given = line_of(cls.role, given)
         return with_what_is_known(cls.role, given) if isinstance(given, dict) else given
 
     @field_validator("model")
@@ -439,8 +442,9 @@ def require_safetensors(directory: Path) -> None:
     """Raises ModelUnavailableError where a checkpoint has its weights as pickles only, which can run code."""
     if not any(directory.glob("*.safetensors")):
         raise ModelUnavailableError(
-            f"{directory} holds no weights as safetensors, and pickles are not loaded. On the hub there is often a pull "
-            "request that converts them: name it in the tier, such as `revision: refs/pr/1`."
+            f"{directory} holds no weights as safetensors, and pickles are not loaded. Convert its weights once "
+            "(vistag convert FILE). On the hub there is often a pull request that converts them: name it in the tier, such "
+            "as `revision: refs/pr/1`."
         )
 
 

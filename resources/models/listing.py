@@ -101,12 +101,14 @@ Made by `make docs` from `resources/models/registry/*.yaml`; do not edit by hand
 
 But for those that a Python package ships, no weights can be had where vistag is tested. \
 *Works* means: a small random checkpoint of the real architecture is saved, \
-loaded by the code that loads the large one, and held to the output of the library itself by the test that the row names. \
+loaded by the code that loads the large one, and held to the output of the library itself by the test that the row names; \
+where no library has it, to a forward of the published state dict's names that is written out in that test. \
 *Not proven*: the real thing could not be had to test against. *Not carried*: it does not run here.
 
 VRAM is what a checkpoint needs alone on a card at the batch size of its row: weights, activations, KV cache, CUDA. It is \
 reckoned, not measured. *Card* is the smallest of 16, 24 and 96 GB that holds it. Weights whose licence restricts their use \
-have to be accepted by name in the tier (`accept_licence`); no tier of ours needs that.
+have to be accepted by name in the tier (`accept_licence`); no tier of ours needs that. Weights that are published as a pickle \
+are turned into safetensors once: `vistag convert` ([taggers.md](taggers.md#weights-that-are-published-as-pickles)).
 """
 
 

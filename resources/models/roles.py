@@ -16,6 +16,7 @@ from resources.models.detectors import DetectorSpec
 from resources.models.encoders import EncoderSpec
 from resources.models.ocr import OcrSpec
 from resources.models.segmenters import SegmenterSpec
+from resources.models.taggers import TaggerSpec
 from resources.models.vlms import RepairSpec, VlmSpec
 
 
@@ -33,7 +34,7 @@ ROLES: Mapping[str, Role] = {
     "detector": Role("Detectors: phrases to boxes", DetectorSpec),
     "segmenter": Role("Segmenters: boxes to masks", SegmenterSpec),
     "vlm": Role("Captioners and vision-language models", VlmSpec),
-    "tagger": Role("Taggers with a vocabulary of their own"),
+    "tagger": Role("Taggers with a vocabulary of their own", TaggerSpec),
     "sentence": Role("Sentence encoders: the text side of conse"),
     "ocr": Role("Text in pictures", OcrSpec),
     "depth": Role("Depth", DepthSpec),

@@ -28,6 +28,7 @@ PER_FOLDER = {
     "global_embeddings",
     "tag_scores",
     "ocr_text",
+    "tagger_scores",
     "depth_maps",
     "routing",
     "candidates",
@@ -39,11 +40,13 @@ PER_FOLDER = {
     "captions",
     "descriptions",
     "tags",
+    "flags",
 }
 LOADS_A_MODEL = {
     "concept_embeddings",
     "global_embeddings",
     "ocr_text",
+    "tagger_scores",
     "depth_maps",
     "grounded_regions",
     "region_masks",

@@ -175,7 +175,7 @@ def assert_shown(home: Home, asset: str, folder: str, expect_work: bool) -> None
 def test_a_run_says_what_it_did_and_shows_pictures_of_it(tagged: Home) -> None:
     for asset in IN_EVERY_TIER:
         assert_shown(tagged, asset, "lib--b", expect_work=True)
-    for asset in WHERE_A_TIER_NAMES_THE_MODEL | {"depth_maps"}:
+    for asset in WHERE_A_TIER_NAMES_THE_MODEL | {"depth_maps", "tagger_scores"}:
         assert_shown(tagged, asset, "lib--b", expect_work=False)
 
 
@@ -275,5 +275,6 @@ def test_every_asset_of_the_whole_graph_shows_pictures(tmp_path: Path) -> None:
     }
     assert empty <= {"ocr_text"}
     assert_shown(home, "depth_maps", folder, expect_work=False)
+    assert_shown(home, "tagger_scores", folder, expect_work=False)
     [sheet] = materialised(home, "contact_sheet").values()
     assert "data:image/jpeg" in sheet["preview"].value

@@ -17,11 +17,12 @@ from resources.lake import CorruptPartition, MissingPartition
 from resources.lake.versions import glance
 from resources.workspace import Workspace
 from vistag_assets.lineage import pixel_hashes
+from vistag_assets.search.question import ANY_FLAG
 
 PAGE = 60
 TAGS_SHOWN = 4
 _FOLDERS_KNOWN = 64
-_TABLES = ("images", "proxies", "captions", "tags")
+_TABLES = ("images", "proxies", "captions", "tags", "flags")
 _ORDER = "folder, path, id"
 Place = tuple[str, str]
 """(folder, image id)"""
@@ -48,6 +49,8 @@ class Wanted:
     """concept id"""
     review: bool = False
     """with a tag that needs review"""
+    flag: str = ""
+    """name of a rule of the policy that flags them, or `search.question.ANY_FLAG`"""
 
     @property
     def is_all(self) -> bool:
@@ -153,6 +156,14 @@ class Catalogue:
             counts = dict(sql.execute("select folder, count(*) from images group by all").fetchall())
         return [(key, counts[key]) for key in keys if key in counts]
 
+    def flags(self) -> list[tuple[str, int]]:
+        """(rule, images) of the rules that flag any, by name."""
+        with self._sql() as sql:
+            if not self._has("flags"):
+                return []
+            counted = f"select rule, count(*) from flags where {self._there()} group by all order by all"
+            return sql.execute(counted).fetchall()
+
     def page(self, number: int, wanted: Wanted) -> Page:
         """The page of that number, or the last one."""
         if wanted == Wanted(folder=wanted.folder):
@@ -228,6 +239,12 @@ class Catalogue:
                 conditions.append(found if self._has("tags") else "false")
         if wanted.tag and self._has("tags"):
             values["tag"] = wanted.tag
+        if wanted.flag:
+            of_rule = "true" if wanted.flag == ANY_FLAG else "rule = $flag"
+            found = f"(folder, id) in (select (folder, id) from flags where {of_rule})"
+            conditions.append(found if self._has("flags") else "false")
+            if wanted.flag != ANY_FLAG and self._has("flags"):
+                values["flag"] = wanted.flag
         return " and ".join(conditions), values
 
     def _there(self) -> str:

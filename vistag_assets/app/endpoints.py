@@ -91,6 +91,10 @@ class Search(BaseModel):
         default=[], max_length=100, description="concept ids or labels that all are to be there"
     )
     not_tags: list[Name] = Field(default=[], max_length=100)
+    flags: list[Name] = Field(
+        default=[], max_length=100, description="rules of the policy; `any` for whichever"
+    )
+    not_flags: list[Name] = Field(default=[], max_length=100)
     state: Literal["human", "machine", "rejected", "review"] | None = None
     since: date | None = None
     min_score: Share | None = None

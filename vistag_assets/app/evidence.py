@@ -9,7 +9,6 @@ from datetime import datetime
 
 from resources.decisions import Event, Standing, fold
 from resources.decisions.event import Box, Subject
-from resources.models.tiers import Tier
 from resources.workspace import Workspace
 from vistag_assets.app.catalogue import Row, stored_rows
 from vistag_assets.gallery import Card, cards_of
@@ -94,7 +93,7 @@ def view_of(workspace: Workspace, folder: str, image_id: str) -> View | None:
     events = workspace.decisions.about([image_id], [pixels] if pixels else [])
     stands = fold({image_id: pixels}, events, workspace.taxonomy.replaced).get(image_id, {})
     shown = [
-        Shown(tag, tuple(_sources(tag, rows, workspace.tier)), _said(stands.pop(_subject(tag), None)))
+        Shown(tag, tuple(_sources(tag, rows, workspace)), _said(stands.pop(_subject(tag), None)))
         for tag in card.tags
     ]
     shown += [
@@ -112,7 +111,9 @@ def view_of(workspace: Workspace, folder: str, image_id: str) -> View | None:
 
 def _rows_of(workspace: Workspace, folder: str, image_id: str) -> dict[str, list[Row]]:
     """Table -> the rows of one image."""
-    read = ((table, stored_rows(workspace, table, folder, [image_id])) for table in TABLES)
+    read = (
+        (table, stored_rows(workspace, table, folder, [image_id])) for table in (*TABLES, "tagger_scores")
+    )
     return {table: rows for table, rows in read if rows is not None}
 
 
@@ -150,8 +151,9 @@ def _only_said(subject: Subject, standing: Standing, workspace: Workspace) -> Ta
 # ---- what each source says
 
 
-def _sources(tag: TagLine, rows: Rows, tier: Tier) -> Iterator[Source]:
+def _sources(tag: TagLine, rows: Rows, workspace: Workspace) -> Iterator[Source]:
     """In the order in which evidence is gathered."""
+    tier = workspace.tier
     regions = set(tag.region_ids)
 
     def own(table: str) -> list[Row]:
@@ -186,6 +188,15 @@ def _sources(tag: TagLine, rows: Rows, tier: Tier) -> Iterator[Source]:
         for row in rows.get("ocr_text", ()):
             told = f"line {row['line'] + 1}: “{row['text']}”"
             yield _source("text", row["confidence"], model("ocr"), row, told)
+    for row in rows.get("tagger_scores", ()):
+        labels = workspace.taxonomy.labels
+        if tag.concept_id and tag.concept_id in (
+            [row["concept_id"]] if row["concept_id"] else labels.concepts_of(row["tag"])
+        ):
+            told = (
+                f"“{row['tag']}”, rank {row['rank']}; its makers take it for seen from {row['threshold']:.2f}"
+            )
+            yield _source("tagger", row["score"], model("tagger"), row, told)
 
 
 def _source(name: str, value: float, model: str, row: Row, told: str, asked: str | None = None) -> Source:

@@ -49,13 +49,15 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
         words: _Words = "",
         tag: _Words = "",
         review: _Words = "",
+        flag: _Words = "",
     ) -> str:
-        wanted = Wanted(folder, words.strip(), tag, review == "on")
+        wanted = Wanted(folder, words.strip(), tag, review == "on", flag)
         return render(
             "library.html.j2",
             part="Library",
             page=catalogue.page(number, wanted),
             folders=catalogue.folders(),
+            flags=catalogue.flags(),
             wanted=wanted,
             tag_label=workspace.taxonomy.shown_labels.get(tag, tag),
         )
@@ -68,13 +70,14 @@ def routes(workspace: Workspace, catalogue: Catalogue) -> APIRouter:
         words: _Words = "",
         tag: _Words = "",
         review: _Words = "",
+        flag: _Words = "",
     ) -> str:
         view = view_of(workspace, folder, image_id) if catalogue.file_of(folder, image_id) else None
         if view is None:
             raise HTTPException(
                 404, "This home has no such picture: it may have been moved or changed since."
             )
-        wanted = Wanted(of, words, tag, review == "on")
+        wanted = Wanted(of, words, tag, review == "on", flag)
         before, after = catalogue.around(folder, image_id, wanted)
         return render(
             "image.html.j2",
@@ -147,7 +150,12 @@ def crop_url(hit: Hit) -> str:
 
 
 def _filters(wanted: Wanted) -> dict[str, str]:
-    return {"words": wanted.words, "tag": wanted.tag, "review": "on" if wanted.review else ""}
+    return {
+        "words": wanted.words,
+        "tag": wanted.tag,
+        "review": "on" if wanted.review else "",
+        "flag": wanted.flag,
+    }
 
 
 def _query(values: dict[str, str]) -> str:

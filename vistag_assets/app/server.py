@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException as StarletteException
 
 from resources.decisions import LogUnavailable
 from resources.home import Home
+from resources.lake.leases import LeaseError
 from resources.text import one_line
 from resources.web.guard import Guard, require_token_for
 from resources.workspace import Workspace, open_workspace
@@ -74,6 +75,7 @@ def make_app(workspace: Workspace, *, warm: bool = False) -> FastAPI:
     app.exception_handler(RequestValidationError)(_tell_what_is_wrong)
     app.exception_handler(Full)(_tell_to_wait)
     app.exception_handler(LogUnavailable)(_tell_unavailable)
+    app.exception_handler(LeaseError)(_tell_unavailable)
     app.exception_handler(OSError)(_tell_unavailable)
     return app
 

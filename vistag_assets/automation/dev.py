@@ -7,9 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import NoReturn
 
 from resources.web.guard import require_token_for
@@ -18,6 +18,10 @@ from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_ar
 
 CODE_LOCATION = "vistag_assets.definitions"
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_RECORD = re.compile(
+    r"\d{4}-\d\d-\d\d [\d:]+ \S+ - "
+)  # how a record of Dagster's log begins; a traceback follows it
+_FAILED_TICK = re.compile(_RECORD.pattern + r"dagster\.daemon\.\w+ - ERROR - ")
 _LAST_LINES_SECONDS = 5
 _WEB = "vistag_assets.automation.web"
 
@@ -38,6 +42,7 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None], on_line: Calla
     commands = {"the web server": _web_command(HOST, port), "the daemon": _daemon_command()}
     processes: dict[str, subprocess.Popen[bytes]] = {}
     relays: list[Thread] = []
+    ending = Event()
     with interrupts_are_raised():
         try:
             for name, command in commands.items():
@@ -49,20 +54,37 @@ def serve(home: Path, port: int, on_ready: Callable[[str], None], on_line: Calla
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                 )
-                relays.append(Thread(target=_relay, args=(processes[name], on_line), daemon=True))
+                relays.append(Thread(target=_relay, args=(processes[name], on_line, ending), daemon=True))
                 relays[-1].start()
             _wait(processes, port, on_ready)
         finally:
+            ending.set()
             # a run that is not told stays "started" in Dagster for ever, and holds up the queue
             stop(processes.values(), whole_groups=True)
             for relay in relays:
                 relay.join(_LAST_LINES_SECONDS)
 
 
-def _relay(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+def _relay(process: subprocess.Popen[bytes], on_line: Callable[[str], None], ending: Event) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        on_line(_COLOURS.sub("", line.decode("utf-8", "backslashreplace").rstrip("\n")))
+    lines = (
+        _COLOURS.sub("", line.decode("utf-8", "backslashreplace").rstrip("\n")) for line in process.stdout
+    )
+    for line in without_lost_ticks(lines, ending.is_set):
+        on_line(line)
+
+
+def without_lost_ticks(lines: Iterable[str], ending: Callable[[], bool]) -> Iterator[str]:
+    """The lines of Dagster's log, less the errors of its daemon, with their tracebacks, while it is ended.
+
+    The servers of the code end beside the daemon: a sensor that is asked then finds none. The next start asks it again.
+    """
+    lost = False
+    for line in lines:
+        if _RECORD.match(line):
+            lost = ending() and _FAILED_TICK.match(line) is not None
+        if not lost:
+            yield line
 
 
 def become_web(home: Path, host: str, port: int, names: Sequence[str] = ()) -> NoReturn:

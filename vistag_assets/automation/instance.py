@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.disk_errors import disk_error
+from resources.home import Home
 from resources.home.presence import dead_runs, forget_run
 from resources.home.private import private_files
-from resources.lake.files import locked, replace_file
+from resources.lake.files import replace_file
 from resources.yaml_file import YamlFileError, read_yaml
 from vistag_assets.automation.storage import StorageError, lost_database, storage_errors
 
@@ -32,7 +33,7 @@ def prepare_dagster_home(home: Path) -> dict[str, str]:
 
     dagster_home = home.resolve() / "dagster"
     # Processes that make the databases at the same time leave them with two versions each.
-    with private_files(home), locked(dagster_home / ".lock"):
+    with private_files(home), Home(home.resolve()).locks.held(dagster_home / ".lock"):
         _write_settings(dagster_home / "dagster.yaml")
         with (
             storage_errors(dagster_home / "dagster.yaml"),

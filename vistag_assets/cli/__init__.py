@@ -4,6 +4,7 @@ import typer
 
 from vistag_assets.cli import (
     adapting,
+    benchmarking,
     calibrating,
     console,
     deciding,
@@ -29,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-taxonomy_app = typer.Typer(help="Look at a vocabulary.", no_args_is_help=True)
+taxonomy_app = typer.Typer(help="Look at a vocabulary, and let it learn words.", no_args_is_help=True)
 
 
 @app.callback()
@@ -51,7 +52,9 @@ for command in (
     measuring.report,
     measuring.accept,
     measuring.evaluate,
+    benchmarking.benchmark,
     models.models,
+    models.convert,
     models.doctor,
     models.serve,
     looking.sql,
@@ -72,5 +75,7 @@ taxonomy_app.command("check")(vocabulary.taxonomy_check)
 taxonomy_app.command("convert")(vocabulary.taxonomy_convert)
 taxonomy_app.command("diff")(vocabulary.taxonomy_diff)
 taxonomy_app.command("facets")(vocabulary.taxonomy_facets)
+taxonomy_app.command("learn")(vocabulary.taxonomy_learn)
+taxonomy_app.command("accept")(vocabulary.taxonomy_accept)
 taxonomy_app.command("page")(vocabulary.taxonomy_page)
 taxonomy_app.command("stats")(vocabulary.taxonomy_stats)

@@ -52,12 +52,14 @@ def choose(
     vocabulary: Vocabulary = STARTER_OR_THE_LAST,
     lake: str | None = None,
     excluded: Mapping[str, Sequence[str]] | None = None,
+    flags: str | None = None,
 ) -> Settings:
     """Check what was chosen before any work, and remember it in the home."""
     from resources.home import read_settings, write_settings
     from resources.models.checkpoints import make_model
-    from resources.models.tiers import SUFFIXES, load_tier
-    from resources.workspace import Workspace, require_card
+    from resources.models.tiers import SUFFIXES
+    from resources.workspace import Workspace, chosen_tier, require_card
+    from vistag_assets.tags.flag_policy import read_policy
 
     settings = read_settings(home)
     changes: dict[str, Any] = {}
@@ -70,12 +72,16 @@ def choose(
         changes["lake"] = _empty_place(home, lake)
     if excluded:
         changes["excluded"] = {**settings.excluded, **{name: tuple(said) for name, said in excluded.items()}}
+    if flags:
+        changes["flags"] = None if flags == "none" else str(Path(flags).resolve())
     settings = settings.model_copy(update=changes)
-    chosen = load_tier(settings.tier)
+    chosen = chosen_tier(settings)
     require_card(chosen)
     taxonomy = Workspace(home, settings, chosen).taxonomy
     if vocabulary != STARTER_OR_THE_LAST and settings.taxonomy not in (None, "starter"):
         tell_what_was_mended(Path(settings.taxonomy), taxonomy)
+    if chosen.flags:
+        read_policy(Path(chosen.flags), taxonomy)
     make_model(chosen.encoder, chosen.device)
     write_settings(home, settings)
     return settings

@@ -79,17 +79,22 @@ def _is_interrupt(error: BaseException) -> bool:
 def _expected_errors() -> tuple[type[Exception], ...]:
     from evaluation.from_lake import EvaluationError
     from evaluation.history import HistoryError
+    from evaluation.public.fetching import BenchmarkError
     from evaluation.readers.tables import UnusableFile
     from resources.decisions import LogUnavailable
     from resources.home import CorruptRegistration, KeyTaken, SettingsError, UnknownFolder
     from resources.images import DecoderUnavailable
     from resources.lake import LakeError
+    from resources.lake.leases import LeaseError
     from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError
+    from resources.models.convert import ConversionError
     from resources.models.tiers import TierError
     from resources.models.vlms.server import NoServerError
     from resources.object_store import StoreUrlError
     from resources.web.guard import NoToken
     from taxonomy import TaxonomyError
+    from taxonomy.learning.accepting import NotAcceptable
+    from vistag_assets.automation.cluster import ClusterError
     from vistag_assets.automation.dev import DevError
     from vistag_assets.automation.storage import StorageError
     from vistag_assets.cli.serve import ServeError
@@ -99,13 +104,17 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from vistag_assets.search.filters import UnknownTag
     from vistag_assets.search.query import SearchError
     from vistag_assets.tags.decide import UnknownSubject
+    from vistag_assets.tags.flag_policy import PolicyError
     from vistag_assets.whole_image.calibration import CalibrationError
+    from vistag_assets.whole_image.catalogue_priors import PriorsError
+    from vistag_assets.whole_image.home_adapter import AdapterError
 
     return (
         UsageError, TierError, SettingsError, NoImagesError, TaxonomyError, UnusableFile, EvaluationError, HistoryError,
-        DeviceUnavailableError, ModelUnavailableError, LakeError, DecoderUnavailable, StoreUrlError, KeyTaken, UnknownFolder,
-        CorruptRegistration, DevError, NoServerError, ServeError, StorageError, LogUnavailable, UnknownSubject,
-        CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, OSError,
+        DeviceUnavailableError, ModelUnavailableError, LakeError, LeaseError, DecoderUnavailable, StoreUrlError, KeyTaken,
+        UnknownFolder, CorruptRegistration, ClusterError, DevError, NoServerError, ServeError, StorageError, LogUnavailable,
+        UnknownSubject, CalibrationError, ExportError, UnusableThresholds, SearchError, UnknownTag, NoToken, PolicyError,
+        NotAcceptable, BenchmarkError, PriorsError, AdapterError, ConversionError, OSError,
     )  # fmt: skip
 
 

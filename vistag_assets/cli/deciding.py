@@ -34,6 +34,13 @@ def decide(
     undo: Annotated[
         bool, typer.Option("--undo", help="Take back what was last said of this tag of this image.")
     ] = False,
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words",
+            help="Keep words that are no label of the vocabulary: vistag taxonomy learn proposes them.",
+        ),
+    ] = False,
     home: HomeOption = None,
 ) -> None:
     """Say that a tag is right or wrong. It is kept for good, whatever becomes of the file."""
@@ -45,7 +52,8 @@ def decide(
 
         verdict = "undo" if word is None else word.value
         workspace = open_workspace(base)
-        decided = decide(workspace, image, concept, verdict, by or getpass.getuser())  # type: ignore[arg-type]
+        who = by or getpass.getuser()
+        decided = decide(workspace, image, concept, verdict, who, words=words)  # type: ignore[arg-type]
         for sentence in _told(decided):
             console.say(sentence)
 

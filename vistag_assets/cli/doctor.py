@@ -19,6 +19,7 @@ from resources.models.encoders import Encoder
 from resources.models.ocr import OcrEngine
 from resources.models.segmenters import Segmenter
 from resources.models.segmenters.masks import box_fill
+from resources.models.taggers import AskedTag, Tagger
 from resources.models.tiers import role_specs
 from resources.models.vlms import TextModel, Unanswered, Vlm
 from resources.models.vlms.description import description_schema
@@ -189,6 +190,19 @@ def caption(vlm: Vlm, image: Image.Image) -> str:
     return answer.text or "(an empty answer)"
 
 
+def _tagger(tagger: Tagger, image: Image.Image, findings: Findings) -> str:
+    if tagger.spec.open_set:
+        names = tuple(findings.phrases)
+        (scores,) = tagger.score(
+            [image], tuple(AskedTag((name,), (f"a photo of {name}.",)) for name in names)
+        )
+    else:
+        names = tagger.tag_list.names
+        (scores,) = tagger.score([image])
+    told = ", ".join(f"{names[place]} {scores[place]:.2f}" for place in np.argsort(-scores)[:SHOWN])
+    return f"{told} (scores, of {len(names)} tags)"
+
+
 def _ocr(engine: OcrEngine, image: Image.Image, findings: Findings) -> str:
     lines = [line.text for line in engine.read(image)]
     return "; ".join(lines[:SHOWN]) or "no text"
@@ -210,6 +224,7 @@ EXAMINATIONS: Mapping[str, Callable[[Any, Image.Image, Findings], str]] = {
     "detector": _detector,
     "segmenter": _segmenter,
     "vlm": lambda vlm, image, findings: caption(vlm, image),
+    "tagger": _tagger,
     "ocr": _ocr,
     "depth": _depth,
     "repair": _repair,

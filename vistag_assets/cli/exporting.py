@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
+from enum import StrEnum
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from vistag_assets.exports.records import Selection
 
 SHOWN_FILES = 20
+
+
+class Flagged(StrEnum):
+    WITH, WITHOUT, ONLY = "with", "without", "only"
+
+
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 export_app = typer.Typer(
@@ -59,6 +66,9 @@ def _command(format_: Format) -> Callable[..., None]:
                 help="CSV with concept_id and threshold: a tag's own, in place of --min-probability."
             ),
         ] = None,
+        flagged: Annotated[
+            Flagged, typer.Option(help="Images that a policy flags: with them, without them, or only them.")
+        ] = Flagged.WITH,
         ancestors: Annotated[
             bool, typer.Option("--ancestors", help="Name broader concepts beside narrower ones too.")
         ] = False,
@@ -90,7 +100,11 @@ def _command(format_: Format) -> Callable[..., None]:
 
         with plain_errors(), own_home(home) as base:
             selection = Selection(
-                _states(state), min_probability, read_thresholds(thresholds) if thresholds else {}, ancestors
+                _states(state),
+                min_probability,
+                read_thresholds(thresholds) if thresholds else {},
+                flagged.value,
+                ancestors,
             )
             written = ORIGINALS if write_originals else format_
             options = parse_options(written, set_ or ())
@@ -148,6 +162,7 @@ def _remember(
             state=tuple(sorted(selection.states)),  # type: ignore[arg-type]
             min_probability=selection.min_probability,
             thresholds=dict(selection.thresholds),
+            flagged=selection.flagged,
             ancestors=selection.ancestors,
             options={option.name: getattr(options, option.name) for option in fields(options)},
         )

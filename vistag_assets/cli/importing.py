@@ -123,6 +123,8 @@ def _tell(outcome: Imported, *, dry_run: bool) -> None:
             for label, near in outcome.unknown_labels.items()
         ]
     )
+    if outcome.unknown_labels:
+        console.say("Those that people set are kept as words: vistag taxonomy learn proposes them as labels.")
     if outcome.updated:
         console.say(f"The tags of {', '.join(outcome.updated)} show it.")
     if outcome.waiting:

@@ -1,4 +1,4 @@
-"""The models: which there are, whether they run here, serving one."""
+"""The models: which there are, weights made ready, whether they run here, serving one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vistag_assets.cli import console
 from vistag_assets.cli.common import HomeOption, TierOption, UsageError, own_home, plain_errors
 
 SHOWN_LETTERS = 160
+SHOWN_NAMES = 5
 
 
 def models(
@@ -37,6 +38,30 @@ def models(
         else:
             for part in models_listing(rows, models_on_this_machine()):
                 console.out.print(part)
+
+
+def convert(
+    pickle: Annotated[Path, typer.Argument(help="The weights as they are published: .pth, .pt, .bin.")],
+    to: Annotated[Path | None, typer.Option(help="The .safetensors file; else beside the pickle.")] = None,
+) -> None:
+    """Turn weights that are published as a pickle into safetensors, once; no code of the pickle runs.
+
+    The checksums of both files are recorded beside the new one.
+    """
+    with plain_errors():
+        from resources.models.convert import convert as convert_pickle
+        from resources.models.convert import default_target, record_of
+
+        target = to or default_target(pickle)
+        made, is_new = convert_pickle(pickle, target)
+        if not is_new:
+            console.say(f"{target} was made of {pickle.name} before, and is as it was then.")
+            return
+        console.say(f"{target}: {made.tensors:,} tensors, SHA-256 {made.result_sha256}")
+        if made.left_out:
+            shown = ", ".join(made.left_out[:SHOWN_NAMES])
+            console.say(f"Left out, since they are no weights: {len(made.left_out)} ({shown})")
+        console.say(f"The checksums of both are in {record_of(target)}")
 
 
 def doctor(

@@ -66,6 +66,13 @@ def search(
         str | None,
         typer.Option(help="Only where --tag, or any tag, is human, machine, rejected or for review."),
     ] = None,
+    flag: Annotated[
+        list[str] | None,
+        typer.Option(help="Only images that this rule of the policy flags; any for whichever. Repeatable."),
+    ] = None,
+    not_flag: Annotated[
+        list[str] | None, typer.Option(help="Only images that this rule, or any, does not flag. Repeatable.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="Only what was taken from this day on, YYYY-MM-DD.")
     ] = None,
@@ -105,6 +112,8 @@ def search(
             folders=tuple(ref.key for ref in folders_named(base, folder)) if folder else (),
             tags=tuple(tag or ()),
             not_tags=tuple(not_tag or ()),
+            flags=tuple(flag or ()),
+            not_flags=tuple(not_flag or ()),
             state=_one_of("--state", state, STATES),  # type: ignore[arg-type]
             since=_day(since),
             min_score=min_score,

@@ -34,7 +34,7 @@ def demo(
         int | None,
         typer.Option(
             min=6,
-            help="How many to draw, unless said those that are there, else 300 (hard: 2,000); with more, figures of rare tags are more certain.",
+            help="How many to draw: those that are there, else 300 (hard: 2,000). More make figures of rare tags surer.",
         ),
     ] = None,
     corpus: Annotated[
@@ -62,12 +62,12 @@ def demo(
                 on_progress=lambda done, total: watcher("Drawing images", done, total),
             )
         choose(base, "demo", Vocabulary(chosen.vocabulary))
-        _take_ground_truth(base, drawn / "ground_truth.json", chosen.folder)
-        _tag(base, drawn / "library", chosen.folder)
-        passed = _evaluate(base)
+        take_ground_truth(base, drawn / "ground_truth.json", chosen.folder)
+        tag_library(base, drawn / "library", chosen.folder)
+        passed = measure(base)
         _say_where_the_gallery_is(base)
         console.say(f"Look at it, and say which rare tags are right: {_app_command(base)}")
-        _end_with(passed)
+        end_with(passed)
 
 
 def run(
@@ -119,12 +119,27 @@ def run(
     labels: Annotated[
         str | None, typer.Option(help="Which labels the encoder is asked about: all, or pref alone.")
     ] = None,
+    flags: Annotated[
+        str | None,
+        typer.Option(
+            help="A policy (.yaml) of what people have to look at (docs/flags.md); none for none any more."
+        ),
+    ] = None,
     lake: Annotated[
         str | None, typer.Option(help="Where a new home has its lake: s3://bucket/prefix; else in the home.")
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Read all files again, also those that look as they did.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on a Ray cluster: the address of its dashboard, http://host:8265, or local for this machine."
+        ),
+    ] = None,
+    shard: Annotated[
+        int, typer.Option(min=1, help="With --ray: how many folders one run takes, with models loaded once.")
+    ] = 20,
     exclude: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,17 +160,17 @@ def run(
         name = library or root.resolve().name or "root"
         excluded = {name: list(filter(None, exclude))} if exclude else None
         vocabulary = Vocabulary(taxonomy, facets, languages_of(language), columns_of(column), labels)
-        settings = choose(base, tier, vocabulary, lake, excluded)
+        settings = choose(base, tier, vocabulary, lake, excluded, flags)
         if ground_truth:
-            _take_ground_truth(base, ground_truth, name, untagged)
+            take_ground_truth(base, ground_truth, name, untagged)
         _say_what_phrases_cost(base)
-        outcome = _tag(base, root, name, read_again=force)
+        outcome = tag_library(base, root, name, read_again=force, ray=(ray, shard) if ray else None)
         _export(base)
         if keywords_as_truth:
             _take_keywords(base, name)
-        passed = not (ground_truth or keywords_as_truth) or _evaluate(base)
+        passed = not (ground_truth or keywords_as_truth) or measure(base)
         _say_where_to_look(base, settings, outcome)
-        _end_with(passed)
+        end_with(passed)
 
 
 def _say_what_phrases_cost(home: Home) -> None:
@@ -173,7 +188,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _take_ground_truth(home: Home, file: Path, library: str, untagged: str = "verified") -> None:
+def take_ground_truth(home: Home, file: Path, library: str, untagged: str = "verified") -> None:
     """Keep a file of ground truth in the home, in the form that evaluations read, and say what is in doubt about it."""
     from evaluation.readers.converting import as_document, by_concepts
     from evaluation.readers.ground_truth import read_ground_truth
@@ -211,12 +226,19 @@ def _keep_ground_truth(home: Home, document: bytes, library: str) -> None:
     write_settings(home, read_settings(home).model_copy(update={"ground_truth_library": library}))
 
 
-def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False) -> TagOutcome:
+def tag_library(
+    home: Home,
+    folder: Location,
+    library: str,
+    *,
+    read_again: bool = False,
+    ray: tuple[str, int] | None = None,
+) -> TagOutcome:
     from resources.home import read_settings
     from resources.images import survey_library
     from resources.workspace import open_workspace
     from vistag_assets.ingest.coverage import what_came_in
-    from vistag_assets.runs import find_library, tag_folders
+    from vistag_assets.runs import OnRay, find_library, tag_folders
     from vistag_assets.whole_image.familiarity import what_is_unfamiliar
 
     survey = survey_library(folder.resolve(), home.root, read_settings(home).excluded.get(library, ()))
@@ -224,7 +246,14 @@ def _tag(home: Home, folder: Location, library: str, *, read_again: bool = False
     if any(home.is_worked_on(folder.key) for folder in folders):
         console.err.print("Another run is at work on these folders: this one goes on when that has ended.")
     with console.progress_bars() as watcher:
-        outcome = tag_folders(home, folders, watcher, read_again=read_again)
+        outcome = tag_folders(
+            home,
+            folders,
+            watcher,
+            read_again=read_again,
+            leave_unchanged=True,
+            ray=OnRay(*ray) if ray else None,
+        )
     console.out.print(console.folders_table(outcome))
     console.say(console.summary(outcome))
     for line in what_came_in(home.lake, [folder.folder.key for folder in outcome.folders], survey):
@@ -274,7 +303,7 @@ def _export(home: Home) -> None:
             )
 
 
-def _evaluate(home: Home) -> bool:
+def measure(home: Home) -> bool:
     """Measure, and say which checks failed; whether none failed that the tier calls an error."""
     from resources.markdown import as_words
     from vistag_assets.runs import evaluate
@@ -288,7 +317,7 @@ def _evaluate(home: Home) -> bool:
     return all(check.severity.value != "ERROR" for check in failed)
 
 
-def _end_with(passed: bool) -> None:
+def end_with(passed: bool) -> None:
     """Exit code 1 where a check failed, so that a script stops."""
     if not passed:
         raise typer.Exit(1)
@@ -307,10 +336,21 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
             f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
             "The next run asks again."
         )
+    if flagged := _flagged(home):
+        console.say(f"{flagged:,} images are flagged by the policy: vistag app shows them, and why.")
     if caveat := load_tier(settings.tier).caveat:
         console.say(caveat)
     _say_where_the_gallery_is(home)
     console.say(f"Look further: {_app_command(home)}, vistag dev, or vistag sql 'from tags limit 20'")
+
+
+def _flagged(home: Home) -> int:
+    """How many images of the home a policy flags."""
+    if not home.lake.folders("flags"):
+        return 0
+    with home.lake.connect(skip_damaged=True, tables=["flags"]) as sql:
+        [(images,)] = sql.execute("select count(distinct (folder, id)) from flags").fetchall()
+    return int(images)
 
 
 def _app_command(home: Home) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vistag_assets.cli import console
-from vistag_assets.cli.common import HomeOption, UsageError, home_of, plain_errors
+from vistag_assets.cli.common import HomeOption, UsageError, home_of, own_home, plain_errors
 
 if TYPE_CHECKING:
     from taxonomy import Taxonomy
@@ -177,6 +179,66 @@ def taxonomy_page(home: HomeOption = None) -> None:
         from vistag_assets.gallery.vocabulary_page import write_vocabulary_page
 
         console.say(f"Vocabulary: {write_vocabulary_page(open_workspace(home_of(home)))}")
+
+
+def taxonomy_learn(
+    to: Annotated[
+        Path | None, typer.Option(help="Where the diff is written (.ttl); else in the home.")
+    ] = None,
+    least: Annotated[int, typer.Option(min=1, help="Pictures that words must have been used of.")] = 1,
+    home: HomeOption = None,
+) -> None:
+    """Propose labels from the words that people used and the vocabulary has no concept for: a diff, to be reviewed.
+
+    The vocabulary stays as it is until vistag taxonomy accept is given the diff.
+    """
+    with plain_errors(), own_home(home) as base:
+        from resources.workspace import open_workspace
+        from vistag_assets.review.learning import propose
+
+        learned, path = propose(open_workspace(base), to, least)
+        for words, ids in learned.known:
+            console.say(f"{words!r} is a label of {', '.join(ids)}: nothing to learn.")
+        if learned.decided:
+            console.say(f"{len(learned.decided):,} were decided before: {', '.join(learned.decided[:8])}.")
+        for proposal in learned.proposals:
+            console.say(f"{proposal.words!r} as {proposal.kind} of {proposal.concept_id}: {proposal.told}")
+            for conflict in proposal.conflicts:
+                console.say(f"  but: {conflict}")
+        if learned.proposals:
+            console.say(f"{len(learned.proposals):,} labels are proposed in {path}: decide each there, then")
+            console.say(f"vistag taxonomy accept {shlex.quote(str(path))}")
+        else:
+            console.say("No words are left that the vocabulary could learn.")
+
+
+def taxonomy_accept(
+    diff: Annotated[Path, typer.Argument(help="What vistag taxonomy learn wrote, decided by a person.")],
+    to: Annotated[
+        Path | None, typer.Option(help="The copy of the vocabulary (.ttl); else in the home.")
+    ] = None,
+    use: Annotated[bool, typer.Option("--use", help="The home works with the copy from now on.")] = False,
+    by: Annotated[str | None, typer.Option(help="Who decided; else the name of the user.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Put accepted labels into a copy of the home's vocabulary, with who said them when. Its own file stays as it is."""
+    with plain_errors(), own_home(home) as base:
+        from resources.workspace import open_workspace
+        from vistag_assets.review.learning import accept
+
+        done = accept(open_workspace(base), diff, to, by or getpass.getuser(), use=use)
+        told = ", ".join(f"{done.counts[name]:,} {name}" for name in ("accept", "reject", "undecided"))
+        console.say(f"{diff}: {told}.")
+        if not done.counts["accept"]:
+            console.say("Nothing was accepted: the vocabulary stays as it is.")
+            return
+        console.say(f"{done.path}: {done.source} and the accepted labels.")
+        if use:
+            console.say("The home works with it; the next run embeds the new labels and scores tags again.")
+        else:
+            console.say(
+                f"See what changes: vistag taxonomy diff {done.source} {done.path}. --use works with it."
+            )
 
 
 def tell_what_was_mended(file: Path, taxonomy: Taxonomy) -> None:

@@ -34,7 +34,7 @@ def export_again(
     except TypeError as error:
         raise ExportError(f"settings.json, exports, {format_.name}: {error}") from error
     selection = Selection(
-        frozenset(asked.state), asked.min_probability, dict(asked.thresholds), asked.ancestors
+        frozenset(asked.state), asked.min_probability, dict(asked.thresholds), asked.flagged, asked.ancestors
     )
     to = Path(asked.to) if asked.to else workspace.home.root / EXPORTS / format_.name
     return [

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 from resources.fingerprint import fingerprint
 from resources.home import FolderRef
 from resources.home.private import public_files
-from resources.lake.files import FULL, locked, path_below, replace_file, replace_files
+from resources.lake.files import FULL, path_below, replace_file, replace_files
 from resources.lake.versions import glance
 from resources.workspace import Workspace
 from vistag_assets.exports.formats import Format, Options
-from vistag_assets.exports.records import TAGS, FolderRecords, ImageRecord, Selection, undecodable
+from vistag_assets.exports.records import ALWAYS, FolderRecords, ImageRecord, Selection, undecodable
 from vistag_assets.failures import sentence_of
 from vistag_assets.progress import Meter
 
@@ -95,7 +95,7 @@ class Job:
         if self.dry_run:
             self._run()
         else:
-            with locked(self._memory / ".lock"), self._tidied():
+            with self.workspace.home.locks.held(self._memory / ".lock"), self._tidied():
                 if not self.format.merges:
                     self.put(MARKER, f"{self.format.name}\n".encode())
                     self._write_waiting()
@@ -314,7 +314,7 @@ class Job:
 
     def _made_of(self, folders: Sequence[FolderRef]) -> str:
         lake = self.workspace.lake
-        reads = ("images", *TAGS, *self.format.reads)
+        reads = ("images", *ALWAYS, *self.format.reads)
         tables = [(name, folder.key) for folder in folders for name in reads if lake.exists(name, folder.key)]
         return fingerprint(
             rows=glance([lake.data_file(table, key) for table, key in tables]),

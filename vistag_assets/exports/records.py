@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,8 +42,9 @@ _COLUMNS: Mapping[str, Sequence[str] | None] = {
     "captions": ["id", "caption"],
     "descriptions": ["id", "title", "description"],
     "proxies": ["id", "path", "width", "height"],
+    "flags": ["id"],
 }
-TAGS = ("tags", "tag_scores")
+ALWAYS = ("tags", "tag_scores", "flags")
 """Read for each format, beside `images`: the scores where there are no final tags yet."""
 
 
@@ -59,6 +60,8 @@ class Selection:
     min_probability: float = MIN_PROBABILITY
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """concept -> its own least probability, in place of `min_probability`"""
+    flagged: Literal["with", "without", "only"] = "with"
+    """what becomes of images that a policy flags"""
     ancestors: bool = False
     """whether broader concepts are named too where a narrower one is"""
 
@@ -69,6 +72,9 @@ class Selection:
             return True
         least = self.thresholds.get(row["concept_id"] or "", self.min_probability)
         return bool(row["probability"] >= least and not row["needs_review"])
+
+    def takes_image(self, *, is_flagged: bool) -> bool:
+        return self.flagged == "with" or (self.flagged == "only") == is_flagged
 
     @property
     def least(self) -> float:
@@ -191,9 +197,9 @@ class FolderRecords:
         selection: Selection,
         reads: Sequence[str] | None = None,
     ) -> None:
-        """`reads`: the tables beside `images` and `TAGS` that are looked at; None: all."""
+        """`reads`: the tables beside `images` and `ALWAYS` that are looked at; None: all."""
         self.folder = folder
-        self._reads = list(_COLUMNS) if reads is None else [*TAGS, *reads]
+        self._reads = list(_COLUMNS) if reads is None else [*ALWAYS, *reads]
         self.selection = selection
         self._workspace = workspace
 
@@ -213,6 +219,8 @@ class FolderRecords:
                 table: _by_id(found.of([image["id"] for image in batch])) for table, found in tables.items()
             }
             for image in batch:
+                if not self.selection.takes_image(is_flagged=image["id"] in rows.get("flags", ())):
+                    continue
                 yield self._record(
                     image, {table: found.get(image["id"], []) for table, found in rows.items()}
                 )

@@ -33,6 +33,7 @@ _SOURCES = (
         "probability of the words when asked what the boxed part shows",
     ),
     ("ocr_score", "text in the picture", "match with text that was read"),
+    ("tagger_score", "tagger", "score of a model with tags of its own, uncalibrated"),
 )
 
 
@@ -92,6 +93,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """A rule of a policy that holds of the image, and why."""
+
+    rule: str
+    reason: str
+    because: tuple[str, ...]
+    region_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TextLine:
     """A line of text that was read in the picture."""
 
@@ -121,6 +132,7 @@ class Card:
     lane: str = ""
     reasons: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    flags: tuple[Flag, ...] = ()
     unfamiliar: str = ""
     """why its probabilities are not to be believed"""
 
@@ -216,6 +228,10 @@ def cards_of(rows: Rows, taxonomy: Taxonomy) -> list[Card]:
                 ),
                 lane=routing.get("lane") or "",
                 reasons=tuple(routing.get("reasons") or ()),
+                flags=tuple(
+                    Flag(row["rule"], row["reason"], tuple(row["because"]), tuple(row["region_ids"]))
+                    for row in of.get("flags", {}).get(id_, ())
+                ),
                 unfamiliar=one("familiarity", id_).get("unfamiliar") or "",
                 problems=(*(caption.get("problems") or ()), *(description.get("problems") or ())),
             )

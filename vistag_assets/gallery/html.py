@@ -29,8 +29,8 @@ Around = tuple["Page | None", "Page | None"]
 class Page:
     """Some images of one folder, or of all of them where there are few.
 
-    What the index tells of it beside their number is known when it was rendered: `to_review` and `heavy` are numbers
-    of images, `covers` the thumbnails of its first ones.
+    What the index tells of it beside their number is known when it was rendered: `to_review`, `heavy` and `flagged` are
+    numbers of images, `covers` the thumbnails of its first ones.
     """
 
     file: str
@@ -38,6 +38,7 @@ class Page:
     images: int
     to_review: int = 0
     heavy: int = 0
+    flagged: int = 0
     covers: tuple[str, ...] = ()
 
     def told_of(self, cards: Sequence[Card]) -> Page:
@@ -46,6 +47,7 @@ class Page:
             self,
             to_review=sum(card.to_review > 0 for card in cards),
             heavy=sum(card.lane == "heavy" for card in cards),
+            flagged=sum(bool(card.flags) for card in cards),
             covers=tuple(map(thumbnail_file, cards[:COVERS])),
         )
 

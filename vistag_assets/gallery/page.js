@@ -88,7 +88,7 @@
   }
 
   const find = document.getElementById("find");
-  const only = ["review", "heavy"].map((name) => [name, document.getElementById(name)]).filter(([, box]) => box);
+  const only = ["review", "heavy", "flagged"].map((name) => [name, document.getElementById(name)]).filter(([, box]) => box);
   const texts = cards.map((card) => `${card.getAttribute("aria-label")} ${card.querySelector(".text").textContent}`.toLowerCase());
   const filter = () => {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);

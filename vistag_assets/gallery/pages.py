@@ -15,7 +15,7 @@ from resources.fingerprint import fingerprint
 from resources.home import Home
 from resources.images import open_proxy
 from resources.images.scan import shown
-from resources.lake.files import locked, make_directory, path_below, replace_file
+from resources.lake.files import make_directory, path_below, replace_file
 from resources.lake.rows_by_id import RowsById
 from resources.lake.versions import glance
 from resources.workspace import Workspace
@@ -39,6 +39,7 @@ TABLES = (
     "ocr_text",
     "routing",
     "familiarity",
+    "flags",
 )
 _COLUMNS = {"images": ["id", "path"], "proxies": ["id", "path", "width", "height"]}
 _LOCK = ".lock"
@@ -78,7 +79,7 @@ def make_contact_sheet(workspace: Workspace, meter: Meter) -> Sheet:
     One page after another is in memory. A second call waits for the first, which would remove what it draws.
     """
     directory = gallery_page(workspace.home).parent
-    with locked(directory / _LOCK):
+    with workspace.home.locks.held(directory / _LOCK):
         writer = _Writer(workspace, directory, meter)
         folders = [
             (key, _name(workspace.home, key), _count(workspace, key))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 
-from resources.decisions import Event
+from resources.decisions import IMPORT_CLIENT, Event
 from resources.decisions.event import Subject
 from resources.lake import CorruptPartition
 from resources.text import one_line
@@ -22,8 +22,6 @@ from vistag_assets.imports.answers import Answer, Answers, Mark, Said, decisions
 from vistag_assets.tags.decide import Picture, pictures_in, update_tags
 from vistag_assets.tags.decided import import_states
 
-CLIENT = "import-"
-"""Begins the client_id of what was imported."""
 _DIGITS = 20
 _NEAR = 3
 
@@ -111,7 +109,7 @@ def _append(
         said = [
             found
             for each in decisions_of(answer, reviewed=reviewed)
-            if (found := labels.resolved(first, each))
+            for found in labels.resolved(first, each)
         ]
         if not said:
             outcome.silent += 1
@@ -121,7 +119,7 @@ def _append(
             outcome.known += 1
             continue
         events = list(
-            _events(first, answer, said, who, f"{CLIENT}{digest}-{before.digest if before else ''}")
+            _events(first, answer, said, who, f"{IMPORT_CLIENT}{digest}-{before.digest if before else ''}")
         )
         outcome.events += events
         last[first.id, who] = _Last(digest, answer.time or events[-1].time)
@@ -186,8 +184,8 @@ def _last_imports(workspace: Workspace, ids: set[str]) -> dict[tuple[str, str], 
     """(picture, who) -> what was imported last: an answer is new where it says something else."""
     found = {}
     for event in workspace.decisions.about(ids):
-        if event.client_id.startswith(CLIENT):
-            digest = event.client_id.removeprefix(CLIENT).partition("-")[0]
+        if event.client_id.startswith(IMPORT_CLIENT):
+            digest = event.client_id.removeprefix(IMPORT_CLIENT).partition("-")[0]
             found[event.image_id, event.who] = _Last(digest, event.time)
     return found
 
@@ -234,18 +232,28 @@ class _Labels:
         self._every: list[str] = []
         self._rows: dict[str, dict[str, list[tuple[Subject, str, str]]]] = {}
 
-    def resolved(self, picture: Picture, said: Said) -> _Decided | None:
-        """None where a label is unknown, which is told."""
-        found, instead = self._subject(picture, said.label), None
+    def resolved(self, picture: Picture, said: Said) -> list[_Decided]:
+        """What it comes to here. Unknown labels are told; those that a person set are kept as words that the vocabulary
+        has no concept for, and those that a person took away say nothing.
+        """
         if said.corrected_to is not None:
             to = self._subject(picture, said.corrected_to)
-            instead = to[0][0] if to else None
-            if instead is None:
-                return None
+            if to is None or to[0][0] is None:
+                region = said.region_id
+                parts = (
+                    Said("reject", said.label, region_id=region),
+                    Said("accept", said.corrected_to, region_id=region),
+                )
+                return [decided for part in parts for decided in self.resolved(picture, part)]
+            found = self._subject(picture, said.label)
+            return [_Decided(said, found[0], found[1], to[0][0], found[2])] if found else []
+        found = self._subject(picture, said.label)
         if found is None:
-            return None
+            words = one_line(said.label)
+            is_set = said.verdict in ("accept", "redraw") and words
+            return [_Decided(said, (None, words), words, None, None)] if is_set else []
         subject, label, shown = found
-        return _Decided(said, subject, label, instead, shown)
+        return [_Decided(said, subject, label, None, shown)]
 
     def _subject(self, picture: Picture, label: str) -> tuple[Subject, str, str | None] | None:
         rows = self._tags(picture.folder.key).get(picture.id, [])

@@ -19,7 +19,7 @@ from taxonomy import Taxonomy
 from taxonomy.problems import did_you_mean
 from vistag_assets.exports.records import MIN_PROBABILITY
 from vistag_assets.search.index import Index
-from vistag_assets.search.question import Query
+from vistag_assets.search.question import ANY_FLAG, Query
 from vistag_assets.search.segment import Segment
 
 Mask = NDArray[np.bool_]
@@ -68,6 +68,8 @@ class Filter:
             ("tags", f"concept_id = {_quoted(_concept(tag, taxonomy))} and {_STANDING}")
             for tag in query.not_tags
         ]
+        having += [("flags", _flagged(rule)) for rule in query.flags]
+        lacking += [("flags", _flagged(rule)) for rule in query.not_flags]
         return cls(frozenset(query.folders) or None, tuple(having), tuple(lacking))
 
 
@@ -156,6 +158,10 @@ def _concept(tag: str, taxonomy: Taxonomy) -> str:
         near = did_you_mean(tag, [*taxonomy.by_id, *taxonomy.pref_labels.values()])
         raise UnknownTag(f"No concept of the vocabulary is called {tag!r}{near or '.'}")
     return found
+
+
+def _flagged(rule: str) -> str:
+    return "true" if rule == ANY_FLAG else f"rule = {_quoted(rule)}"
 
 
 def _quoted(text: str) -> str:

@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from resources.lake.files import locked, make_directory, move_file, remove_temporaries, replace_file
+from resources.lake.files import make_directory, move_file, remove_temporaries, replace_file
+from resources.lake.locks import FILE_LOCKS, Locks
 from vistag_assets.search.segment import DamagedIndex, FileState, Segment, write_segment
 
 INDEX = "index.json"
@@ -156,11 +157,11 @@ def current_version(directory: Path) -> str | None:
     return f"{status.st_ino} {status.st_mtime_ns}"
 
 
-def update_index(directory: Path, source: Source, quarantine: Path) -> Updated:
+def update_index(directory: Path, source: Source, quarantine: Path, locks: Locks = FILE_LOCKS) -> Updated:
     """Bring the index in a directory up to date with its source. A damaged one is moved below `quarantine`, and made
     anew, as one of another encoder is. Waits for who is at it.
     """
-    with locked(directory / LOCK):
+    with locks.held(directory / LOCK):
         remove_temporaries(directory)
         known, moved = _sound(directory, quarantine)
         if known is not None and known.made_by != source.made_by:
@@ -169,9 +170,9 @@ def update_index(directory: Path, source: Source, quarantine: Path) -> Updated:
         return replace(_updated(directory, known, source), quarantined=moved)
 
 
-def remove_folders(directory: Path, folders: Sequence[str]) -> None:
+def remove_folders(directory: Path, folders: Sequence[str], locks: Locks = FILE_LOCKS) -> None:
     """Forget the vectors of folders, and write what holds them anew: nothing of them stays on the disk."""
-    with locked(directory / LOCK):
+    with locks.held(directory / LOCK):
         try:
             known = open_index(directory)
             if known is None or not known.folders.keys() & set(folders):

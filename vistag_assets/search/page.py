@@ -68,6 +68,8 @@ def _asked(query: Query) -> str:
         *(f"without {words}" for words in query.without),
         *(f"tagged {tag}" for tag in query.tags),
         *(f"not tagged {tag}" for tag in query.not_tags),
+        *(f"flagged {rule}" for rule in query.flags),
+        *(f"not flagged {rule}" for rule in query.not_flags),
         query.state or "",
         f"since {query.since}" if query.since else "",
     ]

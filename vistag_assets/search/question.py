@@ -11,6 +11,7 @@ from PIL import Image
 from resources.decisions.event import Box
 
 Within = Literal["images", "regions", "both"]
+ANY_FLAG = "any"
 
 
 class SearchError(ValueError):
@@ -42,6 +43,9 @@ class Query:
     not_tags: tuple[str, ...] = ()
     state: Literal["human", "machine", "rejected", "review"] | None = None
     """of the tags `tags`, or of any"""
+    flags: tuple[str, ...] = ()
+    """names of rules of the policy that flag it, all of them; `ANY_FLAG`: whichever"""
+    not_flags: tuple[str, ...] = ()
     since: date | None = None
     """when it was taken, or else when the file was changed"""
     min_score: float | None = None

@@ -48,7 +48,7 @@ def update(workspace: Workspace, name: str) -> Updated:
     """Bring one index of a home up to date with the lake."""
     directory = index_directory(workspace.home, name)
     source = EmbeddingTable(workspace, TABLE_OF[name])
-    return update_index(directory, source, workspace.lake.quarantine_root / name)
+    return update_index(directory, source, workspace.lake.quarantine_root / name, workspace.home.locks)
 
 
 def update_all(workspace: Workspace) -> list[Updated]:
@@ -60,7 +60,7 @@ def forget(home: Home, folders: list[str]) -> None:
     near_duplicates.forget(home.lake, folders)
     for name in TABLE_OF:
         if (directory := index_directory(home, name)).is_dir():
-            remove_folders(directory, folders)
+            remove_folders(directory, folders, home.locks)
 
 
 def _told(updated: Updated, directory: Path) -> dict[str, Any]:

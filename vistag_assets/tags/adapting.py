@@ -48,7 +48,9 @@ def fit_home_adapter(
         table = lake.read("global_embeddings", key)
         ids += table["id"].to_pylist()
         parts.append(embedding_matrix(table["embedding"]))
-        decided = decided_in(workspace.decisions, lake.read("images", key))
+        decided = decided_in(
+            workspace.decisions, lake.read("images", key), taxonomy.replaced, taxonomy.labels
+        )
         accepted |= {
             (row["id"], row["concept_id"]) for row in decided.to_pylist() if row["state"] == ACCEPTED
         }

@@ -16,6 +16,7 @@ from resources.decisions.event import Subject
 from resources.home import FolderRef
 from resources.images.scan import shown
 from resources.lake import CorruptPartition, MissingPartition
+from resources.text import one_line
 from resources.workspace import Workspace
 from vistag_assets.folder_asset import update_table
 from vistag_assets.tags.decided import import_states
@@ -50,18 +51,26 @@ class Decided:
 
 
 def decide(
-    workspace: Workspace, image: str, concept: str, verdict: Literal["accept", "reject", "undo"], who: str
+    workspace: Workspace,
+    image: str,
+    concept: str,
+    verdict: Literal["accept", "reject", "undo"],
+    who: str,
+    *,
+    words: bool = False,
 ) -> Decided:
     """Put a person's word on a tag into the log, and into the tags of every folder that holds the image.
 
     image: the path of a file in a library, or a content id. concept: an id or a label of the vocabulary, or the words
-    that a model proposed. `undo` takes back what stands. Raises UnknownSubject, LogUnavailable, OSError.
+    that a model proposed; with `words` also such that nobody proposed. `undo` takes back what stands.
+
+    Raises UnknownSubject, LogUnavailable, OSError.
     """
     pictures = find_pictures(workspace, image)
     keys = list(dict.fromkeys(picture.folder.key for picture in pictures))
     for key in keys:
         import_states(workspace.home, key)
-    subject, label = _subject(workspace, pictures, concept)
+    subject, label = _subject(workspace, pictures, concept, words=words)
     first = pictures[0]
     stands = _standing(workspace, first, subject)
     if verdict == "undo" and stands is None:
@@ -146,7 +155,9 @@ def pictures_in(workspace: Workspace, folder: FolderRef) -> Iterator[tuple[Pictu
 _COLUMNS = ("id", "path", "also_at", "pixel_hash")
 
 
-def _subject(workspace: Workspace, pictures: tuple[Picture, ...], concept: str) -> tuple[Subject, str]:
+def _subject(
+    workspace: Workspace, pictures: tuple[Picture, ...], concept: str, *, words: bool
+) -> tuple[Subject, str]:
     """What a concept, or proposed words, are in the log, and the label to tell. Raises UnknownSubject."""
     taxonomy = workspace.taxonomy
     id_ = concept if concept in taxonomy.by_id else taxonomy.labels.concept_of(concept)
@@ -160,9 +171,12 @@ def _subject(workspace: Workspace, pictures: tuple[Picture, ...], concept: str) 
         for row in own:
             if concept in (row["concept_id"], row["phrase"]):
                 return (row["concept_id"], None if row["concept_id"] else row["phrase"]), row["phrase"]
+    if words and (kept := one_line(concept)):
+        return (None, kept), kept
     raise UnknownSubject(
         f"{concept!r} is neither an id nor a label of the vocabulary, nor proposed for this image: "
-        "vistag sql 'select distinct concept_id, phrase from tags' lists what is"
+        "vistag sql 'select distinct concept_id, phrase from tags' lists what is. With --words it is kept as words, which "
+        "vistag taxonomy learn proposes as a label"
     )
 
 

@@ -10,10 +10,12 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.decisions import DecisionLog, Event, fold
+from resources.decisions import DecisionLog, Event, Standing, fold
+from resources.decisions.event import Subject
 from resources.fingerprint import fingerprint
 from resources.home import Home
 from resources.lake import CorruptPartition, Lake
+from taxonomy import Labels
 from vistag_assets.lineage import by_id, column_by_id, pixel_hashes
 
 _log = logging.getLogger(__name__)
@@ -33,11 +35,15 @@ _UNKNOWN = "unknown"
 
 
 def decided_in(
-    log: DecisionLog, images: pa.Table, replaced: Mapping[str, str] = MappingProxyType({})
+    log: DecisionLog,
+    images: pa.Table,
+    replaced: Mapping[str, str] = MappingProxyType({}),
+    labels: Labels | None = None,
 ) -> pa.Table:
     """`DECIDED`: what stands of the pictures of a folder. `images` has the column id, and pixel_hash where it is known.
 
-    replaced: of the vocabulary, as `fold` takes it. Raises LogUnavailable.
+    replaced: of the vocabulary, as `fold` takes it. labels: of the vocabulary; words that were decided before they were a
+    label of one concept are that concept. Raises LogUnavailable.
     """
     pictures = pixel_hashes(images)
     events = log.about(pictures.keys(), {pixels for pixels in pictures.values() if pixels})
@@ -50,9 +56,19 @@ def decided_in(
             "decision": standing.event.seq,
         }
         for id_, stands in sorted(fold(pictures, events, replaced).items())
-        for (concept_id, phrase), standing in stands.items()
+        for (concept_id, phrase), standing in (_named(stands, labels) if labels else stands).items()
     ]
     return pa.Table.from_pylist(rows, DECIDED)
+
+
+def _named(stands: Mapping[Subject, Standing], labels: Labels) -> dict[Subject, Standing]:
+    """With what was said of words under the concept that they are a label of by now, unless that was spoken of itself."""
+    found = {subject: standing for subject, standing in stands.items() if subject[0]}
+    for subject, standing in stands.items():
+        if subject[0] is None:
+            owners = labels.concepts_of(subject[1] or "")
+            found.setdefault((owners[0], None) if len(owners) == 1 else subject, standing)
+    return found
 
 
 def decision_fingerprints(decided: pa.Table) -> pa.Table:

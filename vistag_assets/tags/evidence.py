@@ -20,18 +20,21 @@ from resources.tables import (
     REGION_CAPTIONS,
     REGION_MATCHES,
     TAG_SCORES,
+    TAGGER_SCORES,
 )
 from taxonomy import Taxonomy
 from vistag_assets.whole_image.scoring import Scorer
+from vistag_assets.whole_image.tagger_scores import named_by
 
-Source = Literal["global", "regions", "vlm", "region_captions", "ocr"]
-SOURCES: tuple[Source, ...] = ("global", "regions", "vlm", "region_captions", "ocr")
+Source = Literal["global", "regions", "vlm", "region_captions", "ocr", "tagger"]
+SOURCES: tuple[Source, ...] = ("global", "regions", "vlm", "region_captions", "ocr", "tagger")
 TABLES_OF: Mapping[Source, tuple[str, ...]] = {
     "global": ("tag_scores",),
     "regions": ("grounded_regions", "region_matches", "region_embeddings"),
     "vlm": ("captions",),
     "region_captions": ("region_captions",),
     "ocr": ("ocr_text",),
+    "tagger": ("tagger_scores",),
 }
 """The tables of the lake that each source is read from."""
 
@@ -71,6 +74,12 @@ COLUMNS_OF: Mapping[Source, pa.Schema] = {
     # of the surest caption of a crop that names the concept: the geometric mean of its tokens' probabilities
     "region_captions": pa.schema([("region_caption_score", pa.float32())]),
     "ocr": pa.schema([("ocr_score", pa.float32())]),  # confidence of the line that holds a label
+    "tagger": pa.schema(
+        [
+            ("tagger_score", pa.float32()),  # of the best tag that names the concept
+            ("tagger_probability", pa.float32()),  # one half at the tag's own threshold
+        ]
+    ),
 }
 """What each source says; every value is null where it is silent."""
 
@@ -97,6 +106,17 @@ with scores as (
     select id, keyword.concept_id, max(keyword.logprob) as vlm_logprob
     from (select id, unnest(keywords) as keyword from captions)
     where keyword.concept_id is not null group by all
+), called as (
+    select id, concept_id, 1.0 as share, score, threshold from tagger_scores where concept_id is not null
+    union all
+    select id, names.concept_id, share, score, threshold from tagger_scores join names using (tag)
+    where tagger_scores.concept_id is null
+), tagger as (
+    -- a score at its tag's own threshold is one half, and goes straight to 0 and 1 from there
+    select id, concept_id, max(share * score) as tagger_score,
+        max(share * case when score < threshold then 0.5 * score / threshold
+            when threshold < 1 then 1 - 0.5 * (1 - score) / (1 - threshold) else 1 end) as tagger_probability
+    from called group by all
 )
 select * from scores
     full join boxes using (id, concept_id)
@@ -104,6 +124,7 @@ select * from scores
     full join (select id, concept_id, score as caption_mention from captioned) using (id, concept_id)
     full join (select id, concept_id, score as region_caption_score from named) using (id, concept_id)
     full join (select id, concept_id, score as ocr_score from written) using (id, concept_id)
+    full join tagger using (id, concept_id)
     left join facets using (concept_id)
 order by id, concept_id
 """
@@ -117,6 +138,7 @@ _NEEDED: Mapping[str, pa.Schema] = {
         (CAPTIONS, ("id", "caption", "keywords")),
         (REGION_CAPTIONS, ("id", "caption", "mean_logprob")),
         (OCR_TEXT, ("id", "text", "confidence")),
+        (TAGGER_SCORES, ("id", "tag", "concept_id", "score", "threshold")),
     )
 }
 
@@ -131,6 +153,7 @@ class EvidenceTables:
     captions: pa.Table
     region_captions: pa.Table
     ocr_text: pa.Table
+    tagger_scores: pa.Table
     region_embeddings: pa.Table | None = None
 
     @classmethod
@@ -158,6 +181,7 @@ def gather(tables: EvidenceTables, taxonomy: Taxonomy, scorer: Scorer) -> pa.Tab
         sql.register("captioned", mentions(taxonomy, captioned))
         named = _rows(tables.region_captions, "id", "caption", "mean_logprob")
         sql.register("named", mentions(taxonomy, ((id_, text, math.exp(mean)) for id_, text, mean in named)))
+        sql.register("names", named_by(taxonomy, tables.tagger_scores["tag"]))
         sql.register("written", mentions(taxonomy, _rows(tables.ocr_text, "id", "text", "confidence")))
         sql.register(
             "facets",

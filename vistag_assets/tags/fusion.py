@@ -81,6 +81,8 @@ FEATURES = (
     ),
     Feature("region_caption_score", "region_captions", _plain("region_caption_score")),
     Feature("ocr_score", "ocr", _plain("ocr_score")),
+    Feature("tagger_probability", "tagger", _logit_of_probability("tagger_probability")),
+    Feature("tagger_score", "tagger", _plain("tagger_score")),
 )
 """Probabilities enter as logits, in [-12, 12]; a silent source as the least it can say.
 
@@ -136,7 +138,8 @@ class NoisyOr:
 
     The voices are the calibrated global probability, the match probability of the best box of the concept
     times the detector's score, the VLM's keyword and its caption of a crop by the probability of their tokens,
-    and the text that was read. `trust`, 0..1, is what the VLM's and the text's word counts at most. It takes the voices for
+    the text that was read, and the tagger's score, one half where its makers take the tag for seen. `trust`, 0..1, is
+    what the VLM's, the text's and the tagger's word counts at most. It takes the voices for
     independent, which they are not, so it is too sure of itself: fit one (`vistag_assets.tags.fusion_fit`).
     """
 
@@ -151,6 +154,7 @@ class NoisyOr:
             "vlm": [self.trust * np.maximum(keyword, _numbers(evidence, "caption_mention", 0.0))],
             "region_captions": [self.trust * _numbers(evidence, "region_caption_score", 0.0)],
             "ocr": [self.trust * _numbers(evidence, "ocr_score", 0.0)],
+            "tagger": [self.trust * _numbers(evidence, "tagger_probability", 0.0)],
         }
         left_open = np.ones(evidence.num_rows)
         for source in sources:

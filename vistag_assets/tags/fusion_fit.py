@@ -56,11 +56,14 @@ def fit_fusion(
 def source_sets(sources: Collection[Source]) -> list[frozenset[Source]]:
     """Every set of them that speaks of whole images too, so without `regions` alone; `ocr` is in each model.
 
-    Captions of regions come with the regions and the VLM only.
+    Captions of regions come with the regions and the VLM only, a tagger with the whole image.
     """
-    able: list[Source] = [source for source in ("global", "vlm", "regions") if source in sources]
+    able: list[Source] = [source for source in ("global", "vlm", "regions", "tagger") if source in sources]
     sets = [frozenset(some) for size in range(1, len(able) + 1) for some in combinations(able, size)]
-    sets = [chosen for chosen in sets if chosen != {"regions"}]
+    # a tier with a tagger has an encoder too
+    sets = [
+        chosen for chosen in sets if chosen != {"regions"} and ("tagger" not in chosen or "global" in chosen)
+    ]
     if "region_captions" in sources:
         sets += [chosen | {"region_captions"} for chosen in sets if chosen >= {"regions", "vlm"}]
     return sets

@@ -22,10 +22,11 @@ _COLUMNS = TAGS.select(*TAGS.schema.names[:-1])
 SOURCES_OF_OPTION: Mapping[Option, frozenset[Source]] = {
     "A1": frozenset({"vlm"}),
     "A2": frozenset({"global"}),
-    "A3": frozenset({"global", "ocr", "regions"}),
+    "A2T": frozenset({"global", "tagger"}),
+    "A3": frozenset({"global", "ocr", "regions", "tagger"}),
     "B1": frozenset({"vlm"}),
     "B2": frozenset({"global"}),
-    "B3": frozenset({"vlm", "global", "ocr", "regions", "region_captions"}),
+    "B3": frozenset({"vlm", "global", "ocr", "regions", "region_captions", "tagger"}),
 }
 
 
@@ -50,6 +51,7 @@ def sources_of(tier: Tier, option: Option | None = None) -> frozenset[Source]:
         "vlm": tier.vlm,
         "region_captions": tier.vlm and tier.vlm.question("region") if tier.detector else None,
         "ocr": tier.ocr,
+        "tagger": tier.tagger,
     }
     return frozenset(
         source for source in SOURCES_OF_OPTION[option or tier.option] if roles[source] is not None
@@ -150,14 +152,15 @@ with ranked as (
     ) = 1
 ), tagged as (
     select id, concept_id, phrase, probability, global_probability, detector_score, region_probability,
-        vlm_logprob, region_caption_score, ocr_score, coalesce(region_ids, []) as region_ids, lender as inherited_from,
-        false as needs_review
+        vlm_logprob, region_caption_score, ocr_score, tagger_score, coalesce(region_ids, []) as region_ids,
+        lender as inherited_from, false as needs_review
     from best join concepts using (concept_id)
 ), confident as (
     select id, count(*) as tags from kept where probability >= $confident_probability group by id
 ), proposed as (
     select id, null as concept_id, phrase, probability, null as global_probability, null as detector_score,
         null as region_probability, vlm_logprob, null as region_caption_score, null as ocr_score,
+        null as tagger_score,
         coalesce((
             select list(region_id order by boxes.score desc, region_id) from boxes
             where boxes.id = words.id and boxes.concept_id is null and boxes.phrase = words.phrase
@@ -180,7 +183,7 @@ with ranked as (
         coalesce(machine.phrase, concepts.phrase, person.phrase, person.concept_id) as phrase,
         -- 0 where nothing speaks for it but a person
         coalesce(probability, 0) as probability, global_probability, detector_score, region_probability, vlm_logprob,
-        region_caption_score, ocr_score, coalesce(region_ids, []) as region_ids, inherited_from,
+        region_caption_score, ocr_score, tagger_score, coalesce(region_ids, []) as region_ids, inherited_from,
         coalesce(state, '{MACHINE}') as state, decision,
         state is null and coalesce(needs_review, false) as needs_review,
         concepts.iri, concepts.notation,

@@ -66,6 +66,7 @@ def tags(
     captions: pa.Table | None,
     region_captions: pa.Table | None,
     ocr_text: pa.Table | None,
+    tagger_scores: pa.Table | None,
     familiarity: pa.Table | None,
 ) -> Rows:
     """No model is needed for it. `state` is what the log of decisions says, of the same content or the same pixels.
@@ -83,13 +84,14 @@ def tags(
         "captions": captions,
         "region_captions": region_captions,
         "ocr_text": ocr_text,
+        "tagger_scores": tagger_scores,
     }
     tables = {
         name: _made(name, made[name]) for source in sorted(tagger.sources) for name in TABLES_OF[source]
     }
     import_states(workspace.home, folder.key)
     strange = unfamiliar(familiarity)
-    decided = decided_in(workspace.decisions, images, workspace.taxonomy.replaced)
+    decided = decided_in(workspace.decisions, images, workspace.taxonomy.replaced, workspace.taxonomy.labels)
     blank = _blank(images)
     wanted = gathered(
         proxies,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from resources.tables import TAG_SCORES
 from resources.workspace import Workspace
 from vistag_assets.whole_image.adapters import Linear
 from vistag_assets.whole_image.calibration import calibration_of
+from vistag_assets.whole_image.catalogue_priors import HomePriors, read_home_priors, shifted
 from vistag_assets.whole_image.home_adapter import read_home_adapter
 
 _SCORES_AT_A_TIME = 8_000_000
@@ -33,7 +35,7 @@ class Adapted:
     """a row a column"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scorer:
     """Everything besides the image that decides its tag scores."""
 
@@ -48,6 +50,14 @@ class Scorer:
     keep_top: int
     adapted: Adapted | None = None
     """what the home's own examples say of whole pictures"""
+    priors: HomePriors | None = None
+    """how often a catalogue has each concept; an adapter knows it from its examples"""
+
+    @cached_property
+    def shifts(self) -> NDArray[np.float64]:
+        """Of log odds, by the priors `[concepts]`; 0 for concepts that are new since then."""
+        known = self.priors.shifts if self.priors else {}
+        return np.array([known.get(concept_id, 0.0) for concept_id in self.concept_ids])
 
     def probabilities(
         self, logits: NDArray[np.float32], concept_ids: list[str] | None = None
@@ -104,6 +114,7 @@ def make_scorer(workspace: Workspace, concept_embeddings: pa.Table) -> Scorer:
         descendant_rows(concept_ids, pairs),
         tier.keep_top,
         _adapted(workspace, concept_ids),
+        read_home_priors(workspace.home, encoder.fingerprint),
     )
 
 
@@ -133,11 +144,26 @@ def score_images(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Sc
     return pa.concat_tables(parts)
 
 
+def mean_probabilities(embeddings: pa.Table, scorer: Scorer) -> NDArray[np.float64]:
+    """How often a scorer says each concept of images, 0..1 `[concepts]`, without priors and adapter.
+
+    `embeddings` has the column embedding.
+    """
+    total = np.zeros(len(scorer.concept_ids))
+    at_once = max(1, _SCORES_AT_A_TIME // max(1, len(scorer.concept_ids)))
+    for start in range(0, embeddings.num_rows, at_once):
+        vectors = embedding_matrix(embeddings["embedding"].slice(start, at_once))
+        total += scorer.probabilities(scorer.head.logits(vectors @ scorer.concepts.T)).sum(axis=0)
+    return total / max(1, embeddings.num_rows)
+
+
 def _score_some(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer) -> pa.Table:
     cosine = embeddings @ scorer.concepts.T
     logit = scorer.head.logits(cosine)
     score = scorer.head.scores(logit)
     probability = scorer.probabilities(logit)
+    if scorer.priors:
+        probability = shifted(probability, scorer.shifts)
     if scorer.adapted:
         columns = scorer.adapted.columns
         logit[:, columns] = scorer.adapted.linear.log_odds(embeddings)

@@ -14,6 +14,7 @@ from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import derived
 from vistag_assets.whole_image.best_tags import best_tags
 from vistag_assets.whole_image.calibration import read_home_calibration
+from vistag_assets.whole_image.catalogue_priors import read_home_priors
 from vistag_assets.whole_image.familiarity import stamped, unfamiliar, with_tempered
 from vistag_assets.whole_image.home_adapter import read_home_adapter
 from vistag_assets.whole_image.scoring import make_scorer, score_images
@@ -36,11 +37,13 @@ def _about(folder: Folder) -> dict[str, Any]:
     workspace = folder.workspace
     own = read_home_calibration(workspace.home, workspace.encoder)
     adapter = read_home_adapter(workspace.home, workspace.encoder)
+    priors = read_home_priors(workspace.home, workspace.encoder.fingerprint)
     return {
         "concepts": len(workspace.taxonomy.concepts),
         "calibrated": own is not None or workspace.encoder.calibration is not None,
         **({"calibration": own.name} if own else {}),
         **({"adapter": adapter.name} if adapter else {}),
+        **({"priors": f"{priors.way} x {priors.weight:g}, {priors.source}"} if priors else {}),
         "keep_top": workspace.tier.keep_top,
         "share_with_broader": workspace.tier.share_with_broader,
     }
@@ -68,6 +71,7 @@ def tag_scores(
         share_with_broader=workspace.tier.share_with_broader,
         version=folder.version,
         **({"adapter": scorer.adapted.version} if scorer.adapted else {}),
+        **({"priors": scorer.priors.version} if scorer.priors else {}),
     )
     return Rows(stamped(wanted, strange), in_batches(_IMAGES_AT_A_TIME, score))
 

@@ -33,8 +33,7 @@ class PretrainedDepth(Pretrained):
         metric = spec.family == "zoedepth" or config.get("depth_estimation_type") == "metric"
         self.unit: Unit = "metres" if metric else "relative_inverse"
         # Of its heads for indoors and outdoors ZoeDepth takes one for the whole batch, by a vote of the images in it.
-        votes = len(config.get("bin_configurations") or ()) > 1
-        self._batch_size = 1 if votes else spec.batch_size
+        self._votes = len(config.get("bin_configurations") or ()) > 1
 
     def estimate(self, images: Sequence[Image.Image]) -> list[DepthMap]:
         """The depth of each image, [height, width] of the image; `batch_size` images of one shape at a time."""
@@ -43,7 +42,8 @@ class PretrainedDepth(Pretrained):
         seen = [thickened(image.convert("RGB")) for image in images]
         pixels = [self.processor(images=image, return_tensors="pt")["pixel_values"][0] for image in seen]
         found: dict[int, NDArray[np.float32]] = {}
-        for places in alike([tuple(one.shape) for one in pixels], self._batch_size):
+        size = 1 if self._votes else self.spec.batch_size
+        for places in alike([tuple(one.shape) for one in pixels], size):
             batch = torch.stack([pixels[place] for place in places])
             sizes = [(seen[place].height, seen[place].width) for place in places]
             found |= zip(places, self._forward(batch, sizes), strict=True)

@@ -52,7 +52,7 @@ class OpenClipTowers:
         if not any((self.directory / name).is_file() for name in OPEN_CLIP.weights):
             raise ModelUnavailableError(
                 f"{self.directory} holds no {OPEN_CLIP.weights[0]}. Where its weights are a pickle (.bin, .pt), "
-                "which is not loaded, docs/encoders.md shows how to convert them once."
+                "which is not loaded, convert it once: vistag convert FILE."
             )
         self._model_config: dict[str, Any] = read_config(self.directory, OPEN_CLIP)["model_cfg"]
         self._text_tower = _text_tower(self.directory, self._model_config["text_cfg"])

@@ -225,3 +225,20 @@ def with_what_is_known(role: str, given: dict[str, Any]) -> dict[str, Any]:
     if "family" in given:
         registry().family(role, str(given["family"]))
     return given
+
+
+def line_of(role: str, name: str) -> dict[str, Any]:
+    """What a tier says of a model that it calls by a name alone: a checkpoint of the table, or a family's first one.
+
+    Raises RegistryError for what the table does not hold: of that a tier has to say family and licence too.
+    """
+    if registry().find(role, name):
+        return {"model": name}
+    families = [family for family in registry().families if family.role == role and family.checkpoints]
+    first = {family.name: family.checkpoints[0].model for family in families}
+    if name not in first:
+        raise RegistryError(
+            f"{name!r} is no {role} of the registry (vistag models --role {role} lists them): name one of it, or write "
+            f"`{role}: {{model: {name}, family: ..., licence: ...}}`"
+        )
+    return {"model": first[name]}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.boxes import to_corners
-from resources.models.checkpoints import Device
+from resources.models.checkpoints import TRANSFORMERS, Device, Layout
 from resources.models.pretrained import Pretrained
 from resources.models.segmenters.masks import Masks
 from resources.models.segmenters.spec import SegmenterSpec
@@ -31,9 +31,9 @@ published as video models, which have the weights of the image model in them."""
 class Sam(Pretrained):
     """A checkpoint of a family of CLASSES. Making one reads small files; the weights are loaded at the first image."""
 
-    def __init__(self, spec: SegmenterSpec, device: Device) -> None:
-        super().__init__(spec, device, CODE_VERSION)
-        self.processor_class, self.model_class = CLASSES[spec.family]
+    def __init__(self, spec: SegmenterSpec, device: Device, layout: Layout = TRANSFORMERS) -> None:
+        super().__init__(spec, device, CODE_VERSION, layout)
+        self.processor_class, self.model_class = CLASSES.get(spec.family, ("", ""))
 
     def segment(self, image: Image.Image, boxes_xywh: NDArray[np.float32]) -> Masks:
         """Masks for boxes [n, 4], xywh relative to the image (0..1); `batch_size` boxes at a time."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -25,21 +25,20 @@ from resources.models.familiarity import World
 from resources.models.ocr import OcrSpec
 from resources.models.registry import PERMISSIVE
 from resources.models.segmenters import SegmenterSpec
+from resources.models.taggers import TaggerSpec
 from resources.models.tiers.planner import misfit
 from resources.models.tiers.routing import RoutingSpec
 from resources.models.vlms import RepairSpec, VlmSpec
-from resources.secrets import is_secret_name
-from resources.yaml_file import YamlFile, YamlFileError, read_yaml
+from resources.yaml_file import YamlFileError, read_yaml
+from resources.yaml_model import problems_of
 from taxonomy.problems import did_you_mean
-from taxonomy.strict_yaml import shown
 
-Option = Literal["A1", "A2", "A3", "B1", "B2", "B3"]
+Option = Literal["A1", "A2", "A2T", "A3", "B1", "B2", "B3"]
 """How much of the graph makes the final tags and descriptions (docs/options.md)."""
 
 HERE = Path(__file__).parent
 SUFFIXES = (".yaml", ".yml")
 """Of a tier file; what ends so is a path."""
-_MAX_SHOWN = 200
 
 
 class TierError(ValueError):
@@ -137,6 +136,8 @@ class Tier(BaseModel):
     vlm: VlmSpec | None = None
     heavy_vlm: VlmSpec | None = None
     """The heavy lane's; None: the same model with more beams."""
+    tagger: TaggerSpec | None = None
+    """A model with tags of its own, or one that is asked the vocabulary (docs/taggers.md)."""
     ocr: OcrSpec | None = None
     depth: DepthSpec | None = None
     repair: RepairSpec | None = None
@@ -149,6 +150,8 @@ class Tier(BaseModel):
     tags: TagSettings = TagSettings()
     search: SearchSettings = SearchSettings()
     checks: CheckSettings = CheckSettings()
+    flags: str | None = None
+    """A policy of flags (docs/flags.md); None: nothing is flagged."""
     fusion: str | None = None
     """A fusion.json (make fit-fusion); None: the noisy-or of docs/fusion.md."""
     keep_top: PositiveInt = 200
@@ -191,8 +194,7 @@ def load_tier(name: str) -> Tier:
     try:
         tier = Tier.model_validate({"name": path.stem, **content})
     except ValidationError as error:
-        problems = "\n".join(f"  {_problem(detail, file)}" for detail in error.errors())
-        raise TierError(f"{path}:\n{problems}") from error
+        raise TierError(f"{path}:\n{problems_of(error, file, Tier)}") from error
     tier = _with_absolute_paths(tier, path.parent)
     if problems := "\n".join(_refused_licences(tier)):
         raise TierError(f"{path}:\n{problems}")
@@ -238,43 +240,22 @@ def _refused_licences(tier: Tier) -> Iterator[str]:
             )
 
 
-def _problem(detail: Any, file: YamlFile) -> str:
-    """What is wrong with a field, with its line; names that a stranger wrote are escaped."""
-    names = ".".join(shown(str(part), quoted=False) for part in detail["loc"])
-    where = f"line {file.line_of(detail['loc'])}: " + (f"{names}: " if names else "")
-    if detail["type"] == "value_error":
-        return f"{where}{detail['ctx']['error']}"
-    if detail["type"] == "extra_forbidden" and is_secret_name(str(detail["loc"][-1])):
-        return (
-            f"{where}secrets are read from the environment only (docs/security.md); take it out of this file"
-        )
-    if detail["type"] == "extra_forbidden":
-        return f"{where}unknown field; known: {', '.join(_known_fields(detail['loc'][:-1]))}"
-    given = detail["input"]
-    # A few hundred bytes of YAML can hold lists of lists that would fill the memory when written out.
-    is_plain = given is None or isinstance(given, str | int | float)
-    return f"{where}{detail['msg'].lower()}" + (f", got {repr(given)[:_MAX_SHOWN]}" if is_plain else "")
-
-
-def _known_fields(where: Sequence[str | int]) -> list[str]:
-    """The fields of the mapping that lies at `where` in a tier file."""
-    model: type[BaseModel] = Tier
-    for field in where:
-        annotation = model.model_fields[str(field)].annotation
-        kinds = (annotation, *get_args(annotation))
-        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return list(model.model_fields)
-
-
 def _with_absolute_paths(tier: Tier, base: Path) -> Tier:
     update: dict[str, Any] = {}
     for role in tier.model_fields_set:
         spec = getattr(tier, role)
-        if isinstance(spec, ModelSpec) and spec.model.startswith("."):
-            model = str((base / spec.model).resolve())
-            update[role] = spec.model_copy(update={"model": model})
+        if isinstance(spec, ModelSpec):
+            named = {field: getattr(spec, field, None) for field in ("model", "text_model")}
+            paths = {
+                field: str((base / name).resolve())
+                for field, name in named.items()
+                if name and name.startswith(".")
+            }
+            update[role] = spec.model_copy(update=paths)
     if tier.fusion:
         update["fusion"] = str((base / tier.fusion).resolve())
+    if tier.flags:
+        update["flags"] = str((base / tier.flags).resolve())
     if tier.facets:
         update["facets"] = str((base / tier.facets).resolve())
     if tier.taxonomy != "starter":

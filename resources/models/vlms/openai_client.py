@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache
 from itertools import count, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,18 +96,14 @@ class OpenAiVlm:
     async def _answer_all(
         self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
     ) -> list[Answer | Unanswered]:
-        encoded = _Encoded(images)
+        encoded, turns = _Encoded(images), _turns(self.spec.server.url, self.spec.server.concurrency)
         async with client_for(self.spec.server.url) as client:
 
             async def in_turn(image: Image.Image, prompt: str) -> Answer | Unanswered:
-                async with self._turns:
+                async with turns:
                     return await self._answer(client, await encoded.take(image), prompt, options)
 
             return await gathered(starmap(in_turn, zip(images, prompts, strict=True)))
-
-    @cached_property
-    def _turns(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore(self.spec.server.concurrency)
 
     async def _answer(
         self, client: httpx2.AsyncClient, picture: str, prompt: str, options: Mapping[str, Any]
@@ -188,6 +184,12 @@ class OpenAiVlm:
             f"The server of {self.spec.name} at {server.url} does not answer: {reason}. {start}. "
             "What was finished is kept, and the next run goes on from there."
         )
+
+
+@cache
+def _turns(url: str, concurrency: int) -> asyncio.Semaphore:
+    """What all who ask a server share; called in the background loop alone."""
+    return asyncio.Semaphore(concurrency)
 
 
 class _Encoded:

@@ -13,14 +13,17 @@ from typing import Any
 import dagster as dg
 import pytest
 from hand_made_lake import IDS, make_home, tables, write
+from tiny_taggers import save_tiny_ram
 
 from evaluation import assets, compute, history
 from evaluation.from_lake import EvaluationError
 from evaluation.metrics import comparison, confusions, intervals, matching, phrase_grounding, recall_at_k
 from evaluation.metrics.comparison import Comparison
+from evaluation.options import option_tables
 from evaluation.stored import figures_of, stored_figures, with_figures
-from resources.home import Home
+from resources.home import Home, read_settings, write_settings
 from resources.lake import Lake
+from resources.models.tiers import HERE
 from resources.tables import LADDER
 from resources.workspace import VistagResource, open_workspace, run_config
 from vistag_assets.definitions import defs
@@ -106,6 +109,46 @@ def test_every_part_is_measured_and_has_its_place_in_the_json(home: Home) -> Non
     assert ladder["A2"]["seconds_per_image"] == pytest.approx(1 / 4 + 1 / 100)
     assert ladder["B3"]["tail_gain"] == 0.0
     assert "tail_gain" not in ladder["A2"]
+
+
+@pytest.mark.slow
+def test_a_tagger_has_a_row_of_the_ladder(home: Home, tmp_path: Path) -> None:
+    evaluated(home)
+    bundled = (HERE / "demo.yaml").read_text().replace("../../../demo", str(HERE.parents[2] / "demo"))
+    # the bundled fusion was fitted without a tagger
+    prior = "\n".join(line for line in bundled.splitlines() if not line.startswith("fusion:"))
+    line = {"family": "ram-plus", "model": str(save_tiny_ram("ram-plus", tmp_path / "ram")), "licence": "own"}
+    (tmp_path / "tier.yaml").write_text(f"{prior}\ntagger: {json.dumps(line)}\n")
+    write_settings(home, read_settings(home).model_copy(update={"tier": str(tmp_path / "tier.yaml")}))
+    # what the tagger says is not there yet: the options that hear it are not compared, and none fails
+    assert [told.option for told in option_tables(open_workspace(home), {})] == ["A1", "A2", "B2"]
+
+    columns = ("id", "rank", "tag", "category", "concept_id", "score", "threshold")
+    said = [
+        (IDS[0], 1, "spotlights", None, None, 0.9, 0.6),
+        (IDS[0], 2, "zombie", None, None, 0.8, 0.6),
+        (IDS[1], 1, "Bowl", "general", None, 0.9, 0.6),
+    ]
+    write(home, "tagger_scores", [dict(zip(columns, row, strict=True)) for row in said])
+    tables_of = {
+        told.option: told.predictions.to_pylist() for told in option_tables(open_workspace(home), {})
+    }
+    assert list(tables_of) == ["A1", "A2", "A2T", "A3", "B2", "B3"]
+    found, before = (
+        {(row["id"], row["concept_id"]): row["score"] for row in tables_of[option]}
+        for option in ("A2T", "A2")
+    )
+    named = {(IDS[0], "spotlight"), (IDS[1], "bowl")}
+    for pair in named:  # half of the tagger's word, which is 1 - 0.5 * (1 - 0.9) / (1 - 0.6)
+        assert found[pair] == pytest.approx(1 - (1 - before[pair]) * (1 - 0.5 * 0.875), abs=1e-5)
+    assert {pair: score for pair, score in found.items() if pair not in named} == {
+        pair: score for pair, score in before.items() if pair not in named
+    }
+    figures = evaluated(home)
+    rows = {row["option"]: row for row in figures["ladder"]}
+    assert list(rows) == ["A1", "A2", "A2T", "A3", "B2", "B3"]
+    assert rows["A2T"]["tag_recall@10"]["overall"] == 1.0
+    assert "A2T and a tagger" in (home.reports_dir / "long_tail.md").read_text()
 
 
 def test_the_json_is_what_it_was_when_every_asset_measured_for_itself(home: Home) -> None:
@@ -275,7 +318,8 @@ def test_lineage_names_exactly_the_tables_that_an_asset_reads(
         materialised(home, asset)
         own = {key.to_user_string() for key in asset.keys}
         named = {dep.asset_key.to_user_string() for spec in asset.specs for dep in spec.deps}
-        assert read - own == named, name
+        # the bundled tier names no tagger
+        assert read - own == named - {"tagger_scores"}, name
 
 
 def test_figures_of_an_older_version_are_asked_for_anew_and_runs_compared(home: Home) -> None:

@@ -26,7 +26,7 @@ import psutil
 import pytest
 from guarded_server import status
 from PIL import Image
-from servable_checkpoints import save_tiny_qwen2_5_vl
+from servable_checkpoints import save_random_qwen3_vl, save_tiny_qwen2_5_vl
 
 from benchmarks.servable import save_bundled_llava
 from demo.world.render import render
@@ -340,6 +340,17 @@ def test_a_random_qwen_answers_as_in_this_process(qwen: Serving) -> None:
         answers(qwen.served, images, prompts, 12), answers(qwen.in_process, images, prompts, 12), strict=True
     ):
         assert_same(served, own, 1e-3)
+
+
+def test_a_random_qwen3_is_served_too(tmp_path: Path) -> None:
+    for qwen3 in serving(tmp_path, save_random_qwen3_vl):
+        pairs = zip(
+            answers(qwen3.served, odd_pictures(), PROMPTS, 12),
+            answers(qwen3.in_process, odd_pictures(), PROMPTS, 12),
+            strict=True,
+        )
+        for served, own in pairs:
+            assert_same(served, own, 1e-3)
 
 
 def test_a_random_qwen_is_held_to_a_schema(qwen: Serving) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_closed_sets import CLASS_NAMES
 from tiny_detectors import noise
+from ultralytics_models import export, imported
 
 from resources.boxes import clip, from_corners
 from resources.models.checkpoints import DeviceUnavailableError, ModelUnavailableError, make_model
 from resources.models.detectors import DetectorSpec
-from resources.models.detectors.yolo import Letterbox, YoloDetector
+from resources.models.detectors.yolo import YoloDetector
+from resources.models.yolo_export import Letterbox
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (200, 27), (45, 46))
 IMAGES = [noise(size, seed) for seed, size in enumerate(SIZES)]
@@ -73,38 +72,8 @@ def test_a_gpu_that_onnxruntime_cannot_use_is_an_error(
 
 @pytest.fixture(scope="module")
 def ultralytics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("ultralytics")
-    before = Path.cwd()
-    os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_CONFIG_DIR": str(folder)}
-    os.chdir(folder)
-    yield importlib.import_module("ultralytics")
-    os.chdir(before)
-
-
-def export(ultralytics: Any, name: str, folder: Path, **options: Any) -> Path:
-    """A model of its architecture with random weights, five classes and scores that are not all next to nothing."""
-    import torch
-
-    torch.manual_seed(0)
-    model = ultralytics.YOLO(f"{name}.yaml")
-    tasks = ultralytics.nn.tasks
-    network = (tasks.SegmentationModel if "seg" in name else tasks.DetectionModel)(
-        f"{name}.yaml", nc=len(CLASS_NAMES), verbose=False
-    )
-    network.names = dict(enumerate(CLASS_NAMES))
-    network.args, network.task = model.model.args, model.task
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        for boxes, classes in zip(network.model[-1].cv2, network.model[-1].cv3, strict=True):
-            boxes[-1].weight.normal_(std=0.2)
-            classes[-1].weight.normal_(std=0.1)
-            classes[-1].bias.fill_(-1.0)
-        network.train()(torch.rand(16, 3, 64, 64))  # without statistics hardly anything gets through
-    model.model = network
-    made = Path(model.export(format="onnx", imgsz=64, simplify=False, **options))
-    return made.rename(folder / f"{len(list(folder.iterdir()))}.onnx")
+    with imported(tmp_path_factory.mktemp("ultralytics")) as package:
+        yield package
 
 
 @pytest.mark.extras

@@ -357,3 +357,45 @@ def test_axe_finds_no_serious_fault(opened: Opened) -> None:
                 if fault["impact"] in ("serious", "critical")
             ]
             assert serious == [], (path, scheme)
+
+
+def test_words_that_no_concept_is_called_are_kept_and_taken_back_with_what_was_rejected(
+    opened: Opened, client: Client
+) -> None:
+    page = opened("/review")
+    asked(page)
+    page.keyboard.press("c")
+    page.wait_for_selector("dialog#correct[open]")
+    page.keyboard.type("zzyzx gadget")
+    until(page, "document.querySelector('#concepts li')?.textContent.startsWith('Keep “zzyzx gadget”')")
+    page.keyboard.press("Enter")
+    assert page.locator("dialog#correct[open]").count() == 1, "words are kept on purpose alone"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    saved(page)
+    rejected, kept = lines(client)
+    assert (rejected["verdict"], rejected["concept_id"] is None) == ("reject", False)
+    assert (kept["verdict"], kept["concept_id"], kept["phrase"]) == ("accept", None, "zzyzx gadget")
+    assert kept["client_id"] == f"{rejected['client_id']}~words"
+    if page.locator(".crops li[data-state]").count():  # the batch had more than one picture
+        page.keyboard.press("u")
+        saved(page)
+        assert [line["undoes"] for line in lines(client)[2:]] == [kept["seq"], rejected["seq"]]
+
+
+def test_words_that_were_looked_for_in_vain_stand_beside_the_concept_that_was_chosen(
+    opened: Opened, client: Client
+) -> None:
+    page = opened("/review")
+    asked(page)
+    page.keyboard.press("c")
+    page.wait_for_selector("dialog#correct[open]")
+    page.keyboard.type("zzyzx gadget")
+    until(page, "document.querySelector('#concepts li')?.textContent.startsWith('Keep')")
+    page.locator("#instead").fill("bottle")
+    until(page, "document.querySelector('#concepts li')?.textContent.startsWith('bottle ')")
+    page.keyboard.press("Enter")
+    saved(page)
+    corrected, sought = lines(client)
+    assert (corrected["verdict"], corrected["corrected_to"]) == ("correct", "bottle")
+    assert (sought["verdict"], sought["phrase"], sought["corrected_to"]) == ("skip", "zzyzx gadget", "bottle")

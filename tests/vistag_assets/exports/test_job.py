@@ -19,7 +19,7 @@ from resources.workspace import open_workspace
 from vistag_assets.exports.formats import FORMATS
 from vistag_assets.exports.job import MARKER, ExportError, Job
 from vistag_assets.exports.records import (
-    TAGS,
+    ALWAYS,
     FolderRecords,
     Selection,
     UnusableThresholds,
@@ -245,7 +245,7 @@ def test_where_one_folder_changed_only_that_is_read_and_the_whole_is_as_if_new(
 @pytest.mark.parametrize("name", EVERY)
 def test_a_format_reads_no_table_that_it_does_not_name(home: Home, tmp_path: Path, name: str) -> None:
     export(home, name, tmp_path / "out")
-    for table in tables().keys() - {"images", *TAGS, *FORMATS[name].reads}:
+    for table in tables().keys() - {"images", *ALWAYS, *FORMATS[name].reads}:
         home.lake.delete(table, FOLDER)
     assert export(home, name, tmp_path / "out").written == []
     export(home, name, tmp_path / "fresh")

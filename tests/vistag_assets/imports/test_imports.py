@@ -163,8 +163,12 @@ def test_what_people_did_in_label_studio_is_in_the_log_and_in_the_tags(home: Hom
         ("accept", "sword", "a", ada),
         ("reject", "spotlight", "a", ada),
         ("accept", "bowl", "b", seven),
+        ("accept", None, "b", seven),
+        ("accept", None, "b", seven),
         ("reject", "vase", "b", seven),
     ]
+    words = ["no such thing", "bowls with handles"]
+    assert [event.phrase for event in imported(home)][5:7] == words, "kept, to be learned"
     drawn, corrected = imported(home)[:2]
     assert (drawn.region_id, drawn.box) == (BOWL, (0.1, 0.2, 0.3, 0.2))
     assert (corrected.region_id, corrected.corrected_to) == (VASE, "sword")
@@ -172,6 +176,7 @@ def test_what_people_did_in_label_studio_is_in_the_log_and_in_the_tags(home: Hom
     assert drawn.shown == "0" * 16
     assert "No such label: no such thing" in told_.output
     assert "No such label: bowls with handles" in told_.output
+    assert "vistag taxonomy learn" in told_.output
 
 
 @pytest.mark.parametrize("kind", ["label-studio", "cvat", "coco"])
@@ -296,7 +301,7 @@ def test_coco_with_what_was_shown_beside_it(home: Home, tmp_path: Path) -> None:
 
 def test_a_dry_run_tells_and_writes_nothing(home: Home, tmp_path: Path) -> None:
     said = vistag(home, from_label_studio(home, tmp_path / "out"), "--dry-run")
-    assert "6 decisions on 2 pictures would be taken" in said.output
+    assert "8 decisions on 2 pictures would be taken" in said.output
     assert "correct vase -> sword: a/1.jpg (ada@example.org)" in said.output
     assert imported(home) == []
 
@@ -362,7 +367,7 @@ def test_a_name_that_two_pictures_bear_is_nobodys(home: Home, tmp_path: Path) ->
     assert [line[2] for line in told(home)] == ["d"]
 
 
-def test_words_outside_the_vocabulary_are_decided_where_they_were_proposed(
+def test_words_outside_the_vocabulary_are_decided_where_they_were_proposed_and_kept_where_they_were_not(
     home: Home, tmp_path: Path
 ) -> None:
     write(
@@ -380,8 +385,10 @@ def test_words_outside_the_vocabulary_are_decided_where_they_were_proposed(
     file.write_text(json.dumps(document))
     vistag(home, file)
     assert [(event.image_id[0], event.concept_id, event.phrase) for event in imported(home)] == [
-        ("c", None, HOSTILE)
+        ("a", None, HOSTILE),
+        ("c", None, HOSTILE),
     ]
+    assert [event.shown is None for event in imported(home)] == [True, False]
 
 
 @pytest.mark.parametrize(

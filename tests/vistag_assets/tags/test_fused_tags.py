@@ -287,6 +287,12 @@ def test_sources_are_those_of_the_option_that_the_tier_has(use_tier: UseTier, tm
     assert sources(option="A2") == sources(option="B2") == {"global"}
     assert sources(option="A3") == {"global", "regions", "ocr"}
     assert sources(option="B1") == {"vlm"}
+    tagger = {"family": "ram-plus", **MODEL}
+    assert sources(option="A2T", tagger=tagger) == {"global", "tagger"}
+    assert sources(option="A2", tagger=tagger) == {"global"}
+    assert sources(option="A3", tagger=tagger) == {"global", "regions", "ocr", "tagger"}
+    assert sources(tagger=tagger) == {"global", "regions", "vlm", "region_captions", "ocr", "tagger"}
+    assert sources(option="A2T") == {"global"}
     assert sources(detector=None) == {"global", "vlm", "ocr"}
     assert sources(option="B3", vlm=None) == {"global", "regions", "ocr"}
 

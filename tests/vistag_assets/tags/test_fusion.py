@@ -110,6 +110,13 @@ def some_tables() -> dict[str, pa.Table]:
             ("a", "a-r3", None, None),
         ),
         "ocr_text": table(["id", "text", "confidence"], ("a", "LUCERNA No. 3", 0.7), ("a", "a lucerna", 0.9)),
+        "tagger_scores": table(
+            ["id", "tag", "concept_id", "score", "threshold"],
+            ("a", "Oil Lamps", None, 0.3, 0.6),
+            ("a", "lucerna", None, 0.25, 0.4),
+            ("a", "zombie", None, 0.9, 0.6),
+            ("a", "what it was asked as", "vase", 0.8, 0.6),
+        ),
         "region_embeddings": pa.table(
             {"id": ["a", "a"], "region_id": ["a-r1", "a-r2"], "embedding": embedding_column(boxes)}
         ),
@@ -155,6 +162,12 @@ def test_every_source_stands_in_its_columns() -> None:
     assert rows["oil-lamp"]["caption_mention"] == 1
     assert rows["oil-lamp"]["ocr_score"] == pytest.approx(0.9)
     assert rows["glass"]["caption_mention"] == 1
+    # of two tags the better score, and the one that is nearer to its own threshold
+    assert rows["oil-lamp"]["tagger_score"] == pytest.approx(0.3)
+    assert rows["oil-lamp"]["tagger_probability"] == pytest.approx(0.5 * 0.25 / 0.4)
+    assert vase["tagger_score"] == pytest.approx(0.8)
+    assert vase["tagger_probability"] == pytest.approx(1 - 0.5 * 0.2 / 0.4)
+    assert rows["shelf"]["tagger_score"] is None
     assert vase["region_caption_score"] == pytest.approx(math.exp(-0.2))
     assert rows["glass"]["facet"] == "material"
     assert rows["glass"]["global_probability"] is None
@@ -191,7 +204,7 @@ def test_only_leaves_out_what_other_sources_say() -> None:
     evidence = gather(EvidenceTables.of(some_tables()), TAXONOMY, SCORER)
     heard = only(evidence, {"vlm"})
     assert heard["concept_id"].to_pylist() == ["glass", "oil-lamp"]
-    for source in ("global", "regions", "region_captions", "ocr"):
+    for source in set(SOURCES) - {"vlm"}:
         for name in COLUMNS_OF[source].names:
             assert heard[name].null_count == heard.num_rows
 
@@ -214,6 +227,8 @@ spoken = {
     "caption_mention": st.just(1.0),
     "region_caption_score": share,
     "ocr_score": share,
+    "tagger_score": share,
+    "tagger_probability": share,
 }
 
 
@@ -240,6 +255,8 @@ def synthetic(pairs: int = 6000, seed: int = 0) -> tuple[pa.Table, pa.Table]:
         "global_probability": probability(logit - np.where(concept < 10, 0, 2)),
         "crop_logit": crop,
         "crop_probability": probability(crop),
+        "tagger_score": (tagged := probability(says(1.3))) * 0.8,
+        "tagger_probability": tagged,
         "detector_score": np.where(boxed, probability(says(1.0)), np.nan),
         "region_caption_score": np.where(
             rng.random(pairs) < np.where(is_true, 0.6, 0.05), probability(says(1.0)), np.nan
@@ -379,7 +396,10 @@ def test_there_is_a_model_for_each_set_of_sources_that_can_stand_alone() -> None
     without = {"global", "vlm", "global+vlm", "global+regions", "regions+vlm", "global+regions+vlm"}
     assert {"+".join(sorted(s)) for s in source_sets(["global", "vlm", "regions", "ocr"])} == without
     captions_too = {"region_captions+regions+vlm", "global+region_captions+regions+vlm"}
-    assert {"+".join(sorted(s)) for s in source_sets(SOURCES)} == without | captions_too
+    everything_but = [source for source in SOURCES if source != "tagger"]
+    assert {"+".join(sorted(s)) for s in source_sets(everything_but)} == without | captions_too
+    with_tagger = {s | {"tagger"} for s in source_sets(everything_but) if "global" in s}
+    assert set(source_sets(SOURCES)) == set(source_sets(everything_but)) | with_tagger
 
 
 def test_a_facet_with_enough_true_pairs_has_a_model_of_its_own_where_boxes_speak(

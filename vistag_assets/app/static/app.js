@@ -64,8 +64,7 @@ const send = async () => {
 };
 
 // What was decided, and a promise of the line of the log; null where the server refused it.
-export const decide = (decision) => {
-  const client_id = token();
+export const decide = (decision, client_id = token()) => {
   last = Math.max(last + 1, Date.now());
   localStorage.setItem(`${OUTBOX}${String(last).padStart(16, "0")} ${client_id}`, JSON.stringify({ ...decision, reviewer: reviewer(), client_id }));
   const saved = new Promise((resolve) => settled.set(client_id, resolve));
@@ -96,9 +95,11 @@ export const onKey = (act) => addEventListener("keydown", (event) => {
   if (act(event.key.length === 1 ? event.key.toLowerCase() : event.key, event)) event.preventDefault();
 });
 
-// A field in which a concept of the vocabulary is found by typing. `chosen` is called with {id, label}.
-export const chooseConcept = (input, list, chosen) => {
-  let found = [], at = -1, asked = 0;
+// A field in which a concept of the vocabulary is found by typing. `chosen` is called with {id, label, missed}: `missed`
+// are the words that were typed before and that nothing is called, "" where there were none. With `words` those can be
+// kept instead, and come as {words}.
+export const chooseConcept = (input, list, chosen, { words: keepsWords = false } = {}) => {
+  let found = [], at = -1, asked = 0, missed = "";
   const show = () => {
     list.hidden = !found.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
@@ -107,9 +108,9 @@ export const chooseConcept = (input, list, chosen) => {
       item.role = "option";
       item.id = `${list.id}-${n}`;
       item.setAttribute("aria-selected", String(n === at));
-      item.textContent = concept.label;
+      item.textContent = concept.words ? `Keep “${concept.words}”` : concept.label;
       const facet = document.createElement("small");
-      facet.textContent = ` ${concept.facet}`;
+      facet.textContent = concept.words ? " no concept is called so" : ` ${concept.facet}`;
       item.append(facet);
       item.addEventListener("pointerdown", (event) => { event.preventDefault(); take(n); });
       return item;
@@ -122,15 +123,18 @@ export const chooseConcept = (input, list, chosen) => {
     found = [];
     at = -1;
     show();
-    input.value = concept.label;
-    chosen(concept);
+    input.value = concept.words ?? concept.label;
+    chosen({ missed, ...concept });
+    missed = "";
   };
   input.addEventListener("input", async () => {
     const mine = ++asked, words = input.value.trim();
     const answer = words ? await (await fetch(`/api/concepts?words=${encodeURIComponent(words)}`)).json() : [];
     if (mine !== asked) return;
-    found = answer;
-    at = found.length ? 0 : -1;
+    if (!words) missed = "";
+    else if (!answer.length && !missed.startsWith(words)) missed = words; // shorter ones are on the way back
+    found = !answer.length && words && keepsWords ? [{ words }] : answer;
+    at = found.length && !found[0].words ? 0 : -1; // words are kept on purpose: arrow down, or a click
     show();
   });
   input.addEventListener("keydown", (event) => {

@@ -87,12 +87,23 @@ const filter = () => {
 // ---- decisions
 const say = (n, verdict, more = {}) => {
   const { folder, image_id, concept_id, region_id, shown: row } = pairs[n];
-  done.push({ n, decided: decide({ folder, image_id, concept_id, region_id, shown: row, verdict, ...more }) });
+  done.push({ n, decided: decide({ folder, image_id, concept_id, region_id, shown: row, verdict, ...more }), words: null });
   tiles[n].dataset.state = STATES[verdict];
   caption(n);
   began ??= Date.now();
   count += 1;
   showSpeed();
+};
+// Words that the vocabulary has no concept for stand beside what was rejected for them; words that were looked for in vain
+// before a concept was chosen are kept beside that: vistag taxonomy learn proposes both as labels.
+const correct = (n, chosen) => {
+  const { folder, image_id, region_id } = pairs[n], words = chosen.words || chosen.missed;
+  say(n, chosen.words ? "reject" : "correct", chosen.words ? {} : { corrected_to: chosen.id });
+  if (!words) return;
+  const last = done.at(-1), about = { folder, image_id, region_id, concept_id: null, phrase: words };
+  last.words = chosen.words
+    ? decide({ ...about, verdict: "accept" }, `${last.decided.client_id}~words`)
+    : decide({ ...about, verdict: "skip", corrected_to: chosen.id });
 };
 const showSpeed = () => {
   const minutes = Math.max(1 / 6, (Date.now() - began) / 60000);
@@ -114,7 +125,7 @@ const act = async (verdict) => {
   } else if (verdict === "correct") {
     const concept = await choose();
     if (!concept) return go(n);
-    say(n, "correct", { corrected_to: concept.id });
+    correct(n, concept);
   } else {
     say(n, verdict);
   }
@@ -124,7 +135,8 @@ const takeBack = () => {
   const last = done.pop();
   if (!last) return tell("There is nothing to take back in this batch.");
   const { folder, image_id } = pairs[last.n];
-  undo(last.decided, { folder, image_id });
+  // each undo names what it is about, as the log wants it
+  for (const decided of [last.words, last.decided]) if (decided) undo(decided, { folder, image_id });
   delete tiles[last.n].dataset.state;
   caption(last.n);
   count -= 1;
@@ -147,7 +159,7 @@ const choose = () => {
   return new Promise((resolve) => { chosen = resolve; });
 };
 const leave = (concept) => { dialog.close(); chosen?.(concept); chosen = null; };
-chooseConcept(instead, id("concepts"), leave);
+chooseConcept(instead, id("concepts"), leave, { words: true });
 id("correct-leave").addEventListener("click", () => leave(null));
 dialog.addEventListener("cancel", (event) => { event.preventDefault(); leave(null); });
 

@@ -1,0 +1,127 @@
+"""Folders on a real Ray cluster of three nodes, of which one after the other is killed: make test-ray."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import services
+import sqlalchemy as sa
+from postgres_server import postgres_server
+from ray_cluster import Machines, ray_cluster
+
+from benchmarks.scale import make_home, make_library, tiny_jpegs
+from resources.home import Home
+from resources.home.settings import LEASES_URL
+from resources.lake.leases import LEASE_SECONDS
+from vistag_assets.automation.verify import verify_home
+
+pytestmark = pytest.mark.ray
+KILLS = int(os.environ.get("VISTAG_KILLS", "20"))
+FOLDERS, IMAGES = 6, 60
+TABLES = ("images", "proxies", "global_embeddings", "tag_scores", "tags")
+_RUN = """
+import sys
+from pathlib import Path
+from resources.home import Home
+from vistag_assets.runs import OnRay, find_library, tag_folders
+if __name__ == "__main__":
+    home, library, address = Home(Path(sys.argv[1])), Path(sys.argv[2]), sys.argv[3]
+    folders = find_library(library, "lib", home)
+    tag_folders(home, folders, lambda *_: None, ray=OnRay(address, folders=1, deaths=1000))
+"""
+_AT_WORK = sa.text(
+    "select name, split_part(holder, ' ', 2)::int from vistag_leases where name like '%/pending/%/.lib%' and expires > now()"
+)
+
+
+@pytest.fixture
+def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with postgres_server() as at:
+        for name, value in at.items():
+            monkeypatch.setenv(name, value)
+        url = sa.URL.create(
+            "postgresql",
+            at["VISTAG_PG_USER"],
+            at["VISTAG_PG_PASSWORD"],
+            at["VISTAG_PG_HOST"],
+            int(at["VISTAG_PG_PORT"]),
+            at["VISTAG_PG_DATABASE"],
+        ).render_as_string(hide_password=False)
+        monkeypatch.setenv(LEASES_URL, url)
+        monkeypatch.setenv(LEASE_SECONDS, "5")
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        monkeypatch.setenv("PYTHONPATH", services.environment()["PYTHONPATH"])
+        yield url
+
+
+@pytest.fixture
+def machines(url: str) -> Iterator[Machines]:
+    with ray_cluster(2, services.free_port()) as cluster:
+        yield cluster
+
+
+def shared_home(root: Path) -> Home:
+    root.mkdir()
+    home = make_home(root)
+    settings = (services.ROOT / "deploy" / "dagster-postgres.yaml").read_bytes()
+    home.dagster_dir.mkdir(parents=True)
+    (home.dagster_dir / "dagster.yaml").write_bytes(settings)
+    return home
+
+
+def test_machines_that_die_in_the_middle_of_their_folder_lose_double_and_tear_nothing(
+    machines: Machines, url: str, tmp_path: Path
+) -> None:
+    chance = random.Random(20)
+    library, home = tmp_path / "lib", shared_home(tmp_path / "disturbed")
+    make_library(library, FOLDERS, IMAGES, tiny_jpegs())
+    log = tmp_path / "run.log"
+    kills = 0
+    assert not home.is_worked_on("lib")  # which makes the table of leases
+    with log.open("wb") as said:
+        command = [sys.executable, "-c", _RUN, str(home.root), str(library), machines.address]
+        run = subprocess.Popen(command, stdout=said, stderr=said, env=dict(os.environ))
+    try:
+        engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg2:", 1))
+        struck: set[int] = set()
+        while kills < KILLS and run.poll() is None:
+            with engine.connect() as sql:
+                at_work = [(name, pid) for name, pid in sql.execute(_AT_WORK) if pid not in struck]
+            if not at_work:
+                time.sleep(0.1)
+                continue
+            name, pid = chance.choice(at_work)
+            time.sleep(chance.uniform(0, 1))  # some other moment of the folder
+            if (machine := machines.machine_of(pid)) is not None:
+                struck.add(pid)
+                machines.kill(machine)
+                kills += 1
+                print(f"kill {kills}: {name.partition('/')[2]}", flush=True)
+        assert run.wait() == 0, log.read_text()[-5000:]
+    finally:
+        run.kill()
+        run.wait()
+    assert kills == KILLS
+    assert [finding.sentence for finding in verify_home(home, deep=True).findings if finding.is_fault] == []
+    for table in TABLES:
+        found = home.lake.read_all(table)
+        assert found.num_rows == len(
+            set(
+                zip(
+                    found["folder"].to_pylist(),
+                    found["id"].to_pylist(),
+                    *([found["concept_id"].to_pylist()] if "concept_id" in found.column_names else []),
+                    strict=True,
+                )
+            )
+        )
+        assert len(set(found["id"].to_pylist())) == FOLDERS * IMAGES
