@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -112,6 +112,16 @@ bench-scale: $(VENV)/.installed
 bench-change: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.change $(BENCH)
 
+# What an image, a folder and a run cost on the disk, of the home of the last `make demo`, and what that makes of a billion.
+# BENCH="--home HOME" for another home.
+bench-units: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.units $(BENCH)
+
+# The scheduler of `vistag run --ray` at 1e6, 1e8 and 1e9 images with machines that die: a simulation.
+# BENCH="--images-per-second 50" for another speed of one machine.
+bench-cluster: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.cluster $(BENCH)
+
 # Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
 # smaller one.
 bench-exports: $(VENV)/.installed
@@ -126,8 +136,8 @@ bench-taxonomy: $(VENV)/.installed
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
 
-# What each remedy for rare tags is worth, on the hard corpus, cross-validated: ten minutes. BENCH="--images 400" for a
-# shorter one, BENCH="--home FOLDER" to keep the corpus.
+# What each remedy for rare tags is worth, on the hard corpus, cross-validated, and in the whole graph: forty minutes. Twelve
+# with BENCH="--home FOLDER" that has what the last one made, or with BENCH="--full 0", which leaves the graph out.
 bench-tail: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.tail $(BENCH)
 

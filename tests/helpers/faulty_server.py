@@ -1,6 +1,6 @@
 """A server in this process that speaks OpenAI's chat protocol over HTTP and fails as it is told.
 
-It knows no model: what real ones do is told by tests/resources/models/test_vllm.py.
+It knows no model: what real ones do is told by tests/resources/models/vlms/test_vllm.py.
 """
 
 from __future__ import annotations

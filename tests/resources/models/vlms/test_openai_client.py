@@ -426,7 +426,9 @@ def test_a_server_that_goes_leaves_what_was_finished(
     workspace: Workspace, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vistag_assets.whole_image.captions.IMAGES_AT_ONCE", 1)
-    monkeypatch.setattr(VlmSpec, "batches_at_once", 1)  # of two at once one may be half asked when the server goes
+    monkeypatch.setattr(
+        VlmSpec, "batches_at_once", 1
+    )  # of two at once one may be half asked when the server goes
     gone = threading.Event()
 
     def goes(asked: Asked) -> Reply:

@@ -41,7 +41,7 @@ from vistag_assets.automation.instance import home_instance
 
 pytestmark = pytest.mark.vllm
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 VISTAG = [sys.executable, "-c", "from vistag_assets.cli import app; app()"]
 START_S, STOP_S, RUN_S = 300, 60, 300
 ENVIRONMENT = {

@@ -194,7 +194,7 @@ def test_the_documented_conversion_makes_a_pickle_a_checkpoint(tmp_path: Path) -
     weights = directory / "open_clip_model.safetensors"
     torch.save(load_file(weights), directory / "open_clip_pytorch_model.bin")
     weights.unlink()
-    document = (Path(__file__).parents[3] / "docs" / "encoders.md").read_text()
+    document = (Path(__file__).parents[4] / "docs" / "encoders.md").read_text()
     code = document.split("```python\n")[1].split("```")[0]
     subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
     np.testing.assert_array_equal(encoder_of("open-clip", directory).embed_texts(LABELS), expected)
