@@ -81,7 +81,7 @@ bench: $(VENV)/.installed $(VENV)-peers/.installed
 
 # What vLLM on the processor does for us beside what its own benchmark gets. BENCH="--images 48 --turns 1" for a shorter one.
 bench-vlm: $(VENV)/.installed $(VENV)-vllm/.installed
-	$(BIN)/python -m benchmarks.vlm_throughput --vllm $(VENV)-vllm/bin/vllm $(BENCH)
+	$(BIN)/python -m benchmarks.speed.vlm --vllm $(VENV)-vllm/bin/vllm $(BENCH)
 
 # Our evaluation beside the field's, at the size of LVIS: half an hour. BENCH="--images 500" for a shorter one.
 bench-eval: $(VENV)/.installed-dev

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
 
-BUNDLED = Path(__file__).parents[1] / "demo" / "checkpoints" / "vlm"
+BUNDLED = Path(__file__).parents[2] / "demo" / "checkpoints" / "vlm"
 
 
 def save_bundled_llava(directory: Path) -> Path:

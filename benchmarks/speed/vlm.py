@@ -26,7 +26,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.servable import save_bundled_llava
+from benchmarks.speed.servable import save_bundled_llava
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split
 from resources.models.checkpoints import make_model
@@ -41,7 +41,7 @@ from vistag_assets.whole_image.asking import IMAGES_AT_ONCE
 PROMPTS = (CAPTION, TAGS)
 TOKENS = 48
 PICTURE_PX = 320
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def write_requests(path: Path, images: Sequence[Image.Image]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.vlm_throughput", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.vlm", description=__doc__)
     parser.add_argument("--images", type=int, default=192, help="each is asked two questions")
     parser.add_argument("--folders", type=int, default=3)
     parser.add_argument("--concurrency", type=int, default=16, help="requests at a time")
