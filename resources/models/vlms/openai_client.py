@@ -8,7 +8,9 @@ import io
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import count, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from resources.http_client import (
 from resources.models.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.models.registry import registry
 from resources.models.vlms.answers import ENTROPY_TOP, Answer, Pictures, Schema, Unanswered
+from resources.models.vlms.background import gathered, in_background
 from resources.models.vlms.completions import UnusableAnswerError, read_answer
 from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import without_secret
@@ -74,17 +77,17 @@ class OpenAiVlm:
 
     def load(self) -> None:
         """Have the server answer once rather than at the first image. Raises ServerUnavailableError."""
-        asyncio.run(self._load())
+        in_background(self._load())
 
     def answer(
         self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> list[Answer | Unanswered]:
-        """One answer an image, in their order; `concurrency` requests at a time.
+        """One answer an image, in their order; `concurrency` requests at a time, also of calls of several threads.
 
         An image that the server fails at is Unanswered, where it still answers for a plain picture. Otherwise
         it raises ServerUnavailableError.
         """
-        return asyncio.run(self._answer_all(images, prompts, _options(max_tokens, schema)))
+        return in_background(self._answer_all(images, prompts, _options(max_tokens, schema)))
 
     async def _load(self) -> None:
         async with client_for(self.spec.server.url) as client:
@@ -93,20 +96,20 @@ class OpenAiVlm:
     async def _answer_all(
         self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
     ) -> list[Answer | Unanswered]:
-        turns = asyncio.Semaphore(self.spec.server.concurrency)
+        encoded, turns = _Encoded(images), _turns(self.spec.server.url, self.spec.server.concurrency)
         async with client_for(self.spec.server.url) as client:
 
             async def in_turn(image: Image.Image, prompt: str) -> Answer | Unanswered:
                 async with turns:
-                    return await self._answer(client, image, prompt, options)
+                    return await self._answer(client, await encoded.take(image), prompt, options)
 
-            return await asyncio.gather(*starmap(in_turn, zip(images, prompts, strict=True)))
+            return await gathered(starmap(in_turn, zip(images, prompts, strict=True)))
 
     async def _answer(
-        self, client: httpx2.AsyncClient, image: Image.Image, prompt: str, options: Mapping[str, Any]
+        self, client: httpx2.AsyncClient, picture: str, prompt: str, options: Mapping[str, Any]
     ) -> Answer | Unanswered:
         try:
-            return await self._ask(client, image, prompt, options, self.spec.server.retries)
+            return await self._ask(client, picture, prompt, options, self.spec.server.retries)
         except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         await self._require_server(client, options)
@@ -115,7 +118,7 @@ class OpenAiVlm:
     async def _require_server(self, client: httpx2.AsyncClient, options: Mapping[str, Any]) -> None:
         """Whether it is the server that fails is told by a question that it can answer."""
         try:
-            await self._ask(client, _PLAIN, "?", {**options, "max_tokens": 1}, 1)
+            await self._ask(client, _data_uri(_PLAIN), "?", {**options, "max_tokens": 1}, 1)
         except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         else:
@@ -126,14 +129,15 @@ class OpenAiVlm:
     async def _ask(
         self,
         client: httpx2.AsyncClient,
-        image: Image.Image,
+        picture: str,
         prompt: str,
         options: Mapping[str, Any],
         retries: int,
     ) -> Answer:
-        picture = {"type": "image_url", "image_url": {"url": await asyncio.to_thread(_data_uri, image)}}
+        # the picture first: what a server keeps of it serves all that is asked of it
+        shown = {"type": "image_url", "image_url": {"url": picture}}
         text = {"type": "text", "text": _CONTROL_TOKENS.sub(" ", prompt)}
-        messages = [*self._before, {"role": "user", "content": [picture, text]}]
+        messages = [*self._before, {"role": "user", "content": [shown, text]}]
         body = {"model": self.spec.served_name, "messages": messages, **options}
         reply = await self._reply(client, body, retries)
         if not 200 <= reply.status < 300:
@@ -180,6 +184,28 @@ class OpenAiVlm:
             f"The server of {self.spec.name} at {server.url} does not answer: {reason}. {start}. "
             "What was finished is kept, and the next run goes on from there."
         )
+
+
+@cache
+def _turns(url: str, concurrency: int) -> asyncio.Semaphore:
+    """What all who ask a server share; called in the background loop alone."""
+    return asyncio.Semaphore(concurrency)
+
+
+class _Encoded:
+    """Pictures as data URIs: each is encoded once, when it is first sent, and kept until it is sent for the last time."""
+
+    def __init__(self, images: Pictures) -> None:
+        self._left = Counter(map(id, images))
+        self._made: dict[int, asyncio.Task[str]] = {}
+
+    async def take(self, image: Image.Image) -> str:
+        key = id(image)
+        if key not in self._made:
+            self._made[key] = asyncio.create_task(asyncio.to_thread(_data_uri, image))
+        self._left[key] -= 1
+        made = self._made[key] if self._left[key] else self._made.pop(key)
+        return await made
 
 
 def _weights(spec: VlmSpec) -> str:

@@ -191,6 +191,11 @@ class VlmSpec(WriterSpec["Vlm"]):
     def is_served(self) -> bool:
         return self.engine == "openai"
 
+    @property
+    def batches_at_once(self) -> int:
+        """A server is handed the next batch before it has answered the last of this one, so that it is never idle."""
+        return 2 if self.is_served else 1
+
     def question(self, task: Task) -> Question | None:
         """What the model is asked for a task; None where its family cannot do it."""
         return question_of(self.family, task, getattr(self.prompts, task))

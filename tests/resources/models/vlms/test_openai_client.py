@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -247,7 +248,9 @@ def test_an_answer_that_is_none_is_unanswered_where_the_server_answers_others(
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_no_more_is_asked_at_once_than_allowed(concurrency: int) -> None:
     with faulty_server(lambda asked: Reply(body=said("x").body, after_s=0.05)) as server:
-        ask(vlm_of(server, concurrency=concurrency), *map(str, range(12)))
+        vlm = vlm_of(server, concurrency=concurrency)
+        with ThreadPoolExecutor(2) as threads:  # of two batches of a stage
+            list(threads.map(lambda half: ask(vlm, *half), [[*"abcdef"], [*"ghijkl"]]))
     assert len(server.asked) == 12
     assert server.most_at_once == concurrency
 
@@ -423,6 +426,9 @@ def test_a_server_that_goes_leaves_what_was_finished(
     workspace: Workspace, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vistag_assets.whole_image.captions.IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr(
+        VlmSpec, "batches_at_once", 1
+    )  # of two at once one may be half asked when the server goes
     gone = threading.Event()
 
     def goes(asked: Asked) -> Reply:
