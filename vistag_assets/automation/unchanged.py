@@ -24,6 +24,8 @@ from resources.images.ingest import ALWAYS_RETRIED, rejects_fingerprint
 from resources.images.scan import Found, scan_folder
 from resources.lake import LakeError, failed_ids
 from resources.lake.files import replace_files
+from resources.models.checkpoints import ModelSpec
+from resources.models.tiers import role_specs
 from resources.object_store import ObjectPath, location
 from resources.tables import PER_FOLDER_TABLES, TABLES
 from resources.workspace import Workspace
@@ -31,7 +33,6 @@ from vistag_assets.regions import regions_json
 from vistag_assets.whole_image import home_adapter
 
 _FOLDER = "standing"
-_ROLES = ("encoder", "detector", "segmenter", "vlm", "ocr", "depth")
 _OF_NO_ROW = {"home-id", "settings.json", "ground_truth.json", "batch_sizes.json"}
 """Files of a home that decide about no row, or of which the settings and the log tell."""
 _LONGEST_PATH = 4096
@@ -68,8 +69,8 @@ class Look:
         settings = workspace.settings.model_dump(mode="json", exclude=_OTHER_SETTINGS)
         named = [
             role
-            for role in _ROLES
-            if getattr(tier, role) and not getattr(getattr(tier, role), "is_served", False)
+            for role, spec in role_specs(tier).items()
+            if not (isinstance(spec, ModelSpec) and spec.is_served)
         ]
         return _digest(
             {
