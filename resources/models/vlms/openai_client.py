@@ -8,6 +8,7 @@ import io
 import os
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -33,6 +34,7 @@ from resources.models.registry import registry
 from resources.models.vlms.answers import ENTROPY_TOP, Answer, Pictures, Schema, Unanswered
 from resources.models.vlms.background import gathered, in_background
 from resources.models.vlms.completions import UnusableAnswerError, read_answer
+from resources.models.vlms.pace import Pace
 from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import without_secret
 
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
 
 CODE_VERSION = "1"
 
-_BUSY = frozenset({408, 409, 429})
-"""and all of 500 and above: asked again"""
+_BUSY = frozenset({429, 503})
+"""asked again for `busy_s`, and less is asked at a time"""
+_AGAIN = frozenset({408, 409}) | _BUSY
+"""and all of 500 and above: asked again, `retries` times"""
 _PAUSE_S = 0.5
 """before the second attempt, at most; then twice, four times, ... as long, unless the server says how long"""
 _LONGEST_PAUSE_S = 8.0
@@ -153,25 +157,34 @@ class OpenAiVlm:
         server = self.spec.server
         key = os.environ.get(API_KEY)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        for attempt in count():
+        pace, begun_s, attempts = _pace(server.url, server.concurrency), time.monotonic(), 0
+        for paused in count():
             wait_s = 0.0
             try:
-                reply = await exchange(
-                    client,
-                    "POST",
-                    f"{server.url}/chat/completions",
-                    seconds=server.timeout_s,
-                    headers=headers,
-                    body=body,
-                )
+                async with pace.turn():
+                    reply = await exchange(
+                        client,
+                        "POST",
+                        f"{server.url}/chat/completions",
+                        seconds=server.timeout_s,
+                        headers=headers,
+                        body=body,
+                    )
             except (NoConnectionError, NoReplyInTimeError):
-                if attempt == retries:
+                if attempts >= retries:
                     raise
+                attempts += 1
             else:
-                if attempt == retries or not (reply.status in _BUSY or reply.status >= 500):
-                    return reply
                 wait_s = reply.retry_after_s
-            pause_s = min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+                if reply.status in _BUSY:
+                    pace.busy()
+                else:
+                    pace.answered()
+                if reply.status not in _BUSY or time.monotonic() - begun_s > server.busy_s:
+                    if attempts >= retries or not (reply.status in _AGAIN or reply.status >= 500):
+                        return reply
+                    attempts += 1
+            pause_s = min(_PAUSE_S * 2**paused, _LONGEST_PAUSE_S)
             await asyncio.sleep(wait_s or pause_s * random.uniform(0.75, 1))
         raise AssertionError  # for mypy: the loop has no end of its own
 
@@ -190,6 +203,12 @@ class OpenAiVlm:
 def _turns(url: str, concurrency: int) -> asyncio.Semaphore:
     """What all who ask a server share; called in the background loop alone."""
     return asyncio.Semaphore(concurrency)
+
+
+@cache
+def _pace(url: str, concurrency: int) -> Pace:
+    """Likewise."""
+    return Pace(url, concurrency)
 
 
 class _Encoded:

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -73,7 +74,9 @@ class ServerSpec(BaseModel):
     timeout_s: PositiveFloat = 120
     """of one attempt, from its start to the last byte of its answer"""
     retries: NonNegativeInt = 3
-    """after the first attempt, at 429, 5xx, a lost connection and a timeout"""
+    """after the first attempt, at 5xx, a lost connection and a timeout"""
+    busy_s: NonNegativeFloat = 600
+    """for so long one question waits for a server that says 429 or 503; after that `retries` count"""
 
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """on 127.0.0.1"""
