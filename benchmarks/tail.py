@@ -11,22 +11,22 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from benchmarks.tail_curves import STRATEGIES, curve
-from demo.corpus import CORPORA, make_corpus
+from benchmarks import tail_curves
+from benchmarks.tail_corpus import Corpus, open_corpus, texts_of
+from benchmarks.tail_curves import STRATEGIES, Reviewer, by_embeddings, curve, gained, walked
+from benchmarks.tail_full import FullStack
+from benchmarks.tail_rows import calibrated_a_facet, contrastive
+from demo.corpus import CORPORA
 from demo.world.hard.world import hard_taxonomy
-from evaluation.metrics.bands import BANDS, frequency_bands
 from evaluation.metrics.intervals import paired_interval
-from resources.lake import embedding_column
 from resources.models.checkpoints import make_model
-from resources.models.encoders import Encoder, embed_in_batches
+from resources.models.encoders import Encoder
 from resources.models.tiers import load_tier
 from taxonomy import Taxonomy
 from vistag_assets.whole_image.adapter_policy import (
@@ -48,77 +48,21 @@ from vistag_assets.whole_image.adapters import (
     priors,
     projected,
 )
-from vistag_assets.whole_image.scoring import pool_phrases, unit_rows
+from vistag_assets.whole_image.scoring import unit_rows
 from vistag_assets.whole_image.thresholds import f1_of, fit_thresholds
 
 FOLDS = 5
-ERRORS = (0.0, 0.05, 0.1)
-"""of the simulated reviewer, shares of the pairs"""
+AT = 200
+"""Decisions whose gain is told."""
+REVIEWERS: Mapping[str, tuple[str, Reviewer]] = {
+    **{name: (name, Reviewer()) for name in STRATEGIES},
+    "queue, 5% errors": ("queue", Reviewer(errors=0.05)),
+    "queue, 10% errors": ("queue", Reviewer(errors=0.1)),
+    "queue, rejections weigh 0.05": ("queue", Reviewer(rejected_weight=0.05)),
+    "queue, nothing corrected": ("queue", Reviewer(corrects=False)),
+}
+"""Name of a curve -> strategy and who answers."""
 BASELINE = "text"
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The hard corpus as an encoder sees it."""
-
-    concept_ids: list[str]
-    """those that some picture shows, sorted"""
-    vectors: Vectors
-    is_true: NDArray[np.bool_]
-    """[pictures, concepts]"""
-    seconds_per_image: float
-    """to decode and to embed"""
-
-    @property
-    def examples(self) -> Examples:
-        return Examples.of_matrix(self.vectors, self.is_true)
-
-    def bands(self) -> dict[str, NDArray[np.bool_]]:
-        """bool [concepts], of all and of each band as the evaluation cuts them."""
-        rows, columns = np.nonzero(self.is_true)
-        truth = pa.table({"id": rows.astype(str), "concept_id": np.array(self.concept_ids, object)[columns]})
-        table = frequency_bands(truth, self.concept_ids)
-        band_of = dict(zip(table["concept_id"].to_pylist(), table["band"].to_pylist(), strict=True))
-        named = np.array([band_of[id_] for id_ in self.concept_ids])
-        return {"overall": np.ones(len(named), bool), **{band: named == band for band in BANDS}}
-
-
-def open_corpus(home: Path, images: int, encoder: Encoder) -> Corpus:
-    """Drawn and embedded where that was not done before."""
-    chosen = CORPORA["hard"]
-    folder = home / chosen.folder
-    make_corpus(folder, images, split=chosen.split, longer_side_px=chosen.longer_side_px)
-    truth = json.loads((folder / "ground_truth.json").read_text(encoding="utf-8"))
-    shown = {row["id"]: set[int]() for row in truth["images"]}
-    for row in truth["annotations"] + truth["image_tags"]:
-        shown[row["image_id"]].add(row["category_id"])
-    used = sorted(set[int]().union(*shown.values()))
-    ids = {row["id"]: row["concept_id"] for row in truth["categories"]}
-    is_true = np.array([[category in some for category in used] for some in shown.values()])
-    kept = home / f"embeddings-{encoder.fingerprint}-{images}.npz"
-    if not kept.exists():
-        files = [folder / "library" / row["file_name"] for row in truth["images"]]
-        encoder.load()
-        started = time.perf_counter()
-        vectors = np.concatenate([found for _, found in embed_in_batches(encoder, files, _upright)])
-        np.savez(kept, vectors=vectors, seconds=(time.perf_counter() - started) / len(files))
-    found = np.load(kept)
-    return Corpus([ids[category] for category in used], found["vectors"], is_true, float(found["seconds"]))
-
-
-def _upright(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
-
-
-def texts_of(encoder: Encoder, phrases: Mapping[str, Sequence[str]]) -> Texts:
-    """The mean of the phrases of each concept, sorted by id."""
-    pairs = [(id_, phrase) for id_ in sorted(phrases) for phrase in phrases[id_]]
-    vectors = embedding_column(encoder.embed_texts([phrase for _, phrase in pairs]))
-    _, pooled = pool_phrases(
-        pa.table([[id_ for id_, _ in pairs], vectors], names=["concept_id", "embedding"])
-    )
-    return Texts(pooled, encoder.score_head.scale)
 
 
 def wordings(taxonomy: Taxonomy, concept_ids: Sequence[str]) -> dict[str, dict[str, Sequence[str]]]:
@@ -216,7 +160,7 @@ def ladder(corpus: Corpus, encoder: Encoder) -> list[dict[str, object]]:
         name: texts_of(encoder, phrases)
         for name, phrases in wordings(hard_taxonomy(), corpus.concept_ids).items()
     }
-    texts = next(iter(ways.values()))
+    texts = corpus.texts
 
     def by_policy(examples: Examples) -> Linear:
         policy = choose(texts, examples)
@@ -250,6 +194,8 @@ def ladder(corpus: Corpus, encoder: Encoder) -> list[dict[str, object]]:
         "projected, words chosen": linear(words),
         "cache": lambda e: lambda vectors: cached(vectors, e),
         "logistic heads": linear(lambda e: logistic_heads(e)),
+        "contrastive": linear(lambda e: contrastive(texts.vectors, e)),
+        "isotonic a facet": calibrated_a_facet(corpus, texts),
         "policy": linear(by_policy),
     }
     rows, base = [], None
@@ -267,6 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--images", type=int, default=CORPORA["hard"].images)
     parser.add_argument("--tier", default="demo")
+    parser.add_argument(
+        "--full", type=int, default=120, help="pictures of rare concepts that the whole graph tags; 0: none"
+    )
     parser.add_argument("--home", type=Path, help="where corpus and embeddings are kept")
     options = parser.parse_args(arguments)
     tier = load_tier(options.tier)
@@ -275,28 +224,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         home = options.home or Path(scratch)
         home.mkdir(parents=True, exist_ok=True)
         corpus = open_corpus(home, options.images, encoder)
-    print(f"{len(corpus.vectors):,} pictures, {len(corpus.concept_ids)} concepts that they show")
-    rows = ladder(corpus, encoder)
-    vectors = texts_of(encoder, wordings(hard_taxonomy(), corpus.concept_ids)["labels in templates"]).vectors
-    tail = corpus.bands()["tail"]
-    curves = {
-        name if not errors else f"{name}, {errors:.0%} errors": curve(
-            pick, vectors, corpus.vectors, corpus.is_true, tail, errors
-        )
-        for name, pick in STRATEGIES.items()
-        for errors in (ERRORS if name == "queue" else (0.0,))
-    }
-    for name, points in curves.items():
-        print(f"  {name}: {points}")
-    at = dict(curves["queue"])
-    found = {
-        "images": len(corpus.vectors),
-        "concepts": len(corpus.concept_ids),
-        "ladder": rows,
-        "curves": curves,
-        "gain_at_200": {"A2": round(at[200] - at[0], 4)},
-    }
-    print(json.dumps(found))
+        print(f"{len(corpus.vectors):,} pictures, {len(corpus.concept_ids)} concepts that they show")
+        rows = ladder(corpus, encoder)
+        full = FullStack.of(home, corpus, options.full) if options.full else None
+        rows += full.ladder() if full else []
+        found = reviewed(corpus, full)
+    summary = {"images": len(corpus.vectors), "concepts": len(corpus.concept_ids), "ladder": rows, **found}
+    print(json.dumps(summary))
+
+
+def reviewed(corpus: Corpus, full: FullStack | None) -> dict[str, object]:
+    """Learning curves, and what `AT` decisions of the queue are worth: in embeddings alone, and in the full stack."""
+    tail, curves, gains, intervals = corpus.bands()["tail"], {}, {}, {}
+    judges = {"A2": by_embeddings(corpus), **({"full": full.judge} if full else {})}
+    for name, (strategy, reviewer) in REVIEWERS.items():
+        seeds = range(tail_curves.SEEDS)
+        walks = [walk for seed in seeds for walk in walked(STRATEGIES[strategy], corpus, reviewer, seed)]
+        curves[name] = curve(walks, judges["A2"], tail)
+        print(f"  {name}: {curves[name]}", flush=True)
+        if name != "queue":
+            continue
+        for option, judge in judges.items():
+            first = walks[: tail_curves.THIRDS]
+            interval = paired_interval(gained(first, judge, tail, AT))
+            at = dict(curve(walks, judge, tail)) if option == "full" else dict(curves[name])
+            gains[option] = round(at[AT] - at[0], 4)
+            intervals[option] = [round(interval.low, 4), round(interval.high, 4)] if interval else None
+            if option == "full":
+                curves["queue, full"] = [*at.items()]
+    return {"curves": curves, "gain_at_200": gains, "gain_at_200_ci95": intervals}
 
 
 if __name__ == "__main__":

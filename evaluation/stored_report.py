@@ -21,9 +21,12 @@ from resources.lake import Lake
 from resources.metadata import thumbnail_uri
 from resources.workspace import Workspace
 from vistag_assets.whole_image.calibration import read_home_calibration
+from vistag_assets.whole_image.home_adapter import read_home_adapter
 
 EXAMPLES_A_TAG = 3
 TAGS_WITH_EXAMPLES = 60
+_NAMED = 8
+"""Concepts of a group that a remark names."""
 
 _EXAMPLES = """
 with missed as (
@@ -55,7 +58,7 @@ def read_report(
             for concept_id, paths in example_images(lake, lake.read("tag_ranks")).items()
         },
         confusions=lake.read("tag_confusions"),
-        remarks=calibration_remarks(workspace),
+        remarks=[*calibration_remarks(workspace), *adapter_remarks(workspace)],
         history=[run for run in past if run.tier == tier.name],
         compared=against_baseline(lake, past[-1], labels) if past else None,
     )
@@ -101,3 +104,20 @@ def example_images(lake: Lake, ranks: pa.Table) -> dict[str, list[str]]:
             {"k": HEADLINE_K, "band": RARE_BAND, "count": EXAMPLES_A_TAG, "tags": TAGS_WITH_EXAMPLES},
         ).fetchall()
     return dict(rows)
+
+
+def adapter_remarks(workspace: Workspace) -> list[str]:
+    """What serves which concepts, where `vistag adapt` chose it."""
+    adapter = read_home_adapter(workspace.home, workspace.encoder)
+    if adapter is None:
+        return []
+    labels = workspace.taxonomy.pref_labels
+    parts = []
+    for remedy, concept_ids in adapter.concepts_by_remedy().items():
+        named = [labels[id_] for id_ in concept_ids if id_ in labels]
+        more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+        parts.append(f"{remedy}: {', '.join(named[:_NAMED])}{more}")
+    return [
+        f"Scores are adapted to {adapter.name} (vistag adapt). What serves was chosen by cross-validation, for each concept "
+        f"by its examples. {'. '.join(parts) or 'Which concepts it serves was not kept: run vistag adapt again'}."
+    ]

@@ -15,11 +15,12 @@ def test_the_bench_ends_with_a_row_a_remedy_and_a_curve_a_strategy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_curves, "MOST", 200)
-    tail.main(["--images", "60", "--home", str(tmp_path)])
+    monkeypatch.setattr(tail_curves, "SEEDS", 1)
+    tail.main(["--images", "60", "--full", "0", "--home", str(tmp_path)])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["images"] == 60
     assert found["ladder"][0]["remedy"] == "text"
-    assert {"projected", "heads", "blend", "logistic heads", "policy"} <= {
+    assert {"projected", "shared", "heads", "blend", "logistic heads", "contrastive", "policy"} <= {
         row["remedy"] for row in found["ladder"]
     }
     for row in found["ladder"]:
@@ -27,6 +28,6 @@ def test_the_bench_ends_with_a_row_a_remedy_and_a_curve_a_strategy(
         assert low <= row["gain"] <= high
         assert 0 <= row["tail_recall@10"] <= 1
         assert row["seconds_per_image"] > 0
-    assert {"queue", "uncertainty", "random"} <= found["curves"].keys()
+    assert {"queue", "queue, nothing corrected", "uncertainty", "random", "oracle"} <= found["curves"].keys()
     assert found["curves"]["queue"][-1][0] == 200
     assert "A2" in found["gain_at_200"]

@@ -1,6 +1,6 @@
 """A server in this process that speaks OpenAI's chat protocol over HTTP and fails as it is told.
 
-It knows no model: what real ones do is told by tests/resources/models/test_vllm.py.
+It knows no model: what real ones do is told by tests/resources/models/vlms/test_vllm.py.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ def faulty_server(behave: Callable[[Asked], Reply]) -> Iterator[FaultyServer]:
 
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 64  # many connect at once
 
         def handle_error(self, request: object, client_address: object) -> None:
             pass  # a client that gave up

@@ -8,7 +8,7 @@ import numpy as np
 
 from resources.lake import embedding_matrix
 from resources.workspace import Workspace
-from vistag_assets.tags.decided import ACCEPTED, decided_in
+from vistag_assets.tags.decided import ACCEPTED, REJECTED, decided_in
 from vistag_assets.whole_image.adapter_policy import (
     FOLDS,
     Policy,
@@ -17,8 +17,9 @@ from vistag_assets.whole_image.adapter_policy import (
     choose,
     described,
     folds_of,
+    groups_of,
 )
-from vistag_assets.whole_image.adapters import Examples, Linear, Vectors
+from vistag_assets.whole_image.adapters import Examples, Vectors
 from vistag_assets.whole_image.home_adapter import (
     AdapterError,
     HomeAdapter,
@@ -30,6 +31,8 @@ from vistag_assets.whole_image.scoring import pool_phrases
 FEWEST = 20
 """Examples; of fewer nothing is chosen by cross-validation."""
 _INVERSE_PENALTY = 1.0
+_OTHERS = 4000
+"""Pictures without a label that say where pictures lie; of no concept do they say anything."""
 _PAIRS_FOR_A_LINE = 2_000_000
 Pair = tuple[str, str]
 """(image id, concept id)"""
@@ -43,50 +46,60 @@ def fit_home_adapter(
     Raises AdapterError where there are fewer than `FEWEST` examples, MissingPartition, LogUnavailable.
     """
     lake, taxonomy = workspace.lake, workspace.taxonomy
-    ids, parts, accepted = [], [], set(known)
+    ids, parts, accepted, rejected = [], [], set(known), set[Pair]()
     for key in folders:
         table = lake.read("global_embeddings", key)
         ids += table["id"].to_pylist()
         parts.append(embedding_matrix(table["embedding"]))
         decided = decided_in(
             workspace.decisions, lake.read("images", key), taxonomy.replaced, taxonomy.labels
-        )
-        accepted |= {
-            (row["id"], row["concept_id"]) for row in decided.to_pylist() if row["state"] == ACCEPTED
-        }
+        ).to_pylist()
+        accepted |= {(row["id"], row["concept_id"]) for row in decided if row["state"] == ACCEPTED}
+        rejected |= {(row["id"], row["concept_id"]) for row in decided if row["state"] == REJECTED}
     row_of = {id_: row for row, id_ in enumerate(ids)}
-    pairs = sorted((id_, c) for id_, c in accepted if id_ in row_of and c in taxonomy.by_id)
+    concept_ids, vectors = pool_phrases(lake.read("concept_embeddings"))
+    column_of = {concept_id: column for column, concept_id in enumerate(concept_ids)}
+    pairs = sorted((id_, c) for id_, c in accepted if id_ in row_of and c in column_of)
     if len(pairs) < FEWEST:
         raise AdapterError(
             f"There are {len(pairs)} accepted tags of pictures of these folders, and {FEWEST} are needed. Accept more "
             "(vistag decide, or the review), or give --ground-truth."
         )
-    concept_ids, vectors = pool_phrases(lake.read("concept_embeddings"))
-    column_of = {concept_id: column for column, concept_id in enumerate(concept_ids)}
+    false = sorted((id_, c) for id_, c in rejected - accepted if id_ in row_of and c in column_of)
     labelled = sorted({id_ for id_, _ in pairs})
-    place = {id_: row for row, id_ in enumerate(labelled)}
-    pictures = np.concatenate(parts)[[row_of[id_] for id_ in labelled]]
+    spoken_of = labelled + sorted({id_ for id_, _ in false}.difference(labelled))
+    others = sorted(set(ids).difference(spoken_of))
+    seen = spoken_of + others[:: max(1, len(others) // _OTHERS)]
+    place = {id_: row for row, id_ in enumerate(seen)}
     examples = Examples(
-        pictures,
+        np.concatenate(parts)[[row_of[id_] for id_ in seen]],
         np.array([place[id_] for id_, _ in pairs]),
         np.array([column_of[concept_id] for _, concept_id in pairs]),
         len(concept_ids),
+        np.array([(place[id_], column_of[c]) for id_, c in false], np.intp).reshape(-1, 2),
     )
     texts = Texts(vectors, workspace.encoder.score_head.scale)
     policy = choose(texts, examples)
+    head = workspace.encoder.score_head
+    own = head.logits(examples.vectors @ vectors.T)
+    linear = adapter_of(policy, texts, examples).matched(own, examples.vectors)
+    slope, shift = _line(_told_held_out(policy, texts, examples, own)[: len(labelled)], examples)
     seqs = [event.seq or 0 for event in workspace.decisions.since(0)]
     adapter = HomeAdapter(
         workspace.encoder.fingerprint,
         concept_ids,
-        _calibrated(adapter_of(policy, texts, examples), _told_held_out(policy, texts, examples), examples),
+        linear,
         described(policy),
         len(labelled),
         len(pairs),
         max(seqs, default=0),
         list(folders),
         sorted(map(list, known)),
+        slope,
+        shift,
+        groups_of(examples.counts).tolist(),
     )
-    write_home_adapter(workspace.home, adapter, labelled)
+    write_home_adapter(workspace.home, adapter, spoken_of)
     return adapter
 
 
@@ -102,15 +115,17 @@ def refit_home_adapter(workspace: Workspace) -> HomeAdapter:
     return fit_home_adapter(workspace, there, {(id_, concept_id) for id_, concept_id in own.known})
 
 
-def _told_held_out(policy: Policy, texts: Texts, examples: Examples) -> Vectors:
+def _told_held_out(policy: Policy, texts: Texts, examples: Examples, own: Vectors) -> Vectors:
     told = np.empty((len(examples.vectors), examples.concepts), np.float32)
-    for others, own, vectors in folds_of(examples, FOLDS):
-        told[own] = adapter_of(policy, texts, others).log_odds(vectors)
+    for others, there, vectors in folds_of(examples, FOLDS):
+        told[there] = adapter_of(policy, texts, others).matched(own, examples.vectors).log_odds(vectors)
     return told
 
 
-def _calibrated(linear: Linear, held_out: Vectors, examples: Examples) -> Linear:
-    """By one line on the scores of held-out pictures (Platt, 1999); it changes no order where it rises."""
+def _line(held_out: Vectors, examples: Examples) -> tuple[float, float]:
+    """Slope and shift from log odds of held-out labelled pictures to those of a probability (Platt, 1999). It rises, so that
+    it changes no order.
+    """
     from sklearn.linear_model import LogisticRegression
 
     is_true = np.zeros(held_out.shape, bool)
@@ -118,7 +133,6 @@ def _calibrated(linear: Linear, held_out: Vectors, examples: Examples) -> Linear
     step = max(1, held_out.size // _PAIRS_FOR_A_LINE)
     told, true = held_out.ravel()[::step], is_true.ravel()[::step]
     if not true.any():
-        return linear
+        return 1.0, 0.0
     line = LogisticRegression(C=_INVERSE_PENALTY).fit(told[:, None], true)
-    slope, shift = max(float(line.coef_[0, 0]), 1e-3), float(line.intercept_[0])
-    return Linear(linear.weights * np.float32(slope), (linear.bias * slope + shift).astype(np.float32))
+    return max(float(line.coef_[0, 0]), 1e-3), float(line.intercept_[0])

@@ -7,7 +7,7 @@ docs/tail.md says which to switch on when, and what each was worth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +38,26 @@ class Examples:
     column: NDArray[np.intp]
     concepts: int
     """how many there are; `column` is below it"""
+    rejected: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 2), np.intp))
+    """[pairs, 2]: rows and columns that people said are not true"""
 
     @classmethod
-    def of_matrix(cls, vectors: Vectors, is_true: NDArray[np.bool_]) -> Examples:
+    def of_matrix(
+        cls, vectors: Vectors, is_true: NDArray[np.bool_], is_rejected: NDArray[np.bool_] | None = None
+    ) -> Examples:
         row, column = np.nonzero(is_true)
-        return cls(vectors, row, column, is_true.shape[1])
+        examples = cls(vectors, row, column, is_true.shape[1])
+        return examples if is_rejected is None else replace(examples, rejected=np.argwhere(is_rejected))
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """Examples of each concept."""
         return np.bincount(self.column, minlength=self.concepts)
+
+    @property
+    def false(self) -> Examples:
+        """What was rejected, as examples of what each concept is not."""
+        return Examples(self.vectors, self.rejected[:, 0], self.rejected[:, 1], self.concepts)
 
     def sums(self, weights: Floats, vectors: Vectors) -> Vectors:
         """[concepts, dimension]: the sum over each concept's examples of its vector times the weight of the pair."""
@@ -73,6 +83,14 @@ class Linear:
     def __add__(self, other: Linear) -> Linear:
         return Linear(self.weights + other.weights, self.bias + other.bias)
 
+    def matched(self, log_odds: Floats, embeddings: Vectors) -> Linear:
+        """With the mean and the spread over all pairs of other log odds, so that what was fitted to those understands it."""
+        told = self.log_odds(embeddings)
+        width = float(told.std())
+        factor = float(np.std(log_odds)) / width if width else 1.0
+        bias = np.float32(np.mean(log_odds) - factor * told.mean())
+        return Linear(self.weights * np.float32(factor), self.bias * np.float32(factor) + bias)
+
     def scaled(self, factor: float | Floats) -> Linear:
         """By one factor, or by one a concept."""
         each = np.broadcast_to(np.asarray(factor, np.float32), self.bias.shape)
@@ -80,7 +98,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class _Spread:
+class Spread:
     """Where pictures lie, and how far apart."""
 
     mean: Vectors
@@ -88,7 +106,7 @@ class _Spread:
     """lower Cholesky factor of the shrunk covariance"""
 
     @classmethod
-    def of(cls, vectors: Vectors) -> _Spread:
+    def of(cls, vectors: Vectors) -> Spread:
         mean = vectors.mean(axis=0)
         covariance = np.cov((vectors - mean).T).astype(np.float64)
         dimension = len(mean)
@@ -120,8 +138,8 @@ def projected(texts: Vectors, examples: Examples) -> Linear:
     Supervised and in closed form (Romera-Paredes and Torr, An embarrassingly simple approach to zero-shot learning, 2015),
     with the square root of a concept's examples for its weight. It has the spread of the centred scores, one.
     """
-    spread = _Spread.of(examples.vectors)
-    means, counts = _means(examples, spread)
+    spread = Spread.of(examples.vectors)
+    means, counts = means_of(examples, spread)
     weight = np.sqrt(counts)[:, None].astype(np.float32)
     told = texts - texts.mean(axis=0)
     gram = told.T @ (told * weight)
@@ -142,8 +160,8 @@ def gaussian_heads(examples: Examples, strength: float = OWN_STRENGTH) -> Linear
     Class-balanced by what it is, in closed form (Wang et al., A hard-to-beat baseline for training-free CLIP-based
     adaptation, 2024). A concept's mean is drawn to that of all by as much as `strength` examples weigh; without any it says 0.
     """
-    spread = _Spread.of(examples.vectors)
-    means, counts = _means(examples, spread)
+    spread = Spread.of(examples.vectors)
+    means, counts = means_of(examples, spread)
     means *= (counts / (counts + strength))[:, None].astype(np.float32)
     weights = spread.solve(means)
     return spread.about_the_mean(weights, -0.5 * np.einsum("cd,cd->c", weights, means))
@@ -159,7 +177,7 @@ def logistic_heads(examples: Examples, strength: float = OWN_STRENGTH, seed: int
     from scipy.linalg import solve_triangular
     from scipy.special import expit
 
-    spread, counts = _Spread.of(examples.vectors), examples.counts
+    spread, counts = Spread.of(examples.vectors), examples.counts
     even = solve_triangular(spread.factor, (examples.vectors - spread.mean).T.astype(np.float64), lower=True)
     pictures = np.ascontiguousarray(even.T, dtype=np.float32)
     order = np.random.default_rng(seed).permutation(len(pictures))[:_POOL]
@@ -218,7 +236,7 @@ def cached(embeddings: Vectors, examples: Examples, sharpness: float = 5.5) -> V
     return np.asarray(total.T / np.maximum(examples.counts, 1), dtype=np.float32)
 
 
-def _means(examples: Examples, spread: _Spread) -> tuple[Vectors, NDArray[np.int64]]:
+def means_of(examples: Examples, spread: Spread) -> tuple[Vectors, NDArray[np.int64]]:
     """Of each concept's examples, from the mean of all pictures; 0 without one."""
     counts = examples.counts
     sums = examples.sums(np.ones(len(examples.row)), examples.vectors)

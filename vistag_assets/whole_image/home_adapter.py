@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from zipfile import BadZipFile
@@ -23,7 +23,18 @@ from vistag_assets.whole_image.adapters import Linear
 
 FOLDER, FILE, CARD = "adapter", "adapter.npz", "training.json"
 VERSION = 1
-_ABOUT = ("encoder", "policy", "pictures", "examples", "decisions", "folders", "known")
+_ABOUT = (
+    "encoder",
+    "policy",
+    "pictures",
+    "examples",
+    "decisions",
+    "folders",
+    "known",
+    "slope",
+    "shift",
+    "served_by",
+)
 
 
 class AdapterError(ValueError):
@@ -38,7 +49,7 @@ class HomeAdapter:
     """fingerprint; with another encoder the adapter is not used"""
     concept_ids: list[str]
     linear: Linear
-    """a row a concept of `concept_ids`; calibrated: its sigmoid is a probability"""
+    """a row a concept of `concept_ids`; of the mean and the spread of the encoder's own log odds"""
     policy: dict[str, str]
     """how many examples -> which remedy serves"""
     pictures: int
@@ -50,11 +61,27 @@ class HomeAdapter:
     """whose pictures it was fitted to"""
     known: list[list[str]]
     """image id and concept id of each tag that was known to be true besides"""
+    slope: float = 1.0
+    """`sigmoid(slope * log odds + shift)` is a probability; adapters of before this was kept are calibrated themselves"""
+    shift: float = 0.0
+    served_by: list[int] = field(default_factory=list)
+    """of each concept the place in `policy` of what serves it; none in adapters of before this was kept"""
 
     @cached_property
     def version(self) -> str:
         weights = self.linear.weights.tobytes().hex(), self.linear.bias.tobytes().hex()
-        return fingerprint(version=VERSION, encoder=self.encoder, concepts=self.concept_ids, weights=weights)
+        line = {"line": (self.slope, self.shift)} if (self.slope, self.shift) != (1.0, 0.0) else {}
+        return fingerprint(
+            version=VERSION, encoder=self.encoder, concepts=self.concept_ids, weights=weights, **line
+        )
+
+    def concepts_by_remedy(self) -> dict[str, list[str]]:
+        """What serves, for how many examples -> ids of the concepts that it serves; nothing where that was not kept."""
+        names = [f"{remedy} ({examples})" for examples, remedy in self.policy.items()]
+        served: dict[str, list[str]] = {}
+        for concept_id, place in zip(self.concept_ids, self.served_by, strict=False):
+            served.setdefault(names[place], []).append(concept_id)
+        return served
 
     @property
     def name(self) -> str:

@@ -33,6 +33,9 @@ class Adapted:
     """of the concepts that it knows"""
     linear: Linear
     """a row a column"""
+    slope: float = 1.0
+    """`sigmoid(slope * log odds + shift)` is a probability"""
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,8 @@ def _adapted(workspace: Workspace, concept_ids: Sequence[str]) -> Adapted | None
     row_of = {concept_id: row for row, concept_id in enumerate(own.concept_ids)}
     columns = [column for column, concept_id in enumerate(concept_ids) if concept_id in row_of]
     rows = [row_of[concept_ids[column]] for column in columns]
-    return Adapted(
-        own.version, np.array(columns, np.intp), Linear(own.linear.weights[rows], own.linear.bias[rows])
-    )
+    linear = Linear(own.linear.weights[rows], own.linear.bias[rows])
+    return Adapted(own.version, np.array(columns, np.intp), linear, own.slope, own.shift)
 
 
 def score_images(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Scorer) -> pa.Table:
@@ -165,9 +167,9 @@ def _score_some(ids: Sequence[str], embeddings: NDArray[np.float32], scorer: Sco
     if scorer.priors:
         probability = shifted(probability, scorer.shifts)
     if scorer.adapted:
-        columns = scorer.adapted.columns
-        logit[:, columns] = scorer.adapted.linear.log_odds(embeddings)
-        probability[:, columns] = sigmoid(logit[:, columns])
+        own, columns = scorer.adapted, scorer.adapted.columns
+        logit[:, columns] = own.linear.log_odds(embeddings)
+        probability[:, columns] = sigmoid(own.slope * logit[:, columns] + own.shift)
 
     source = propagate_to_ancestors(probability, scorer.descendants)
     rank_by = np.take_along_axis(probability, source, axis=1)

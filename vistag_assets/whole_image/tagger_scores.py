@@ -98,6 +98,7 @@ def _asked(workspace: Workspace) -> tuple[AskedTag, ...]:
 def _tags(workspace: Workspace) -> pa.Table:
     """(tag, category, concept_id, threshold) of each place of the scores."""
     spec = workspace.tagger.spec
+    ids: list[str | None]
     if spec.open_set:
         ids = [concept.id for concept in workspace.taxonomy.concepts]
         names = [concept.pref_label for concept in workspace.taxonomy.concepts]

@@ -126,7 +126,7 @@ def build(weights: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
             "layer_norm_eps": 1e-5,  # as its authors have it; SAM's port has another
         },
     )  # fmt: skip
-    model = SamModel(config)
+    model: Any = SamModel(config)
     model.vision_encoder = _tower(weights, hidden)
     named = dict(_named(weights))
     named["shared_image_embedding.positional_embedding"] = named[
@@ -169,14 +169,15 @@ def _tower(weights: Mapping[str, Tensor], hidden: int) -> nn.Module:
     class Encoder(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.tower = TinyVit(
+            tower: Any = TinyVit(
                 num_classes=0, embed_dims=tuple(width.shape[0] for width in widths), depths=depths,
                 num_heads=(1, *(bias.shape[0] for bias in biases)), drop_path_rate=0.0,
                 # a bias an offset, of which a window of w has w * w
                 window_sizes=(7, *(round(bias.shape[1] ** 0.5) for bias in biases)),
             )  # fmt: skip
-            self.tower.head = nn.Identity()
-            self.tower.stages[-1].downsample.conv2.conv.stride = (1, 1)
+            tower.head = nn.Identity()
+            tower.stages[-1].downsample.conv2.conv.stride = (1, 1)
+            self.tower = tower
             self.neck = nn.Sequential(
                 nn.Conv2d(widths[-1].shape[0], hidden, 1, bias=False),
                 LayerNorm2d(hidden, eps=1e-6),

@@ -49,9 +49,8 @@ class Layer(nn.Module):
 
     def forward(self, queries: Tensor, image: Tensor) -> Tensor:
         """[n, queries, width] of queries of that shape and tokens [n, tokens, image width]."""
-        looked = functional.scaled_dot_product_attention(
-            *(_in_heads(part) for part in (self.query(queries), self.key(image), self.value(image)))
-        )
+        q, k, v = (_in_heads(part) for part in (self.query(queries), self.key(image), self.value(image)))
+        looked = functional.scaled_dot_product_attention(q, k, v)
         found = self.mixed(queries + self.mix(looked.transpose(1, 2).flatten(2)))
         answer: Tensor = self.narrowed(found + self.narrow(functional.gelu(self.widen(found))))
         return answer

@@ -22,7 +22,6 @@ from resources.models.checkpoints import (
     ModelUnavailableError,
     checkpoint_directory,
     content_hash,
-    make_model,
     read_weights,
     refuse_missing,
     shared_model,
@@ -149,10 +148,8 @@ class RamTagger:
 
         from resources.models.taggers.query_decoder import asked_labels
 
-        encoder = make_model(
-            EncoderSpec(family="clip", model=self.spec.text_model, licence="MIT", dtype="float32"),
-            self.device,
-        )
+        spec = EncoderSpec(family="clip", model=self.spec.text_model, licence="MIT", dtype="float32")
+        encoder = spec.implementation()(spec, self.device)  # let go of again: it is asked once
         own = self._model.label_embed
         if encoder.dimension != own.shape[1]:
             raise ModelUnavailableError(

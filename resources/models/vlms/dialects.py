@@ -63,7 +63,9 @@ def _of_lmdeploy(reply: Any) -> Any:
 
 def _choice_of_lmdeploy(choice: Any) -> Any:
     logprobs = choice.get("logprobs") if isinstance(choice, dict) else None
-    steps = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(logprobs, dict):
+        return choice
+    steps = logprobs.get("content")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         return choice
     tokens = [str(step.get("token", "")) for step in steps]

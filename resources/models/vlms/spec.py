@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -76,7 +77,9 @@ class ServerSpec(BaseModel):
     timeout_s: PositiveFloat = 120
     """of one attempt, from its start to the last byte of its answer"""
     retries: NonNegativeInt = 3
-    """after the first attempt, at 429, 5xx, a lost connection and a timeout"""
+    """after the first attempt, at 5xx, a lost connection and a timeout"""
+    busy_s: NonNegativeFloat = 600
+    """for so long one question waits for a server that says 429 or 503; after that `retries` count"""
 
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """on 127.0.0.1"""
@@ -199,6 +202,11 @@ class VlmSpec(WriterSpec["Vlm"]):
     @property
     def is_served(self) -> bool:
         return self.engine == "openai"
+
+    @property
+    def batches_at_once(self) -> int:
+        """A server is handed the next batch before it has answered the last of this one, so that it is never idle."""
+        return 2 if self.is_served else 1
 
     def question(self, task: Task) -> Question | None:
         """What the model is asked for a task; None where its family cannot do it."""

@@ -1,6 +1,6 @@
 """`vistag serve`, with a program in the place of vLLM.
 
-The real one is in tests/resources/models/test_vllm.py.
+The real one is in tests/resources/models/vlms/test_vllm.py.
 """
 
 from __future__ import annotations

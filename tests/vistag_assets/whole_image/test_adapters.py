@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +13,7 @@ from small_library import tag
 from typer.testing import CliRunner
 
 from evaluation.held_out import SeenInTraining, cards_of, refuse_seen
+from evaluation.stored_report import adapter_remarks
 from resources.decisions import Event
 from resources.home import Home
 from resources.workspace import VistagResource, open_workspace
@@ -20,6 +22,7 @@ from vistag_assets.automation.adapt_job import adapt
 from vistag_assets.cli import app
 from vistag_assets.tags.adapting import FEWEST, fit_home_adapter
 from vistag_assets.whole_image.adapter_policy import (
+    ENOUGH_TO_CHOOSE,
     LEAST_EXAMPLES,
     MAY_LOSE,
     REMEDIES,
@@ -48,6 +51,7 @@ from vistag_assets.whole_image.home_adapter import (
     read_home_adapter,
 )
 from vistag_assets.whole_image.scoring import unit_rows
+from vistag_assets.whole_image.shared_heads import shared_heads
 
 CONCEPTS, PICTURES, DIMENSION = 40, 600, 32
 
@@ -105,6 +109,45 @@ def test_what_other_concepts_teach_of_texts_helps_one_without_an_example() -> No
     assert np.allclose(blend.weights[2], projected(TEXTS.vectors, examples).weights[2], atol=1e-4)
 
 
+def test_an_example_teaches_concepts_of_like_words_and_no_others() -> None:
+    """Of `winged key` nobody showed an example, but of another winged thing."""
+    rng = np.random.default_rng(1)
+    pictures = unit_rows(rng.normal(size=(300, DIMENSION)).astype(np.float32))
+    texts = unit_rows(rng.normal(size=(6, DIMENSION)).astype(np.float32))
+    texts[1] = unit_rows((texts[0] + 0.1 * texts[1])[None])[0]
+    none = Examples(pictures, np.array([], np.intp), np.array([], np.intp), 6)
+    before = shared_heads(texts, none).log_odds(pictures)
+    taught = shared_heads(texts, Examples(pictures, np.array([7] * 1), np.array([0]), 6)).log_odds(pictures)
+    moved = taught[7] - before[7]
+    assert moved[0] > moved[1] > 0.3
+    assert np.abs(moved[2:]).max() < 0.1
+    assert np.allclose(taught.std(axis=0), before.std(axis=0), rtol=1e-3)
+
+
+def test_what_was_rejected_counts_against_a_concept_there_and_in_pictures_like_it() -> None:
+    examples = Examples(VECTORS[TRAIN], EXAMPLES.row[:50], EXAMPLES.column[:50], CONCEPTS)
+    against = replace(examples, rejected=np.array([[row, 3] for row in range(20, 30)]))
+    before, after = (
+        shared_heads(TEXTS.vectors, one, rejected_weight=0.2).log_odds(VECTORS[TRAIN])
+        for one in (examples, against)
+    )
+    assert (after - before)[20:30, 3].mean() < -0.02
+    assert np.allclose(np.delete(after, 3, axis=1), np.delete(before, 3, axis=1), atol=1e-5)
+    [others, *_] = [others for others, _, _ in folds_of(against, 4)]
+    assert {tuple(pair) for pair in others.vectors[others.rejected[:, 0]].tolist()} < {
+        tuple(pair) for pair in against.vectors[20:30].tolist()
+    }
+
+
+def test_adapted_log_odds_have_the_mean_and_the_spread_of_those_of_the_encoder() -> None:
+    own = REMEDIES["text"](TEXTS, EXAMPLES).log_odds(VECTORS[TRAIN]) - 12
+    told = shared_heads(TEXTS.vectors, EXAMPLES)
+    matched = told.matched(own, VECTORS[TRAIN]).log_odds(VECTORS[TRAIN])
+    assert matched.mean() == pytest.approx(own.mean(), abs=1e-2)
+    assert matched.std() == pytest.approx(own.std(), rel=1e-3)
+    assert np.array_equal(matched.argmax(axis=1), told.log_odds(VECTORS[TRAIN]).argmax(axis=1))
+
+
 def test_a_text_that_is_near_every_picture_is_no_longer_first_everywhere() -> None:
     hub = unit_rows(VECTORS.mean(axis=0, keepdims=True))
     texts = np.concatenate([hub, TEXTS.vectors[1:]])
@@ -149,6 +192,15 @@ def test_a_policy_gains_on_held_out_pictures_and_keeps_what_is_frequent() -> Non
     assert _recall(told, head) >= _recall(before, head) - MAY_LOSE
 
 
+def test_of_few_examples_nothing_is_chosen_by_chance() -> None:
+    few = EXAMPLES.row < 60
+    examples = Examples(VECTORS[TRAIN], EXAMPLES.row[few], EXAMPLES.column[few], CONCEPTS)
+    assert len(examples.row) < ENOUGH_TO_CHOOSE
+    [choice] = {*choose(TEXTS, examples)}
+    assert choice.remedy in ("shared", "text")
+    assert not choice.prior_weight
+
+
 def test_a_concept_without_an_example_keeps_its_text_whatever_is_chosen() -> None:
     """With so few pictures anything may win by chance."""
     few = EXAMPLES.row < 16
@@ -183,6 +235,11 @@ def test_a_home_scores_by_its_adapter_until_that_is_off(tagged_home: Home, tagge
     kept = read_home_adapter(tagged_home, workspace.encoder)
     assert kept is not None
     assert kept.version == fitted.version
+    [remark] = adapter_remarks(workspace)
+    labels = workspace.taxonomy.pref_labels
+    for remedy, concept_ids in kept.concepts_by_remedy().items():
+        assert remedy in remark
+        assert labels[concept_ids[0]] in remark
     tag(tagged_home, tagged_once / "library")
     after = tagged_home.lake.read_all("tag_scores")
     assert set(after["fingerprint"].to_pylist()).isdisjoint(before["fingerprint"].to_pylist())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +16,13 @@ from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from resources.home import Home
+from resources.lake import embedding_column
+from resources.models.encoders.heads import ScoreHead
 from taxonomy import Concept, Taxonomy, Translation
 from vistag_assets.cli import app
 from vistag_assets.whole_image.catalogue_priors import (
     FILE,
+    HomePriors,
     PriorsError,
     distribution_alignment,
     logit_adjustment,
@@ -25,6 +30,7 @@ from vistag_assets.whole_image.catalogue_priors import (
     read_home_priors,
     shifted,
 )
+from vistag_assets.whole_image.scoring import Scorer, mean_probabilities, score_images
 
 VOCABULARY = Taxonomy(
     (
@@ -158,3 +164,23 @@ def test_a_file_of_a_home_that_is_none_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("[]")
     with pytest.raises(PriorsError, match="vistag calibrate --priors again"):
         read_home_priors(Home(tmp_path), "")
+
+
+def test_scores_of_pictures_are_ranked_by_the_shifted_probability_and_keep_their_logits() -> None:
+    head = ScoreHead("sigmoid", 10.0)
+    concepts = np.eye(3, 4, dtype=np.float32)
+    pictures = np.array([[0.6, 0.5, 0.4, 0.48]], dtype=np.float32)
+    shifts = dict(zip(IDS, (-3.0, 0.0, 3.0), strict=True))
+    plain = Scorer(IDS, concepts, head, None, {}, 3)
+    moved = replace(plain, priors=HomePriors("logit adjustment", 1.0, "counts.csv", shifts))
+    before, after = (score_images(["a"], pictures, scorer).to_pylist() for scorer in (plain, moved))
+    assert [row["concept_id"] for row in before] == ["bowl", "crane", "vase"]
+    assert [row["concept_id"] for row in after] == ["vase", "crane", "bowl"]
+    assert {row["concept_id"]: row["logit"] for row in before} == {
+        row["concept_id"]: row["logit"] for row in after
+    }
+    np.testing.assert_allclose(
+        mean_probabilities(pa.table({"embedding": embedding_column(pictures)}), moved),
+        [row["probability"] for row in before],
+        atol=2e-3,
+    )

@@ -17,6 +17,7 @@ from tiny_taggers import TAGS, WD_TAGS, save_tiny_ram, save_tiny_wd
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import empty_ids
 from resources.models.taggers.ram import RamTagger
+from resources.models.tiers import TierError, load_tier
 from resources.tables import TAGGER_SCORES
 from resources.workspace import VistagResource, open_workspace
 from vistag_assets.folder_asset import update_table
@@ -132,17 +133,35 @@ def test_the_vocabulary_is_asked_in_the_place_of_its_own_tags(
     assert "zongzi" in rows_of(home)["concept_id"].to_pylist()
 
 
-def test_a_paths_of_the_text_model_is_relative_to_the_tier(home: Home, tmp_path: Path, models: Path) -> None:
-    save_tiny_clip_at = tmp_path / "beside"
-    save_tiny_clip_at.mkdir()
-    save_tiny_clip(save_tiny_clip_at)
+def test_a_line_of_a_tier_may_be_a_name_alone(tmp_path: Path) -> None:
+    tier = tmp_path / "named.yaml"
+    plain = "description: d\ndevice: cpu\nencoder: google/siglip2-base-patch16-256\n"
+    tier.write_text(plain + "tagger: ram-plus\nsegmenter: mobile-sam\nocr: {}\n")
+    read = load_tier(str(tier))
+    assert read.tagger is not None
+    assert read.segmenter is not None
+    assert (read.tagger.family, read.tagger.model, read.tagger.licence) == (
+        "ram-plus",
+        "ram-plus",
+        "Apache-2.0",
+    )
+    assert (read.segmenter.family, read.encoder.family) == ("mobile-sam", "siglip")
+    tier.write_text(plain + "tagger: ram-minus\n")
+    with pytest.raises(TierError, match=r"line 4: tagger: 'ram-minus' is no tagger of the registry"):
+        load_tier(str(tier))
+    tier.write_text(plain + "segmenter: FastSAM-s.onnx\n")
+    with pytest.raises(TierError, match=r"accept_licence: \[AGPL-3\.0\]"):
+        load_tier(str(tier))
+
+
+def test_the_path_of_the_text_model_is_relative_to_the_tier(home: Home, tmp_path: Path, models: Path) -> None:
     use_tier(home, tmp_path, models, tagger=ram_line(models, open_set=True, text_model="./beside"))
     spec = open_workspace(home).tier.tagger
     assert spec is not None
-    assert spec.text_model == str(save_tiny_clip_at)
+    assert spec.text_model == str(tmp_path / "beside")
 
 
-@pytest.mark.parametrize("family", [RAM, WD])
+@pytest.mark.parametrize("family", [RAM, pytest.param(WD, marks=pytest.mark.slow)])
 def test_tags_become_evidence_of_the_concepts_that_they_are_labels_of(
     home: Home, tmp_path: Path, models: Path, family: str
 ) -> None:
@@ -179,6 +198,7 @@ def test_tags_become_evidence_of_the_concepts_that_they_are_labels_of(
         assert row["probability"] == pytest.approx(1 - left_open, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_asset_runs_in_dagster_and_says_what_the_vocabulary_knows(
     home: Home, tmp_path: Path, models: Path
 ) -> None:

@@ -7,9 +7,9 @@ So the picture is gone through once, and its keys and values are kept. Modules h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -173,6 +173,11 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(sizes) for _ in range(sizes.layers))
         self.layer_norm = _norm(sizes.width)
 
+    @property
+    def blocks(self) -> Iterable[Layer]:
+        """The layers, with their type."""
+        return cast("Iterable[Layer]", self.layers)
+
 
 class Body(nn.Module):
     """What its authors call beit3."""
@@ -190,7 +195,7 @@ class Body(nn.Module):
         x = self.vision_embed(pixel_values)
         x = x + self.encoder.embed_positions.A.weight[FIRST_POSITION : FIRST_POSITION + x.shape[1]]  # type: ignore[union-attr, index]
         kept = []
-        for layer in self.encoder.layers:
+        for layer in self.encoder.blocks:
             x, own = layer.of_picture(x)
             kept.append(own)
         return BaseModelOutput(last_hidden_state=torch.stack(kept, dim=1))
@@ -200,7 +205,7 @@ class Body(nn.Module):
         past = cache.get_seq_length() if cache is not None else 0
         start = FIRST_POSITION + past
         x = self.text_embed(words) + self.encoder.embed_positions.B.weight[start : start + words.shape[1]]  # type: ignore[union-attr, index]
-        for number, layer in enumerate(self.encoder.layers):
+        for number, layer in enumerate(self.encoder.blocks):
             x = layer.of_words(x, number, pictures[:, number], cache)
         if cache is not None:
             cache.crop(-1)

@@ -24,7 +24,7 @@ from resources.models.vlms.server import OTHERS, NoServerError, other_command
 from resources.models.vlms.spec import API_KEY
 from vistag_assets.cli.serve import ServeError, command_of, served_spec
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CONTENT = "A bowl, L\u00f6we."
 BYTES = [
     ("A", "A", ("x", "y", "z")), (" bowl", "\u0120bowl", ("x", "y", "z")), (",", ",", ("x", "y", "z")),

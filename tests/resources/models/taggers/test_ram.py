@@ -204,6 +204,7 @@ def test_an_image_does_not_notice_its_batch_mates(family: str, checkpoints: dict
     assert alone.score([]).shape == (0, len(TAGS))
 
 
+@pytest.mark.slow
 def test_sixteen_bits_change_little(checkpoints: dict[str, Path]) -> None:
     full, half = (
         tagger("ram-plus", checkpoints["ram-plus"], dtype=dtype) for dtype in ("float32", "bfloat16")
@@ -250,6 +251,7 @@ def test_open_set_asks_the_texts_in_the_place_of_its_own_tags(
     np.testing.assert_allclose(ours.score(IMAGES, ASKED[::-1]), found[:, ::-1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_descriptions_beside_the_weights_stand_for_the_phrases(
     checkpoints: dict[str, Path], clip: Path, tmp_path: Path
 ) -> None:
@@ -269,6 +271,7 @@ def test_descriptions_beside_the_weights_stand_for_the_phrases(
         tagger("ram-plus", directory, open_set=True, text_model=str(clip), batch_size=2).score(IMAGES, ASKED)
 
 
+@pytest.mark.slow
 def test_a_text_model_of_another_width_is_refused(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     directory = shutil.copytree(checkpoints["ram"], tmp_path / "ram")
     weights = load_file(directory / "model.safetensors")

@@ -29,7 +29,7 @@ FAMILIES = [
         "llava",
         "qwen2-vl",
         "idefics3",
-    )  # tests/resources/models/test_vlms.py has them, with beams and schemas
+    )  # tests/resources/models/vlms/test_vlms.py has them, with beams and schemas
 ]
 
 

@@ -25,7 +25,7 @@ from vistag_assets.partitions import FOLDERS
 from vistag_assets.tags.tagger import sources_of
 from vistag_assets.whole_image.captions import captions
 
-DOCS = (Path(__file__).parents[3] / "docs" / "vlms.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[4] / "docs" / "vlms.md").read_text(encoding="utf-8")
 
 
 def spec(family: str, **prompts: str) -> VlmSpec:

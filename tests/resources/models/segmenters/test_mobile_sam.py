@@ -235,6 +235,7 @@ def test_the_encoder_and_the_decoder_equal_it_number_by_number(checkpoint: Path)
         assert float(answer.iou_scores[0, 0, 0]) == pytest.approx(score, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_box_has_the_same_mask_in_every_batch(checkpoint: Path) -> None:
     one, many = (segmenter(checkpoint, batch_size=size).segment(IMAGES[0], BOXES) for size in (1, 64))
     np.testing.assert_allclose(one.scores, many.scores, atol=1e-5)
