@@ -35,7 +35,8 @@ def spec(family: str, **prompts: str) -> VlmSpec:
 def test_every_family_can_caption_and_is_told_of_with_its_modes() -> None:
     for family in registry().families:
         if family.role == "vlm":
-            given = {"model": "/m", "licence": "own", "remote_code": family.remote_code}
+            engine = "openai" if family.served_by else "transformers"
+            given = {"model": "/m", "licence": "own", "remote_code": family.remote_code, "engine": engine}
             assert VlmSpec.model_validate(given | {"family": family.name}).caption_question
             assert set(family.tasks or TASKS) <= set(TASKS)
             assert f"`{family.name}`" in DOCS
