@@ -16,7 +16,7 @@ from resources.lake.files import replace_file
 from resources.models.encoders import Calibration, Encoder, Platt, embed_in_batches
 from taxonomy import Taxonomy
 from taxonomy.keywords import Meant
-from vistag_assets.whole_image.thresholds import Thresholds, fit_thresholds
+from vistag_assets.whole_image.thresholds import Groups, Thresholds, fit_thresholds
 
 FILE = "calibration.json"
 FEWEST = 20
@@ -151,9 +151,17 @@ def tried(
 
 
 def calibrate(
-    encoder: Encoder, before: Calibration | None, seen: Tried, source: str
+    encoder: Encoder,
+    before: Calibration | None,
+    seen: Tried,
+    source: str,
+    groups: Groups | None = None,
+    precision_floor: float | None = None,
 ) -> tuple[HomeCalibration, Thresholds]:
-    """A line fitted on every other picture and tried on the rest, and thresholds of the probabilities that it makes."""
+    """A line fitted on every other picture and tried on the rest, and thresholds of the probabilities that it makes.
+
+    These also of the concepts that `groups` knows and no picture shows.
+    """
     classes, logits, is_true = seen.classes, seen.logits, seen.is_true
     fitted = np.arange(len(logits)) % 2 == 0
     line = fit_line(logits[fitted], is_true[fitted])
@@ -173,7 +181,7 @@ def calibrate(
         error_of_the_likeliest(own[~fitted], is_true[~fitted]),
         error_of_the_likeliest(after[~fitted], is_true[~fitted]),
     )
-    return calibration, fit_thresholds(classes, after, is_true)
+    return calibration, fit_thresholds(classes, after, is_true, groups, precision_floor)
 
 
 def fit_line(logits: NDArray[np.float32], is_true: NDArray[np.bool_]) -> Platt:
