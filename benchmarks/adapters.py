@@ -14,18 +14,26 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from vistag_assets.whole_image.adapters import (
     Examples,
+    Linear,
     gaussian_heads,
     logistic_heads,
     projected,
 )
 from vistag_assets.whole_image.scoring import unit_rows
+from vistag_assets.whole_image.shared_heads import shared_heads
 
-FITS = ("gaussian_heads", "projected", "logistic_heads")
+FITS: Mapping[str, Callable[[np.ndarray, Examples], Linear]] = {
+    "gaussian_heads": lambda _, examples: gaussian_heads(examples),
+    "projected": projected,
+    "shared": shared_heads,
+    "logistic_heads": lambda _, examples: logistic_heads(examples),
+}
 CONCEPTS_A_PICTURE = 3
 
 
@@ -49,10 +57,7 @@ def drawn(concepts: int, pictures: int, dimension: int) -> tuple[np.ndarray, Exa
 
 def fit(name: str, texts: np.ndarray, examples: Examples) -> dict[str, float]:
     started = time.perf_counter()
-    if name == "projected":
-        projected(texts, examples)
-    else:
-        {"gaussian_heads": gaussian_heads, "logistic_heads": logistic_heads}[name](examples)
+    FITS[name](texts, examples)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": round(time.perf_counter() - started, 1),

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import tail_curves
+from benchmarks.tail_asking import escalation_rows
 from benchmarks.tail_corpus import Corpus, open_corpus, texts_of
 from benchmarks.tail_curves import STRATEGIES, Reviewer, by_embeddings, curve, gained, walked
 from benchmarks.tail_figures import FOLDS, Row, row_of, threshold_rows
@@ -187,9 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{len(corpus.vectors):,} pictures, {len(corpus.concept_ids)} concepts that they show")
         rows = ladder(corpus, encoder)
         full = FullStack.of(home, corpus, options.full) if options.full else None
-        rows += full.ladder() if full else []
+        rows += [*full.ladder(), *escalation_rows(full)] if full else []
+        among = full.among_candidates() if full else {}
         curves, gains, intervals = reviewed(corpus, full)
-    print(json.dumps({"rows": [row.whole() for row in rows], "gain_at_200_ci95": intervals}))
+    more = {"rows": [row.whole() for row in rows], "among_candidates": among, "gain_at_200_ci95": intervals}
+    print(json.dumps(more))
     summary = {
         "images": len(corpus.vectors),
         "concepts": len(corpus.concept_ids),

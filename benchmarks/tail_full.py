@@ -128,8 +128,8 @@ class FullStack:
         adapted = shared_heads(texts, everything)
         blank = shared_heads(texts, type(everything).of_matrix(pool.vectors, np.zeros_like(pool.is_true)))
         a3 = frozenset[Source]({"global", "regions", "ocr"})
-        crops, every = self.seconds(*_WHOLE, *_CROPS), self.seconds(*PARTS["B3"].stages)
-        rows = {
+        crops, every = self.seconds(*_WHOLE, *_CROPS), self.seconds_of_all
+        rows: dict[str, tuple[Callable[[], Vectors], float | None]] = {
             "full": (self.fused, every),
             "full: A2 through the fusion": (
                 partial(self.fused, sources=frozenset({"global"})),
@@ -170,6 +170,10 @@ class FullStack:
         """A picture, as the run that tagged these went."""
         return seconds_of(stages, self.throughput)
 
+    @property
+    def seconds_of_all(self) -> float | None:
+        return self.seconds(*PARTS["B3"].stages)
+
     @cached_property
     def throughput(self) -> Mapping[str, Throughput]:
         with dg.DagsterInstance.from_config(str(self.workspace.home.dagster_dir)) as instance:
@@ -192,7 +196,7 @@ class FullStack:
             tables[name] = tables[name].filter(pa.array([pair in kept for pair in pairs], pa.bool_()))
         scorer = make_scorer(self.workspace, lake.read("concept_embeddings"))
         fewer = replace(self, evidence=gather(EvidenceTables.of(tables), taxonomy, scorer))
-        every, by_region = self.seconds(*PARTS["B3"].stages), self.seconds(*_BY_REGION)
+        every, by_region = self.seconds_of_all, self.seconds(*_BY_REGION)
         missing = 1 - len(kept) / max(regions.num_rows, 1)
         seconds = None if every is None or by_region is None else every - missing * by_region
         return fewer.fused, seconds
