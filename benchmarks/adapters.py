@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from vistag_assets.whole_image.adapter_policy import Texts, adapter_of, choose
 from vistag_assets.whole_image.adapters import (
     Examples,
     Linear,
@@ -33,8 +34,16 @@ FITS: Mapping[str, Callable[[np.ndarray, Examples], Linear]] = {
     "projected": projected,
     "shared": shared_heads,
     "logistic_heads": lambda _, examples: logistic_heads(examples),
+    "policy": lambda texts, examples: _adapted(Texts(texts, _SCALE), examples),
 }
 CONCEPTS_A_PICTURE = 3
+_SCALE = 100.0
+"""Of an encoder's head; a fit does not depend on it."""
+
+
+def _adapted(texts: Texts, examples: Examples) -> Linear:
+    """What `vistag adapt` fits: cross-validation of all remedies, and the adapter of what it chose."""
+    return adapter_of(choose(texts, examples), texts, examples)
 
 
 def drawn(concepts: int, pictures: int, dimension: int) -> tuple[np.ndarray, Examples]:

@@ -91,6 +91,7 @@ def _fit(workspace: Workspace, folder: Path, *, keywords: bool) -> None:
         write_home_calibration,
     )
     from vistag_assets.whole_image.concept_embeddings import embed_concepts
+    from vistag_assets.whole_image.home_adapter import read_home_adapter
     from vistag_assets.whole_image.scoring import pool_phrases
     from vistag_assets.whole_image.thresholds import wider_groups, write_home_thresholds
 
@@ -100,7 +101,12 @@ def _fit(workspace: Workspace, folder: Path, *, keywords: bool) -> None:
         pictures = labelled(folder, workspace.taxonomy)
     embed_concepts(workspace)
     concepts = pool_phrases(workspace.lake.read("concept_embeddings"))
-    seen = tried(workspace.encoder, concepts, pictures, workspace.taxonomy)
+    adapter = read_home_adapter(workspace.home, workspace.encoder)
+    seen = tried(workspace.encoder, concepts, pictures, workspace.taxonomy, adapter)
+    if adapter:
+        console.say(
+            "Thresholds are for the scores of the home's adapter: give pictures that it was not fitted to."
+        )
     floor = workspace.tier.tags.precision_floor
     fitted, thresholds = fit(
         workspace.encoder,
