@@ -34,6 +34,7 @@ from resources.models.registry import registry
 from resources.models.vlms.answers import ENTROPY_TOP, Answer, Pictures, Schema, Unanswered
 from resources.models.vlms.background import gathered, in_background
 from resources.models.vlms.completions import UnusableAnswerError, read_answer
+from resources.models.vlms.dialects import dialect_of
 from resources.models.vlms.pace import Pace
 from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import without_secret
@@ -69,6 +70,7 @@ class OpenAiVlm:
     def __init__(self, spec: VlmSpec, device: Device) -> None:
         self.spec = spec
         self.device = device
+        self._dialect = dialect_of(spec.server.program)
         system = registry().family(spec.role, spec.family).system
         self._before = [{"role": "system", "content": system}] if system else []
         self.fingerprint = fingerprint(
@@ -91,11 +93,11 @@ class OpenAiVlm:
         An image that the server fails at is Unanswered, where it still answers for a plain picture. Otherwise
         it raises ServerUnavailableError.
         """
-        return in_background(self._answer_all(images, prompts, _options(max_tokens, schema)))
+        return in_background(self._answer_all(images, prompts, self._options(max_tokens, schema)))
 
     async def _load(self) -> None:
         async with client_for(self.spec.server.url) as client:
-            await self._require_server(client, _options(1, None))
+            await self._require_server(client, self._options(1, None))
 
     async def _answer_all(
         self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
@@ -150,7 +152,7 @@ class OpenAiVlm:
             told = reply.json()
         except OddReplyError as error:
             raise UnusableAnswerError(f"it is no chat completion: {error}") from None
-        return read_answer(told, max_tokens=options["max_tokens"])
+        return read_answer(self._dialect.understood(told), max_tokens=options["max_tokens"])
 
     async def _reply(self, client: httpx2.AsyncClient, body: Mapping[str, Any], retries: int) -> Reply:
         """The first reply of a server that is not too busy, or the last one. Raises HttpError."""
@@ -188,13 +190,23 @@ class OpenAiVlm:
             await asyncio.sleep(wait_s or pause_s * random.uniform(0.75, 1))
         raise AssertionError  # for mypy: the loop has no end of its own
 
+    def _options(self, max_tokens: int, schema: Schema | None) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "temperature": 0.0,
+            "logprobs": True,
+            "top_logprobs": ENTROPY_TOP,
+        }
+        return options if schema is None else options | self._dialect.held_to(schema)
+
     def _what_to_do(self, reason: str) -> str:
         server = self.spec.server
         start = "Start that server, or correct server.base_url in the tier file"
         if server.base_url is None:
             start = "Start it beside this run: vistag serve --tier (the same tier)"
+        hint = self._dialect.hint_for(reason)
         return (
-            f"The server of {self.spec.name} at {server.url} does not answer: {reason}. {start}. "
+            f"The server of {self.spec.name} at {server.url} does not answer: {reason}. {hint or start}. "
             "What was finished is kept, and the next run goes on from there."
         )
 
@@ -234,19 +246,6 @@ def _weights(spec: VlmSpec) -> str:
     return f"{spec.model}@{spec.revision}"
 
 
-def _options(max_tokens: int, schema: Schema | None) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "max_tokens": max_tokens,
-        "temperature": 0.0,
-        "logprobs": True,
-        "top_logprobs": ENTROPY_TOP,
-    }
-    if schema is not None:
-        held_to = {"name": "answer", "schema": dict(schema), "strict": True}
-        options["response_format"] = {"type": "json_schema", "json_schema": held_to}
-    return options
-
-
 def _data_uri(image: Image.Image) -> str:
     """Lossless, so that the model sees what it would see in this process."""
     buffer = io.BytesIO()
@@ -263,7 +262,11 @@ def _refusal(reply: Reply) -> str:
     except OddReplyError:
         told = None
     error = told.get("error", told) if isinstance(told, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
+    message = error.get("message", error.get("detail")) if isinstance(error, dict) else error
+    if (
+        isinstance(message, list) and message and isinstance(message[0], dict)
+    ):  # FastAPI's own, field by field
+        message = message[0].get("msg")
     told_by = f"Error code: {reply.status}"
     wants_key = f" (it wants a key: set {API_KEY})" if reply.status == 401 else ""
     return f"{reply.status} {message if isinstance(message, str) else told_by}{wants_key}"

@@ -42,6 +42,7 @@ API_KEY = "VISTAG_VLM_API_KEY"
 """Environment variable; servers on this machine mostly want none."""
 
 Engine = Literal["transformers", "openai"]
+Program = Literal["vllm", "lmdeploy", "trtllm"]
 
 
 class MediaLimit(BaseModel):
@@ -63,6 +64,8 @@ class ServerSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    program: Program = "vllm"
+    """which server it is, and so which dialect of the protocol it speaks (resources/models/vlms/dialects.py)"""
     insecure: bool = False
     """whether plain http may go to another machine: who stands between reads keys and pictures"""
     base_url: str | None = None
@@ -153,6 +156,12 @@ class VlmSpec(WriterSpec["Vlm"]):
     def _engine_has_what_is_asked(self) -> VlmSpec:
         if not self.is_served and "server" in self.model_fields_set:
             raise ValueError("`server` is for `engine: openai`; add that line, or leave `server` out")
+        served_by = registry().family(self.role, self.family).served_by
+        if served_by and not self.is_served:
+            raise ValueError(
+                f"engine: the family {self.family} runs behind a server alone, {served_by}: write `engine: openai` and name it "
+                "under `server` (docs/serving.md)"
+            )
         if self.is_served and self.beams > 1:
             raise ValueError(
                 "beams: the protocol of servers has none; leave `beams` out, or use `engine: transformers`"
