@@ -14,19 +14,36 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from vistag_assets.whole_image.adapter_policy import Texts, adapter_of, choose
 from vistag_assets.whole_image.adapters import (
     Examples,
+    Linear,
     gaussian_heads,
     logistic_heads,
     projected,
 )
 from vistag_assets.whole_image.scoring import unit_rows
+from vistag_assets.whole_image.shared_heads import shared_heads
 
-FITS = ("gaussian_heads", "projected", "logistic_heads")
+FITS: Mapping[str, Callable[[np.ndarray, Examples], Linear]] = {
+    "gaussian_heads": lambda _, examples: gaussian_heads(examples),
+    "projected": projected,
+    "shared": shared_heads,
+    "logistic_heads": lambda _, examples: logistic_heads(examples),
+    "policy": lambda texts, examples: _adapted(Texts(texts, _SCALE), examples),
+}
 CONCEPTS_A_PICTURE = 3
+_SCALE = 100.0
+"""Of an encoder's head; a fit does not depend on it."""
+
+
+def _adapted(texts: Texts, examples: Examples) -> Linear:
+    """What `vistag adapt` fits: cross-validation of all remedies, and the adapter of what it chose."""
+    return adapter_of(choose(texts, examples), texts, examples)
 
 
 def drawn(concepts: int, pictures: int, dimension: int) -> tuple[np.ndarray, Examples]:
@@ -49,10 +66,7 @@ def drawn(concepts: int, pictures: int, dimension: int) -> tuple[np.ndarray, Exa
 
 def fit(name: str, texts: np.ndarray, examples: Examples) -> dict[str, float]:
     started = time.perf_counter()
-    if name == "projected":
-        projected(texts, examples)
-    else:
-        {"gaussian_heads": gaussian_heads, "logistic_heads": logistic_heads}[name](examples)
+    FITS[name](texts, examples)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": round(time.perf_counter() - started, 1),

@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tail import Corpus, Fit, chosen_words, cross_validated, open_corpus, row_of, texts_of
+from benchmarks.tail import Fit, chosen_words, cross_validated
+from benchmarks.tail_corpus import Corpus, open_corpus, texts_of
+from benchmarks.tail_figures import row_of
 from demo.corpus import CORPORA
 from demo.world.hard.world import hard_taxonomy
 from resources.models.checkpoints import make_model
@@ -140,8 +142,9 @@ def ladder(corpus: Corpus, encoder: Encoder, taxonomy: Taxonomy) -> list[dict[st
             scores, seconds = cross_validated(corpus, _scorer(centring, first, vectors_of))
             base = scores if base is None else base
             called = name if centring == "text" else f"{name}, centred"
-            rows.append(row := row_of(called, scores, base, corpus, seconds))
-            print("  " + "  ".join(f"{value}" for value in row.values()), flush=True)
+            row = row_of(called, scores, base, corpus, seconds)
+            rows.append(row.whole())
+            print(row, flush=True)
     return rows
 
 

@@ -1,7 +1,8 @@
 """What each remedy for rare tags is worth, on the hard corpus: python -m benchmarks.tail --images 2000.
 
 Draws `vistag demo --corpus hard`, embeds it with the encoder of a tier, and tries each remedy by cross-validation: what is
-judged was never fitted to. The last line is JSON. With --home the corpus and the embeddings are kept there.
+judged was never fitted to. The last line is JSON, the one before it has all figures of the rows. With --home the corpus and
+the embeddings are kept there.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks import tail_curves
+from benchmarks.tail_asking import escalation_rows
 from benchmarks.tail_corpus import Corpus, open_corpus, texts_of
 from benchmarks.tail_curves import STRATEGIES, Reviewer, by_embeddings, curve, gained, walked
+from benchmarks.tail_figures import FOLDS, Row, row_of, threshold_rows
 from benchmarks.tail_full import FullStack
-from benchmarks.tail_rows import calibrated_a_facet, contrastive
+from benchmarks.tail_rows import calibrated_a_facet, contrastive, tempered_a_facet
 from demo.corpus import CORPORA
 from demo.world.hard.world import hard_taxonomy
 from evaluation.metrics.intervals import paired_interval
@@ -36,7 +38,6 @@ from vistag_assets.whole_image.adapter_policy import (
     choose,
     described,
     folds_of,
-    found_in_top,
 )
 from vistag_assets.whole_image.adapters import (
     Examples,
@@ -49,9 +50,7 @@ from vistag_assets.whole_image.adapters import (
     projected,
 )
 from vistag_assets.whole_image.scoring import unit_rows
-from vistag_assets.whole_image.thresholds import f1_of, fit_thresholds
 
-FOLDS = 5
 AT = 200
 """Decisions whose gain is told."""
 REVIEWERS: Mapping[str, tuple[str, Reviewer]] = {
@@ -63,6 +62,8 @@ REVIEWERS: Mapping[str, tuple[str, Reviewer]] = {
 }
 """Name of a curve -> strategy and who answers."""
 BASELINE = "text"
+KEPT_BY_THRESHOLDS = (BASELINE, "shared", "policy")
+"""Remedies whose thresholds have rows of their own."""
 
 
 def wordings(taxonomy: Taxonomy, concept_ids: Sequence[str]) -> dict[str, dict[str, Sequence[str]]]:
@@ -111,51 +112,7 @@ def cross_validated(corpus: Corpus, fit: Fit) -> tuple[Vectors, float]:
     return scores, seconds / len(scores)
 
 
-def row_of(name: str, scores: Vectors, base: Vectors, corpus: Corpus, seconds: float) -> dict[str, object]:
-    """A row of the ladder."""
-    is_true, bands = corpus.is_true, corpus.bands()
-    found, before = found_in_top(scores, is_true), found_in_top(base, is_true)
-    tail = bands["tail"]
-    counts = np.stack(
-        [(found & ~before)[:, tail].sum(1), (before & ~found)[:, tail].sum(1), is_true[:, tail].sum(1)], 1
-    )
-    interval = paired_interval(counts)
-    assert interval
-    recall = {band: float(found[:, own].sum() / is_true[:, own].sum()) for band, own in bands.items()}
-    gained = recall["tail"] - float(before[:, tail].sum() / is_true[:, tail].sum())
-    f1, f1_kept = tail_f1(scores, is_true, tail)
-    return {
-        "remedy": name,
-        "tail_recall@10": round(recall["tail"], 4),
-        "gain": round(gained, 4),
-        "ci95": [round(interval.low, 4), round(interval.high, 4)],
-        "overall": round(recall["overall"], 4),
-        "head": round(recall["head"], 4),
-        "body": round(recall["body"], 4),
-        "tail_map": round(mean_ap(scores[:, tail], is_true[:, tail]), 4),
-        "tail_f1": round(f1, 4),
-        "tail_f1_thresholds": round(f1_kept, 4),
-        "seconds_per_image": round(corpus.seconds_per_image + seconds, 6),
-    }
-
-
-def mean_ap(scores: Vectors, is_true: NDArray[np.bool_]) -> float:
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(is_true, scores, average="macro"))
-
-
-def tail_f1(scores: Vectors, is_true: NDArray[np.bool_], tail: NDArray[np.bool_]) -> tuple[float, float]:
-    """Of every other picture, at one threshold for all concepts and at one a concept, fitted to the rest."""
-    likely = (1 / (1 + np.exp(-np.clip(scores, -30, 30)))).astype(np.float32)
-    fitted = fit_thresholds([str(column) for column in range(scores.shape[1])], likely, is_true)
-    rest = np.arange(len(likely)) % 2 == 1
-    own = np.array([fitted.own[str(column)] for column in range(scores.shape[1])])
-    told, true = likely[rest][:, tail], is_true[rest][:, tail]
-    return f1_of(told >= fitted.overall, true), f1_of(told >= own[tail], true)
-
-
-def ladder(corpus: Corpus, encoder: Encoder) -> list[dict[str, object]]:
+def ladder(corpus: Corpus, encoder: Encoder) -> list[Row]:
     ways = {
         name: texts_of(encoder, phrases)
         for name, phrases in wordings(hard_taxonomy(), corpus.concept_ids).items()
@@ -196,14 +153,18 @@ def ladder(corpus: Corpus, encoder: Encoder) -> list[dict[str, object]]:
         "logistic heads": linear(lambda e: logistic_heads(e)),
         "contrastive": linear(lambda e: contrastive(texts.vectors, e)),
         "isotonic a facet": calibrated_a_facet(corpus, texts),
+        "temperature a facet": tempered_a_facet(corpus, texts),
         "policy": linear(by_policy),
     }
-    rows, base = [], None
+    rows: list[Row] = []
+    base = None
     for name, fit in fits.items():
         scores, seconds = cross_validated(corpus, fit)
         base = scores if base is None else base
-        rows.append(row := row_of(name, scores, base, corpus, seconds))
-        print("  " + "  ".join(f"{value}" for value in row.values()), flush=True)
+        row = row_of(name, scores, base, corpus, seconds)
+        found = [row, *(threshold_rows(name, scores, row, corpus) if name in KEPT_BY_THRESHOLDS else ())]
+        rows += found
+        print(*found, sep="\n", flush=True)
     return rows
 
 
@@ -227,15 +188,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{len(corpus.vectors):,} pictures, {len(corpus.concept_ids)} concepts that they show")
         rows = ladder(corpus, encoder)
         full = FullStack.of(home, corpus, options.full) if options.full else None
-        rows += full.ladder() if full else []
-        found = reviewed(corpus, full)
-    summary = {"images": len(corpus.vectors), "concepts": len(corpus.concept_ids), "ladder": rows, **found}
+        rows += [*full.ladder(), *escalation_rows(full)] if full else []
+        among = full.among_candidates() if full else {}
+        curves, gains, intervals = reviewed(corpus, full)
+    more = {"rows": [row.whole() for row in rows], "among_candidates": among, "gain_at_200_ci95": intervals}
+    print(json.dumps(more))
+    summary = {
+        "images": len(corpus.vectors),
+        "concepts": len(corpus.concept_ids),
+        "ladder": [row.asked() for row in rows],
+        "curves": curves,
+        "gain_at_200": gains,
+    }
     print(json.dumps(summary))
 
 
-def reviewed(corpus: Corpus, full: FullStack | None) -> dict[str, object]:
-    """Learning curves, and what `AT` decisions of the queue are worth: in embeddings alone, and in the full stack."""
-    tail, curves, gains, intervals = corpus.bands()["tail"], {}, {}, {}
+Curve = list[tuple[int, float]]
+
+
+def reviewed(
+    corpus: Corpus, full: FullStack | None
+) -> tuple[dict[str, Curve], dict[str, float], dict[str, list[float] | None]]:
+    """Learning curves; what `AT` decisions of the queue are worth, in embeddings alone and in the full stack; its intervals."""
+    tail = corpus.bands()["tail"]
+    curves: dict[str, Curve] = {}
+    gains: dict[str, float] = {}
+    intervals: dict[str, list[float] | None] = {}
     judges = {"A2": by_embeddings(corpus), **({"full": full.judge} if full else {})}
     for name, (strategy, reviewer) in REVIEWERS.items():
         seeds = range(tail_curves.SEEDS)
@@ -252,7 +230,7 @@ def reviewed(corpus: Corpus, full: FullStack | None) -> dict[str, object]:
             intervals[option] = [round(interval.low, 4), round(interval.high, 4)] if interval else None
             if option == "full":
                 curves["queue, full"] = [*at.items()]
-    return {"curves": curves, "gain_at_200": gains, "gain_at_200_ci95": intervals}
+    return curves, gains, intervals
 
 
 if __name__ == "__main__":

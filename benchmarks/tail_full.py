@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from benchmarks.tail_corpus import Corpus
+from benchmarks.tail_figures import Row, recall_row
 from demo.corpus import CORPORA
-from evaluation.metrics.intervals import paired_interval
-from resources.home import Home
+from evaluation.figures import Throughput
+from evaluation.options import PARTS, seconds_of
+from evaluation.throughput import measured_throughput
+from resources.home import Home, read_settings, write_settings
 from resources.lake import embedding_matrix
 from resources.models.encoders.heads import sigmoid
 from resources.workspace import Workspace, open_workspace
 from vistag_assets.regions.region_embeddings import best_vectors
-from vistag_assets.tags.evidence import Source
+from vistag_assets.tags.evidence import TABLES_OF, EvidenceTables, Source, gather
 from vistag_assets.tags.fusion import Fusion, fuse, load_fusion
 from vistag_assets.tags.tagger import evidence_in, sources_of
 from vistag_assets.whole_image.adapter_policy import found_in_top
 from vistag_assets.whole_image.adapters import Linear, Vectors
+from vistag_assets.whole_image.scoring import make_scorer
 from vistag_assets.whole_image.shared_heads import shared_heads
 
-SIZES = (10, 20, 40, 60, 100)
-"""Of the short-list that is sent to grounding."""
+SIZES = (10, 20, 40, 60)
+"""Of the short-list that is sent to grounding; the tiers send 60 at most."""
+_NEVER_SENT = (100,)
+_WHOLE = ("proxies", "global_embeddings", "tag_scores")
+_CROPS = ("candidates", "grounded_regions", "region_embeddings")
+_BY_REGION = ("region_masks", "region_embeddings", "region_captions")
+"""Stages whose time grows with the regions."""
 Bool = NDArray[np.bool_]
 
 
@@ -52,6 +64,9 @@ class FullStack:
         rows = sorted({*there[np.linspace(0, len(there) - 1, min(most, len(there))).round().astype(int)]})
         own = Home(home / f"full-{most}")
         _tag(own, corpus, [corpus.files[row] for row in rows])
+        # a home that is kept knows the vocabulary of the checkout that made it
+        vocabulary = str(Path(CORPORA["hard"].vocabulary).resolve())
+        write_settings(own, read_settings(own).model_copy(update={"taxonomy": vocabulary}))
         workspace = open_workspace(own)
         row_of_file = {file: row for row, file in enumerate(corpus.files)}
         row_of = {
@@ -106,26 +121,85 @@ class FullStack:
         true = self.corpus.is_true[self.rows][own]
         return found_in_top(self.fused(told)[own], true), true
 
-    def ladder(self) -> list[dict[str, object]]:
+    def ladder(self) -> list[Row]:
         """Rows of what acts on regions or in the fusion; gains are over the full stack as it is."""
         pool = self.corpus.of(~np.isin(np.arange(len(self.corpus.vectors)), self.rows))
         texts, everything = self.corpus.texts.vectors, pool.examples
         adapted = shared_heads(texts, everything)
         blank = shared_heads(texts, type(everything).of_matrix(pool.vectors, np.zeros_like(pool.is_true)))
-        boxed, masked = self._best_of_regions(texts, masked=False), self._best_of_regions(texts, masked=True)
-        by_regions = self._best_of_regions(adapted.weights, masked=False)
-        base = self.fused()
-        rows = {
-            "full": base,
-            "full: A2 through the fusion": self.fused(sources=frozenset({"global"})),
-            "full: A3": self.fused(sources=frozenset({"global", "regions", "ocr"})),
-            "full: centred": self.fused(blank),
-            "full: shared": self.fused(adapted),
-            "regions alone, boxed": boxed,
-            "regions alone, masked": masked,
-            "regions alone, boxed, shared": by_regions,
+        a3 = frozenset[Source]({"global", "regions", "ocr"})
+        crops, every = self.seconds(*_WHOLE, *_CROPS), self.seconds_of_all
+        rows: dict[str, tuple[Callable[[], Vectors], float | None]] = {
+            "full": (self.fused, every),
+            "full: A2 through the fusion": (
+                partial(self.fused, sources=frozenset({"global"})),
+                self.seconds(*_WHOLE, "tags"),
+            ),
+            "full: A3": (
+                partial(self.fused, sources=a3),
+                self.seconds(*PARTS["A3"].stages, "ocr_text", "tags"),
+            ),
+            "full: centred": (partial(self.fused, blank), every),
+            "full: shared": (partial(self.fused, adapted), every),
+            "regions alone, boxed": (partial(self._best_of_regions, texts, masked=False), crops),
+            "regions alone, masked": (
+                partial(self._best_of_regions, texts, masked=True),
+                self.seconds(*_WHOLE, *_CROPS, "region_masks"),
+            ),
+            "regions alone, boxed, shared": (
+                partial(self._best_of_regions, adapted.weights, masked=False),
+                crops,
+            ),
+            **{f"short-list of {size}": self._within(size) for size in SIZES},
         }
-        return [self._row(name, scores, base) for name, scores in rows.items()] + self._short_lists()
+        base = self.fused()
+        return [self.row(name, *scored, base) for name, scored in rows.items()]
+
+    def row(self, name: str, scored: Callable[[], Vectors], of_stages: float | None, base: Vectors) -> Row:
+        """`scored` is timed; `of_stages`: seconds a picture of all that it needs from the graph."""
+        started = time.perf_counter()
+        scores = scored()
+        own = (time.perf_counter() - started) / len(self.rows)
+        seconds = None if of_stages is None else of_stages + own
+        found = recall_row(name, scores, base, self.corpus.is_true[self.rows], self.corpus.bands(), seconds)
+        row = replace(found, more={**found.more, "images": len(self.rows)})
+        print(row, flush=True)
+        return row
+
+    def seconds(self, *stages: str) -> float | None:
+        """A picture, as the run that tagged these went."""
+        return seconds_of(stages, self.throughput)
+
+    @property
+    def seconds_of_all(self) -> float | None:
+        return self.seconds(*PARTS["B3"].stages)
+
+    @cached_property
+    def throughput(self) -> Mapping[str, Throughput]:
+        with dg.DagsterInstance.from_config(str(self.workspace.home.dagster_dir)) as instance:
+            return measured_throughput(instance)
+
+    def _within(self, size: int) -> tuple[Callable[[], Vectors], float | None]:
+        """The full stack with what it found of the first `size` candidates of each picture, and its seconds a picture.
+
+        Of the time that regions cost their share is counted, of the detector's all: it looks at a picture once.
+        """
+        lake, taxonomy = self.workspace.lake, self.workspace.taxonomy
+        tables = {name: lake.read_all(name) for source in self.sources for name in TABLES_OF[source]}
+        regions, listed = tables["grounded_regions"], lake.read_all("candidates")
+        first = listed.filter(pc.less_equal(listed["rank"], size))
+        asked = {*zip(first["id"].to_pylist(), first["phrase"].to_pylist(), strict=True)}
+        named = zip(*(regions[name].to_pylist() for name in ("id", "phrase", "region_id")), strict=True)
+        kept = {(id_, region) for id_, phrase, region in named if (id_, phrase) in asked}
+        for name in ("grounded_regions", "region_matches", "region_embeddings", "region_captions"):
+            pairs = zip(tables[name]["id"].to_pylist(), tables[name]["region_id"].to_pylist(), strict=True)
+            tables[name] = tables[name].filter(pa.array([pair in kept for pair in pairs], pa.bool_()))
+        scorer = make_scorer(self.workspace, lake.read("concept_embeddings"))
+        fewer = replace(self, evidence=gather(EvidenceTables.of(tables), taxonomy, scorer))
+        every, by_region = self.seconds_of_all, self.seconds(*_BY_REGION)
+        missing = 1 - len(kept) / max(regions.num_rows, 1)
+        seconds = None if every is None or by_region is None else every - missing * by_region
+        return fewer.fused, seconds
 
     def _best_of_regions(self, weights: Vectors, *, masked: bool) -> Vectors:
         """[pictures, concepts]: the best score over the regions of a picture, less the concept's mean over all."""
@@ -138,40 +212,16 @@ class FullStack:
         np.maximum.at(best, owner, scores)
         return best
 
-    def _short_lists(self) -> list[dict[str, object]]:
-        """The share of true rare concepts that can have a region among the first so many of a picture."""
+    def among_candidates(self) -> dict[int, float]:
+        """Candidates of a picture -> the share of the true rare concepts that can have a region among the first so many."""
         taxonomy, tail = self.workspace.taxonomy, self.corpus.bands()["tail"]
         drawn = np.array(
             [taxonomy.facets[taxonomy.by_id[id_].facet].grounded for id_ in self.corpus.concept_ids]
         )
         scores = self._matrix(self.evidence, "global_logit", -np.inf)[:, drawn]
         true = (self.corpus.is_true[self.rows] & tail)[:, drawn]
-        return [
-            {
-                "remedy": f"short-list of {size}",
-                "tail_among_candidates": round(
-                    float(found_in_top(scores, true, size).sum() / max(true.sum(), 1)), 4
-                ),
-            }
-            for size in SIZES
-        ]
-
-    def _row(self, name: str, scores: Vectors, base: Vectors) -> dict[str, object]:
-        true, tail = self.corpus.is_true[self.rows], self.corpus.bands()["tail"]
-        found, before = found_in_top(scores, true), found_in_top(base, true)
-        counts = [(found & ~before)[:, tail], (before & ~found)[:, tail], true[:, tail]]
-        interval = paired_interval(np.stack([part.sum(axis=1) for part in counts], 1))
-        assert interval
-        row = {
-            "remedy": name,
-            "tail_recall@10": round(float(found[:, tail].sum() / true[:, tail].sum()), 4),
-            "gain": round(float((found.sum(0) - before.sum(0))[tail].sum() / true[:, tail].sum()), 4),
-            "ci95": [round(interval.low, 4), round(interval.high, 4)],
-            "overall": round(float(found.sum() / true.sum()), 4),
-            "images": len(self.rows),
-        }
-        print("  " + "  ".join(f"{value}" for value in row.values()), flush=True)
-        return row
+        among = {size: found_in_top(scores, true, size).sum() for size in (*SIZES, *_NEVER_SENT)}
+        return {size: round(float(found / max(true.sum(), 1)), 4) for size, found in among.items()}
 
 
 def _tag(home: Home, corpus: Corpus, files: list[str]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.tail_corpus import Corpus
 from vistag_assets.whole_image.adapter_policy import REMEDIES, Texts
-from vistag_assets.whole_image.adapters import Examples, Linear, Vectors
+from vistag_assets.whole_image.adapters import Examples, Floats, Linear, Vectors
 
+Bool = NDArray[np.bool_]
 _STEPS, _BATCH, _RATE, _TEMPERATURE, _DECAY = 400, 256, 0.5, 0.1, 0.02
 
 
@@ -38,6 +40,38 @@ def calibrated_a_facet(corpus: Corpus, texts: Texts) -> Callable[[Examples], Cal
             return np.asarray(likely + 1e-6 * raw, dtype=np.float32)
 
         return scores
+
+    return fit
+
+
+def tempered_a_facet(corpus: Corpus, texts: Texts) -> Callable[[Examples], Callable[[Vectors], Vectors]]:
+    """The text's log odds, one line for all by which they are probabilities, divided by a temperature a facet (Guo et al., On
+    Calibration of Modern Neural Networks, 2017, for classes; here sigmoids).
+    """
+
+    def fit(examples: Examples) -> Callable[[Vectors], Vectors]:
+        from scipy.optimize import minimize_scalar
+        from sklearn.linear_model import LogisticRegression
+
+        text = REMEDIES["text"](texts, examples)
+        told, true = (
+            text.log_odds(examples.vectors),
+            np.zeros((len(examples.vectors), examples.concepts), bool),
+        )
+        true[examples.row, examples.column] = True
+        line = LogisticRegression(C=1e6, max_iter=1000).fit(told.reshape(-1, 1), true.ravel())
+        slope, shift = float(line.coef_[0, 0]), float(line.intercept_[0])
+        divisors = np.ones(len(corpus.facets), np.float32)
+        for facet in np.unique(corpus.facets):
+            own = corpus.facets == facet
+            odds, is_true = (slope * told[:, own] + shift).astype(np.float64), true[:, own]
+
+            def loss(log_temperature: float, odds: Floats = odds, is_true: Bool = is_true) -> float:
+                scaled = odds / np.exp(log_temperature)
+                return float((np.logaddexp(0, scaled) - is_true * scaled).mean())
+
+            divisors[own] = np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x)
+        return lambda vectors: np.asarray((slope * text.log_odds(vectors) + shift) / divisors, np.float32)
 
     return fit
 

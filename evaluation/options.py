@@ -73,7 +73,7 @@ def option_tables(workspace: Workspace, throughput: Mapping[str, Throughput]) ->
             option,
             ranked[sources[option]],
             grounding if PARTS[option].regions else {},
-            _seconds(PARTS[option].stages, throughput),
+            seconds_of(PARTS[option].stages, throughput),
         )
         for option in able
     ]
@@ -103,6 +103,7 @@ def _grounding_recall(lake: Lake) -> dict[str, float]:
     }
 
 
-def _seconds(stages: Sequence[str], throughput: Mapping[str, Throughput]) -> float | None:
+def seconds_of(stages: Sequence[str], throughput: Mapping[str, Throughput]) -> float | None:
+    """An image, of all stages whose speed was measured; None where none was."""
     speeds = [throughput[stage].images_per_second for stage in stages if stage in throughput]
     return sum(1 / speed for speed in speeds if speed) if speeds else None

@@ -77,6 +77,7 @@ def test_ten_suggestions_are_enough_for_nearly_every_true_tag() -> None:
     assert np.minimum(tags, 10).sum() / tags.sum() >= 0.98
 
 
+@pytest.mark.slow
 def test_training_calibration_validation_and_corpus_share_no_scene() -> None:
     corpus = {CorpusRecipe(600, 6, 0).scene(n).digest for n in range(600)}
     training = Recipe()

@@ -91,8 +91,9 @@ def _fit(workspace: Workspace, folder: Path, *, keywords: bool) -> None:
         write_home_calibration,
     )
     from vistag_assets.whole_image.concept_embeddings import embed_concepts
+    from vistag_assets.whole_image.home_adapter import read_home_adapter
     from vistag_assets.whole_image.scoring import pool_phrases
-    from vistag_assets.whole_image.thresholds import write_home_thresholds
+    from vistag_assets.whole_image.thresholds import wider_groups, write_home_thresholds
 
     if keywords:
         pictures = labelled_by_keywords(folder, keywords_in_files(folder, workspace.taxonomy))
@@ -100,14 +101,32 @@ def _fit(workspace: Workspace, folder: Path, *, keywords: bool) -> None:
         pictures = labelled(folder, workspace.taxonomy)
     embed_concepts(workspace)
     concepts = pool_phrases(workspace.lake.read("concept_embeddings"))
-    seen = tried(workspace.encoder, concepts, pictures, workspace.taxonomy)
-    fitted, thresholds = fit(workspace.encoder, workspace.encoder.calibration, seen, str(folder.resolve()))
+    adapter = read_home_adapter(workspace.home, workspace.encoder)
+    seen = tried(workspace.encoder, concepts, pictures, workspace.taxonomy, adapter)
+    if adapter:
+        console.say(
+            "Thresholds are for the scores of the home's adapter: give pictures that it was not fitted to."
+        )
+    floor = workspace.tier.tags.precision_floor
+    fitted, thresholds = fit(
+        workspace.encoder,
+        workspace.encoder.calibration,
+        seen,
+        str(folder.resolve()),
+        wider_groups(workspace.taxonomy),
+        floor,
+    )
     write_home_calibration(workspace.home, fitted)
     path = write_home_thresholds(workspace.home, thresholds)
     console.say(
         f"Fitted on {fitted.name}. On those that were held out the probability of the likeliest class was off by "
         f"{fitted.error_before:.3f}, and now by {fitted.error_after:.3f} (expected calibration error)."
     )
+    if floor is not None:
+        console.say(
+            f"Thresholds for the most tags of which {floor:g} are right: on the held-out pictures {thresholds.precision:.3f} "
+            f"are, and {thresholds.recall:.3f} of the true tags are kept."
+        )
     console.say(
         f"F1 of the tags with 0.5 or more: {thresholds.f1_at_half:.3f}, with thresholds of their own: "
         f"{thresholds.f1:.3f}. They are in {path}: vistag export FORMAT --thresholds takes them."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resources.lake import embedding_matrix
 from resources.workspace import Workspace
@@ -18,6 +19,7 @@ from vistag_assets.whole_image.adapter_policy import (
     described,
     folds_of,
     groups_of,
+    judging,
 )
 from vistag_assets.whole_image.adapters import Examples, Vectors
 from vistag_assets.whole_image.home_adapter import (
@@ -81,9 +83,10 @@ def fit_home_adapter(
     texts = Texts(vectors, workspace.encoder.score_head.scale)
     policy = choose(texts, examples)
     head = workspace.encoder.score_head
-    own = head.logits(examples.vectors @ vectors.T)
-    linear = adapter_of(policy, texts, examples).matched(own, examples.vectors)
-    slope, shift = _line(_told_held_out(policy, texts, examples, own)[: len(labelled)], examples)
+    judged = judging(len(seen), len(concept_ids))
+    own = head.logits(examples.vectors[judged] @ vectors.T)
+    linear = adapter_of(policy, texts, examples).matched(own, examples.vectors[judged])
+    slope, shift = _line(*_told_held_out(policy, texts, examples, own, np.arange(len(labelled))))
     seqs = [event.seq or 0 for event in workspace.decisions.since(0)]
     adapter = HomeAdapter(
         workspace.encoder.fingerprint,
@@ -115,21 +118,26 @@ def refit_home_adapter(workspace: Workspace) -> HomeAdapter:
     return fit_home_adapter(workspace, there, {(id_, concept_id) for id_, concept_id in own.known})
 
 
-def _told_held_out(policy: Policy, texts: Texts, examples: Examples, own: Vectors) -> Vectors:
-    told = np.empty((len(examples.vectors), examples.concepts), np.float32)
-    for others, there, vectors in folds_of(examples, FOLDS):
-        told[there] = adapter_of(policy, texts, others).matched(own, examples.vectors).log_odds(vectors)
-    return told
+def _told_held_out(
+    policy: Policy, texts: Texts, examples: Examples, own: Vectors, labelled: NDArray[np.intp]
+) -> tuple[Vectors, NDArray[np.bool_]]:
+    """Log odds of labelled pictures by fits without them, and what is true, [pictures that judge, concepts]."""
+    judged = judging(len(examples.vectors), examples.concepts)
+    told, rows = [], []
+    for others, there, _ in folds_of(examples, FOLDS):
+        mine = labelled[there[labelled]][judged]
+        fitted = adapter_of(policy, texts, others).matched(own, examples.vectors[judged])
+        told.append(fitted.log_odds(examples.vectors[mine]))
+        rows.append(mine)
+    return np.concatenate(told), examples.truth(np.concatenate(rows))
 
 
-def _line(held_out: Vectors, examples: Examples) -> tuple[float, float]:
+def _line(held_out: Vectors, is_true: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and shift from log odds of held-out labelled pictures to those of a probability (Platt, 1999). It rises, so that
     it changes no order.
     """
     from sklearn.linear_model import LogisticRegression
 
-    is_true = np.zeros(held_out.shape, bool)
-    is_true[examples.row, examples.column] = True
     step = max(1, held_out.size // _PAIRS_FOR_A_LINE)
     told, true = held_out.ravel()[::step], is_true.ravel()[::step]
     if not true.any():

@@ -34,6 +34,8 @@ ENOUGH_TO_CHOOSE = 500
 """Examples. Of fewer, a choice among remedies and priors is a choice by chance (and what a queue asked about is no sample that
 tells how frequent concepts are): the one that was best with few, for all, or none."""
 FOLDS = 4
+MOST_PAIRS = 10_000_000
+"""Pictures times concepts by which is judged: of a larger corpus every so many-th picture, which bounds time and memory."""
 _ROUNDS = 3
 
 
@@ -80,18 +82,20 @@ Policy = tuple[Choice, ...]
 class _HeldOut:
     """What each remedy says of the pictures of a fold, fitted to the others."""
 
-    own: NDArray[np.bool_]
-    """[pictures]"""
+    rows: NDArray[np.intp]
+    """of the pictures that judge"""
     groups: NDArray[np.intp]
     """[concepts], by the examples that the fit had: a concept whose only picture is held out has none"""
     log_priors: Vectors
     told: Mapping[str, Vectors]
-    """remedy -> log odds [pictures of the fold, concepts]"""
+    """remedy -> log odds [rows, concepts]"""
 
     @classmethod
     def of(cls, texts: Texts, others: Examples, own: NDArray[np.bool_], vectors: Vectors) -> _HeldOut:
-        told = {name: remedy(texts, others).log_odds(vectors) for name, remedy in REMEDIES.items()}
-        return cls(own, groups_of(others.counts), priors(others).bias, told)
+        some = judging(len(own), others.concepts)
+        rows, judged = np.flatnonzero(own)[some], vectors[some]
+        told = {name: remedy(texts, others).log_odds(judged) for name, remedy in REMEDIES.items()}
+        return cls(rows, groups_of(others.counts), priors(others).bias, told)
 
     def log_odds(self, policy: Policy) -> Vectors:
         mixed = np.empty_like(self.told["text"])
@@ -107,15 +111,13 @@ def choose(texts: Texts, examples: Examples) -> Policy:
     It begins with the text alone for all and changes one group at a time, as long as that gains and neither the frequent
     tenth nor all together lose more than `MAY_LOSE` against the text.
     """
-    is_true, bands = _matrix(examples), bands_by(examples.counts)
     held_out = [_HeldOut.of(texts, *fold) for fold in folds_of(examples, FOLDS)]
+    is_true = np.concatenate([examples.truth(fold.rows) for fold in held_out])
+    bands = bands_by(examples.counts)
     policy: Policy = (Choice(),) * len(LEAST_EXAMPLES)
 
     def measured(policy: Policy) -> Floats:
-        mixed = np.empty(is_true.shape, np.float32)
-        for fold in held_out:
-            mixed[fold.own] = fold.log_odds(policy)
-        return recalls(mixed, is_true, bands)
+        return recalls(np.concatenate([fold.log_odds(policy) for fold in held_out]), is_true, bands)
 
     first = best = measured(policy)
     if len(examples.row) < ENOUGH_TO_CHOOSE:
@@ -194,6 +196,11 @@ def recalls(log_odds: Floats, is_true: NDArray[np.bool_], bands: tuple[NDArray[n
     return np.array([hits[band].sum() / there[band].sum() if there[band].any() else 1.0 for band in bands])
 
 
+def judging(pictures: int, concepts: int) -> slice:
+    """Of so many pictures those that judge."""
+    return slice(None, None, max(1, -(-pictures * concepts // MOST_PAIRS)))
+
+
 def folds_of(examples: Examples, folds: int) -> Iterator[tuple[Examples, NDArray[np.bool_], Vectors]]:
     """The examples without those of a fold, bool [pictures] of that fold, and its vectors; pictures take turns."""
     turn = np.arange(len(examples.vectors)) % folds
@@ -210,9 +217,3 @@ def folds_of(examples: Examples, folds: int) -> Iterator[tuple[Examples, NDArray
             rejected=rejected,
         )
         yield others, ~kept, examples.vectors[~kept]
-
-
-def _matrix(examples: Examples) -> NDArray[np.bool_]:
-    is_true = np.zeros((len(examples.vectors), examples.concepts), bool)
-    is_true[examples.row, examples.column] = True
-    return is_true

@@ -59,6 +59,12 @@ class Examples:
         """What was rejected, as examples of what each concept is not."""
         return Examples(self.vectors, self.rejected[:, 0], self.rejected[:, 1], self.concepts)
 
+    def truth(self, pictures: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """[pictures, concepts] of some of the rows."""
+        is_true = np.zeros((len(pictures), self.concepts), bool)
+        is_true[_pairs_in(self, pictures)] = True
+        return is_true
+
     def sums(self, weights: Floats, vectors: Vectors) -> Vectors:
         """[concepts, dimension]: the sum over each concept's examples of its vector times the weight of the pair."""
         from scipy.sparse import csr_array
@@ -104,6 +110,8 @@ class Spread:
     mean: Vectors
     factor: Floats
     """lower Cholesky factor of the shrunk covariance"""
+    covariance: Floats
+    """of these pictures themselves, not shrunk"""
 
     @classmethod
     def of(cls, vectors: Vectors) -> Spread:
@@ -111,7 +119,13 @@ class Spread:
         covariance = np.cov((vectors - mean).T).astype(np.float64)
         dimension = len(mean)
         even = np.trace(covariance) / dimension * np.eye(dimension)
-        return cls(mean, np.linalg.cholesky((1 - SHRINK) * covariance + SHRINK * even))
+        factor = np.linalg.cholesky((1 - SHRINK) * covariance + SHRINK * even)
+        return cls(mean, factor, covariance * (1 - 1 / len(vectors)))
+
+    def width_of(self, scores: Linear) -> Vectors:
+        """[concepts]: the standard deviation over these pictures of what scores say, without computing that."""
+        squares = np.einsum("cd,cd->c", scores.weights @ self.covariance.astype(np.float32), scores.weights)
+        return np.asarray(np.sqrt(np.maximum(squares, 0)), dtype=np.float32)
 
     def solve(self, rows: Vectors) -> Vectors:
         """`covariance^-1 @ row` of each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from resources.lake.files import replace_file
 from resources.models.encoders import Calibration, Encoder, Platt, embed_in_batches
 from taxonomy import Taxonomy
 from taxonomy.keywords import Meant
-from vistag_assets.whole_image.thresholds import Thresholds, fit_thresholds
+from vistag_assets.whole_image.home_adapter import HomeAdapter
+from vistag_assets.whole_image.thresholds import Groups, Thresholds, fit_thresholds
 
 FILE = "calibration.json"
 FEWEST = 20
@@ -131,6 +132,8 @@ class Tried:
     """`[pictures, classes]`"""
     is_true: NDArray[np.bool_]
     """`[pictures, classes]`; a picture of a bowl is one of a vessel too, where vessels are a class"""
+    adapted: NDArray[np.float32] | None = None
+    """probabilities by the home's adapter `[pictures, classes]`, of the encoder where it knows a class not; None without one"""
 
 
 def tried(
@@ -138,22 +141,38 @@ def tried(
     concepts: tuple[Sequence[str], NDArray[np.float32]],
     pictures: Sequence[Labelled],
     taxonomy: Taxonomy,
+    adapter: HomeAdapter | None = None,
 ) -> Tried:
     """`concepts`: ids, and their unit vectors `[n, dimension]`. Raises CalibrationError for a picture that is none."""
     ids, vectors = concepts
     classes = classes_of(pictures)
     row_of = {concept_id: row for row, concept_id in enumerate(ids)}
     chosen = vectors[[row_of[concept_id] for concept_id in classes]]
-    cosines = np.concatenate(list(_cosines(encoder, chosen, pictures)))
+    embedded = np.concatenate([part for _, part in embed_in_batches(encoder, pictures, _picture)])
+    logits = encoder.score_head.logits(embedded @ chosen.T)
     shown = [taxonomy.with_ancestors(one.concept_ids) for one in pictures]
     is_true = np.array([[class_ in some for class_ in classes] for some in shown])
-    return Tried(classes, encoder.score_head.logits(cosines), is_true)
+    if adapter is None:
+        return Tried(classes, logits, is_true)
+    adapted = encoder.score_head.probabilities(logits)
+    place = {concept_id: row for row, concept_id in enumerate(adapter.concept_ids)}
+    known = [column for column, class_ in enumerate(classes) if class_ in place]
+    rows = [place[classes[column]] for column in known]
+    adapted[:, known] = adapter.probabilities(embedded)[:, rows]
+    return Tried(classes, logits, is_true, adapted)
 
 
 def calibrate(
-    encoder: Encoder, before: Calibration | None, seen: Tried, source: str
+    encoder: Encoder,
+    before: Calibration | None,
+    seen: Tried,
+    source: str,
+    groups: Groups | None = None,
+    precision_floor: float | None = None,
 ) -> tuple[HomeCalibration, Thresholds]:
-    """A line fitted on every other picture and tried on the rest, and thresholds of the probabilities that it makes."""
+    """A line fitted on every other picture and tried on the rest, and thresholds of the probabilities that it makes, or of the
+    adapter's where there is one; these also of the concepts that `groups` knows and no picture shows.
+    """
     classes, logits, is_true = seen.classes, seen.logits, seen.is_true
     fitted = np.arange(len(logits)) % 2 == 0
     line = fit_line(logits[fitted], is_true[fitted])
@@ -173,7 +192,8 @@ def calibrate(
         error_of_the_likeliest(own[~fitted], is_true[~fitted]),
         error_of_the_likeliest(after[~fitted], is_true[~fitted]),
     )
-    return calibration, fit_thresholds(classes, after, is_true)
+    scored = after if seen.adapted is None else seen.adapted
+    return calibration, fit_thresholds(classes, scored, is_true, groups, precision_floor)
 
 
 def fit_line(logits: NDArray[np.float32], is_true: NDArray[np.bool_]) -> Platt:
@@ -192,11 +212,8 @@ def fit_line(logits: NDArray[np.float32], is_true: NDArray[np.bool_]) -> Platt:
     return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
 
 
-def _cosines(
-    encoder: Encoder, vectors: NDArray[np.float32], pictures: Sequence[Labelled]
-) -> Iterator[NDArray[np.float32]]:
-    for _, embedded in embed_in_batches(encoder, pictures, lambda one: _upright(one.path)):
-        yield embedded @ vectors.T
+def _picture(one: Labelled) -> Image.Image:
+    return _upright(one.path)
 
 
 def _upright(path: Path) -> Image.Image:

@@ -14,11 +14,13 @@ from io import BytesIO
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from resources.fingerprint import fingerprint
 from resources.home import Home
 from resources.lake.files import replace_file
 from resources.models.encoders import Encoder
+from resources.models.encoders.heads import sigmoid
 from vistag_assets.whole_image.adapters import Linear
 
 FOLDER, FILE, CARD = "adapter", "adapter.npz", "training.json"
@@ -74,6 +76,10 @@ class HomeAdapter:
         return fingerprint(
             version=VERSION, encoder=self.encoder, concepts=self.concept_ids, weights=weights, **line
         )
+
+    def probabilities(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """0..1 `[images, concepts]` of `concept_ids`."""
+        return sigmoid(self.slope * self.linear.log_odds(embeddings) + self.shift)
 
     def concepts_by_remedy(self) -> dict[str, list[str]]:
         """What serves, for how many examples -> ids of the concepts that it serves; nothing where that was not kept."""

@@ -33,8 +33,7 @@ def shared_heads(texts: Vectors, examples: Examples, rejected_weight: float = RE
     spread = Spread.of(examples.vectors)
     told = texts - texts.mean(axis=0)
     text = spread.about_the_mean(told, np.zeros(len(told)))
-    some = examples.vectors
-    before = text.log_odds(some).std(axis=0)
+    before = spread.width_of(text)
     text = text.scaled(1 / max(float(np.sqrt(np.square(before).mean())), 1e-9))
     means, counts = means_of(examples, spread)
     if not counts.any():
@@ -46,7 +45,7 @@ def shared_heads(texts: Vectors, examples: Examples, rejected_weight: float = RE
         known -= rejected_weight * false * (asked / (asked + NOISE))[:, None].astype(np.float32)
     heads = spread.about_the_mean(spread.solve(known), np.zeros(len(known)))
     both = text + heads.scaled(EXAMPLES_WEIGHT)
-    return both.scaled(text.log_odds(some).std(axis=0) / np.maximum(both.log_odds(some).std(axis=0), 1e-9))
+    return both.scaled(spread.width_of(text) / np.maximum(spread.width_of(both), 1e-9))
 
 
 def _likeness(told: Vectors) -> Vectors:

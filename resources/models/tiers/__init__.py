@@ -71,6 +71,9 @@ class TagSettings(BaseModel):
     confident_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     confident_tags: NonNegativeInt = 3
     """An image with fewer tags of `confident_probability` gets the VLM's own words too, for review."""
+    precision_floor: Annotated[float | None, Field(gt=0, lt=1, exclude=True)] = 0.5
+    """The share of right ones among what the thresholds of `vistag calibrate` keep, as many as it allows; null: of the best
+    F1. No row of the lake depends on it, so that it is in no fingerprint."""
 
 
 class DuplicateThresholds(BaseModel):

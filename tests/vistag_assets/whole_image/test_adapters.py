@@ -21,6 +21,7 @@ from sensors.new_decisions import ENOUGH, new_decisions
 from vistag_assets.automation.adapt_job import adapt
 from vistag_assets.cli import app
 from vistag_assets.tags.adapting import FEWEST, fit_home_adapter
+from vistag_assets.whole_image import adapter_policy
 from vistag_assets.whole_image.adapter_policy import (
     ENOUGH_TO_CHOOSE,
     LEAST_EXAMPLES,
@@ -32,10 +33,12 @@ from vistag_assets.whole_image.adapter_policy import (
     choose,
     described,
     folds_of,
+    judging,
     recalls,
 )
 from vistag_assets.whole_image.adapters import (
     Examples,
+    Spread,
     cached,
     centred,
     gaussian_heads,
@@ -139,6 +142,12 @@ def test_what_was_rejected_counts_against_a_concept_there_and_in_pictures_like_i
     }
 
 
+def test_the_width_of_scores_is_known_without_computing_them() -> None:
+    told = gaussian_heads(EXAMPLES)
+    widths = Spread.of(EXAMPLES.vectors).width_of(told)
+    np.testing.assert_allclose(widths, told.log_odds(EXAMPLES.vectors).std(axis=0), rtol=1e-3)
+
+
 def test_adapted_log_odds_have_the_mean_and_the_spread_of_those_of_the_encoder() -> None:
     own = REMEDIES["text"](TEXTS, EXAMPLES).log_odds(VECTORS[TRAIN]) - 12
     told = shared_heads(TEXTS.vectors, EXAMPLES)
@@ -190,6 +199,16 @@ def test_a_policy_gains_on_held_out_pictures_and_keeps_what_is_frequent() -> Non
     head, _, tail, _ = bands_by(EXAMPLES.counts)
     assert _recall(told, tail) > _recall(before, tail) + 0.1
     assert _recall(told, head) >= _recall(before, head) - MAY_LOSE
+
+
+def test_of_a_large_corpus_every_so_many_th_picture_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = choose(TEXTS, EXAMPLES)
+    monkeypatch.setattr(adapter_policy, "MOST_PAIRS", EXAMPLES.concepts * len(EXAMPLES.vectors) // 3 + 1)
+    assert judging(len(EXAMPLES.vectors), EXAMPLES.concepts) == slice(None, None, 3)
+    told = adapter_of(choose(TEXTS, EXAMPLES), TEXTS, EXAMPLES).log_odds(VECTORS[TEST])
+    assert abs(_recall(told) - _recall(adapter_of(whole, TEXTS, EXAMPLES).log_odds(VECTORS[TEST]))) < 0.05
+    some = np.array([5, 3, 8])
+    assert np.array_equal(EXAMPLES.truth(some), TRUE[TRAIN][some])
 
 
 def test_of_few_examples_nothing_is_chosen_by_chance() -> None:
@@ -259,6 +278,7 @@ def test_a_home_scores_by_its_adapter_until_that_is_off(tagged_home: Home, tagge
     assert not [card for card in cards_of(workspace.tier, tagged_home) if card.role == "adapter"]
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_encoder_or_none_at_all_is_told(tagged_home: Home) -> None:
     workspace = open_workspace(tagged_home)
     keys = [ref.key for ref in tagged_home.folders()]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import skimage
 from PIL import Image
+from pydantic import ValidationError
 from sklearn.metrics import f1_score
 from small_library import tag, tiny_home, use_tier
 from tiny_checkpoint import save_tiny_siglip
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 
 from evaluation.stored_report import calibration_remarks
 from resources.home import Home, Settings, write_settings
+from resources.models.tiers import TagSettings
 from resources.workspace import open_workspace
-from taxonomy import starter_taxonomy
+from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets.cli import app
 from vistag_assets.exports.records import read_thresholds
 from vistag_assets.ingest.keywords import keywords_in_files
@@ -36,7 +38,10 @@ from vistag_assets.whole_image.thresholds import (
     STRENGTH,
     fit_thresholds,
     shrunk,
+    threshold_at_precision,
     threshold_of_best_f1,
+    thresholds_of,
+    wider_groups,
     write_home_thresholds,
 )
 
@@ -147,6 +152,56 @@ def test_a_concept_that_is_ever_told_too_little_gets_a_lower_threshold_and_expor
     assert read_thresholds(write_home_thresholds(home, found)) == pytest.approx(found.own, abs=1e-4)
 
 
+def test_a_threshold_at_a_precision_keeps_as_much_as_that_allows() -> None:
+    random = np.random.default_rng(4)
+    told = np.round(0.9 * random.random(200), 2).astype(np.float32)
+    true = random.random(200) < told
+    for floor in (0.6, 0.8):
+        cuts = [np.append(told, 1.1) >= cut for cut in np.unique(told)]
+        allowed = [kept[:-1].sum() for kept in cuts if true[kept[:-1]].mean() >= floor]
+        kept = told >= threshold_at_precision(told, true, floor)
+        assert true[kept].mean() >= floor
+        assert kept.sum() == max(allowed)
+    never = threshold_at_precision(told, told == told.min(), 0.9)
+    assert told.max() < never < 1
+    assert threshold_at_precision(told, np.zeros(200, bool), 0.9) == 0.5
+
+
+@pytest.mark.parametrize("floor", [None, 0.5])
+def test_a_tag_without_an_example_has_the_threshold_of_its_kin_and_one_with_few_is_drawn_to_it(
+    floor: float | None,
+) -> None:
+    """Vessels are told too little and everything else too much."""
+    random, ids = np.random.default_rng(5), ["bowl", "cup", "jug", "axe", "red"]
+    is_true = random.random((800, 5)) < [0.3, 0.3, 0.004, 0.3, 0.3]
+    is_true[0, 2] = True
+    near = np.array([0.2, 0.2, 0.2, 0.8, 0.9])
+    told = np.clip(np.where(is_true, near, near / 2) + random.normal(0, 0.02, is_true.shape), 0.001, 0.999)
+    groups = dict.fromkeys(("bowl", "cup", "jug", "vase"), ("broader vessel", "facet object"))
+    groups |= dict.fromkeys(("axe", "saw"), ("facet object",)) | {"red": ("facet colour",)}
+    overall, own = thresholds_of(ids, told.astype(np.float32), is_true, groups, floor)
+    assert 0.05 < own["vase"] < 0.25
+    assert own["jug"] == pytest.approx(own["vase"], abs=0.05)
+    assert own["vase"] < own["saw"] < own["axe"]
+    assert own["red"] > 0.4
+    assert own.keys() == {*ids, "vase", "saw"}
+    alone = thresholds_of(ids, told.astype(np.float32), is_true, None, floor)[1]
+    assert alone.keys() == {*ids}
+    assert abs(alone["jug"] - overall) < abs(alone["bowl"] - overall)
+
+
+def test_groups_go_from_the_broader_concept_to_the_facet() -> None:
+    bowl = Concept("bowl", "bowl", broader=("vessel",), facet="object")
+    groups = wider_groups(Taxonomy((bowl, Concept("vessel", "vessel", facet="object"))))
+    assert groups == {"bowl": ("broader vessel", "facet object"), "vessel": ("facet object",)}
+
+
+def test_the_precision_that_a_tier_asks_for_changes_no_row_of_the_lake() -> None:
+    assert TagSettings(precision_floor=0.9).model_dump() == TagSettings(precision_floor=None).model_dump()
+    with pytest.raises(ValidationError):
+        TagSettings(precision_floor=1.5)
+
+
 @pytest.mark.slow
 def test_vistag_calibrate_makes_a_tier_believable_on_ones_own_pictures(tmp_path: Path) -> None:
     for label, name in {
@@ -167,7 +222,10 @@ def test_vistag_calibrate_makes_a_tier_believable_on_ones_own_pictures(tmp_path:
     assert done.exit_code == 0, done.output
     assert "36 pictures of 3 classes" in done.output
     assert "F1 of the tags" in done.output
-    assert read_thresholds(home.root / "thresholds.csv").keys() == {"cat", "espresso", "motorcycle"}
+    assert "of which 0.5 are right" in done.output
+    kept = read_thresholds(home.root / "thresholds.csv")
+    assert kept.keys() == {"cat", "espresso", "motorcycle", "dog", "cup"}
+    assert kept["dog"] == kept["cup"]
     [remark] = calibration_remarks(open_workspace(home))
     assert "36 pictures of 3 classes" in remark
     fitted = read_home_calibration(home, open_workspace(home).encoder)
