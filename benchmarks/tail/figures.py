@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tail_corpus import Corpus
+from benchmarks.tail.corpus import Corpus
 from demo.world.hard.world import hard_taxonomy
 from evaluation.metrics.intervals import paired_interval
 from resources.models.tiers import TagSettings
