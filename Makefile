@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -74,6 +74,15 @@ pictures: $(VENV)/.installed-dev
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python docs/screenshots.py
 
+# Our speed beside the bare model's, clip-retrieval's (in an environment of its own) and a plain loop's, on full-size models
+# of random weights. BENCH="--large 8 --middling 16 --small 16 --rounds 1 --detector-images 1" for a shorter one.
+bench: $(VENV)/.installed $(VENV)-peers/.installed
+	$(BIN)/python -m benchmarks.speed --peer $(VENV)-peers/bin/python $(BENCH)
+
+# What vLLM on the processor does for us beside what its own benchmark gets. BENCH="--images 48 --turns 1" for a shorter one.
+bench-vlm: $(VENV)/.installed $(VENV)-vllm/.installed
+	$(BIN)/python -m benchmarks.speed.vlm --vllm $(VENV)-vllm/bin/vllm $(BENCH)
+
 # Our evaluation beside the field's, at the size of LVIS: half an hour. BENCH="--images 500" for a shorter one.
 bench-eval: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.evaluation $(BENCH)
@@ -101,17 +110,17 @@ bench-scale: $(VENV)/.installed
 # Whether cost follows change: nothing new, one image more, in many folders and in one. BENCH="--folders 20 --one-folder 500"
 # for a smaller one.
 bench-change: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.change $(BENCH)
+	$(BIN)/python -m benchmarks.scaling.change $(BENCH)
 
 # What an image, a folder and a run cost on the disk, of the home of the last `make demo`, and what that makes of a billion.
 # BENCH="--home HOME" for another home.
 bench-units: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.units $(BENCH)
+	$(BIN)/python -m benchmarks.scaling.units $(BENCH)
 
 # The scheduler of `vistag run --ray` at 1e6, 1e8 and 1e9 images with machines that die: a simulation.
 # BENCH="--images-per-second 50" for another speed of one machine.
 bench-cluster: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.cluster $(BENCH)
+	$(BIN)/python -m benchmarks.scaling.cluster $(BENCH)
 
 # Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
 # smaller one.
@@ -234,6 +243,15 @@ $(VENV)-bench/.installed: $(VENV)/.installed benchmarks/search/peers.txt
 		|| echo "$$peer does not install here, and is left out"; done
 	touch $@
 
+# clip-retrieval wants numpy 1 and transformers 4: its own, and torch of the first environment. Where it does not install the
+# benchmark says so and goes on.
+$(VENV)-peers/.installed: $(VENV)/.installed benchmarks/speed/peers.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > $$(echo $(VENV)-peers/lib/python*/site-packages)/vistag.pth
+	$(VENV)-peers/bin/python -m pip install -q --disable-pip-version-check --no-deps -r benchmarks/speed/peers.txt \
+		|| echo "clip-retrieval does not install here, and is left out"
+	touch $@
+
 # Ray and its launcher of Dagster's runs, in an environment that sees the first one's packages.
 $(VENV)-ray/.installed: $(VENV)/.installed-dev pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
@@ -260,4 +278,4 @@ $(VENV)-docs/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-ray $(VENV)-vllm $(VENV)-lock $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-extras $(VENV)-fiftyone $(VENV)-ray $(VENV)-vllm $(VENV)-lock $(VENV)-peers $(VENV)-audit .vistag build site dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

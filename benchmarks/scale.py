@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagster as dg
@@ -32,12 +32,12 @@ _START_OF_IMAGE, _COMMENT = b"\xff\xd8", b"\xff\xfe"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one `vistag run` took: all in all, of processors, of memory at its peak, and by step of Dagster's run."""
+    """What one program (`vistag run`) took: all in all, of processors, of memory at its peak, and by step of Dagster's run."""
 
     seconds: float
     processor_seconds: float
     peak_mib: float
-    step_seconds: Mapping[str, float]
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def tiny_jpegs() -> Iterator[bytes]:
@@ -78,22 +78,29 @@ def make_home(root: Path) -> Home:
 
 def run_vistag(home: Home, library: Path) -> Cost:
     """`vistag run`, in a process of its own. Raises CalledProcessError where it fails."""
-    command = [*_VISTAG, "run", str(library), "--home", str(home.root)]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if code := os.waitstatus_to_exitcode(status):
-        raise subprocess.CalledProcessError(code, command)
+    cost = cost_of([*_VISTAG, "run", str(library), "--home", str(home.root)])
     with dg.DagsterInstance.from_config(str(home.dagster_dir)) as instance:
         (run,) = instance.get_runs(limit=1)
         steps = instance.get_run_step_stats(run.run_id)
-    return Cost(
-        seconds,
-        usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss / 1024,
-        {step.step_key: (step.end_time or 0) - (step.start_time or 0) for step in steps},
+    return replace(
+        cost, step_seconds={step.step_key: (step.end_time or 0) - (step.start_time or 0) for step in steps}
     )
+
+
+def cost_of(command: Sequence[str]) -> Cost:
+    """A program and the processes that it waits for. Raises CalledProcessError where it fails, with what it said."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise subprocess.CalledProcessError(
+                process.returncode, list(command), stderr=said.read().decode(errors="replace")
+            )
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def measure(folders: int, images: int) -> None:

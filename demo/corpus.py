@@ -46,7 +46,7 @@ class Corpus:
 
 
 CORPORA = {
-    "standard": Corpus("demo", Split.CORPUS, 600, LONGER_SIDE_PX, "starter"),
+    "standard": Corpus("demo", Split.CORPUS, 300, LONGER_SIDE_PX, "starter"),
     "hard": Corpus("demo-hard", Split.HARD, 2000, 640, str(VOCABULARY)),
 }
 
@@ -76,6 +76,12 @@ class CorpusRecipe:
         """Relative to the library, posix."""
         year = FIRST_YEAR + number * self.folders // self.images
         return f"accessions-{year}/{year}-{number:04d}.jpg"
+
+
+def drawn_images(out_dir: Path) -> int | None:
+    """How many images the corpus there has; None where none was finished."""
+    truth = out_dir / "ground_truth.json"
+    return len(json.loads(truth.read_text())["images"]) if truth.exists() else None
 
 
 def make_corpus(

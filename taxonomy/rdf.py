@@ -107,6 +107,11 @@ def triples(path: Path) -> Iterator[pyoxigraph.Triple]:
 
 
 def syntax_of(path: Path) -> tuple[pyoxigraph.RdfFormat, str]:
+    """Raises TaxonomyError where the suffix says of no syntax."""
+    if path.suffix.lower() not in SYNTAXES:
+        raise TaxonomyError(
+            path, [Flaw(1, f'the suffix "{path.suffix}" is not one of {", ".join(SYNTAXES)}')]
+        )
     return SYNTAXES[path.suffix.lower()]
 
 

@@ -7,6 +7,7 @@ loop over folders, batches, progress, counts, previews, a tier that names no mod
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -143,15 +144,25 @@ def in_batches_of_images(
     size: int,
     open_image: Callable[[str], Image.Image],
     step: Callable[[list[str], list[Image.Image]], Batch | Sequence[Mapping[str, Any]]],
+    at_once: int = 1,
 ) -> Callable[[list[str]], Iterator[Batch]]:
-    """The same with the pictures of the ids, which are opened while the step before is at work."""
+    """The same with the pictures of the ids, which are opened while the step before is at work.
+
+    `at_once`: so many steps in threads, for a step that waits for others.
+    """
+
+    def made(batch: list[tuple[str, Image.Image]]) -> Batch:
+        names = [id_ for id_, _ in batch]
+        rows = step(names, [image for _, image in batch])
+        return rows if isinstance(rows, Batch) else Batch(names, rows)
 
     def compute(ids: list[str]) -> Iterator[Batch]:
         opened = prefetch(ids, open_image, workers=2, depth=min(2 * size, size + 16))
-        while batch := list(islice(opened, size)):
-            names = [id_ for id_, _ in batch]
-            made = step(names, [image for _, image in batch])
-            yield made if isinstance(made, Batch) else Batch(names, made)
+        batches = iter(lambda: list(islice(opened, size)), [])
+        if at_once == 1:
+            yield from map(made, batches)
+        else:
+            yield from (batch for _, batch in prefetch(batches, made, workers=at_once, depth=at_once))
 
     return compute
 
@@ -262,9 +273,9 @@ class FolderAsset:
             )
         meter, run = Meter(self.title), dict[Any, Any]()
         folder = Folder(workspace, "", self.version, run)
-        for number, key in enumerate(context.partition_keys):
-            folder = Folder(workspace, key, self.version, run)
-            stats = self.update_folder(folder, meter)
+        folders = [Folder(workspace, key, self.version, run) for key in context.partition_keys]
+        for number, (folder, stats) in enumerate(self._updated(folders, meter)):
+            key = folder.key
             rows = workspace.lake.read(self.table.name, key, ["id"])
             metadata: dict[str, Any] = {
                 **directory_of(workspace.home, key),
@@ -286,6 +297,22 @@ class FolderAsset:
                 "taxonomy": workspace.taxonomy.fingerprint,
                 **about,
             }
+        )
+
+    def _updated(self, folders: Sequence[Folder], meter: Meter) -> Iterator[tuple[Folder, UpdateStats]]:
+        """Each folder, brought up to date. Where a server answers, the next one begins while it is at the last images of
+        this one.
+        """
+        spec: Any = getattr(folders[0].workspace.tier, self.role) if self.role and folders else None
+        if not getattr(spec, "is_served", False):
+            yield from ((folder, self.update_folder(folder, meter)) for folder in folders)
+            return
+        watched = copy_context()  # of the progress bars: a thread would have none
+        yield from prefetch(
+            folders,
+            lambda folder: watched.copy().run(self.update_folder, folder, meter),
+            workers=spec.batches_at_once,
+            depth=spec.batches_at_once,
         )
 
     def _halve_batches(self, workspace: Workspace) -> bool:

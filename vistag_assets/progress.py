@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,27 +36,38 @@ class Meter:
         self.seconds = 0.0
         self._told_seconds = 0.0
         self._told_loads = model_loads().total()
-        self._done = 0
-        self._total = 0
+        self._of_folders: list[tuple[int, int]] = []
+        self._working = 0
+        self._since = 0.0
+        self._lock = threading.Lock()
 
     def folder(self) -> Callable[[int, int], None]:
         """An `on_progress(done, total)` for the next folder."""
-        before_done, before_total = self._done, self._total
+        place = len(self._of_folders)
+        self._of_folders.append((0, 0))
 
         def on_progress(done: int, total: int) -> None:
-            self._done, self._total = before_done + done, before_total + total
+            self._of_folders[place] = (done, total)
             if watcher := _watcher.get():
-                watcher(self.stage, self._done, self._total)
+                done, total = (sum(figure) for figure in zip(*self._of_folders, strict=True))
+                watcher(self.stage, done, total)
 
         return on_progress
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        started = time.perf_counter()
+        """What several threads do at once counts once."""
+        self._count_worker(1)
         try:
             yield
         finally:
-            self.seconds += time.perf_counter() - started
+            self._count_worker(-1)
+
+    def _count_worker(self, more: int) -> None:
+        with self._lock:
+            now = time.perf_counter()
+            self.seconds += now - self._since if self._working else 0.0
+            self._since, self._working = now, self._working + more
 
     def timed_each(self, batches: Iterator[T]) -> Iterator[T]:
         """The batches, with the time that each took to make."""

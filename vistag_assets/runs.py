@@ -282,7 +282,7 @@ def _outcome(
     seconds = sum(made["seconds"] for made in embedded)
     return TagOutcome(
         folders=tuple(
-            FolderOutcome(folder, still[folder.key].images, 0, 0, 0, 0, 0)
+            FolderOutcome(folder, still[folder.key].images, still[folder.key].rejects, 0, 0, 0, 0)
             if folder.key in still
             else FolderOutcome(
                 folder,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, BinaryIO, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import (
@@ -30,7 +30,7 @@ from pydantic import (
 from resources.home.private import public_files
 from resources.http_client import answers
 from resources.models.load_counter import count_load
-from resources.models.registry import Dtype, line_of, registry, with_what_is_known
+from resources.models.registry import Dtype, RegistryError, line_of, registry, with_what_is_known
 
 Device = Literal["cpu", "cuda"]
 Model = TypeVar("Model")
@@ -147,6 +147,8 @@ class ModelSpec(RoleSpec[Model]):
     licence: str
     sha256: Annotated[tuple[tuple[str, Sha256], ...], BeforeValidator(_pairs)] = ()
     """of files of the checkpoint, by name; one that is another is not loaded"""
+    backend: str | None = None
+    """a package that runs the checkpoint in the place of the family's own code, in single precision"""
 
     @model_validator(mode="before")
     @classmethod
@@ -154,6 +156,8 @@ class ModelSpec(RoleSpec[Model]):
         """A line that is a name alone (`tagger: ram-plus`) is that checkpoint, or the first of that family."""
         if isinstance(given, str):
             given = line_of(cls.role, given)
+        if isinstance(given, dict) and given.get("backend"):
+            given = {"dtype": "float32"} | given
         return with_what_is_known(cls.role, given) if isinstance(given, dict) else given
 
     @field_validator("model")
@@ -167,6 +171,22 @@ class ModelSpec(RoleSpec[Model]):
                 "`/` or `.`"
             )
         return model
+
+    @model_validator(mode="after")
+    def _has_its_backend(self) -> Self:
+        if self.backend is None:
+            registry().refuse_backend_as_family(self.role, self.family)
+            return self
+        registry().backend(self.role, self.family, self.backend)
+        if self.dtype != "float32":
+            raise RegistryError(f"dtype: the package {self.backend} runs in float32; leave `dtype` out")
+        return self
+
+    def implementation(self) -> Any:
+        """The class of its backend, or that of its family."""
+        if self.backend is None:
+            return super().implementation()
+        return registry().backend(self.role, self.family, self.backend).implementation()
 
     @property
     def name(self) -> str:

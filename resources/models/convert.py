@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -27,6 +28,8 @@ WRAPPERS = ("model", "state_dict", "model_state_dict", "module", "params")
 ALONE = "tensor"
 """The name of a tensor that a file holds by itself."""
 RECORD_SUFFIX = ".converted.json"
+_HARMLESS: list[Any] = [Namespace]
+"""Beyond what torch takes for plain: values by name, as fairseq keeps its settings. It has no code that a pickle could run"""
 _ASKED_FOR = re.compile(r"GLOBAL ([\w.]+)")
 _UNPICKLER_SAYS = re.compile(r"WeightsUnpickler error: ([^\n]*)")
 _TRANSFORMERS_PICKLE = re.compile(r"pytorch_model\.bin")
@@ -150,9 +153,10 @@ def _read(source: Path) -> Any:
 
     try:
         # an archive is mapped: the weights are in memory once, while they are written
-        return torch.load(
-            source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source) or None
-        )
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(
+                source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source) or None
+            )
     except Exception as error:  # a damaged pickle may end in any error
         asked = _ASKED_FOR.search(str(error))
         if asked:

@@ -57,7 +57,12 @@ def model_rows(registry: Registry, role: str | None = None) -> list[ModelRow]:
 
 
 def _rows_of(family: Family) -> Iterator[ModelRow]:
-    needs = [f"needs the extra `{family.extra}`" if family.extra else "", family.off_by_default]
+    needs = [
+        f"`backend: {family.library}` of the family `{family.backend_of}`" if family.backend_of else "",
+        f"`engine: openai`, served by {family.served_by}" if family.served_by else "",
+        f"needs the extra `{family.extra}`" if family.extra else "",
+        family.off_by_default,
+    ]
     of_family = ModelRow(
         family.role,
         ", ".join(family.systems),

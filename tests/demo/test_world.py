@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
-from demo.corpus import CorpusRecipe, make_corpus
+from demo.corpus import CorpusRecipe, drawn_images, make_corpus
 from demo.training.pool import PoolRecipe, build_pool
 from demo.training.train_encoder import Recipe
 from demo.world.finishes import CONDITIONS, TECHNIQUES
@@ -77,6 +77,7 @@ def test_ten_suggestions_are_enough_for_nearly_every_true_tag() -> None:
     assert np.minimum(tags, 10).sum() / tags.sum() >= 0.98
 
 
+@pytest.mark.slow
 def test_training_calibration_validation_and_corpus_share_no_scene() -> None:
     corpus = {CorpusRecipe(600, 6, 0).scene(n).digest for n in range(600)}
     training = Recipe()
@@ -167,6 +168,13 @@ def test_two_corpora_are_not_mixed(corpus: Path) -> None:
     with pytest.raises(FileExistsError, match="another number of images: name another home"):
         make_corpus(corpus, images=IMAGES + 3, folders=3, workers=1)
     assert (corpus / "ground_truth.json").read_bytes() == truth
+
+
+def test_a_corpus_that_is_there_tells_its_size_and_one_that_is_not_has_none(
+    corpus: Path, tmp_path: Path
+) -> None:
+    assert drawn_images(corpus) == IMAGES
+    assert drawn_images(tmp_path) is None
 
 
 def test_a_pool_holds_the_scenes_of_its_recipe(tmp_path: Path) -> None:

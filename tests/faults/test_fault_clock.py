@@ -43,6 +43,7 @@ def test_other_content_of_the_same_size_and_an_older_time_is_noticed(tmp_path: P
         first = again
 
 
+@pytest.mark.slow
 def test_files_of_any_year_go_through_all_stages(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
     with mounted(tmp_path / "disk") as library:

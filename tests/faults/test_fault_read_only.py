@@ -112,6 +112,7 @@ def test_a_lake_that_becomes_read_only_in_the_middle_of_a_run_loses_nothing(tmp_
         assert verify_home(home, deep=True).findings == ()
 
 
+@pytest.mark.slow
 def test_a_library_that_is_read_only_is_tagged_as_any_other(tmp_path: Path) -> None:
     home = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
     with mounted(tmp_path / "disk") as disk:

@@ -82,6 +82,7 @@ def rows(home: Home) -> dict[str, pa.Table]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_moves_damaged_partitions_aside_tells_it_and_computes_them_again(
     home: Home, tagged_once: Path
 ) -> None:

@@ -139,6 +139,7 @@ def faulty_server(behave: Callable[[Asked], Reply]) -> Iterator[FaultyServer]:
 
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 64  # many connect at once
 
         def handle_error(self, request: object, client_address: object) -> None:
             pass  # a client that gave up

@@ -40,6 +40,7 @@ def vistag(*arguments: object) -> str:
     return " ".join(result.output.split())
 
 
+@pytest.mark.slow
 def test_a_run_leaves_nothing_that_others_can_read(tmp_path: Path) -> None:
     made = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
     made.root.chmod(0o755)  # as an older vistag left it

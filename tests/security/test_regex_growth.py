@@ -17,6 +17,14 @@ EXPLAINED = {
     ("resources/models/vlms/florence2.py", "original"),
     # the table of remedies beside it, whose patterns are tried below
     ("resources/object_store.py", "pattern"),
+    # as are these, of MobileSAM's
+    ("resources/models/segmenters/mobile_sam.py", "pattern"),
+    (
+        "resources/models/segmenters/mobile_sam.py",
+        "f'{re.escape(_ENCODER)}layers\\\\.(\\\\d+)\\\\.blocks\\\\.(\\\\d+)\\\\.\\\\w+'",
+    ),
+    # words of the author of a policy, escaped, with two stars at most
+    ("vistag_assets/tags/flag_policy.py", "'|'.join((f'(?:{pattern})' for pattern in patterns))"),
     # words that are chosen on the command line, escaped, and what follows them once
     ("vistag_assets/exports/lora.py", "re.escape(opener.strip()) + '\\\\b[\\\\s,:]*'"),
 }

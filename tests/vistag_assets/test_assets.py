@@ -104,6 +104,7 @@ def test_an_unchanged_folder_loads_no_model(
     )
 
 
+@pytest.mark.slow
 def test_a_changed_taxonomy_embeds_its_new_phrases_and_no_image(
     tmp_path: Path, tagged: Path, home: Home, sent_to_the_model: list[int]
 ) -> None:

@@ -1,5 +1,6 @@
 """A per-folder asset as docs/architecture.md makes one: declared in a few lines, run by Dagster like all others."""
 
+import threading
 from inspect import signature
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import dagster as dg
 import pyarrow as pa
 import pytest
+from PIL import Image
 from small_library import draw
 
 from resources import tables
@@ -24,11 +26,13 @@ from vistag_assets.folder_asset import (
     declared,
     folder_asset,
     in_batches,
+    in_batches_of_images,
     update_table,
 )
 from vistag_assets.ingest.ingest import ingest
 from vistag_assets.lineage import derived
 from vistag_assets.partitions import FOLDERS
+from vistag_assets.progress import Meter, watching
 from vistag_assets.runs import find_library
 
 BRIGHTNESS = Table(
@@ -130,3 +134,40 @@ def test_a_table_that_was_never_made_is_named(tmp_path: Path) -> None:
         update_table("global_embeddings", workspace, "a")
     with pytest.raises(LookupError, match="images is not made by a folder_asset"):
         update_table("images", workspace, "a")
+
+
+def test_of_steps_that_wait_for_others_the_next_begins_before_one_has_ended() -> None:
+    second_began = threading.Event()
+
+    def step(ids: list[str], images: list[Image.Image]) -> list[dict[str, str]]:
+        if ids == ["0", "1"]:
+            assert second_began.wait(60)
+        else:
+            second_began.set()
+        return [{"id": id_} for id_ in ids]
+
+    compute = in_batches_of_images(2, lambda id_: Image.new("RGB", (1, 1)), step, at_once=2)
+    batches = list(compute(["0", "1", "2", "3", "4"]))
+    assert [batch.ids for batch in batches] == [["0", "1"], ["2", "3"], ["4"]]
+
+
+def test_a_meter_counts_once_what_threads_do_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("vistag_assets.progress.time.perf_counter", lambda: now[0])
+    told: list[tuple[str, int, int]] = []
+    meter = Meter("Asking")
+    with watching(lambda *of: told.append(of)):
+        first, second = meter.folder(), meter.folder()
+        with meter.timed():
+            now[0] += 1
+            first(1, 4)
+            with meter.timed():
+                now[0] += 2
+                second(5, 5)
+            now[0] += 4
+            first(4, 4)
+    now[0] += 8
+    with meter.timed():
+        now[0] += 16
+    assert meter.seconds == 1 + 2 + 4 + 16
+    assert told == [("Asking", 1, 4), ("Asking", 6, 9), ("Asking", 9, 9)]

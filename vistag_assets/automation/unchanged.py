@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -18,21 +18,24 @@ from typing import Any
 
 import dagster as dg
 
+from resources.decisions.log import FILE as DECISIONS
 from resources.home import FolderRef
 from resources.images.ingest import ALWAYS_RETRIED, rejects_fingerprint
 from resources.images.scan import Found, scan_folder
 from resources.lake import LakeError, failed_ids
 from resources.lake.files import replace_files
+from resources.models.checkpoints import ModelSpec
+from resources.models.tiers import role_specs
 from resources.object_store import ObjectPath, location
 from resources.tables import PER_FOLDER_TABLES, TABLES
 from resources.workspace import Workspace
 from vistag_assets.regions import regions_json
-from vistag_assets.whole_image import calibration, home_adapter, thresholds
+from vistag_assets.whole_image import home_adapter
 
 _FOLDER = "standing"
-_ROLES = ("encoder", "detector", "segmenter", "vlm", "ocr", "depth")
-_OF_THE_HOME = (calibration.FILE, thresholds.FILE, f"{home_adapter.FOLDER}/{home_adapter.FILE}")
-"""Files of the home that tags are made with."""
+_OF_NO_ROW = {"home-id", "settings.json", "ground_truth.json", "batch_sizes.json"}
+"""Files of a home that decide about no row, or of which the settings and the log tell."""
+_LONGEST_PATH = 4096
 _OTHER_SETTINGS = {"watched", "exports", "settle_seconds", "ground_truth_library", "decisions", "leases"}
 """What a home remembers that decides about no row."""
 
@@ -47,6 +50,7 @@ class Standing:
     left: str
     """of the files of the lake after it"""
     images: int
+    rejects: int
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,11 @@ class Look:
     def made_by(self) -> str:
         """All that decides about rows besides the files: models, vocabulary, settings, decisions, this code."""
         workspace, tier = self.workspace, self.workspace.tier
+        settings = workspace.settings.model_dump(mode="json", exclude=_OTHER_SETTINGS)
         named = [
             role
-            for role in _ROLES
-            if getattr(tier, role) and not getattr(getattr(tier, role), "is_served", False)
+            for role, spec in role_specs(tier).items()
+            if not (isinstance(spec, ModelSpec) and spec.is_served)
         ]
         return _digest(
             {
@@ -75,11 +80,14 @@ class Look:
                 "tier": tier.model_dump(mode="json"),
                 "models": {role: getattr(workspace, role).fingerprint for role in named},
                 "taxonomy": workspace.taxonomy.fingerprint,
-                "settings": workspace.settings.model_dump(mode="json", exclude=_OTHER_SETTINGS),
+                "settings": settings,
                 "ingest": rejects_fingerprint(workspace.limits),
                 "decisions": workspace.decisions.last(),
-                "home": [_status(workspace.home.root / name) for name in _OF_THE_HOME],
-                "fusion": _status(Path(tier.fusion)) if tier.fusion else None,
+                "home": {str(path): _status(path) for path in _own_files(workspace.home.root)},
+                "named": {
+                    str(path): _status(path)
+                    for path in _named_files([tier.model_dump(), settings | {"tier": None}])
+                },
             }
         )
 
@@ -115,8 +123,10 @@ class Look:
         notes, lake = {}, self.workspace.lake
         for key in keys:
             if key in self.seen and _is_settled(self.workspace, key):
-                images = lake.read("images", key, ["id"]).num_rows
-                note = Standing(self.made_by, self.seen[key], _left(self.workspace, key), images)
+                images, rejects = (
+                    lake.read(table, key, ["path"]).num_rows for table in ("images", "rejects")
+                )
+                note = Standing(self.made_by, self.seen[key], _left(self.workspace, key), images, rejects)
                 notes[self._path(key)] = json.dumps(asdict(note)).encode()
         replace_files(notes)
 
@@ -166,6 +176,28 @@ def _left(workspace: Workspace, key: str) -> str:
             "regions": _status(home.root / regions_json.FOLDER / key),
         }
     )
+
+
+def _own_files(home: Path) -> list[Path]:
+    """What was fitted or chosen for a home: the files directly in it, and those of its adapter."""
+    found = [*home.glob("[!.]*"), *(home / home_adapter.FOLDER).glob("[!.]*")]
+    log = f"{DECISIONS}*"
+    return sorted(
+        path for path in found if path.is_file() and not path.match(log) and path.name not in _OF_NO_ROW
+    )
+
+
+def _named_files(content: Any) -> Iterator[Path]:
+    """The files that settings and tiers name, wherever in them: a vocabulary, a fusion, a policy."""
+    if isinstance(content, str) and content and len(content) < _LONGEST_PATH and "\0" not in content:
+        if Path(content).is_absolute() and Path(content).is_file():
+            yield Path(content)
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from _named_files(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _named_files(value)
 
 
 def _status(path: Path | ObjectPath) -> list[int] | None:

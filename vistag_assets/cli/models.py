@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,14 @@ from vistag_assets.cli.common import HomeOption, TierOption, UsageError, own_hom
 
 SHOWN_LETTERS = 160
 SHOWN_NAMES = 5
+
+
+class ServingEngine(StrEnum):
+    """Servers that `vistag serve` starts."""
+
+    vllm = "vllm"
+    lmdeploy = "lmdeploy"
+    trtllm = "trtllm"
 
 
 def models(
@@ -107,9 +116,16 @@ def serve(
     tier: TierOption = None,
     heavy: Annotated[bool, typer.Option("--heavy", help="The model of the heavy lane.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Start it, caption one picture, stop it.")] = False,
+    engine: Annotated[
+        ServingEngine | None,
+        typer.Option("--engine", help="Which server; the tier's `server.program` without it."),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it."""
+    """Serve the vision-language model of a tier with vLLM, on this machine only; Ctrl-C stops it.
+
+    LMDeploy and TensorRT-LLM (trtllm) are started too; they have not been run on a GPU of ours.
+    """
     with plain_errors(), own_home(home) as base:
         from rich.text import Text
 
@@ -122,7 +138,7 @@ def serve(
         from vistag_assets.cli.serve import served_spec
 
         chosen = load_tier(tier or read_settings(base).tier)
-        spec = served_spec(chosen, heavy=heavy)
+        spec = served_spec(chosen, heavy=heavy, engine=engine)
         log = base.root / "logs" / f"serve-{spec.server.port}.log"
         with console.err.status(f"Starting; messages go to {log}") as status:
 

@@ -13,7 +13,14 @@ from resources.home.private import outer_umask
 from resources.http_client import HttpError, ask
 from resources.models.tiers import Tier
 from resources.models.vlms import VlmSpec
-from resources.models.vlms.server import serve_command, serve_environment, vllm_program
+from resources.models.vlms.server import (
+    OTHERS,
+    TRTLLM_SETTINGS,
+    other_command,
+    serve_command,
+    serve_environment,
+    vllm_program,
+)
 from resources.models.vlms.spec import API_KEY
 from vistag_assets.automation.processes import HOST, POLL_SECONDS, interrupts_are_raised, port_answers, stop
 
@@ -25,8 +32,11 @@ class ServeError(RuntimeError):
     """There is nothing to serve, or the server could not be started, or it ended by itself."""
 
 
-def served_spec(tier: Tier, *, heavy: bool) -> VlmSpec:
-    """The model of a lane that `vistag serve` starts a server for. Raises ServeError."""
+def served_spec(tier: Tier, *, heavy: bool, engine: str | None = None) -> VlmSpec:
+    """The model of a lane that `vistag serve` starts a server for. Raises ServeError.
+
+    `engine`: which server is wanted; None: the tier's.
+    """
     role = "heavy_vlm" if heavy else "vlm"
     spec: VlmSpec | None = getattr(tier, role)
     if spec is None:
@@ -39,6 +49,11 @@ def served_spec(tier: Tier, *, heavy: bool) -> VlmSpec:
     if spec.server.base_url:
         raise ServeError(
             f"The {role} of the tier {tier.name} is served by others, at {spec.server.base_url}."
+        )
+    if engine not in (None, spec.server.program):
+        raise ServeError(
+            f"The {role} of the tier {tier.name} is asked as {spec.server.program} is, and {engine} has another dialect: write "
+            f"`program: {engine}` under its `server`."
         )
     return spec
 
@@ -56,8 +71,8 @@ def serve(
     then `on_ready` says whether to go on. Raises ServeError where the port is taken or the server ends by itself,
     NoServerError where there is none to start.
     """
-    command = serve_command(spec, vllm_program())
     port = spec.server.port
+    command = command_of(spec, log.with_suffix(".yaml"))
     if port_answers(port):
         raise ServeError(
             f"Port {port} is in use: this server may be running already. Else give another `server.port` in the tier."
@@ -83,6 +98,20 @@ def serve(
                 _stay(process, log)
         finally:
             stop([process])
+
+
+def command_of(spec: VlmSpec, settings: Path) -> list[str]:
+    """The command that serves a model of a tier; what a server reads from a file alone is put into `settings`.
+
+    Raises NoServerError where there is none to start, or it does not have what the tier asks.
+    """
+    if spec.server.program == "vllm":
+        return serve_command(spec, vllm_program())
+    command = other_command(spec, OTHERS[spec.server.program].path(), settings)
+    if spec.server.program == "trtllm":
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text(TRTLLM_SETTINGS, encoding="utf-8")
+    return command
 
 
 def _stay(process: subprocess.Popen[bytes], log: Path) -> None:

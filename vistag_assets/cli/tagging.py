@@ -34,7 +34,7 @@ def demo(
         int | None,
         typer.Option(
             min=6,
-            help="How many to draw, 600 (hard: 2,000) unless said; with fewer, figures of rare tags are less certain.",
+            help="How many to draw: those that are there, else 300 (hard: 2,000). More make figures of rare tags surer.",
         ),
     ] = None,
     corpus: Annotated[
@@ -47,7 +47,7 @@ def demo(
 ) -> None:
     """Draw the demo corpus, tag it, and measure the tags against what was drawn."""
     with plain_errors(), own_home(home) as base:
-        from demo.corpus import CORPORA, make_corpus
+        from demo.corpus import CORPORA, drawn_images, make_corpus
 
         if corpus not in CORPORA:
             raise UsageError(f"--corpus {corpus}: give {' or '.join(CORPORA)}.")
@@ -56,7 +56,7 @@ def demo(
         with console.progress_bars() as watcher:
             make_corpus(
                 drawn,
-                images or chosen.images,
+                images or drawn_images(drawn) or chosen.images,
                 split=chosen.split,
                 longer_side_px=chosen.longer_side_px,
                 on_progress=lambda done, total: watcher("Drawing images", done, total),

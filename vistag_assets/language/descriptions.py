@@ -80,7 +80,8 @@ def descriptions(
             failed |= unanswered
         return Batch(ids, rows, failed)
 
-    return Rows(wanted, in_batches_of_images(IMAGES_AT_ONCE, folder.opener(proxies), describe_lanes))
+    at_once = workspace.vlm.spec.batches_at_once
+    return Rows(wanted, in_batches_of_images(IMAGES_AT_ONCE, folder.opener(proxies), describe_lanes, at_once))
 
 
 def _described(

@@ -32,6 +32,9 @@ PLACES: tuple[Place, ...] = ("picture", "caption", "description", "file")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+_MOST_STARS = 2
+
+
 class PolicyError(ValueError):
     """A policy that cannot be used; the message names file and line."""
 
@@ -44,6 +47,8 @@ def _listed(value: Any) -> Any:
 def _says_something(name: str) -> str:
     if not any(map(str.isalnum, name)):
         raise ValueError(f"{name!r} holds no letter and no digit: all images would be flagged")
+    if name.count("*") > _MOST_STARS:  # each more is another power of the time that a text takes
+        raise ValueError(f"{name!r} holds more than {_MOST_STARS} *")
     return name
 
 

@@ -51,10 +51,13 @@ def captions(folder: Folder, proxies: Proxies, ocr_text: pa.Table | None) -> Row
     )
 
     def caption(ids: list[str], images: list[Image.Image]) -> Batch:
-        answers = vlm.answer(images, [prompts[id_] for id_ in ids], max_tokens=most)
-        tags: Sequence[Answer | Unanswered | None] = [None] * len(ids)
-        if listing:
-            tags = vlm.answer(images, [listing.prompt] * len(ids), max_tokens=most)
+        # both questions of a picture one after the other: a server then has the picture in its cache
+        questions = [[prompts[id_], *([listing.prompt] if listing else [])] for id_ in ids]
+        shown = [image for image, asked in zip(images, questions, strict=True) for _ in asked]
+        told = vlm.answer(shown, [prompt for asked in questions for prompt in asked], max_tokens=most)
+        step = 2 if listing else 1
+        answers = told[::step]
+        tags: Sequence[Answer | Unanswered | None] = told[1::step] if listing else [None] * len(ids)
         rows = [
             {
                 "id": id_,
@@ -67,7 +70,8 @@ def captions(folder: Folder, proxies: Proxies, ocr_text: pa.Table | None) -> Row
         ]
         return Batch(ids, rows, failed_of(ids, answers) | failed_of(ids, tags))
 
-    return Rows(wanted, in_batches_of_images(IMAGES_AT_ONCE, folder.opener(proxies), caption))
+    at_once = vlm.spec.batches_at_once
+    return Rows(wanted, in_batches_of_images(IMAGES_AT_ONCE, folder.opener(proxies), caption, at_once))
 
 
 def parsed_keywords(answer: Answer, labels: Labels) -> list[Row]:

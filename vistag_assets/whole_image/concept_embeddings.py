@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -160,13 +161,18 @@ def _embedded(
         try:
             rows = read_parquet(file)
         except (FileNotFoundError, CorruptPartition):
-            vectors = embedding_column(encoder.embed_texts(batch))
+            told = partial(_told, on_progress, start, len(texts)) if on_progress else None
+            vectors = embedding_column(encoder.embed_texts(batch, told))
             rows = pa.table([pa.array(batch, pa.string()), vectors], names=list(_PHRASE))
             if len(texts) > PHRASES_A_BATCH:
                 write_parquet(file, rows)
         yield rows.cast(pa.schema([schema.field(name) for name in _PHRASE]))
     if on_progress and texts:
         on_progress(len(texts), len(texts))
+
+
+def _told(on_progress: Progress, before: int, total: int, done: int) -> None:
+    on_progress(before + done, total)
 
 
 def _rows_by(current: str, stored: pa.Table | None, schema: pa.Schema) -> pa.Table:

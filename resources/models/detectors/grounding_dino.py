@@ -97,8 +97,8 @@ class GroundingDinoDetector(PretrainedDetector):
     the mean over them, so it is lower where only a part of the phrase fits.
     """
 
-    def __init__(self, spec: DetectorSpec, device: Device) -> None:
-        super().__init__(spec, device, CODE_VERSION)
+    def __init__(self, spec: DetectorSpec, device: Device, **parts: Any) -> None:
+        super().__init__(spec, device, CODE_VERSION, **parts)
 
     def sent(self, phrase: str) -> str:
         most = read_config(self.directory).get("max_text_len", _MAX_TEXT)

@@ -16,8 +16,8 @@ class PretrainedDetector(Pretrained):
     model_class = "AutoModelForZeroShotObjectDetection"
     spec: DetectorSpec
 
-    def __init__(self, spec: DetectorSpec, device: Device, code: str) -> None:
-        super().__init__(spec, device, code, family=spec.family, min_score=spec.min_score)
+    def __init__(self, spec: DetectorSpec, device: Device, code: str, **parts: Any) -> None:
+        super().__init__(spec, device, code, family=spec.family, min_score=spec.min_score, **parts)
 
     def sent(self, phrase: str) -> str:
         """What the model reads of a phrase: "" where it is not asked at all. Loads the tokenizer alone."""

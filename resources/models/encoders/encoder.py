@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CODE_VERSION = "1"
-
-T = TypeVar("T")
 
 
 class Encoder:
@@ -84,30 +82,39 @@ class Encoder:
 
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Unit-length embeddings `[n, dimension]` of RGB images of any size."""
-        return self._in_batches(
-            images, lambda batch: self.embed_pixels([self.preprocess(image) for image in batch])
-        )
+        size = self.spec.batch_size
+        parts = [
+            self.embed_pixels([self.preprocess(image) for image in images[start : start + size]])
+            for start in range(0, len(images), size)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
 
     def sent(self, text: str) -> str:
         """What the text tower reads of a text: it cuts one that is too long. No weights are loaded for it."""
         return self._towers.sent(text)
 
-    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit-length embeddings `[n, dimension]` of texts, cut at the length of the text tower."""
-        return self._in_batches(texts, self._embed_text_batch)
+    def embed_texts(
+        self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Unit-length embeddings `[n, dimension]` of texts, cut at the length of the text tower.
+
+        Texts of about the same length share a batch, so that little is computed for padding. `on_progress(done)` is
+        called after each batch.
+        """
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(order), self.spec.batch_size):
+            places = order[start : start + self.spec.batch_size]
+            vectors[places] = self._embed_text_batch([texts[place] for place in places])
+            if on_progress:
+                on_progress(start + len(places))
+        return vectors
 
     def _embed_text_batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
             return _unit(self._towers.text_features(texts))
-
-    def _in_batches(
-        self, items: Sequence[T], embed: Callable[[Sequence[T]], NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        size = self.spec.batch_size
-        parts = [embed(items[start : start + size]) for start in range(0, len(items), size)]
-        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
 
 
 def _unit(features: Tensor) -> NDArray[np.float32]:

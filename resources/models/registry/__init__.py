@@ -122,6 +122,10 @@ class Family(BaseModel):
     """of a VLM: prompts that a tier may name for a task, each asked word for word"""
     system: str = ""
     """of a chat model that was trained with one: its system message"""
+    served_by: str = ""
+    """of a VLM that no process of ours can run: the server that does, with its version"""
+    backend_of: str | None = None
+    """the family whose checkpoints it runs in the place of its own code, for a line of a tier that says `backend: LIBRARY`"""
     remote_code: bool = False
     """whether it runs code that comes with its checkpoints, which a tier has to allow (`remote_code: true`)"""
     state: State = "works"
@@ -169,6 +173,26 @@ class Registry(BaseModel):
         if name not in known:
             raise RegistryError(f"there is no {role} family {name!r}; known: {', '.join(sorted(known))}")
         return known[name]
+
+    def backend(self, role: str, family: str, name: str) -> Family:
+        """The package that runs a family's checkpoints in the place of its own code. Raises RegistryError."""
+        backends = [each for each in self.families if each.role == role and each.backend_of]
+        known = {each.library: each for each in backends if each.backend_of == family}
+        if name not in known:
+            of = next((each.backend_of for each in backends if each.library == name), None)
+            raise RegistryError(
+                f"backend: the family {family} has no {name!r}; it has {', '.join(sorted(known)) or 'its own code only'}"
+                + (f" ({name} runs the family {of})" if of else "")
+            )
+        return known[name]
+
+    def refuse_backend_as_family(self, role: str, name: str) -> None:
+        """Raises RegistryError where a family is a package that runs another's checkpoints."""
+        family = self.family(role, name)
+        if family.backend_of:
+            raise RegistryError(
+                f"family: write `family: {family.backend_of}` and `backend: {family.library}`"
+            )
 
     def find(self, role: str, model: str) -> tuple[Family, Checkpoint] | None:
         """What is known of a checkpoint in a role; None where nothing is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,10 @@ published as video models, which have the weights of the image model in them."""
 class Sam(Pretrained):
     """A checkpoint of a family of CLASSES. Making one reads small files; the weights are loaded at the first image."""
 
-    def __init__(self, spec: SegmenterSpec, device: Device, layout: Layout = TRANSFORMERS) -> None:
-        super().__init__(spec, device, CODE_VERSION, layout)
+    def __init__(
+        self, spec: SegmenterSpec, device: Device, layout: Layout = TRANSFORMERS, **parts: Any
+    ) -> None:
+        super().__init__(spec, device, CODE_VERSION, layout, **parts)
         self.processor_class, self.model_class = CLASSES.get(spec.family, ("", ""))
 
     def segment(self, image: Image.Image, boxes_xywh: NDArray[np.float32]) -> Masks:

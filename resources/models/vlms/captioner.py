@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from resources.models.batching import alike
-from resources.models.checkpoints import Device, load_processor
+from resources.models.checkpoints import TRANSFORMERS, Device, Layout, load_processor
 from resources.models.vlms import florence2
 from resources.models.vlms.answers import Answer, Pictures, Schema
+from resources.models.vlms.beit3 import checkpoint as beit3
+from resources.models.vlms.ofa import checkpoint as ofa
+from resources.models.vlms.pixels import squares
 from resources.models.vlms.spec import VlmSpec
 from resources.models.vlms.writer import Rule, Writer
 
@@ -44,6 +47,9 @@ class Form:
     """the submodule that decodes, where the model is not its own decoder"""
     end: str | None = None
     """the entry of its configuration that ends an answer, where its generation settings do not say"""
+    folder: Callable[[str], Path] | None = None
+    """where the checkpoint of a tier's `model` lies, where that is always a folder of this machine"""
+    layout: Layout = TRANSFORMERS
     rules: Callable[[Any], list[Rule]] = lambda processor: []
 
 
@@ -51,8 +57,10 @@ class Captioner(Writer):
     """A captioning model of the family of its spec. Making one reads small files only."""
 
     def __init__(self, spec: VlmSpec, device: Device) -> None:
-        super().__init__(spec, device, f"captioner {CODE_VERSION}")
         self._form = FORMS[spec.family]
+        if self._form.folder:
+            spec = spec.model_copy(update={"model": str(self._form.folder(spec.model).resolve())})
+        super().__init__(spec, device, f"captioner {CODE_VERSION}", self._form.layout)
         self.model_class, self.part, self.end = self._form.model_class, self._form.part, self._form.end
 
     @cached_property
@@ -98,6 +106,27 @@ def _task_of_decoder(processor: Any, pictures: Pictures, prompt: str) -> Mapping
     return _pixels(processor, pictures) | {"decoder_input_ids": task.expand(len(pictures), -1)}
 
 
+def _question_of_ofa(processor: Any, pictures: Pictures, prompt: str) -> Mapping[str, Any]:
+    tokenizer = processor.tokenizer
+    ids = tokenizer(f"{tokenizer.bos_token} {prompt}{tokenizer.eos_token}", return_tensors="pt")["input_ids"]
+    return {"pixel_values": squares(pictures, processor.side_px), "prompt_ids": ids.expand(len(pictures), -1)}
+
+
+def _square_alone(processor: Any, pictures: Pictures, prompt: str) -> Mapping[str, Any]:
+    return {"pixel_values": squares(pictures, processor.side_px)}
+
+
+def _some_words(processor: Any) -> list[Rule]:
+    """As OFA's own search has it: no padding, and no end before the first word."""
+    from transformers import SuppressTokensAtBeginLogitsProcessor, SuppressTokensLogitsProcessor
+
+    tokenizer = processor.tokenizer
+    return [
+        SuppressTokensLogitsProcessor([tokenizer.pad_token_id]),
+        SuppressTokensAtBeginLogitsProcessor([tokenizer.eos_token_id], begin_index=1),
+    ]
+
+
 def _two_parts(directory: Path) -> Parts:
     return Parts(load_processor(directory, "AutoImageProcessor"), load_processor(directory, "AutoTokenizer"))
 
@@ -118,6 +147,21 @@ FORMS: Mapping[str, Form] = {
     "vit-gpt2": Form(_picture_alone, model_class=_ENCODER_AND_DECODER, processor=_two_parts),
     "donut": Form(
         _task_of_decoder, model_class=_ENCODER_AND_DECODER, processor=_two_parts, rules=_nothing_unknown
+    ),
+    "ofa": Form(
+        _question_of_ofa,
+        load=lambda spec, directory, device: ofa.load(directory, spec.dtype, device),
+        processor=ofa.processor,
+        folder=ofa.folder_of,
+        layout=ofa.LAYOUT,
+        rules=_some_words,
+    ),
+    "beit-3": Form(
+        _square_alone,
+        load=lambda spec, directory, device: beit3.load(directory, spec.dtype, device),
+        processor=beit3.processor,
+        folder=beit3.folder_of,
+        layout=beit3.LAYOUT,
     ),
     "florence-2": _FLORENCE_2,
     "florence-2-promptgen": _FLORENCE_2,

@@ -8,7 +8,10 @@ import io
 import os
 import random
 import re
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import count, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +32,10 @@ from resources.http_client import (
 from resources.models.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.models.registry import registry
 from resources.models.vlms.answers import ENTROPY_TOP, Answer, Pictures, Schema, Unanswered
+from resources.models.vlms.background import gathered, in_background
 from resources.models.vlms.completions import UnusableAnswerError, read_answer
+from resources.models.vlms.dialects import dialect_of
+from resources.models.vlms.pace import Pace
 from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import without_secret
 
@@ -38,8 +44,10 @@ if TYPE_CHECKING:
 
 CODE_VERSION = "1"
 
-_BUSY = frozenset({408, 409, 429})
-"""and all of 500 and above: asked again"""
+_BUSY = frozenset({429, 503})
+"""asked again for `busy_s`, and less is asked at a time"""
+_AGAIN = frozenset({408, 409}) | _BUSY
+"""and all of 500 and above: asked again, `retries` times"""
 _PAUSE_S = 0.5
 """before the second attempt, at most; then twice, four times, ... as long, unless the server says how long"""
 _LONGEST_PAUSE_S = 8.0
@@ -62,6 +70,7 @@ class OpenAiVlm:
     def __init__(self, spec: VlmSpec, device: Device) -> None:
         self.spec = spec
         self.device = device
+        self._dialect = dialect_of(spec.server.program)
         system = registry().family(spec.role, spec.family).system
         self._before = [{"role": "system", "content": system}] if system else []
         self.fingerprint = fingerprint(
@@ -74,39 +83,39 @@ class OpenAiVlm:
 
     def load(self) -> None:
         """Have the server answer once rather than at the first image. Raises ServerUnavailableError."""
-        asyncio.run(self._load())
+        in_background(self._load())
 
     def answer(
         self, images: Pictures, prompts: Sequence[str], *, max_tokens: int, schema: Schema | None = None
     ) -> list[Answer | Unanswered]:
-        """One answer an image, in their order; `concurrency` requests at a time.
+        """One answer an image, in their order; `concurrency` requests at a time, also of calls of several threads.
 
         An image that the server fails at is Unanswered, where it still answers for a plain picture. Otherwise
         it raises ServerUnavailableError.
         """
-        return asyncio.run(self._answer_all(images, prompts, _options(max_tokens, schema)))
+        return in_background(self._answer_all(images, prompts, self._options(max_tokens, schema)))
 
     async def _load(self) -> None:
         async with client_for(self.spec.server.url) as client:
-            await self._require_server(client, _options(1, None))
+            await self._require_server(client, self._options(1, None))
 
     async def _answer_all(
         self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
     ) -> list[Answer | Unanswered]:
-        turns = asyncio.Semaphore(self.spec.server.concurrency)
+        encoded, turns = _Encoded(images), _turns(self.spec.server.url, self.spec.server.concurrency)
         async with client_for(self.spec.server.url) as client:
 
             async def in_turn(image: Image.Image, prompt: str) -> Answer | Unanswered:
                 async with turns:
-                    return await self._answer(client, image, prompt, options)
+                    return await self._answer(client, await encoded.take(image), prompt, options)
 
-            return await asyncio.gather(*starmap(in_turn, zip(images, prompts, strict=True)))
+            return await gathered(starmap(in_turn, zip(images, prompts, strict=True)))
 
     async def _answer(
-        self, client: httpx2.AsyncClient, image: Image.Image, prompt: str, options: Mapping[str, Any]
+        self, client: httpx2.AsyncClient, picture: str, prompt: str, options: Mapping[str, Any]
     ) -> Answer | Unanswered:
         try:
-            return await self._ask(client, image, prompt, options, self.spec.server.retries)
+            return await self._ask(client, picture, prompt, options, self.spec.server.retries)
         except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         await self._require_server(client, options)
@@ -115,7 +124,7 @@ class OpenAiVlm:
     async def _require_server(self, client: httpx2.AsyncClient, options: Mapping[str, Any]) -> None:
         """Whether it is the server that fails is told by a question that it can answer."""
         try:
-            await self._ask(client, _PLAIN, "?", {**options, "max_tokens": 1}, 1)
+            await self._ask(client, _data_uri(_PLAIN), "?", {**options, "max_tokens": 1}, 1)
         except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         else:
@@ -126,14 +135,15 @@ class OpenAiVlm:
     async def _ask(
         self,
         client: httpx2.AsyncClient,
-        image: Image.Image,
+        picture: str,
         prompt: str,
         options: Mapping[str, Any],
         retries: int,
     ) -> Answer:
-        picture = {"type": "image_url", "image_url": {"url": await asyncio.to_thread(_data_uri, image)}}
+        # the picture first: what a server keeps of it serves all that is asked of it
+        shown = {"type": "image_url", "image_url": {"url": picture}}
         text = {"type": "text", "text": _CONTROL_TOKENS.sub(" ", prompt)}
-        messages = [*self._before, {"role": "user", "content": [picture, text]}]
+        messages = [*self._before, {"role": "user", "content": [shown, text]}]
         body = {"model": self.spec.served_name, "messages": messages, **options}
         reply = await self._reply(client, body, retries)
         if not 200 <= reply.status < 300:
@@ -142,44 +152,91 @@ class OpenAiVlm:
             told = reply.json()
         except OddReplyError as error:
             raise UnusableAnswerError(f"it is no chat completion: {error}") from None
-        return read_answer(told, max_tokens=options["max_tokens"])
+        return read_answer(self._dialect.understood(told), max_tokens=options["max_tokens"])
 
     async def _reply(self, client: httpx2.AsyncClient, body: Mapping[str, Any], retries: int) -> Reply:
         """The first reply of a server that is not too busy, or the last one. Raises HttpError."""
         server = self.spec.server
         key = os.environ.get(API_KEY)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        for attempt in count():
+        pace, begun_s, attempts = _pace(server.url, server.concurrency), time.monotonic(), 0
+        for paused in count():
             wait_s = 0.0
             try:
-                reply = await exchange(
-                    client,
-                    "POST",
-                    f"{server.url}/chat/completions",
-                    seconds=server.timeout_s,
-                    headers=headers,
-                    body=body,
-                )
+                async with pace.turn():
+                    reply = await exchange(
+                        client,
+                        "POST",
+                        f"{server.url}/chat/completions",
+                        seconds=server.timeout_s,
+                        headers=headers,
+                        body=body,
+                    )
             except (NoConnectionError, NoReplyInTimeError):
-                if attempt == retries:
+                if attempts >= retries:
                     raise
+                attempts += 1
             else:
-                if attempt == retries or not (reply.status in _BUSY or reply.status >= 500):
-                    return reply
                 wait_s = reply.retry_after_s
-            pause_s = min(_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+                if reply.status in _BUSY:
+                    pace.busy()
+                else:
+                    pace.answered()
+                if reply.status not in _BUSY or time.monotonic() - begun_s > server.busy_s:
+                    if attempts >= retries or not (reply.status in _AGAIN or reply.status >= 500):
+                        return reply
+                    attempts += 1
+            pause_s = min(_PAUSE_S * 2**paused, _LONGEST_PAUSE_S)
             await asyncio.sleep(wait_s or pause_s * random.uniform(0.75, 1))
         raise AssertionError  # for mypy: the loop has no end of its own
+
+    def _options(self, max_tokens: int, schema: Schema | None) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "temperature": 0.0,
+            "logprobs": True,
+            "top_logprobs": ENTROPY_TOP,
+        }
+        return options if schema is None else options | self._dialect.held_to(schema)
 
     def _what_to_do(self, reason: str) -> str:
         server = self.spec.server
         start = "Start that server, or correct server.base_url in the tier file"
         if server.base_url is None:
             start = "Start it beside this run: vistag serve --tier (the same tier)"
+        hint = self._dialect.hint_for(reason)
         return (
-            f"The server of {self.spec.name} at {server.url} does not answer: {reason}. {start}. "
+            f"The server of {self.spec.name} at {server.url} does not answer: {reason}. {hint or start}. "
             "What was finished is kept, and the next run goes on from there."
         )
+
+
+@cache
+def _turns(url: str, concurrency: int) -> asyncio.Semaphore:
+    """What all who ask a server share; called in the background loop alone."""
+    return asyncio.Semaphore(concurrency)
+
+
+@cache
+def _pace(url: str, concurrency: int) -> Pace:
+    """Likewise."""
+    return Pace(url, concurrency)
+
+
+class _Encoded:
+    """Pictures as data URIs: each is encoded once, when it is first sent, and kept until it is sent for the last time."""
+
+    def __init__(self, images: Pictures) -> None:
+        self._left = Counter(map(id, images))
+        self._made: dict[int, asyncio.Task[str]] = {}
+
+    async def take(self, image: Image.Image) -> str:
+        key = id(image)
+        if key not in self._made:
+            self._made[key] = asyncio.create_task(asyncio.to_thread(_data_uri, image))
+        self._left[key] -= 1
+        made = self._made[key] if self._left[key] else self._made.pop(key)
+        return await made
 
 
 def _weights(spec: VlmSpec) -> str:
@@ -187,19 +244,6 @@ def _weights(spec: VlmSpec) -> str:
     if Path(spec.model).is_absolute():
         return content_hash(checkpoint_directory(spec))
     return f"{spec.model}@{spec.revision}"
-
-
-def _options(max_tokens: int, schema: Schema | None) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "max_tokens": max_tokens,
-        "temperature": 0.0,
-        "logprobs": True,
-        "top_logprobs": ENTROPY_TOP,
-    }
-    if schema is not None:
-        held_to = {"name": "answer", "schema": dict(schema), "strict": True}
-        options["response_format"] = {"type": "json_schema", "json_schema": held_to}
-    return options
 
 
 def _data_uri(image: Image.Image) -> str:
@@ -218,7 +262,11 @@ def _refusal(reply: Reply) -> str:
     except OddReplyError:
         told = None
     error = told.get("error", told) if isinstance(told, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
+    message = error.get("message", error.get("detail")) if isinstance(error, dict) else error
+    if (
+        isinstance(message, list) and message and isinstance(message[0], dict)
+    ):  # FastAPI's own, field by field
+        message = message[0].get("msg")
     told_by = f"Error code: {reply.status}"
     wants_key = f" (it wants a key: set {API_KEY})" if reply.status == 401 else ""
     return f"{reply.status} {message if isinstance(message, str) else told_by}{wants_key}"

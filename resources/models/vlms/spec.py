@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -41,6 +42,7 @@ API_KEY = "VISTAG_VLM_API_KEY"
 """Environment variable; servers on this machine mostly want none."""
 
 Engine = Literal["transformers", "openai"]
+Program = Literal["vllm", "lmdeploy", "trtllm"]
 
 
 class MediaLimit(BaseModel):
@@ -62,6 +64,8 @@ class ServerSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    program: Program = "vllm"
+    """which server it is, and so which dialect of the protocol it speaks (resources/models/vlms/dialects.py)"""
     insecure: bool = False
     """whether plain http may go to another machine: who stands between reads keys and pictures"""
     base_url: str | None = None
@@ -73,7 +77,9 @@ class ServerSpec(BaseModel):
     timeout_s: PositiveFloat = 120
     """of one attempt, from its start to the last byte of its answer"""
     retries: NonNegativeInt = 3
-    """after the first attempt, at 429, 5xx, a lost connection and a timeout"""
+    """after the first attempt, at 5xx, a lost connection and a timeout"""
+    busy_s: NonNegativeFloat = 600
+    """for so long one question waits for a server that says 429 or 503; after that `retries` count"""
 
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """on 127.0.0.1"""
@@ -150,6 +156,12 @@ class VlmSpec(WriterSpec["Vlm"]):
     def _engine_has_what_is_asked(self) -> VlmSpec:
         if not self.is_served and "server" in self.model_fields_set:
             raise ValueError("`server` is for `engine: openai`; add that line, or leave `server` out")
+        served_by = registry().family(self.role, self.family).served_by
+        if served_by and not self.is_served:
+            raise ValueError(
+                f"engine: the family {self.family} runs behind a server alone, {served_by}: write `engine: openai` and name it "
+                "under `server` (docs/serving.md)"
+            )
         if self.is_served and self.beams > 1:
             raise ValueError(
                 "beams: the protocol of servers has none; leave `beams` out, or use `engine: transformers`"
@@ -190,6 +202,11 @@ class VlmSpec(WriterSpec["Vlm"]):
     @property
     def is_served(self) -> bool:
         return self.engine == "openai"
+
+    @property
+    def batches_at_once(self) -> int:
+        """A server is handed the next batch before it has answered the last of this one, so that it is never idle."""
+        return 2 if self.is_served else 1
 
     def question(self, task: Task) -> Question | None:
         """What the model is asked for a task; None where its family cannot do it."""

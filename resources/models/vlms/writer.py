@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.models.checkpoints import Device
+from resources.models.checkpoints import TRANSFORMERS, Device, Layout
 from resources.models.pretrained import Pretrained
 from resources.models.vlms.answers import ENTROPY_TOP, Answer, Schema
 from resources.models.vlms.constraint import JsonConstraint, constraint_tokenizer
@@ -35,8 +35,10 @@ class Writer(Pretrained):
     end: str | None = None
     """the entry of its configuration that ends an answer, where its generation settings do not say"""
 
-    def __init__(self, spec: WriterSpec[Any], device: Device, code: str) -> None:
-        super().__init__(spec, device, code, beams=spec.beams)
+    def __init__(
+        self, spec: WriterSpec[Any], device: Device, code: str, layout: Layout = TRANSFORMERS
+    ) -> None:
+        super().__init__(spec, device, code, layout, beams=spec.beams)
         self._beams = spec.beams
 
     @property

@@ -78,9 +78,10 @@ def save_tiny_sam(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
-def save_tiny_sam2(directory: Path, seed: int = 0) -> Path:
-    """128 px, five blocks, features of 32."""
+def save_tiny_sam2(directory: Path, seed: int = 0, as_in_the_package: bool = False) -> Path:
+    """128 px, five blocks, features of 32; with the sizes that the code of the package sam2 has and no configuration changes."""
     torch.manual_seed(seed)
+    decoder = DECODER | {"mlp_dim": 2048, "num_attention_heads": 8, "iou_head_hidden_dim": 256}
     config = Sam2VideoConfig(
         vision_config={
             "backbone_config": {
@@ -89,7 +90,7 @@ def save_tiny_sam2(directory: Path, seed: int = 0) -> Path:
                 "image_size": [SAM2_PX, SAM2_PX],
                 "blocks_per_stage": [1, 1, 2, 1],
                 "embed_dim_per_stage": [8, 16, 32, 64],
-                "num_attention_heads_per_stage": [1, 1, 2, 2],
+                "num_attention_heads_per_stage": [1, 2, 4, 8] if as_in_the_package else [1, 1, 2, 2],
                 "window_size_per_stage": [8, 4, 4, 2],
                 "window_positional_embedding_background_size": [2, 2],
                 "global_attention_blocks": [3],
@@ -98,11 +99,19 @@ def save_tiny_sam2(directory: Path, seed: int = 0) -> Path:
             "backbone_feature_sizes": _feature_sizes(SAM2_PX),
             "fpn_hidden_size": 32,
         },
-        prompt_encoder_config={"hidden_size": 32, "image_size": SAM2_PX, "mask_input_channels": 4},
-        mask_decoder_config=DECODER,
+        prompt_encoder_config={
+            "hidden_size": 32,
+            "image_size": SAM2_PX,
+            "mask_input_channels": 16 if as_in_the_package else 4,
+        },
+        mask_decoder_config=decoder if as_in_the_package else DECODER,
         **_memory(SAM2_PX),
     )
-    _awake(Sam2VideoModel(config)).save_pretrained(directory)
+    model = _awake(Sam2VideoModel(config))
+    if as_in_the_package:  # which has one table of places for images and prompts, as published weights do
+        shared = model.shared_image_embedding.positional_embedding
+        model.prompt_encoder.shared_embedding.positional_embedding.data.copy_(shared)
+    model.save_pretrained(directory)
     _save_sam2_processor(directory)
     return directory
 

@@ -106,6 +106,7 @@ def read_all(processes: list[subprocess.Popen[str]]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("place", ["a file", "a server"])
+@pytest.mark.slow
 def test_no_acknowledged_event_is_lost_and_none_is_there_twice(
     tmp_path: Path, place: str, request: pytest.FixtureRequest
 ) -> None:

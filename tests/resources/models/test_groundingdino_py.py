@@ -7,14 +7,15 @@ BertModel that it takes and that are gone are put back here, for its own copy of
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
-from tiny_detectors import bert_tokenizer, noise
+from safetensors.torch import load_file, save_file
+from tiny_detectors import bert_tokenizer, noise, save_tiny_grounding_dino
 from transformers import (
     BertConfig,
     BertModel,
@@ -25,74 +26,17 @@ from transformers import (
     SwinConfig,
 )
 
-from resources.models.checkpoints import make_model
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.convert import convert
 from resources.models.detectors import DetectorSpec
+from resources.models.detectors.groundingdino_py import renamed
 
 SIZES = ((61, 40), (40, 61), (50, 50), (97, 33), (33, 97), (64, 64), (120, 47), (45, 46))
 IMAGES = [noise(size, seed) for seed, size in enumerate(SIZES)]
 PHRASES = ["bowl", "car", "car taxi"]
 SPANS = ((1, 5), (6, 9), (10, 17))
 """Tokens of the phrases in "bowl. car. car taxi.", a letter a token."""
-
-BACKBONE = "model.backbone.conv_encoder.model."
-LINEAR = {"linear1": "fc1", "linear2": "fc2"}
-RENAMED: dict[str, tuple[str, dict[str, str]]] = {
-    r"^backbone\.0\.norm1\.": (BACKBONE + "hidden_states_norms.stage2.", {}),
-    r"^backbone\.0\.norm2\.": (BACKBONE + "hidden_states_norms.stage3.", {}),
-    r"^backbone\.0\.norm3\.": (BACKBONE + "hidden_states_norms.stage4.", {}),
-    r"^backbone\.0\.patch_embed\.proj\.": (BACKBONE + "embeddings.patch_embeddings.projection.", {}),
-    r"^backbone\.0\.patch_embed\.norm\.": (BACKBONE + "embeddings.norm.", {}),
-    r"^backbone\.0\.layers\.": (
-        BACKBONE + "encoder.layers.",
-        {
-            "norm1": "layernorm_before", "norm2": "layernorm_after", "mlp.fc1": "intermediate.dense",
-            "mlp.fc2": "output.dense", "attn.proj": "attention.output.dense", "attn.": "attention.self.",
-        },
-    ),
-    r"^transformer\.encoder\.text_layers\.(\d+)\.": (
-        r"model.encoder.layers.\1.text_enhancer_layer.",
-        LINEAR | {"norm1": "layer_norm_before", "norm2": "layer_norm_after"},
-    ),
-    r"^transformer\.encoder\.fusion_layers\.(\d+)\.": (
-        r"model.encoder.layers.\1.fusion_layer.",
-        {
-            "gamma_v": "vision_param", "gamma_l": "text_param", "layer_norm_v.": "layer_norm_vision.",
-            "layer_norm_l.": "layer_norm_text.", "v_proj": "vision_proj", "l_proj": "text_proj",
-        },
-    ),
-    r"^transformer\.encoder\.layers\.(\d+)\.": (
-        r"model.encoder.layers.\1.deformable_layer.",
-        LINEAR | {"norm1": "self_attn_layer_norm", "norm2": "final_layer_norm"},
-    ),
-    r"^transformer\.decoder\.layers\.": (
-        "model.decoder.layers.",
-        LINEAR | {
-            "cross_attn.": "encoder_attn.", "ca_text.": "encoder_attn_text.", "catext_norm": "encoder_attn_text_layer_norm",
-            "norm1": "encoder_attn_layer_norm", "norm2": "self_attn_layer_norm", "norm3": "final_layer_norm",
-        },
-    ),
-    r"^transformer\.decoder\.ref_point_head": ("model.decoder.reference_points_head", {}),
-    r"^transformer\.decoder\.norm": ("model.decoder.layer_norm", {}),
-    r"^transformer\.enc_out_bbox_embed": ("model.encoder_output_bbox_embed", {}),
-    r"^transformer\.tgt_embed": ("model.query_position_embeddings", {}),
-    r"^transformer\.": ("model.", {}),
-    r"^input_proj": ("model.input_proj_vision", {}),
-    r"^feat_map": ("model.text_projection", {}),
-    r"^bert\.": ("model.text_backbone.", {}),
-}  # fmt: skip
-"""How the package calls a weight -> how transformers does: the first that fits, and words that change in the rest."""
-
-
-def renamed(name: str) -> str:
-    for pattern, (start, words) in RENAMED.items():
-        if found := re.match(pattern, name):
-            rest = name[found.end() :]
-            for word, other in words.items():
-                if word in rest:
-                    rest = rest.replace(word, other)
-                    break
-            return found.expand(start) + rest
-    return name
+JOINT = re.compile(r"(in_proj_|qkv\.)(weight|bias)$")
 
 
 def converted(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -102,7 +46,7 @@ def converted(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if "position_index" in name or "pooler" in name:
             continue
         name = renamed(name)
-        if joint := re.search(r"(in_proj_|qkv\.)(weight|bias)$", name):
+        if joint := JOINT.search(name):
             for part, its in zip(("query", "key", "value"), weight.chunk(3), strict=True):
                 made[f"{name[: joint.start()]}{part}.{joint[2]}"] = its.clone()
         else:
@@ -214,3 +158,83 @@ def test_grounding_dino_equals_its_authors(authors: Any, checkpoint: Path) -> No
         np.testing.assert_allclose(ours.boxes_xywh[::3], expected, atol=1e-5)
         seen.append(ours.scores)
     assert np.std(seen) > 0.02
+
+
+def made(checkpoint: Path, **changes: Any) -> Any:
+    fields = {
+        "family": "grounding-dino",
+        "model": str(checkpoint),
+        "min_score": 0.0,
+        "batch_size": 4,
+        "licence": "own",
+    }
+    return make_model(DetectorSpec.model_validate(fields | changes), "cpu")
+
+
+def assert_both_find_the_same(checkpoint: Path, other: Path | None = None) -> None:
+    """Two chunks of phrases over eight images, in batches by the port and one at a time by the package, to 1e-5."""
+    phrases = [PHRASES if place % 2 else ["taxi", "a bowl"] for place in range(len(IMAGES))]
+    port = made(checkpoint).detect(IMAGES, phrases)
+    package = made(other or checkpoint, backend="groundingdino-py").detect(IMAGES, phrases)
+    for ours, theirs in zip(port, package, strict=True):
+        assert ours.prompt == theirs.prompt
+        np.testing.assert_array_equal(ours.phrase_index, theirs.phrase_index)
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
+        np.testing.assert_allclose(ours.text_scores, theirs.text_scores, atol=1e-5)
+        np.testing.assert_allclose(ours.boxes_xywh, theirs.boxes_xywh, atol=1e-5)
+    assert np.std([each.scores.max() for each in package]) > 0.01
+
+
+@pytest.mark.extras
+def test_the_backend_equals_the_native_port(checkpoint: Path) -> None:
+    """One checkpoint under the names of transformers, as the hub has it."""
+    assert_both_find_the_same(checkpoint)
+
+
+@pytest.mark.extras
+def test_the_backend_reads_what_was_saved_by_transformers(checkpoint: Path, tmp_path: Path) -> None:
+    """Which leaves tied heads of boxes out."""
+    GroundingDinoForObjectDetection.from_pretrained(checkpoint).save_pretrained(tmp_path)
+    GroundingDinoProcessor.from_pretrained(checkpoint).save_pretrained(tmp_path)
+    assert len(load_file(tmp_path / "model.safetensors")) < len(load_file(checkpoint / "model.safetensors"))
+    assert_both_find_the_same(checkpoint, tmp_path)
+
+
+@pytest.mark.extras
+def test_the_backend_reads_the_names_of_the_package(authors: Any, checkpoint: Path, tmp_path: Path) -> None:
+    """As its training saves them: one pickle, converted, beside the configuration and the tokenizer of the hub."""
+    for path in checkpoint.iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copy(path, tmp_path)
+    named = {f"module.{name}": value for name, value in authors.state_dict().items()}
+    torch.save({"model": named}, tmp_path / "groundingdino_swint_ogc.pth")
+    convert(tmp_path / "groundingdino_swint_ogc.pth", tmp_path / "model.safetensors")
+    assert_both_find_the_same(checkpoint, tmp_path)
+
+
+@pytest.mark.extras
+def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(checkpoint, tmp_path / "damaged")
+    weights = load_file(damaged / "model.safetensors")
+    left = {name: value for name, value in weights.items() if "text_projection" not in name}
+    save_file(left, damaged / "model.safetensors")
+    with pytest.raises(ModelUnavailableError, match=r"damaged lacks weights of its model: feat_map\.bias"):
+        made(damaged, backend="groundingdino-py").load()
+
+
+@pytest.mark.extras
+def test_a_backbone_that_the_package_does_not_have_is_refused(tmp_path: Path) -> None:
+    save_tiny_grounding_dino(tmp_path)
+    with pytest.raises(
+        ModelUnavailableError, match=r"has the backbones swin_T.*\(16, 4\)\): leave `backend` out"
+    ):
+        made(tmp_path, backend="groundingdino-py").load()
+
+
+@pytest.mark.extras
+def test_the_shim_is_gone_when_the_model_is_made(checkpoint: Path) -> None:
+    from groundingdino.util import get_tokenlizer
+
+    made(checkpoint, backend="groundingdino-py").load()
+    assert get_tokenlizer.get_pretrained_language_model.__module__ == get_tokenlizer.__name__
+    assert not hasattr(BertModel, "get_extended_attention_mask")

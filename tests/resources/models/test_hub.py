@@ -138,6 +138,7 @@ def default_tier(cache: Path, endpoint: str) -> str:
     return told.stdout.strip()
 
 
+@pytest.mark.slow
 def test_without_a_name_the_tier_is_the_best_that_can_be_had(hub: Hub, tmp_path: Path) -> None:
     assert default_tier(tmp_path, hub.url) == "Tier cpu, since none was named."
     silent = default_tier(tmp_path, "http://127.0.0.1:9")

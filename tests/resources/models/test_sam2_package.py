@@ -5,7 +5,9 @@ It wants packages that part from vistag's own (docs/decisions/0007-sam2-package.
 
 from __future__ import annotations
 
-import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,39 +16,26 @@ import numpy as np
 import pytest
 import torch
 from image_zoo import picture
+from safetensors.torch import load_file, save_file
+from tiny_segmenters import save_tiny_sam2
 from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
-from resources.models.checkpoints import make_model
+from resources.models.checkpoints import ModelUnavailableError, make_model
+from resources.models.convert import convert
 from resources.models.segmenters import Masks, SegmenterSpec
+from resources.models.segmenters.sam2_package import (
+    OF_VIDEO,
+    Sam2Package,
+    renamed,
+)
+from resources.models.segmenters.sam2_package import (
+    in_transformers as by_package_name,
+)
 
 pytestmark = pytest.mark.extras
 
+ROOT = Path(__file__).parents[3]
 CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
-OF_VIDEO = re.compile("memory_|mask_downsample|obj_ptr|maskmem|no_obj|no_mem_pos")
-RENAMED = (
-    (r"^image_encoder\.trunk\.", "vision_encoder.backbone."),
-    (r"^image_encoder\.neck\.convs\.(\d)\.conv\.", r"vision_encoder.neck.convs.\1."),
-    (r"^sam_(prompt_encoder|mask_decoder)\.", r"\1."),
-    (r"^no_mem_embed$", "no_memory_embedding"),
-    (r"patch_embed\.proj\.", "patch_embed.projection."),
-    (r"\.norm(\d|_final_attn)\.", r".layer_norm\1."),
-    (r"\.out_proj\.", ".o_proj."),
-    (r"\.mlp\.layers\.0\.", ".mlp.proj_in."),
-    (r"\.mlp\.layers\.1\.", ".mlp.proj_out."),
-    (r"(mlps\.\d|_head)\.layers\.0\.", r"\1.proj_in."),
-    (r"(mlps\.\d|_head)\.layers\.1\.", r"\1.layers.0."),
-    (r"(mlps\.\d|_head)\.layers\.2\.", r"\1.proj_out."),
-    (r"output_upscaling\.0\.", "upscale_conv1."),
-    (r"output_upscaling\.1\.", "upscale_layer_norm."),
-    (r"output_upscaling\.3\.", "upscale_conv2."),
-    (r"mask_downscaling\.0\.", "mask_embed.conv1."),
-    (r"mask_downscaling\.1\.", "mask_embed.layer_norm1."),
-    (r"mask_downscaling\.3\.", "mask_embed.conv2."),
-    (r"mask_downscaling\.4\.", "mask_embed.layer_norm2."),
-    (r"mask_downscaling\.6\.", "mask_embed.conv3."),
-    (r"pe_layer\.positional_encoding_gaussian_matrix$", "shared_embedding.positional_embedding"),
-)
-"""Names of the package -> names of transformers, one after the other."""
 POINTS = "prompt_encoder.point_embeddings.{}.weight"
 BOXES = np.array(
     [[0.1, 0.2, 0.3, 0.6], [0.6, 0.2, 0.25, 0.7], [0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]], np.float32
@@ -56,20 +45,14 @@ SIZES = [(1024, 1024), (97, 61), (300, 31), (640, 480)]
 
 def in_transformers(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights of the image model under the names that transformers has for them."""
-    renamed = {}
-    for name, value in weights.items():
-        if OF_VIDEO.match(name):
-            continue
-        for pattern, replacement in RENAMED:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = value
-    renamed["prompt_encoder.point_embed.weight"] = torch.cat(
-        [renamed.pop(POINTS.format(place)) for place in range(4)]
+    made = {renamed(name): value for name, value in weights.items() if not OF_VIDEO.match(name)}
+    made["prompt_encoder.point_embed.weight"] = torch.cat(
+        [made.pop(POINTS.format(place)) for place in range(4)]
     )
-    renamed["shared_image_embedding.positional_embedding"] = renamed[
-        "prompt_encoder.shared_embedding.positional_embedding"
+    made["prompt_encoder.shared_embedding.positional_embedding"] = made[
+        "shared_image_embedding.positional_embedding"
     ]
-    return renamed
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +102,93 @@ def test_the_native_port_equals_the_package(package: Any, checkpoint: Path) -> N
         np.testing.assert_allclose(found.scores, reference.scores, atol=2e-3 if resized else 1e-5)
         assert np.ptp(reference.scores) > 0.03
         assert 0.1 < reference.masks.mean() < 0.9
+
+
+def made(checkpoint: Path, **changes: Any) -> Any:
+    fields = {"family": "sam2", "model": str(checkpoint), "batch_size": 3, "licence": "own"}
+    return make_model(SegmenterSpec.model_validate(fields | changes), "cpu")
+
+
+def test_the_configuration_without_hydra_makes_the_package_s_own_model(
+    package: Any, checkpoint: Path
+) -> None:
+    """At full size, on what needs no scaling, beside what `build_sam2` makes of its own configuration."""
+    image = picture(1024, 1024, seed=0)
+    found, reference = made(checkpoint, backend="sam2").segment(image, BOXES), of_package(package, image)
+    assert (found.masks != reference.masks).mean() < 1e-5
+    np.testing.assert_allclose(found.scores, reference.scores, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_sam2(tmp_path_factory.mktemp("tiny"), as_in_the_package=True)
+
+
+def assert_both_draw_the_same(checkpoint: Path, other: Path | None = None) -> None:
+    port, package = made(checkpoint), made(other or checkpoint, backend="sam2")
+    assert isinstance(package, Sam2Package)
+    assert port.fingerprint != package.fingerprint
+    seen = []
+    for seed, size in enumerate([(128, 128), (97, 61), (300, 31), (33, 501), (640, 480)]):
+        image = picture(*size, seed=seed)
+        ours, theirs = port.segment(image, BOXES), package.segment(image, BOXES)
+        assert theirs.methods == ours.methods == ("sam2",) * len(BOXES)
+        assert (ours.masks != theirs.masks).mean() < 1e-4
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
+        seen.append(theirs.scores)
+        assert 0.01 < theirs.masks.mean() < 0.99
+    assert np.ptp(seen, axis=1).min() > 0.01
+    one = package.segment(image, BOXES[:1])
+    np.testing.assert_allclose(one.scores, theirs.scores[:1], atol=1e-5)
+
+
+def test_the_backend_equals_the_native_port(tiny: Path) -> None:
+    """On a video checkpoint under the names of transformers, as the hub has it."""
+    assert_both_draw_the_same(tiny)
+
+
+def test_the_backend_reads_the_names_of_the_package(tiny: Path, tmp_path: Path) -> None:
+    """As its authors publish them: one pickle, converted, beside the configuration and the processor of the hub."""
+    model = made(tiny, backend="sam2").model._model
+    weights = load_file(tiny / "model.safetensors")
+    named = {name: by_package_name(name, weights) for name in model.state_dict() if not OF_VIDEO.match(name)}
+    torch.save({"model": named}, tmp_path / "sam2.1_hiera_tiny.pt")
+    for path in tiny.iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copy(path, tmp_path)
+    convert(tmp_path / "sam2.1_hiera_tiny.pt", tmp_path / "model.safetensors")
+    assert_both_draw_the_same(tiny, tmp_path)
+
+
+def test_no_hydra_is_needed(tiny: Path) -> None:
+    """In a process that has none: its import would fail beside vistag's own omegaconf."""
+    code = (
+        "import sys; sys.modules['hydra'] = None\n"
+        "from resources.models.checkpoints import make_model\n"
+        "from resources.models.segmenters import SegmenterSpec\n"
+        f"spec = SegmenterSpec(family='sam2', backend='sam2', model={str(tiny)!r}, licence='own')\n"
+        "make_model(spec, 'cpu').load()\n"
+        "assert 'omegaconf' not in sys.modules and 'sam2' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tiny: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(tiny, tmp_path / "damaged")
+    weights = load_file(damaged / "model.safetensors")
+    save_file(
+        {name: value for name, value in weights.items() if "conv_s0" not in name},
+        damaged / "model.safetensors",
+    )
+    with pytest.raises(
+        ModelUnavailableError, match=r"damaged lacks weights of its model: sam_mask_decoder\.conv_s0"
+    ):
+        made(damaged, backend="sam2").load()
+
+
+def test_sizes_that_the_package_does_not_have_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelUnavailableError, match=r"has mlp_dim, .*mask_input_channels in its code.*leave `backend` out"
+    ):
+        made(save_tiny_sam2(tmp_path), backend="sam2").load()

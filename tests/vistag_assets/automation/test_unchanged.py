@@ -63,7 +63,7 @@ def test_a_run_takes_only_what_changed_and_tells_the_rest_from_what_is_known(
     before = {table: home.lake.data_file(table, "lib--a").stat().st_ino for table in ("images", "tags")}  # type: ignore[union-attr]
     outcome = run(home, library)
     assert folders_of_last_run(home) == {None}  # what is made of all folders
-    assert (outcome.images, outcome.embedded, outcome.computed) == (10, 0, {})
+    assert (outcome.images, outcome.rejects, outcome.embedded, outcome.computed) == (10, 1, 0, {})
     draw(library / "b" / "new.png", seed=300)
     outcome = run(home, library)
     assert folders_of_last_run(home) == {None, "lib--b"}

@@ -89,6 +89,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.Captu
     ]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_a_step_is_one_sentence_and_130(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     save_tiny_siglip(checkpoint)

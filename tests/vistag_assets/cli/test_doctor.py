@@ -20,6 +20,7 @@ def vistag(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_the_doctor_loads_every_model_of_the_demo_and_tells_what_it_saw(tmp_path: Path) -> None:
     told = vistag("doctor", "--tier", "demo", "--home", str(tmp_path))
     assert told.exit_code == 0, told.output

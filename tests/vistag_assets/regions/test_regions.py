@@ -436,6 +436,7 @@ def test_only_images_of_which_something_else_is_asked_go_to_the_detector_again(
     assert sum(seen) == 4
 
 
+@pytest.mark.slow
 def test_a_tier_without_a_detector_is_not_in_the_way(
     tmp_path: Path, home: Home, checkpoints: tuple[Path, Path]
 ) -> None:
@@ -454,6 +455,7 @@ def test_a_tier_without_a_detector_is_not_in_the_way(
         assert "names no detector" in str(event.asset_materialization.metadata["skipped"].value)
 
 
+@pytest.mark.slow
 def test_a_region_of_a_concept_that_was_not_asked_fails_its_check(
     tmp_path: Path, home: Home, checkpoints: tuple[Path, Path]
 ) -> None:

@@ -129,6 +129,7 @@ def test_a_box_of_what_a_person_rejected_flags_nothing(tmp_path: Path) -> None:
         ("rules:\n  - name: a\n    concept: vase\n    min_probability: 7\n", "line 4: rules.0.min_probability"),
         ("rules:\n  - {name: a, words: x}\n  - {name: a, words: y}\n", "line 3: the rule 'a' stands on line 2 too"),
         ("rules:\n  - name: a\n    words: ['*']\n", "line 3: rules.0.words.0: '*' holds no letter and no digit"),
+        ("rules:\n  - name: a\n    words: 'a*b*c*d'\n", "line 3: rules.0.words.0: 'a*b*c*d' holds more than 2 *"),
         ("rules:\n  - name: a\n    words: x\n    where: [ocr]\n", "line 4: rules.0.where.0"),
         ("rules: []\n", "line 1: rules"),
         ("- a\n", "expected `rules:`"),

@@ -278,6 +278,7 @@ def test_a_home_scores_by_its_adapter_until_that_is_off(tagged_home: Home, tagge
     assert not [card for card in cards_of(workspace.tier, tagged_home) if card.role == "adapter"]
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_encoder_or_none_at_all_is_told(tagged_home: Home) -> None:
     workspace = open_workspace(tagged_home)
     keys = [ref.key for ref in tagged_home.folders()]

@@ -91,7 +91,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
         concept_embeddings.embed_concepts(workspace, stop)
     pending = workspace.lake.pending(CONCEPT_EMBEDDINGS.name)
     kept = {file: file.stat().st_mtime_ns for file in pending.glob("*.parquet")}
-    assert len(kept) == 3
+    assert len(kept) == 2  # the third part was at work
     seen: list[dict[Path, int]] = []
     stats = concept_embeddings.embed_concepts(
         workspace,

@@ -123,6 +123,15 @@ def test_an_embedding_does_not_depend_on_its_batch(encoder: Encoder) -> None:
     np.testing.assert_allclose(np.concatenate([vectors for _, vectors in batches]), alone, atol=1e-5)
 
 
+def test_texts_share_batches_by_length_and_come_back_in_their_order(encoder: Encoder) -> None:
+    texts = [*PHRASES, "b", *reversed(PHRASES), "a longer one of many words, and then some more"]
+    told: list[int] = []
+    together = encoder.embed_texts(texts, told.append)
+    alone = np.concatenate([encoder.embed_texts([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert told == [*range(3, len(texts), 3), len(texts)]
+
+
 def test_no_images_and_no_texts_give_empty_matrices(encoder: Encoder) -> None:
     assert encoder.embed_images([]).shape == (0, 32) == encoder.embed_texts([]).shape
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,12 @@ from tiny_encoders import (
     save_tiny_siglip_1,
 )
 from transformers import AutoModel, AutoProcessor, pipeline
+from typer.testing import CliRunner
 
 from resources.models.checkpoints import ModelUnavailableError, read_scalars
 from resources.models.encoders import Encoder, EncoderSpec
 from resources.models.registry import registry
+from vistag_assets.cli import app
 
 SIZES = [(1, 1), (33, 7), (640, 3), (31, 480), (32, 32), (101, 99), (250, 251), (77, 240)]
 LABELS = ["a vase", "Rust", "a photo of a gilded bronze figure, seated", "blue"]
@@ -180,7 +180,7 @@ def test_pickles_and_missing_weights_are_refused(tmp_path: Path) -> None:
     weights.unlink()
     torch.save(tensors, directory / "open_clip_pytorch_model.bin")
     with pytest.raises(
-        ModelUnavailableError, match=r"holds no open_clip_model.safetensors.*docs/encoders\.md"
+        ModelUnavailableError, match=r"holds no open_clip_model.safetensors.*vistag convert FILE"
     ):
         encoder_of("open-clip", directory)
     (directory / "open_clip_config.json").unlink()
@@ -195,8 +195,10 @@ def test_the_documented_conversion_makes_a_pickle_a_checkpoint(tmp_path: Path) -
     torch.save(load_file(weights), directory / "open_clip_pytorch_model.bin")
     weights.unlink()
     document = (Path(__file__).parents[4] / "docs" / "encoders.md").read_text()
-    code = document.split("```python\n")[1].split("```")[0]
-    subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
+    [command] = [line for line in document.splitlines() if line.startswith("vistag convert ")]
+    assert command.endswith("/open_clip_pytorch_model.bin")
+    done = CliRunner().invoke(app, ["convert", str(directory / "open_clip_pytorch_model.bin")])
+    assert done.exit_code == 0, done.output
     np.testing.assert_array_equal(encoder_of("open-clip", directory).embed_texts(LABELS), expected)
 
 

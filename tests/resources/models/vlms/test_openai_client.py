@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from resources.models.tiers import TierError, load_tier
 from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.completions import split_by_tokens
 from resources.models.vlms.openai_client import API_KEY, OpenAiVlm, ServerUnavailableError
+from resources.models.vlms.pace import Pace
 from resources.models.vlms.prompts import CAPTION
 from resources.workspace import VistagResource, Workspace, open_workspace
 from vistag_assets.folder_asset import update_table
@@ -193,6 +196,41 @@ def test_attempts_are_as_many_as_allowed_and_ever_further_apart() -> None:
     assert isinstance(answered, Answer)
 
 
+def test_a_busy_server_is_asked_less_at_a_time_and_gives_every_answer() -> None:
+    """It takes two at once and says 429 to more, for far more attempts than `retries` allows."""
+    refused = 0
+
+    def behave(asked: Asked) -> Reply:
+        nonlocal refused
+        if server.at_once > 2:
+            refused += 1
+            return Reply(429, headers={"Retry-After": "0.05"})
+        return replace(said(asked.prompt), after_s=0.05)
+
+    with faulty_server(behave) as server:
+        answers = ask(vlm_of(server, retries=0, concurrency=16), *map(str, range(64)))
+    assert [getattr(answer, "text", answer) for answer in answers] == list(map(str, range(64)))
+    assert refused > 0
+
+
+def test_a_server_that_stays_busy_is_told_as_one_that_does_not_answer() -> None:
+    with (
+        faulty_server(lambda _: Reply(503, headers={"Retry-After": "0.01"})) as server,
+        pytest.raises(ServerUnavailableError, match="503"),
+    ):
+        ask(vlm_of(server, retries=1, busy_s=0.2), "x")
+
+
+def test_a_pace_halves_and_grows_again() -> None:
+    pace = Pace("http://here", 16)
+    pace.busy()
+    pace.busy()  # of the same moment
+    assert pace.limit == 8
+    for _ in range(200):
+        pace.answered()
+    assert pace.limit == 16
+
+
 def test_a_server_says_when_to_ask_again() -> None:
     with faulty_server(Failing("x", Reply(429, headers={"Retry-After": "1.2"}))) as server:
         ask(vlm_of(server), "x")
@@ -247,7 +285,9 @@ def test_an_answer_that_is_none_is_unanswered_where_the_server_answers_others(
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_no_more_is_asked_at_once_than_allowed(concurrency: int) -> None:
     with faulty_server(lambda asked: Reply(body=said("x").body, after_s=0.05)) as server:
-        ask(vlm_of(server, concurrency=concurrency), *map(str, range(12)))
+        vlm = vlm_of(server, concurrency=concurrency)
+        with ThreadPoolExecutor(2) as threads:  # of two batches of a stage
+            list(threads.map(lambda half: ask(vlm, *half), [[*"abcdef"], [*"ghijkl"]]))
     assert len(server.asked) == 12
     assert server.most_at_once == concurrency
 
@@ -423,6 +463,9 @@ def test_a_server_that_goes_leaves_what_was_finished(
     workspace: Workspace, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vistag_assets.whole_image.captions.IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr(
+        VlmSpec, "batches_at_once", 1
+    )  # of two at once one may be half asked when the server goes
     gone = threading.Event()
 
     def goes(asked: Asked) -> Reply:

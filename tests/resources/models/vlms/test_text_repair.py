@@ -119,6 +119,7 @@ def test_only_what_has_no_form_is_rewritten() -> None:
     assert not needs_rewriting(" ", "prose")
 
 
+@pytest.mark.slow
 def test_a_tier_with_a_text_model_describes_again_and_keeps_to_what_was_said(
     tmp_path: Path, checkpoint: Path
 ) -> None:

@@ -26,8 +26,9 @@ import psutil
 import pytest
 from guarded_server import status
 from PIL import Image
-from servable_checkpoints import save_bundled_llava, save_random_qwen3_vl, save_tiny_qwen2_5_vl
+from servable_checkpoints import save_random_qwen3_vl, save_tiny_qwen2_5_vl
 
+from benchmarks.speed.servable import save_bundled_llava
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split
 from resources.home import Home

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.cluster import HOUR, Plan, simulate
+from benchmarks.scaling.cluster import HOUR, Plan, simulate
 
 CALM = Plan(images=800_000, machines=4, images_per_folder=10_000, folders_per_run=20, images_per_second=10)
 

@@ -1,6 +1,6 @@
 """What one image, one folder and one run cost on the disk, measured in a home, and what that makes of many.
 
-python -m benchmarks.units --home HOME --images 1e6 1e8 1e9: Markdown, for docs/scale.md.
+python -m benchmarks.scaling.units --home HOME --images 1e6 1e8 1e9: Markdown, for docs/scale.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The scheduler of `vistag run --ray` at any size, with machines that die: python -m benchmarks.cluster.
+"""The scheduler of `vistag run --ray` at any size, with machines that die: python -m benchmarks.scaling.cluster.
 
 A simulation by events: shards of folders wait in a queue, each machine takes the next one, loads its models, and works;
 machines die at random moments and come back. It obeys the rules of `vistag_assets.automation.cluster` and of the lake: what

@@ -1,4 +1,4 @@
-"""Whether cost follows change: python -m benchmarks.change --folders 200 --images 500 --one-folder 500 5000 50000.
+"""Whether cost follows change: python -m benchmarks.scaling.change --folders 200 --images 500 --one-folder 500 5000 50000.
 
 A library of tiny images is tagged once; then the same with nothing new, and with one image more. The figures that matter
 are those of the second and third run: seconds of processors, and memory.

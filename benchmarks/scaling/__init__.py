@@ -1,0 +1,1 @@
+"""What grows with a library, and what does not: change, unit costs, the scheduler."""

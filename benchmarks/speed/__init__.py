@@ -1,0 +1,1 @@
+"""What a run costs beside what its models cost alone, and beside what users would take instead."""

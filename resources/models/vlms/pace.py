@@ -1,0 +1,56 @@
+"""How many questions a server is asked at once: half as many when it says that it is busy, more again with each answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+_SAME_S = 1.0
+"""Replies of one moment are one sign."""
+
+_log = logging.getLogger(__name__)
+
+
+class Pace:
+    """Of one server; used in one event loop. Grows by one a round of answers, halves when the server is busy, as TCP does
+    (additive increase, multiplicative decrease: Chiu and Jain 1989).
+    """
+
+    def __init__(self, url: str, most: int) -> None:
+        """`most`: questions at once, and as many as there are at first."""
+        self._url, self._most = url, most
+        self._limit, self._at_work, self._halved_s = float(most), 0, 0.0
+        self._changed = asyncio.Condition()
+
+    @property
+    def limit(self) -> int:
+        return int(self._limit)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Waits until fewer than `limit` questions are at work."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._at_work < self.limit)
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    def answered(self) -> None:
+        self._limit = min(self._most, self._limit + 1 / self._limit)
+
+    def busy(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._halved_s < _SAME_S:
+            return
+        self._halved_s = now_s
+        self._limit = max(1.0, self._limit / 2)
+        _log.warning(
+            "%s is busy: it is asked %d at a time, and more again as it answers", self._url, self.limit
+        )
