@@ -136,7 +136,7 @@ bench-taxonomy: $(VENV)/.installed
 bench-photos: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.photos $(PHOTOS) $(BENCH)
 
-# What each remedy for rare tags is worth, on the hard corpus, cross-validated, and in the whole graph: forty minutes. Twelve
+# What each remedy for rare tags is worth, on the hard corpus, cross-validated, and in the whole graph: fifty minutes. Twenty
 # with BENCH="--home FOLDER" that has what the last one made, or with BENCH="--full 0", which leaves the graph out.
 bench-tail: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.tail $(BENCH)

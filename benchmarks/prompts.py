@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tail import Fit, chosen_words, cross_validated
-from benchmarks.tail_corpus import Corpus, open_corpus, texts_of
-from benchmarks.tail_figures import row_of
+from benchmarks.tail.corpus import Corpus, open_corpus, texts_of
+from benchmarks.tail.figures import row_of
+from benchmarks.tail.ladder import Fit, chosen_words, cross_validated
 from demo.corpus import CORPORA
 from demo.world.hard.world import hard_taxonomy
 from resources.models.checkpoints import make_model

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import tail, tail_curves
-from benchmarks.tail_asking import QUESTION, Replies, escalated, log_odds_of_yes
-from benchmarks.tail_figures import f1_interval
+from benchmarks.tail import __main__ as tail
+from benchmarks.tail import curves
+from benchmarks.tail.asking import QUESTION, Replies, escalated, log_odds_of_yes
+from benchmarks.tail.figures import f1_interval
 from resources.models.checkpoints import make_model
 from resources.models.tiers import load_tier
 from vistag_assets.whole_image.thresholds import f1_of
@@ -21,8 +22,8 @@ from vistag_assets.whole_image.thresholds import f1_of
 def test_the_bench_ends_with_a_row_a_remedy_and_a_curve_a_strategy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail_curves, "MOST", 200)
-    monkeypatch.setattr(tail_curves, "SEEDS", 1)
+    monkeypatch.setattr(curves, "MOST", 200)
+    monkeypatch.setattr(curves, "SEEDS", 1)
     tail.main(["--images", "60", "--full", "2", "--home", str(tmp_path)])
     more, found = map(json.loads, capsys.readouterr().out.splitlines()[-2:])
     assert found.keys() == {"images", "concepts", "ladder", "curves", "gain_at_200"}

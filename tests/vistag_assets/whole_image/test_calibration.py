@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,12 @@ from taxonomy import Concept, Taxonomy, starter_taxonomy
 from vistag_assets.cli import app
 from vistag_assets.exports.records import read_thresholds
 from vistag_assets.ingest.keywords import keywords_in_files
+from vistag_assets.whole_image.adapters import Linear
 from vistag_assets.whole_image.calibration import (
     CalibrationError,
     HomeCalibration,
+    Labelled,
+    calibrate,
     calibration_of,
     classes_of,
     error_of_the_likeliest,
@@ -32,8 +36,10 @@ from vistag_assets.whole_image.calibration import (
     labelled,
     labelled_by_keywords,
     read_home_calibration,
+    tried,
     write_home_calibration,
 )
+from vistag_assets.whole_image.home_adapter import HomeAdapter
 from vistag_assets.whole_image.thresholds import (
     STRENGTH,
     fit_thresholds,
@@ -232,3 +238,30 @@ def test_vistag_calibrate_makes_a_tier_believable_on_ones_own_pictures(tmp_path:
     assert fitted
     assert fitted.error_after < fitted.error_before
     assert fitted.error_after <= 0.05
+
+
+def test_thresholds_of_a_home_with_an_adapter_are_for_its_scores(tmp_path: Path) -> None:
+    """What it knows of no class the encoder tells; the line stays that of the encoder."""
+    home = tiny_home(tmp_path, save_tiny_siglip(tmp_path / "tiny"))
+    encoder, taxonomy = open_workspace(home).encoder, starter_taxonomy()
+    ids = sorted(taxonomy.by_id)[:3]
+    random = np.random.default_rng(6)
+    pictures = []
+    for number in range(24):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(random.integers(0, 255, (32, 32, 3), np.uint8)).save(path)
+        pictures.append(Labelled(path, frozenset({ids[number % 3]})))
+    vectors = encoder.embed_texts(ids)
+    linear = Linear(np.full_like(vectors[:2], 0.5), np.array([3.0, -3.0], np.float32))
+    adapter = HomeAdapter(encoder.fingerprint, ids[:2], linear, {}, 24, 24, 0, [], [], slope=2.0, shift=1.0)
+    plain = tried(encoder, (ids, vectors), pictures, taxonomy)
+    seen = tried(encoder, (ids, vectors), pictures, taxonomy, adapter)
+    assert plain.adapted is None
+    assert seen.adapted is not None
+    np.testing.assert_array_equal(seen.logits, plain.logits)
+    np.testing.assert_allclose(seen.adapted[:, 2], encoder.score_head.probabilities(plain.logits)[:, 2])
+    assert (seen.adapted[:, 0] > seen.adapted[:, 1]).all()
+    rising = replace(seen, logits=np.where(seen.is_true, 4, -4) + seen.logits / 100)
+    line, thresholds = calibrate(encoder, None, rising, "here")
+    assert thresholds.own == fit_thresholds(ids, seen.adapted, seen.is_true).own
+    assert line.slope > 0

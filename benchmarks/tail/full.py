@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from benchmarks.tail_corpus import Corpus
-from benchmarks.tail_figures import Row, recall_row
+from benchmarks.tail.corpus import Corpus
+from benchmarks.tail.figures import Row, recall_row
 from demo.corpus import CORPORA
 from evaluation.figures import Throughput
 from evaluation.options import PARTS, seconds_of

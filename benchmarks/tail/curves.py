@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tail_corpus import Corpus
+from benchmarks.tail.corpus import Corpus
 from vistag_assets.review.selection import (
     Candidates,
     Judged,

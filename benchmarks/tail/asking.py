@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.tail_figures import Row
-from benchmarks.tail_full import FullStack
+from benchmarks.tail.figures import Row
+from benchmarks.tail.full import FullStack
 from resources.lake import embedding_matrix
 from resources.models.vlms import Answer, Unanswered, Vlm
 from vistag_assets.language.image_context import regions_by_id

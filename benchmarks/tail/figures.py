@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tail_corpus import Corpus
+from benchmarks.tail.corpus import Corpus
 from demo.world.hard.world import hard_taxonomy
 from evaluation.metrics.intervals import paired_interval
 from resources.models.tiers import TagSettings
@@ -117,6 +117,8 @@ def threshold_rows(name: str, scores: Vectors, base: Row, corpus: Corpus) -> lis
             "tail_f1_before": f1_before,
             "tail_f1": f1,
             "tail_f1_gain_ci95": [round(low, 4), round(high, 4)],
+            "tail_precision": _precision(taken[:, tail], corpus.is_true[:, tail]),
+            "overall_precision": _precision(taken, corpus.is_true),
             "overall_f1_before": f1_of(before, corpus.is_true),
             "overall_f1": f1_of(taken, corpus.is_true),
             "tail_kept": int(taken[:, tail].sum()),
@@ -143,6 +145,11 @@ def kept_by(
         least = overall if one_for_all else np.array([own[id_] for id_ in corpus.concept_ids])
         taken[~others] = likely[~others] >= least
     return taken
+
+
+def _precision(taken: Bool, is_true: Bool) -> float:
+    """Of what is taken, 0..1; 0 where nothing is."""
+    return float((taken & is_true).sum() / max(taken.sum(), 1))
 
 
 def f1_interval(before: Bool, after: Bool, is_true: Bool, seed: int = 0) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tail_corpus import Corpus
+from benchmarks.tail.corpus import Corpus
 from vistag_assets.whole_image.adapter_policy import REMEDIES, Texts
 from vistag_assets.whole_image.adapters import Examples, Floats, Linear, Vectors
 

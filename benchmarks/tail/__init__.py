@@ -1,0 +1,1 @@
+"""What remedies for rare tags are worth: make bench-tail."""
