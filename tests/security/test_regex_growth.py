@@ -17,7 +17,10 @@ EXPLAINED = {
     ("resources/models/vlms/florence2.py", "original"),
     # the table of remedies beside it, whose patterns are tried below
     ("resources/object_store.py", "pattern"),
-    # as are these, of MobileSAM's
+    # as are these, of MobileSAM's, of the packages sam2 and groundingdino-py, and of OFA's
+    ("resources/models/segmenters/sam2_package.py", "pattern"),
+    ("resources/models/detectors/groundingdino_py.py", "pattern"),
+    ("resources/models/vlms/ofa/checkpoint.py", "pattern"),
     ("resources/models/segmenters/mobile_sam.py", "pattern"),
     (
         "resources/models/segmenters/mobile_sam.py",
