@@ -38,5 +38,5 @@ def test_no_thread_of_arrow_is_left_with_memory_of_python_s(tmp_path: Path) -> N
         pa.table({f"c{column}": [f"{column} {row}" * 5 for row in range(20_000)] for column in range(24)}),
     )
     command = [sys.executable, "-c", _ENDS, str(path), str(ENDINGS)]
-    ended = subprocess.run(command, env=services.environment(), capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(command, env=services.environment(), capture_output=True, text=True, timeout=1800)
     assert ended.returncode == 0, ended.stderr
