@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -465,12 +466,14 @@ def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_last_good_object(
         environment["AWS_ENDPOINT_URL"] = proxy.url
         for share, how in ((0.5, signal.SIGKILL), (0.3, signal.SIGINT)):
             proxy.pause_s, proxy.uploaded_bytes = pause_s, 0
+            proxy.holds_at_bytes = share * size_bytes  # however slow we are, it is in the middle
             writer = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
             try:
                 while proxy.uploaded_bytes < share * size_bytes and writer.poll() is None:
                     assert lake.read(TABLE, FOLDER) == before
                     time.sleep(0.2)
                 writer.send_signal(how)
+                proxy.holds_at_bytes = math.inf
                 proxy.pause_s = 0.0 if how == signal.SIGINT else pause_s
                 assert writer.wait() != 0
             finally:

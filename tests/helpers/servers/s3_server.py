@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import socketserver
 import subprocess
@@ -120,13 +121,14 @@ class Proxy:
 
     `refuse`: the status and the code of S3 with which a request is answered, None to hand it on.
     `before_reply`: called when the server has answered and before that is passed on.
-    `pause_s`: how long each chunk of 64 KiB of what is uploaded is held back.
+    `pause_s`: how long each chunk of 64 KiB of what is uploaded is held back. `holds_at_bytes`: where uploads stand still.
     """
 
     url: str
     refuse: Callable[[Request], tuple[int, str] | None] = lambda request: None
     before_reply: Callable[[Request], None] = lambda request: None
     pause_s: float = 0.0
+    holds_at_bytes: float = math.inf
     requests: list[Request] = field(default_factory=list)
     uploaded_bytes: int = 0
 
@@ -166,6 +168,8 @@ def proxied(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
             with contextlib.suppress(OSError):
                 while chunk := self.request.recv(CHUNK_BYTES):
                     time.sleep(proxy.pause_s)
+                    while proxy.uploaded_bytes >= proxy.holds_at_bytes:
+                        time.sleep(0.05)
                     upstream.sendall(chunk)
                     proxy.uploaded_bytes += len(chunk)
             with contextlib.suppress(OSError):
