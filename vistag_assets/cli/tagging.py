@@ -325,6 +325,7 @@ def end_with(passed: bool) -> None:
 
 def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> None:
     from resources.models.tiers import load_tier
+    from vistag_assets.tags.flags import flagged_images
 
     if outcome.rejects:
         console.say(
@@ -336,21 +337,12 @@ def _say_where_to_look(home: Home, settings: Settings, outcome: TagOutcome) -> N
             f"{asset}: {images:,} images got no answer from the model; the run's log says why. "
             "The next run asks again."
         )
-    if flagged := _flagged(home):
+    if flagged := flagged_images(home.lake):
         console.say(f"{flagged:,} images are flagged by the policy: vistag app shows them, and why.")
     if caveat := load_tier(settings.tier).caveat:
         console.say(caveat)
     _say_where_the_gallery_is(home)
     console.say(f"Look further: {_app_command(home)}, vistag dev, or vistag sql 'from tags limit 20'")
-
-
-def _flagged(home: Home) -> int:
-    """How many images of the home a policy flags."""
-    if not home.lake.folders("flags"):
-        return 0
-    with home.lake.connect(skip_damaged=True, tables=["flags"]) as sql:
-        [(images,)] = sql.execute("select count(distinct (folder, id)) from flags").fetchall()
-    return int(images)
 
 
 def _app_command(home: Home) -> str:

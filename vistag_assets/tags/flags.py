@@ -11,6 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from resources.fingerprint import fingerprint
+from resources.lake import Lake
 from resources.lake.rows_by_id import RowsById
 from resources.metadata import Preview, preview
 from resources.workspace import VistagResource, Workspace
@@ -130,17 +131,24 @@ def _seen(
     )
 
 
+def flagged_images(lake: Lake) -> int:
+    """How many images of the lake a policy flags."""
+    if not lake.folders("flags"):
+        return 0
+    with lake.connect(skip_damaged=True, tables=["flags"]) as sql:
+        [(images,)] = sql.execute("select count(distinct (folder, id)) from flags").fetchall()
+    return int(images)
+
+
 @dg.asset_check(
     asset="flags", description="How many images the policy flags, by rule. A flag warns and stops nothing."
 )
 def images_are_flagged(vistag: VistagResource) -> dg.AssetCheckResult:
     lake = vistag.open().lake
-    rules: list[tuple[str, int]] = []
-    images = 0
-    if lake.folders("flags"):
-        with lake.connect(skip_damaged=True) as sql:
+    images, rules = flagged_images(lake), list[tuple[str, int]]()
+    if images:
+        with lake.connect(skip_damaged=True, tables=["flags"]) as sql:
             rules = sql.execute("select rule, count(*) from flags group by all order by all").fetchall()
-            [(images,)] = sql.execute("select count(distinct (folder, id)) from flags").fetchall()
     told = ", ".join(f"{rule} {count:,}" for rule, count in rules)
     return dg.AssetCheckResult(
         passed=not images,
