@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -34,6 +34,8 @@ from resources.models.registry import Dtype, RegistryError, line_of, registry, w
 
 Device = Literal["cpu", "cuda"]
 Model = TypeVar("Model")
+Renaming = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A pattern, and what stands for it as `re.sub` takes it."""
 
 TOKENIZER_FILES = (
     "special_tokens_map.json",
@@ -448,6 +450,13 @@ def shared_model(directory: Path, auto: str, dtype: Dtype, device: Device, load:
     _LOADED[key] = model = load()
     count_load(directory)
     return model
+
+
+def renamed(name: str, rules: Iterable[Renaming]) -> str:
+    """A weight's name in one layout -> its name in another: patterns and what stands for them, one after the other."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def refuse_missing(directory: Path, weights: list[str]) -> None:

@@ -13,15 +13,13 @@ from patterns import Attack, Use, all_uses, attacks
 
 USES, UNKNOWN = all_uses()
 EXPLAINED = {
-    # its table of our own names of weights
-    ("resources/models/vlms/florence2.py", "original"),
+    # tables of our own, of names of weights
+    ("resources/models/checkpoints.py", "pattern"),
     # the table of remedies beside it, whose patterns are tried below
     ("resources/object_store.py", "pattern"),
     # as are these, of MobileSAM's, of the packages sam2 and groundingdino-py, and of OFA's
-    ("resources/models/segmenters/sam2_package.py", "pattern"),
     ("resources/models/detectors/groundingdino_py.py", "pattern"),
     ("resources/models/vlms/ofa/checkpoint.py", "pattern"),
-    ("resources/models/segmenters/mobile_sam.py", "pattern"),
     (
         "resources/models/segmenters/mobile_sam.py",
         "f'{re.escape(_ENCODER)}layers\\\\.(\\\\d+)\\\\.blocks\\\\.(\\\\d+)\\\\.\\\\w+'",

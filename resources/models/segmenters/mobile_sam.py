@@ -17,6 +17,7 @@ from resources.models.checkpoints import (
     ModelUnavailableError,
     read_weights,
     refuse_missing,
+    renamed,
     shared_model,
 )
 from resources.models.onnx_files import FOLDER_VARIABLE, model_path
@@ -143,10 +144,8 @@ def _named(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         if own and name.removeprefix(_ENCODER).startswith("neck."):
             yield f"vision_encoder.{name.removeprefix(_ENCODER)}", value
             continue
-        renamed = name.removeprefix(_ENCODER)
-        for pattern, to in _RENAMED if own else _OF_SAM:
-            renamed = re.sub(pattern, to, renamed)
-        yield (f"vision_encoder.tower.{renamed}" if own else renamed), value
+        here = renamed(name.removeprefix(_ENCODER), _RENAMED if own else _OF_SAM)
+        yield (f"vision_encoder.tower.{here}" if own else here), value
 
 
 def _tower(weights: Mapping[str, Tensor], hidden: int) -> nn.Module:

@@ -17,7 +17,7 @@ from threading import Lock
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from resources.models.checkpoints import Device, ModelUnavailableError, shared_model
+from resources.models.checkpoints import Device, ModelUnavailableError, renamed, shared_model
 from resources.models.package_weights import import_package, load_package_weights
 from resources.models.segmenters.sam import Sam
 from resources.models.segmenters.spec import SegmenterSpec
@@ -226,11 +226,9 @@ def in_transformers(name: str, weights: Mapping[str, Tensor]) -> Tensor | None:
     if point := _POINT.fullmatch(name):
         points = weights.get(_POINTS)
         return None if points is None else points[int(point[1])][None]
-    return weights.get(renamed(name))
+    return weights.get(in_transformers_name(name))
 
 
-def renamed(name: str) -> str:
+def in_transformers_name(name: str) -> str:
     """The package's name of a weight -> the name that transformers has for it."""
-    for pattern, replacement in _RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return renamed(name, _RENAMED)

@@ -6,7 +6,6 @@ names of weights and of settings. They are read as they are; no code of a checkp
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from resources.models.checkpoints import (
     load_processor,
     read_config,
     read_weights,
+    renamed,
     shared_model,
 )
 from resources.models.registry import Dtype
@@ -91,7 +91,9 @@ def _load_original(directory: Path, dtype: Dtype) -> Any:
     from transformers import Florence2ForConditionalGeneration, GenerationConfig
 
     weights = {
-        name: values for original, values in read_weights(directory).items() if (name := _renamed(original))
+        name: values
+        for original, values in read_weights(directory).items()
+        if (name := renamed(original, _NAMES))
     }
     projection = "model.multi_modal_projector.image_projection.weight"
     if projection in weights:
@@ -114,12 +116,6 @@ def _load_original(directory: Path, dtype: Dtype) -> Any:
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory)
     return model.to(getattr(torch, dtype)).eval()
-
-
-def _renamed(name: str) -> str:
-    for original, ours in _NAMES:
-        name = re.sub(original, ours, name)
-    return name
 
 
 def _config(directory: Path) -> Any:

@@ -63,7 +63,8 @@ def test_a_batch_that_does_not_fit_is_halved_said_and_remembered(
     steps = [record.getMessage() for record in caplog.records if "do not fit the memory" in record.message]
     assert f"{asked} at a time do not fit" in steps[0]
     assert f"from now on it is asked for {FITS} " in steps[-1]
-    assert list(*json.loads((tmp_path / "home" / FILE).read_text()).values()).__len__() == 1
+    [remembered] = json.loads((tmp_path / "home" / FILE).read_text()).values()
+    assert len(remembered) == 1
 
     again = fresh(workspace.home)
     assert again.encoder.spec.batch_size == FITS  # before anything failed

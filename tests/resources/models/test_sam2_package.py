@@ -26,7 +26,7 @@ from resources.models.segmenters import Masks, SegmenterSpec
 from resources.models.segmenters.sam2_package import (
     OF_VIDEO,
     Sam2Package,
-    renamed,
+    in_transformers_name,
 )
 from resources.models.segmenters.sam2_package import (
     in_transformers as by_package_name,
@@ -45,7 +45,7 @@ SIZES = [(1024, 1024), (97, 61), (300, 31), (640, 480)]
 
 def in_transformers(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights of the image model under the names that transformers has for them."""
-    made = {renamed(name): value for name, value in weights.items() if not OF_VIDEO.match(name)}
+    made = {in_transformers_name(name): value for name, value in weights.items() if not OF_VIDEO.match(name)}
     made["prompt_encoder.point_embed.weight"] = torch.cat(
         [made.pop(POINTS.format(place)) for place in range(4)]
     )

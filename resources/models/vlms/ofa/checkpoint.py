@@ -19,6 +19,7 @@ from resources.models.checkpoints import (
     ModelUnavailableError,
     read_weights,
     refuse_missing,
+    renamed,
     shared_model,
 )
 from resources.models.onnx_files import FOLDER_VARIABLE, model_path
@@ -77,7 +78,7 @@ def _made(directory: Path, dtype: Dtype) -> Any:
 
     from resources.models.vlms.ofa.network import Ofa, OfaConfig
 
-    weights = {_renamed(name): values for name, values in read_weights(directory).items()}
+    weights = {renamed(name, _RENAMED): values for name, values in read_weights(directory).items()}
     weights.setdefault("decoder.output_projection.weight", weights.get("decoder.embed_tokens.weight"))
     try:
         sizes = sizes_of(weights)
@@ -99,12 +100,6 @@ def _made(directory: Path, dtype: Dtype) -> Any:
         bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=0, no_repeat_ngram_size=3
     )
     return model.to(getattr(torch, dtype)).eval()
-
-
-def _renamed(name: str) -> str:
-    for pattern, replacement in _RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def sizes_of(weights: Mapping[str, Tensor]) -> Sizes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from chat_parity import ATOL, assert_same, pictures, spec_of
 from PIL import Image
+from plain_decoding import by_beams, greedily
 from safetensors.torch import load_file, save_file
 from sentencepiece import SentencePieceProcessor
 from tiny_beit3 import LAYERS, PATCH_PX, SIDE, WIDTH, save_pieces, tiny_weights
@@ -99,36 +101,6 @@ class Plain:
         return apart / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
 
-def greedily(plain: Plain, image: Image.Image) -> tuple[list[int], list[float]]:
-    words, told = [CLS], []
-    while len(words) <= TOKENS and words[-1] != END:
-        logprobs = plain(image, words)
-        words.append(int(logprobs.argmax()))
-        told.append(float(logprobs[words[-1]]))
-    return words[1:], told
-
-
-def by_beams(plain: Plain, image: Image.Image, beams: int) -> list[int]:
-    """The best by its mean log-probability of what ends or is cut."""
-    running, ended = [(0.0, [CLS])], []
-    for step in range(1, TOKENS + 1):
-        found = []
-        for score, words in running:
-            best = plain(image, words).topk(2 * beams)
-            found += [
-                (score + float(value), [*words, int(token)]) for value, token in zip(*best, strict=True)
-            ]
-        found.sort(key=lambda pair: -pair[0])
-        ended += [(score / step, words) for score, words in found[:beams] if words[-1] == END]
-        running = [pair for pair in found if pair[1][-1] != END][:beams]
-        ended = sorted(ended, key=lambda pair: -pair[0])[:beams]
-        if len(ended) == beams and running[0][0] / step <= ended[-1][0]:
-            break
-    else:
-        ended += [(score / TOKENS, words) for score, words in running]
-    return max(ended, key=lambda pair: pair[0])[1][1:]
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pickle as it is published, converted, and the sentence pieces."""
@@ -162,7 +134,7 @@ def test_captions_equal_a_plain_forward_of_the_published_names(published: Path) 
     answers = captioner(published).answer(pictures(), [""] * 8, max_tokens=TOKENS)
     texts = set()
     for answer, image in zip(answers, pictures(), strict=True):
-        ids, logprobs = greedily(plain, image)
+        ids, logprobs = greedily(partial(plain, image), CLS, END, TOKENS)
         length = ids.index(END) if END in ids else len(ids)
         assert answer.text == text_of(published, ids[:length])  # type: ignore[union-attr]
         np.testing.assert_allclose(answer.logprobs, logprobs[:length], atol=ATOL)  # type: ignore[union-attr]
@@ -175,7 +147,7 @@ def test_beams_equal_those_of_the_plain_forward(published: Path) -> None:
     plain, images = plain_of(published), pictures()[:3]
     answers = captioner(published, beams=3).answer(images, [""] * 3, max_tokens=TOKENS)
     for answer, image in zip(answers, images, strict=True):
-        ids = by_beams(plain, image, 3)
+        ids = by_beams(partial(plain, image), CLS, END, TOKENS, beams=3)
         assert answer.text == text_of(published, [id_ for id_ in ids if id_ != END])  # type: ignore[union-attr]
 
 

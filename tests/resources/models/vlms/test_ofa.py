@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import torch
 from chat_parity import ATOL, assert_same, pictures, spec_of
 from PIL import Image
+from plain_decoding import by_beams, greedily
 from safetensors.torch import load_file, save_file
 from tiny_ofa import (
     BUCKETS,
@@ -204,37 +206,6 @@ def allowed(logprobs: Tensor, words: list[int]) -> Tensor:
     return logprobs
 
 
-def greedily(plain: Plain, image: Image.Image, question: list[int]) -> tuple[list[int], list[float]]:
-    words, told = [BEGIN], []
-    while len(words) <= TOKENS and words[-1] != END:
-        logprobs = plain(image, question, words)
-        words.append(int(allowed(logprobs, words).argmax()))
-        told.append(float(logprobs[words[-1]]))
-    return words[1:], told
-
-
-def by_beams(plain: Plain, image: Image.Image, question: list[int], beams: int) -> list[int]:
-    """The best by its mean log-probability of what ends or is cut."""
-    running, ended = [(0.0, [BEGIN])], []
-    for step in range(1, TOKENS + 1):
-        found = []
-        for score, words in running:
-            logprobs = allowed(plain(image, question, words), words)
-            best = logprobs.topk(2 * beams)
-            found += [
-                (score + float(value), [*words, int(token)]) for value, token in zip(*best, strict=True)
-            ]
-        found.sort(key=lambda pair: -pair[0])
-        ended += [(score / step, words) for score, words in found[:beams] if words[-1] == END]
-        running = [pair for pair in found if pair[1][-1] != END][:beams]
-        ended = sorted(ended, key=lambda pair: -pair[0])[:beams]
-        if len(ended) == beams and running[0][0] / step <= ended[-1][0]:
-            break
-    else:
-        ended += [(score / TOKENS, words) for score, words in running]
-    return max(ended, key=lambda pair: pair[0])[1][1:]
-
-
 @pytest.fixture(scope="module")
 def fairseq(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As it is published: a pickle with settings of fairseq beside the weights, converted."""
@@ -264,7 +235,7 @@ def test_captions_equal_a_plain_forward_of_the_published_names(fairseq: Path) ->
     answers = captioner(fairseq).answer(pictures(), [QUESTION] * 8, max_tokens=TOKENS)
     texts = set()
     for answer, image in zip(answers, pictures(), strict=True):
-        ids, logprobs = greedily(plain, image, question_of(fairseq))
+        ids, logprobs = greedily(partial(plain, image, question_of(fairseq)), BEGIN, END, TOKENS, allowed)
         length = ids.index(END) if END in ids else len(ids)
         assert answer.text == text_of(fairseq, ids)
         np.testing.assert_allclose(answer.logprobs, logprobs[:length], atol=ATOL)
@@ -278,7 +249,9 @@ def test_beams_equal_those_of_the_plain_forward(fairseq: Path) -> None:
     images = pictures()[:3]
     answers = captioner(fairseq, beams=3).answer(images, [QUESTION] * 3, max_tokens=TOKENS)
     for answer, image in zip(answers, images, strict=True):
-        assert answer.text == text_of(fairseq, by_beams(plain, image, question_of(fairseq), 3))
+        assert answer.text == text_of(
+            fairseq, by_beams(partial(plain, image, question_of(fairseq)), BEGIN, END, TOKENS, 3, allowed)
+        )
 
 
 def test_the_layout_of_the_fork_says_the_same(fairseq: Path, tmp_path: Path) -> None:
@@ -298,7 +271,9 @@ def test_one_without_inner_norms_is_read_too(tmp_path: Path) -> None:
     save_file(_apart(tiny_weights(scaled=False)), tmp_path / WEIGHTS)
     plain, image = Plain(load_file(tmp_path / WEIGHTS)), pictures()[0]
     [answer] = captioner(tmp_path).answer([image], [QUESTION], max_tokens=TOKENS)
-    assert answer.text == text_of(tmp_path, greedily(plain, image, question_of(tmp_path))[0])
+    assert answer.text == text_of(
+        tmp_path, greedily(partial(plain, image, question_of(tmp_path)), BEGIN, END, TOKENS, allowed)[0]
+    )
 
 
 def test_a_picture_does_not_depend_on_its_batch_mates(fairseq: Path) -> None:
