@@ -4,7 +4,9 @@ it imports.
 Its package imports servers and indexes that are not measured and want much more; what embeds is a package inside it.
 """
 
+import os
 import sys
+import traceback
 import types
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,14 +23,19 @@ if __name__ == "__main__":
 
     if sys.argv[1:]:
         folder, out, checkpoint = sys.argv[1:]
-        main(
-            input_dataset=folder,
-            output_folder=out,
-            clip_model=f"hf_clip:{checkpoint}",
-            input_format="files",
-            enable_text=False,
-            enable_metadata=False,
-            batch_size=32,
-            num_prepro_workers=2,
-            enable_wandb=False,
-        )
+        try:
+            main(
+                input_dataset=folder,
+                output_folder=out,
+                clip_model=f"hf_clip:{checkpoint}",
+                input_format="files",
+                enable_text=False,
+                enable_metadata=False,
+                batch_size=32,
+                num_prepro_workers=2,
+                enable_wandb=False,
+            )
+        except Exception:  # its process for logs never ends after one, and would be waited for
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)

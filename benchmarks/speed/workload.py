@@ -36,6 +36,7 @@ _CLIP_TEXT = {
     "num_hidden_layers": 12,
     "num_attention_heads": 8,
 }
+_CLIP_WORDS = 49_408
 _DIFFERENT = 4
 """Pictures that are drawn of a size; a file is one of them with a patch of its own."""
 
@@ -73,7 +74,8 @@ def save_owlv2(directory: Path) -> Path:
 def _clip_tokenizer() -> tuple[CLIPTokenizer, dict[str, int]]:
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    special = {"vocab_size": len(tokens), "bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
+    # rows for all words of CLIP, which clip-retrieval reads a text with before it begins
+    special = {"vocab_size": _CLIP_WORDS, "bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
     return CLIPTokenizer({token: place for place, token in enumerate(tokens)}, []), special
 
 

@@ -73,6 +73,17 @@ def encoder_of(family: str, directory: Path, **changes: object) -> Encoder:
     return Encoder(EncoderSpec.model_validate(fields | changes), "cpu")
 
 
+def test_pixels_are_read_as_they_lie_and_are_the_librarys(
+    of_transformers: Encoder, pictures: list[Image.Image]
+) -> None:
+    processor = AutoProcessor.from_pretrained(of_transformers.directory).image_processor
+    for picture in [*pictures, pictures[2].crop((3, 0, 600, 2))]:
+        theirs, ours = processor(images=picture, return_tensors="pt"), of_transformers.preprocess(picture)
+        assert {name: value[0].numpy().tobytes() for name, value in theirs.items()} == {
+            name: array.tobytes() for name, array in ours.items()
+        }
+
+
 def scores_of(encoder: Encoder, pictures: list[Image.Image], labels: list[str]) -> Any:
     cosine = encoder.embed_images(pictures) @ encoder.embed_texts(labels).T
     return encoder.score_head.scores(encoder.score_head.logits(cosine))
