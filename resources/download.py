@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from resources.disk_errors import disk_error
-from resources.http_client import CONNECT_S, LONGEST_WAIT_S, excerpt, is_this_machine
+from resources.http_client import CONNECT_S, excerpt, is_this_machine, retry_after_s
 
 if TYPE_CHECKING:
     import httpx2
@@ -116,9 +116,7 @@ class Downloader:
     ) -> None:
         status = reply.status_code
         if status in _RETRY:
-            told = reply.headers.get("retry-after", "")
-            wait_s = min(float(told), LONGEST_WAIT_S) if told.isascii() and told.isdigit() else 0.0
-            raise _Again(f"the server says {status}", wait_s)
+            raise _Again(f"the server says {status}", retry_after_s(reply.headers))
         if status == 416:  # what is here is longer than what is there
             part.remove()
             raise _Again("the server has another file now")

@@ -67,8 +67,7 @@ class Reply:
     @property
     def retry_after_s(self) -> float:
         """How long the server wants not to be asked, 0 where it says nothing, LONGEST_WAIT_S at most."""
-        told = self.headers.get("retry-after", "")
-        return min(float(told), LONGEST_WAIT_S) if _WAIT.fullmatch(told) else 0.0
+        return retry_after_s(self.headers)
 
     @property
     def elsewhere(self) -> str | None:
@@ -80,6 +79,12 @@ class Reply:
     def json(self) -> Any:
         """What the reply holds. Raises OddReplyError."""
         return strict_json(self.content)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """How long the server of a reply wants not to be asked, 0 where it says nothing, LONGEST_WAIT_S at most."""
+    told = headers.get("retry-after", "")
+    return min(float(told), LONGEST_WAIT_S) if _WAIT.fullmatch(told) else 0.0
 
 
 def require_address(url: str, *, insecure: bool = False) -> str:

@@ -12,7 +12,7 @@ _DIGITS = 16
 
 def glance(files: Sequence[Location]) -> str:
     """16 hex digits of where files are, of their sizes and times: cheap to take, and the same while nothing is written."""
-    return _digest(files, _status)
+    return _digest(files, lambda path: " ".join(map(str, status(path))))
 
 
 def state(files: Sequence[Location]) -> str:
@@ -20,17 +20,18 @@ def state(files: Sequence[Location]) -> str:
     return _digest(files, _content)
 
 
+def status(path: Location) -> list[int]:
+    """Size, time and inode: other when a file was replaced or written to. Raises FileNotFoundError."""
+    if isinstance(path, ObjectPath):
+        info = path.info()
+        return [info.bytes, info.modified_us]
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
 def _digest(files: Sequence[Location], describe: Callable[[Location], str]) -> str:
     lines = "\0".join(f"{path.parent.name}/{path.name} {describe(path)}" for path in files)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
-
-
-def _status(path: Location) -> str:
-    if isinstance(path, ObjectPath):
-        info = path.info()
-        return f"{info.bytes} {info.modified_us}"
-    status = path.stat()
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 
 def _content(path: Location) -> str:

@@ -24,9 +24,10 @@ from resources.images.ingest import ALWAYS_RETRIED, rejects_fingerprint
 from resources.images.scan import Found, scan_folder
 from resources.lake import LakeError, failed_ids
 from resources.lake.files import replace_files
+from resources.lake.versions import status
 from resources.models.checkpoints import ModelSpec
 from resources.models.tiers import role_specs
-from resources.object_store import ObjectPath, location
+from resources.object_store import Location, location
 from resources.tables import PER_FOLDER_TABLES, TABLES
 from resources.workspace import Workspace
 from vistag_assets.regions import regions_json
@@ -200,16 +201,11 @@ def _named_files(content: Any) -> Iterator[Path]:
             yield from _named_files(value)
 
 
-def _status(path: Path | ObjectPath) -> list[int] | None:
-    """What is other when a file was replaced or written to; None where there is none."""
+def _status(path: Location) -> list[int] | None:
     try:
-        if isinstance(path, ObjectPath):
-            info = path.info()
-            return [info.bytes, info.modified_us]
-        status = path.stat()
+        return status(path)
     except FileNotFoundError:
         return None
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def _entry(entry: Any) -> list[Any]:
