@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.lake.notes import empty_ids, failed_ids, with_empty_ids, with_failed_ids
 from resources.lake.store import CorruptPartition, Lake
-from resources.lake.update import empty_ids, failed_ids, with_empty_ids, with_failed_ids
 
 Pairs = Sequence[tuple[str, str]]
 """(id there, id here)"""
