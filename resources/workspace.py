@@ -23,6 +23,7 @@ from resources.home.run_folders import folders_of
 from resources.images import Limits
 from resources.lake import Lake
 from resources.lake.locks import Leases
+from resources.lake.ranges import IdRange
 from resources.models.batch_sizes import FILE as BATCH_SIZES
 from resources.models.batch_sizes import BatchSizes
 from resources.models.checkpoints import Model, ModelSpec, RoleSpec, make_model, require_memory
@@ -141,6 +142,11 @@ class Workspace:
             columns=self.settings.columns,
             asked=self.settings.labels,
         )
+
+    @cached_property
+    def ranges(self) -> dict[str, list[IdRange]]:
+        """Folder -> its images in the ranges that are worked on at a time, of those that were asked for."""
+        return {}
 
     @property
     def taxonomy_table(self) -> pa.Table:

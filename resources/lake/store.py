@@ -439,7 +439,9 @@ def _read_version(
                 _require_all(rows.num_rows, parquet.metadata.num_rows)
             about = dict(parquet.metadata.metadata or {})
             about.pop(b"ARROW:schema", None)
-            return rows.replace_schema_metadata(notes_in(about, ids))
+            notes = notes_in(about, ids)
+            # replaced, they would lose a table without columns its number of rows
+            return rows if rows.schema.metadata == notes else rows.replace_schema_metadata(notes)
         except (pa.ArrowException, OSError, ValueError) as error:
             if getattr(error, "errno", None) is not None:
                 raise
