@@ -22,7 +22,6 @@ from PIL import Image
 from resources.gpus import MODELS_POOL
 from resources.images import open_proxy
 from resources.lake import (
-    CorruptPartition,
     Lake,
     MissingPartition,
     UpdateStats,
@@ -32,7 +31,7 @@ from resources.lake import (
     with_empty_ids,
     with_failed_ids,
 )
-from resources.lake.ranges import EVERY_ID, IdRange, ranges_of
+from resources.lake.ranges import EVERY_ID, IdRange
 from resources.metadata import (
     OWNERS,
     Markdown,
@@ -175,6 +174,7 @@ class FolderAsset:
     preview: Callable[[Folder], Preview] | None
     counts: Callable[[Folder], Metadata] | None
     about: Callable[[Folder], Metadata] | None
+    whole: Callable[[Folder, pa.Table], pa.Table] | None
     before: Callable[[Folder], None] | None
     after: Callable[[Folder], None] | None
 
@@ -220,17 +220,15 @@ class FolderAsset:
         """What the function makes of the folder: of all its images at once, or of a range of them at a time."""
         if self.before:
             self.before(folder)
-        ranges = [EVERY_ID] if self._is_whole else _ranges_of(folder)
-        if len(ranges) == 1:
-            return self._rows_of(folder)
-        return range_by_range(ranges, lambda ids: self._rows_of(replace(folder, ids=ids)))
+        ranges = folder.workspace.ranges_of(folder.key)
 
-    def _rows_of(self, folder: Folder) -> Any:
-        return self.rows(folder, **{name: of.read(folder) for name, of in self.inputs.items()})
+        def rows_of(ids: IdRange) -> Any:
+            own = replace(folder, ids=ids)
+            return self.rows(own, **{name: of.read(own) for name, of in self.inputs.items()})
 
-    @property
-    def _is_whole(self) -> bool:
-        return get_type_hints(self.rows)["return"] is pa.Table
+        if self.whole:
+            return self.whole(folder, pa.concat_tables(map(rows_of, ranges)))
+        return rows_of(ranges[0]) if len(ranges) == 1 else range_by_range(ranges, rows_of)
 
     def lacks_model(self, tier: Tier) -> str | None:
         """Why there is nothing to do under a tier, None where there is: it names no model for the asset, or for a
@@ -334,14 +332,15 @@ def folder_asset(
     preview: Callable[[Folder], Preview] | None = None,
     counts: Callable[[Folder], Metadata] | None = None,
     about: Callable[[Folder], Metadata] | None = None,
+    whole: Callable[[Folder, pa.Table], pa.Table] | None = None,
     before: Callable[[Folder], None] | None = None,
     after: Callable[[Folder], None] | None = None,
 ) -> Callable[[Callable[..., Rows | pa.Table]], dg.AssetsDefinition]:
     """The asset of the table that the decorated function is named after.
 
-    The function gets a `Folder` and its input tables, and returns `Rows`, or a whole `pa.Table` where all rows depend
-    on all others. `Rows` of an image depend on that image alone: of a folder of many images the function is given the
-    rows of a range of them at a time, and is called again for those of which something is missing.
+    The function gets a `Folder` and its input tables, and returns the `Rows` of its images. Those of an image depend on
+    that image alone: of a folder of many images the function is given the rows of a range of them at a time, and is called
+    again for those of which something is missing.
 
     title: shown while it works. done: what an image is that its model was asked about (`captioned`). kinds: what it
     is made with, for Dagster's UI.
@@ -349,8 +348,11 @@ def folder_asset(
     role: names the tier's model that it asks. Where the tier names no model for `needs` (`role`, unless another is
     said) the asset is skipped, and rows that another tier left go.
     preview: pictures of the first images, for the first folders of a run. counts: more figures of a folder.
-    about: more of what the run worked with, by its last folder. before: what is done once for a folder, however
-    many times the function is called. after: what follows from a folder's rows, each time.
+    about: more of what the run worked with, by its last folder.
+    whole: where the rows of an image depend on all others, what makes the table of what the function says of each image,
+    which is a `pa.Table` then.
+    before: what is done once for a folder, however many times the function is called. after: what follows from a folder's
+    rows, each time.
     """
 
     def declare(rows: Callable[..., Rows | pa.Table]) -> dg.AssetsDefinition:
@@ -366,6 +368,7 @@ def folder_asset(
             preview,
             counts,
             about,
+            whole,
             before,
             after,
         )
@@ -390,18 +393,6 @@ def folder_asset(
         return made
 
     return declare
-
-
-def _ranges_of(folder: Folder) -> list[IdRange]:
-    """Its images in ranges: asked of the lake once a run."""
-    known = folder.workspace.ranges
-    if folder.key not in known:
-        try:
-            proxies = folder.lake.read_or_none("proxies", folder.key, ["id"])
-        except CorruptPartition:  # who reads more of it says so
-            return [EVERY_ID]
-        known[folder.key] = [EVERY_ID] if proxies is None else ranges_of(proxies["id"])
-    return known[folder.key]
 
 
 def declared(table: str) -> FolderAsset | None:

@@ -135,7 +135,7 @@ class Lake:
 
         Raises CorruptPartition.
         """
-        path, wanted = self.data_file(table, folder), pc.field("id").isin(list(ids))
+        path, wanted = self.data_file(table, folder), pc.field("id").isin(pa.array(ids, pa.string()))
         while True:
             try:
                 with _opened(path) as file:

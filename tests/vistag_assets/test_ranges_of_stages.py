@@ -103,7 +103,7 @@ def test_every_stage_makes_the_same_rows_of_ranges(
         rows, of_whole = parts.lake.read(table, KEY), whole.lake.read(table, KEY)
         assert told_of(rows) == told_of(of_whole), table
         assert empty_ids(rows) == empty_ids(of_whole)
-    assert len(parts.ranges[KEY]) > 3
+    assert len(parts.ranges_of(KEY)) > 3
     accepted = [row for row in parts.lake.read("tags", KEY).to_pylist() if row["state"] == "human"]
     assert len({row["id"] for row in accepted}) == 2
     # the folder as a whole is counted
