@@ -135,7 +135,7 @@ class Lake:
 
         Raises CorruptPartition.
         """
-        path, wanted = self.data_file(table, folder), pc.field("id").isin(pa.array(ids, pa.string()))
+        path, wanted = self.data_file(table, folder), pc.field("id").isin(pa.array(list(ids), pa.string()))
         while True:
             try:
                 with _opened(path) as file:
@@ -269,7 +269,17 @@ class Lake:
             replace_file(self.data_file(table, folder), self.pending_root) as file,
             pq.ParquetWriter(file, schema, **_PARQUET) as writer,
         ):
-            yield writer.write_table
+            is_empty = True
+
+            def write(rows: pa.Table) -> None:
+                nonlocal is_empty
+                if rows.num_rows:
+                    writer.write_table(rows)
+                    is_empty = False
+
+            yield write
+            if is_empty:  # as of any table without rows
+                writer.write_table(schema.empty_table())
 
     def _require_place(self, table: str, schema: pa.Schema, folder: str | None) -> None:
         if "folder" in schema.names:

@@ -207,20 +207,14 @@ def _replace(
     nothing = with_failed_ids(with_empty_ids(nothing, empty_ids(keys) | batches.empty), failed)
     found = 0
     with stored.lake.replaced_in_parts(stored.table, nothing.schema, stored.folder) as write:
-        is_empty = True
         for ids in ranges:
             own = ids.of(wanted)
             kept = current(stored.rows(ids), own)
             found += pc.count_distinct(kept["id"]).as_py()
-            rows = _sorted_by_id(pa.concat_tables([kept, *batches.rows(ids)]), own)
-            if rows.num_rows:
-                write(rows)
-                is_empty = False
+            write(_sorted_by_id(pa.concat_tables([kept, *batches.rows(ids)]), own))
         if found < pc.count_distinct(keys["id"]).as_py():
             path = stored.lake.data_file(stored.table, stored.folder)
             raise CorruptPartition(f"{path} has statistics that hide rows")
-        if is_empty:
-            write(nothing)
 
 
 def _kept_keys(stored: StoredKeys, wanted: pa.Table) -> pa.Table:

@@ -24,6 +24,7 @@ from resources.lake import (
     with_empty_ids,
     with_failed_ids,
 )
+from resources.lake.carry import carry_rows, drop_rows
 from resources.lake.ranges import EVERY_ID, IdRange, ranges_of
 
 SCHEMA = pa.schema(
@@ -264,3 +265,43 @@ def test_ranges_hold_every_id_once_and_few_each(few: None) -> None:
     assert max(one.of(rows).num_rows for one in found) <= MOST
     # no hashes: correct, in however many ranges
     assert ranges_of(pa.chunked_array([[f"zebra {number}" for number in range(50)]])) == [EVERY_ID]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_are_carried_and_dropped_by_ranges_as_by_the_whole(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    there, here = chance.sample(IDS, 40), chance.sample(IDS, 20)
+    moved = [(id_, id_) for id_ in there[:25]]
+    edited = [(id_, fingerprint(edited=id_)) for id_ in there[25:30]]
+    twice = [(there[0], fingerprint(twice=1)), (there[0], fingerprint(twice=2))]
+    found = []
+    for most in (MOST, 999):
+        monkeypatch.setattr(ranges, "MOST_IMAGES", most)
+        lake = Lake(tmp_path / f"{most}" / "lake", tmp_path / f"{most}" / "pending")
+        Stage(lake).update(dict.fromkeys(there, "7"), frozenset(there[:2]), None)
+        lake.write("tags", lake.read("tags", "f"), "there")
+        Stage(lake).update(dict.fromkeys(here, "8"), frozenset(here[:2]), None)
+        carry_rows(lake, "tags", "f", {"there": [*moved, *edited, *twice], "nowhere": [("a", "b")]})
+        carried = lake.read("tags", "f")
+        drop_rows(lake, "tags", "f", here[5:15])
+        found.append([told(carried), told(lake.read("tags", "f"))])
+        assert told(carried) != told(lake.read("tags", "f"))
+        assert len(set(carried["id"].to_pylist()) & {id_ for _, id_ in [*edited, *twice]}) > 3
+        assert set(lake.read("tags", "f")["id"].to_pylist()).isdisjoint(here[5:15])
+        carry_rows(lake, "tags", "new", {"there": moved})
+        assert told(lake.read("tags", "new")) == told(of_ids(lake.read("tags", "there"), moved))
+    assert found[0] == found[1]
+
+
+def of_ids(rows: pa.Table, pairs: list[tuple[str, str]]) -> pa.Table:
+    ids = {id_ for id_, _ in pairs}
+    empty = {id_: by for id_, by in empty_ids(rows).items() if id_ in ids}
+    rest = rows.filter([id_ in ids for id_ in rows["id"].to_pylist()])
+    return with_failed_ids(with_empty_ids(rest, empty), {})
+
+
+def told(rows: pa.Table) -> tuple[list[dict[str, object]], dict[str, str], dict[str, str]]:
+    ordered = rows.sort_by([("id", "ascending"), ("rank", "ascending")])
+    return ordered.to_pylist(), empty_ids(rows), failed_ids(rows)
