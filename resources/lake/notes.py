@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from resources.lake.ranges import EVERY_ID, IdRange
+from resources.lake.ranges import EVERY_ID, Ids
 
 NOTE_PREFIX = b"vistag:"
 """Begins the names of the notes in the metadata of a file; each note is JSON."""
@@ -42,8 +42,8 @@ def failed_ids(rows: pa.Table) -> dict[str, str]:
     return _note(rows, _FAILED)
 
 
-def notes_in(metadata: Mapping[bytes, bytes] | None, ids: IdRange) -> dict[bytes, bytes] | None:
-    """The metadata of a file with what its notes say of ids of a range. Raises ValueError where a note is no JSON."""
+def notes_in(metadata: Mapping[bytes, bytes] | None, ids: Ids) -> dict[bytes, bytes] | None:
+    """The metadata of a file with what its notes say of these ids. Raises ValueError where a note is no JSON."""
     found = dict(metadata or {})
     for name in [name for name in found if name.startswith(NOTE_PREFIX)]:
         note = json.loads(found[name])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -38,8 +38,40 @@ class IdRange:
         """Whether ids from `first` to `last`, both included, may be some of these."""
         return (self.high is None or first < self.high) and (self.low is None or self.low <= last)
 
+    def holds(self, first: str, last: str) -> bool:
+        """Whether all ids from `first` to `last` are some of these."""
+        return first in self and last in self
+
 
 EVERY_ID = IdRange()
+
+
+class IdSet:
+    """Some ids, wherever they lie."""
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self._ids = frozenset(ids)
+        self._sorted = sorted(self._ids)
+        self._array = pa.array(self._sorted, pa.string())
+
+    def of(self, rows: pa.Table) -> pa.Table:
+        """The rows of these ids, in their order."""
+        return rows.filter(pc.is_in(rows["id"], self._array))
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._ids
+
+    def meets(self, first: str, last: str) -> bool:
+        """Whether one of these lies between `first` and `last`."""
+        place = bisect_left(self._sorted, first)
+        return place < len(self._sorted) and self._sorted[place] <= last
+
+    def holds(self, first: str, last: str) -> bool:
+        """Whether all ids from `first` to `last` are some of these."""
+        return first == last and first in self
+
+
+Ids = IdRange | IdSet
 
 
 def ranges_of(ids: pa.ChunkedArray) -> list[IdRange]:

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.lake.files import make_directory, move_file, remove_temporaries, replace_file
@@ -23,7 +22,7 @@ from resources.lake.leases import require_held
 from resources.lake.locks import FILE_LOCKS, Locks
 from resources.lake.notes import notes_in
 from resources.lake.object_store import MARKER, StoreFiles, claim
-from resources.lake.ranges import EVERY_ID, IdRange
+from resources.lake.ranges import EVERY_ID, IdRange, Ids, IdSet
 from resources.object_store import Location, ObjectPath, ObjectReplaced
 from resources.tables import TABLES
 
@@ -133,27 +132,12 @@ class Lake:
     ) -> pa.Table | None:
         """The rows of some ids in one partition, in their order there; None where there is no such partition.
 
-        Raises CorruptPartition.
+        Raises CorruptPartition, and LakeError if one of `columns` is not there.
         """
-        path, wanted = self.data_file(table, folder), pc.field("id").isin(pa.array(list(ids), pa.string()))
-        while True:
-            try:
-                with _opened(path) as file:
-                    return pq.read_table(
-                        file,
-                        columns=None if columns is None else list(columns),
-                        filters=wanted,
-                        page_checksum_verification=True,
-                        use_threads=isinstance(file, pa.NativeFile),
-                    )
-            except ObjectReplaced:  # as in `read_parquet`
-                continue
-            except FileNotFoundError:
-                return None
-            except (pa.ArrowException, OSError) as error:
-                if getattr(error, "errno", None) is not None:
-                    raise
-                raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
+        try:
+            return read_parquet(self.data_file(table, folder), columns, IdSet(ids))
+        except FileNotFoundError:
+            return None
 
     def read_all(
         self, table: str, columns: Sequence[str] | None = None, *, skip_damaged: bool = False
@@ -408,7 +392,7 @@ class Lake:
 def read_parquet(
     path: Location,
     columns: Sequence[str] | None = None,
-    ids: IdRange = EVERY_ID,
+    ids: Ids = EVERY_ID,
     keep: Callable[[pa.Table], pa.Table] | None = None,
 ) -> pa.Table:
     """The content of one file, its checksums verified; they cover the values, not the column names.
@@ -428,7 +412,7 @@ def read_parquet(
 def _read_version(
     path: Location,
     columns: Sequence[str] | None,
-    ids: IdRange,
+    ids: Ids,
     keep: Callable[[pa.Table], pa.Table] | None,
 ) -> pa.Table:
     with _opened(path) as file:
@@ -461,7 +445,7 @@ def _read_version(
 def _in_parts(
     parquet: pq.ParquetFile,
     columns: list[str],
-    ids: IdRange,
+    ids: Ids,
     keep: Callable[[pa.Table], pa.Table] | None,
     in_threads: bool,
 ) -> pa.Table:
@@ -476,7 +460,7 @@ def _in_parts(
         if first is not None and last is not None:
             if not ids.meets(first, last):
                 continue
-            if keep is None and first in ids and last in ids:
+            if keep is None and ids.holds(first, last):
                 parts.append(parquet.read_row_group(group, columns, use_threads=in_threads))
                 _require_all(parts[-1].num_rows, about.num_rows)
                 continue
