@@ -58,11 +58,11 @@ def update(home: Path, images: int, rows: int, fingerprint: str) -> dict[str, fl
     return {
         "seconds": time.perf_counter() - started,
         "processor_seconds": time.process_time() - worked,
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_mib(),
     }
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Of this program since it began; getrusage counts what the one that started it had."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
