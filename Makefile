@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-partition bench-stages bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -111,6 +111,14 @@ bench-scale: $(VENV)/.installed
 # for a smaller one.
 bench-change: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scaling.change $(BENCH)
+
+# What the update of one table of one folder holds and costs. BENCH="--images 500 --rows 200" for a smaller one.
+bench-partition: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.scaling.partition $(BENCH)
+
+# What each stage holds where it brings the largest folder of a home up to date. BENCH=HOME.
+bench-stages: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.scaling.stages $(BENCH)
 
 # What an image, a folder and a run cost on the disk, of the home of the last `make demo`, and what that makes of a billion.
 # BENCH="--home HOME" for another home.

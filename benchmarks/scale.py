@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,18 @@ from vistag_assets.automation.verify import verify_home
 MIB = 1024 * 1024
 ADDED_FILES = 10
 _VISTAG = (sys.executable, "-c", "from vistag_assets.cli import app; app()")
+_WATCH = """
+import json, os, sys, time
+started = time.perf_counter()
+child = os.fork()
+if not child:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.execvp(sys.argv[1], sys.argv[1:])
+_, status, usage = os.wait4(child, 0)
+seconds, worked = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+print(json.dumps([os.waitstatus_to_exitcode(status), seconds, worked, usage.ru_maxrss / 1024]))
+"""
+"""Runs a program and tells its exit code, seconds, seconds of processors and MiB at the peak."""
 _PICTURES = 300
 _SIZE_PX = (24, 32)
 _START_OF_IMAGE, _COMMENT = b"\xff\xd8", b"\xff\xfe"
@@ -89,18 +100,17 @@ def run_vistag(home: Home, library: Path) -> Cost:
 
 def cost_of(command: Sequence[str]) -> Cost:
     """A program and the processes that it waits for. Raises CalledProcessError where it fails, with what it said."""
-    started = time.perf_counter()
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        # by a small program: the peak of one that this program starts would be this program's at the least
+        watched = [sys.executable, "-S", "-c", _WATCH, *command]
+        told = subprocess.run(watched, stdout=subprocess.PIPE, stderr=said, check=True).stdout
+        code, seconds, processor_seconds, peak_mib = json.loads(told)
+        if code:
             said.seek(0)
             raise subprocess.CalledProcessError(
-                process.returncode, list(command), stderr=said.read().decode(errors="replace")
+                code, list(command), stderr=said.read().decode(errors="replace")
             )
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(seconds, processor_seconds, peak_mib)
 
 
 def measure(folders: int, images: int) -> None:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from evaluation.from_lake import EvaluationError
 from resources.lake import Lake
-from resources.lake.store import NOTE_PREFIX
+from resources.lake.notes import NOTE_PREFIX
 
 _FIGURES = NOTE_PREFIX + b"figures"
 

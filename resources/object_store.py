@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import io
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -212,6 +213,20 @@ class ObjectPath:
             with contextlib.suppress(ObjectReplaced), self.open() as file:
                 return file.read()
         raise _replaced(self)
+
+    def write_file(self, file: BinaryIO) -> None:
+        """As `write_bytes`, of what was written to a file without a name, or in memory.
+
+        All parts are in memory while they go up, once: a stream that a part fails of would become the object as far as it
+        came, if parts were handed over one by one.
+        """
+        if isinstance(file, io.BytesIO):
+            self.write_bytes(file.getbuffer())
+        else:
+            size = os.fstat(file.fileno()).st_size
+            self.write_bytes(
+                memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else b""
+            )
 
     def write_bytes(self, content: bytes | memoryview) -> None:
         """Make the object hold `content`, wholly or not at all: readers see what was there before, or this.

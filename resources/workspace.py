@@ -21,8 +21,9 @@ from resources.home.presence import shown_as_running
 from resources.home.private import private_files
 from resources.home.run_folders import folders_of
 from resources.images import Limits
-from resources.lake import Lake
+from resources.lake import CorruptPartition, Lake
 from resources.lake.locks import Leases
+from resources.lake.ranges import EVERY_ID, IdRange, ranges_of
 from resources.models.batch_sizes import FILE as BATCH_SIZES
 from resources.models.batch_sizes import BatchSizes
 from resources.models.checkpoints import Model, ModelSpec, RoleSpec, make_model, require_memory
@@ -141,6 +142,22 @@ class Workspace:
             columns=self.settings.columns,
             asked=self.settings.labels,
         )
+
+    def ranges_of(self, key: str) -> list[IdRange]:
+        """The images of a folder in the ranges that are worked on at a time; asked of the lake once."""
+        if key not in self._ranges:
+            try:
+                proxies = self.lake.read_or_none("proxies", key, ["id"])
+            except CorruptPartition:  # who reads more of it says so
+                return [EVERY_ID]
+            if proxies is None:
+                return [EVERY_ID]
+            self._ranges[key] = ranges_of(proxies["id"])
+        return self._ranges[key]
+
+    @cached_property
+    def _ranges(self) -> dict[str, list[IdRange]]:
+        return {}
 
     @property
     def taxonomy_table(self) -> pa.Table:

@@ -8,12 +8,11 @@ loop over folders, batches, progress, counts, previews, a tier that names no mod
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
-from itertools import islice
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import dagster as dg
@@ -24,6 +23,7 @@ from resources.gpus import MODELS_POOL
 from resources.images import open_proxy
 from resources.lake import (
     Lake,
+    MissingPartition,
     UpdateStats,
     failed_ids,
     replace_rows,
@@ -31,6 +31,7 @@ from resources.lake import (
     with_empty_ids,
     with_failed_ids,
 )
+from resources.lake.ranges import EVERY_ID, IdRange
 from resources.metadata import (
     OWNERS,
     Markdown,
@@ -49,9 +50,25 @@ from resources.text import one_line
 from resources.workspace import VistagResource, Workspace
 from vistag_assets.failures import told_first
 from vistag_assets.isolation import Batch, isolated
-from vistag_assets.lineage import column_by_id, of_ids
+from vistag_assets.lineage import column_by_id
 from vistag_assets.partitions import PER_FOLDER, PREVIEWED_FOLDERS, PREVIEWED_IMAGES
 from vistag_assets.progress import Meter
+from vistag_assets.rows import Rows, in_batches, in_batches_of_images, range_by_range
+
+__all__ = [
+    "Batch",
+    "Folder",
+    "FolderAsset",
+    "Input",
+    "Proxies",
+    "Row",
+    "Rows",
+    "declared",
+    "folder_asset",
+    "in_batches",
+    "in_batches_of_images",
+    "update_table",
+]
 
 T = TypeVar("T")
 SHOWN_FAILURES = 20
@@ -73,6 +90,8 @@ class Folder:
     """of the asset, for the fingerprints of its rows"""
     run: dict[Any, Any] = field(default_factory=dict)
     """what is made once a run, for all its folders"""
+    ids: IdRange = EVERY_ID
+    """the images of it that are worked on at a time"""
 
     @property
     def lake(self) -> Lake:
@@ -106,65 +125,11 @@ class Folder:
     def rows_of(
         self, table: str, ids: Iterable[str], columns: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        """The rows of some images in a table, in their order there."""
-        return of_ids(self.lake.read(table, self.key, columns), list(ids)).to_pylist()
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What a folder's table is to hold, and how the rows that it lacks are made."""
-
-    wanted: pa.Table
-    """(id, fingerprint), each id once"""
-    compute: Callable[[list[str]], Iterator[Batch]]
-    """not called where nothing is missing, so that a model stays unloaded"""
-    load: Callable[[], None] | None = None
-    """loads the model before the first batch; its time is not the stage's"""
-    without_rows: frozenset[str] = frozenset()
-    """ids that have no rows whatever a model says: it is not asked"""
-    dimension: int | None = None
-    """of the vectors of the table, where it has any"""
-
-
-def in_batches(
-    size: int, step: Callable[[list[str]], Batch | Sequence[Mapping[str, Any]] | pa.Table]
-) -> Callable[[list[str]], Iterator[Batch]]:
-    """A `compute` of `Rows` that calls `step` for so many ids at a time."""
-
-    def compute(ids: list[str]) -> Iterator[Batch]:
-        for start in range(0, len(ids), size):
-            batch = ids[start : start + size]
-            made = step(batch)
-            yield made if isinstance(made, Batch) else Batch(batch, made)
-
-    return compute
-
-
-def in_batches_of_images(
-    size: int,
-    open_image: Callable[[str], Image.Image],
-    step: Callable[[list[str], list[Image.Image]], Batch | Sequence[Mapping[str, Any]]],
-    at_once: int = 1,
-) -> Callable[[list[str]], Iterator[Batch]]:
-    """The same with the pictures of the ids, which are opened while the step before is at work.
-
-    `at_once`: so many steps in threads, for a step that waits for others.
-    """
-
-    def made(batch: list[tuple[str, Image.Image]]) -> Batch:
-        names = [id_ for id_, _ in batch]
-        rows = step(names, [image for _, image in batch])
-        return rows if isinstance(rows, Batch) else Batch(names, rows)
-
-    def compute(ids: list[str]) -> Iterator[Batch]:
-        opened = prefetch(ids, open_image, workers=2, depth=min(2 * size, size + 16))
-        batches = iter(lambda: list(islice(opened, size)), [])
-        if at_once == 1:
-            yield from map(made, batches)
-        else:
-            yield from (batch for _, batch in prefetch(batches, made, workers=at_once, depth=at_once))
-
-    return compute
+        """The rows of some images in a table, in their order there. Raises MissingPartition."""
+        rows = self.lake.rows_of(table, self.key, list(ids), columns)
+        if rows is None:
+            raise MissingPartition(f"there is no {table} of folder {self.key}: materialise it first")
+        return rows.to_pylist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +152,12 @@ class Input:
     def read(self, folder: Folder) -> pa.Table | None:
         """Raises MissingPartition where a table that is not optional was never made."""
         if not self.table.partitioned:
-            return folder.once(self._read, folder.lake, None)
-        return self._read(folder.lake, folder.key)
+            return folder.once(self._read, folder.lake, None, EVERY_ID)
+        return self._read(folder.lake, folder.key, folder.ids)
 
-    def _read(self, lake: Lake, key: str | None) -> pa.Table | None:
+    def _read(self, lake: Lake, key: str | None, ids: IdRange) -> pa.Table | None:
         read = lake.read_or_none if self.optional else lake.read
-        return read(self.table.name, key, self.columns)
+        return read(self.table.name, key, self.columns, ids)
 
 
 @dataclass(frozen=True)
@@ -209,6 +174,8 @@ class FolderAsset:
     preview: Callable[[Folder], Preview] | None
     counts: Callable[[Folder], Metadata] | None
     about: Callable[[Folder], Metadata] | None
+    whole: Callable[[Folder, pa.Table], pa.Table] | None
+    before: Callable[[Folder], None] | None
     after: Callable[[Folder], None] | None
 
     @cached_property
@@ -219,8 +186,7 @@ class FolderAsset:
 
     def wanted(self, workspace: Workspace, key: str) -> dict[str, str]:
         """Image id -> the fingerprint of its rows by the tier and the lake as they are. Raises MissingPartition."""
-        folder = Folder(workspace, key, self.version)
-        made = self.rows(folder, **{name: of.read(folder) for name, of in self.inputs.items()})
+        made = self._made(Folder(workspace, key, self.version))
         if isinstance(made, pa.Table):
             raise TypeError(f"{self.table.name} is made as a whole")
         return column_by_id(made.wanted, "fingerprint")
@@ -233,7 +199,7 @@ class FolderAsset:
 
     def update_folder(self, folder: Folder, meter: Meter) -> UpdateStats:
         with meter.timed():
-            made = self.rows(folder, **{name: of.read(folder) for name, of in self.inputs.items()})
+            made = self._made(folder)
             if isinstance(made, pa.Table):
                 return replace_rows(folder.lake, self.table.name, folder.key, made)
         schema = self.table.sized(made.dimension) if made.dimension else self.table.schema
@@ -249,6 +215,20 @@ class FolderAsset:
         if self.after:
             self.after(folder)
         return stats
+
+    def _made(self, folder: Folder) -> Rows | pa.Table:
+        """What the function makes of the folder: of all its images at once, or of a range of them at a time."""
+        if self.before:
+            self.before(folder)
+        ranges = folder.workspace.ranges_of(folder.key)
+
+        def rows_of(ids: IdRange) -> Any:
+            own = replace(folder, ids=ids)
+            return self.rows(own, **{name: of.read(own) for name, of in self.inputs.items()})
+
+        if self.whole:
+            return self.whole(folder, pa.concat_tables(map(rows_of, ranges)))
+        return rows_of(ranges[0]) if len(ranges) == 1 else range_by_range(ranges, rows_of)
 
     def lacks_model(self, tier: Tier) -> str | None:
         """Why there is nothing to do under a tier, None where there is: it names no model for the asset, or for a
@@ -276,7 +256,7 @@ class FolderAsset:
         folders = [Folder(workspace, key, self.version, run) for key in context.partition_keys]
         for number, (folder, stats) in enumerate(self._updated(folders, meter)):
             key = folder.key
-            rows = workspace.lake.read(self.table.name, key, ["id"])
+            rows = workspace.lake.read(self.table.name, key, [])
             metadata: dict[str, Any] = {
                 **directory_of(workspace.home, key),
                 **update_counts(stats, rows.num_rows),
@@ -352,12 +332,15 @@ def folder_asset(
     preview: Callable[[Folder], Preview] | None = None,
     counts: Callable[[Folder], Metadata] | None = None,
     about: Callable[[Folder], Metadata] | None = None,
+    whole: Callable[[Folder, pa.Table], pa.Table] | None = None,
+    before: Callable[[Folder], None] | None = None,
     after: Callable[[Folder], None] | None = None,
 ) -> Callable[[Callable[..., Rows | pa.Table]], dg.AssetsDefinition]:
     """The asset of the table that the decorated function is named after.
 
-    The function gets a `Folder` and its input tables, and returns `Rows`, or a whole `pa.Table` where all rows depend
-    on all others.
+    The function gets a `Folder` and its input tables, and returns the `Rows` of its images. Those of an image depend on
+    that image alone: of a folder of many images the function is given the rows of a range of them at a time, and is called
+    again for those of which something is missing.
 
     title: shown while it works. done: what an image is that its model was asked about (`captioned`). kinds: what it
     is made with, for Dagster's UI.
@@ -365,13 +348,29 @@ def folder_asset(
     role: names the tier's model that it asks. Where the tier names no model for `needs` (`role`, unless another is
     said) the asset is skipped, and rows that another tier left go.
     preview: pictures of the first images, for the first folders of a run. counts: more figures of a folder.
-    about: more of what the run worked with, by its last folder. after: what follows from a folder's rows, each time.
+    about: more of what the run worked with, by its last folder.
+    whole: where the rows of an image depend on all others, what makes the table of what the function says of each image,
+    which is a `pa.Table` then.
+    before: what is done once for a folder, however many times the function is called. after: what follows from a folder's
+    rows, each time.
     """
 
     def declare(rows: Callable[..., Rows | pa.Table]) -> dg.AssetsDefinition:
         name = rows.__name__
         asset = FolderAsset(
-            TABLES[name], rows, title, done, version, role, needs or role, preview, counts, about, after
+            TABLES[name],
+            rows,
+            title,
+            done,
+            version,
+            role,
+            needs or role,
+            preview,
+            counts,
+            about,
+            whole,
+            before,
+            after,
         )
         _DECLARED[name] = asset
 

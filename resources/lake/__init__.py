@@ -5,19 +5,10 @@ turns vectors into columns and back. docs/lake.md describes the whole.
 """
 
 from resources.lake.embeddings import embedding_column, embedding_matrix
+from resources.lake.notes import empty_ids, failed_ids, with_empty_ids, with_failed_ids
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
-from resources.lake.update import (
-    Stored,
-    UpdateStats,
-    empty_ids,
-    failed_ids,
-    read_stored,
-    replace_rows,
-    same_rows,
-    update_partition,
-    with_empty_ids,
-    with_failed_ids,
-)
+from resources.lake.stored import Stored, read_stored, same_rows
+from resources.lake.update import UpdateStats, replace_rows, update_partition
 
 __all__ = [
     "CorruptPartition",

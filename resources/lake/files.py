@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -33,26 +34,37 @@ def path_below(root: Path, relative: str) -> Path:
 
 
 @contextlib.contextmanager
-def replace_file(path: Location) -> Iterator[BinaryIO]:
+def replace_file(path: Location, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` in one instant when the block ends without an error.
 
     Until then, after an error and after a kill, `path` is what it was. The content is on the disk (fsync)
     before the name points at it. The temporary file lies beside `path`, and its name begins with a dot and
-    has no suffix that a reader of the directory looks for. An object of a store is held in memory and put at the
-    end, in one instant too.
+    has no suffix that a reader of the directory looks for. An object of a store is put at the end, in one
+    instant too; until then it is held in memory, or on the disk of the directory `scratch`, under no name.
 
     Raises OSError if the disk is full or read-only, which the message says with its name, and so on, and StoreError.
     """
     if isinstance(path, ObjectPath):
-        content = io.BytesIO()
-        yield content
-        require_held()
-        path.write_bytes(content.getbuffer())
+        with _put_together(scratch) as content:
+            yield content
+            content.flush()
+            require_held()
+            path.write_file(content)
         return
     with disk_named(path):
         with _replaced(path) as file:
             yield file
         _fsync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _put_together(scratch: Path | None) -> Iterator[BinaryIO]:
+    """A file without a name, which a kill does not leave behind."""
+    if scratch is None:
+        yield io.BytesIO()
+        return
+    with disk_named(scratch), tempfile.TemporaryFile(dir=scratch) as file:
+        yield file
 
 
 def replace_files(contents: Mapping[Path, bytes]) -> dict[Path, OSError]:

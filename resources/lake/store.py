@@ -2,27 +2,27 @@
 
 import contextlib
 import glob
-import json
 import logging
 import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.lake.files import move_file, remove_temporaries, replace_file
+from resources.lake.files import make_directory, move_file, remove_temporaries, replace_file
 from resources.lake.leases import require_held
 from resources.lake.locks import FILE_LOCKS, Locks
+from resources.lake.notes import notes_in
 from resources.lake.object_store import MARKER, StoreFiles, claim
+from resources.lake.ranges import EVERY_ID, IdRange, Ids, IdSet
 from resources.object_store import Location, ObjectPath, ObjectReplaced
 from resources.tables import TABLES
 
@@ -31,9 +31,10 @@ _log = logging.getLogger(__name__)
 _DATA_FILE = "data.parquet"
 _PARTITION_PREFIX = "folder="
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
-NOTE_PREFIX = b"vistag:"
-"""Begins the names of the notes in the metadata of a file; each note is JSON."""
+_ROWS_AT_A_TIME = 131_072
+"""Of a row group of which not all is kept."""
 _LEFT_OUT = "left out: %s"
+_PARQUET: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 _FORBIDDEN_IN_FOLDER = re.compile(r"^\.|[/\\=%\x00-\x1f]|^$")
 
 
@@ -74,51 +75,69 @@ class Lake:
 
     # ---- reading
 
-    def read(self, table: str, folder: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of one partition, without a `folder` column.
+    def read(
+        self,
+        table: str,
+        folder: str | None = None,
+        columns: Sequence[str] | None = None,
+        ids: IdRange = EVERY_ID,
+    ) -> pa.Table:
+        """The rows of one partition, or those of some ids, without a `folder` column; notes are of these ids too.
 
-        Raises MissingPartition, CorruptPartition, and LakeError if one of `columns` is not there.
+        No columns: their number and the notes alone. Raises MissingPartition, CorruptPartition, and LakeError if one of
+        `columns` is not there.
         """
         path = self.data_file(table, folder)
         try:
-            return read_parquet(path, columns)
+            return read_parquet(path, columns, ids)
         except FileNotFoundError:
             raise MissingPartition(
                 f"{path} does not exist: materialise {_describe(table, folder)} first"
             ) from None
 
     def read_or_none(
-        self, table: str, folder: str | None = None, columns: Sequence[str] | None = None
+        self,
+        table: str,
+        folder: str | None = None,
+        columns: Sequence[str] | None = None,
+        ids: IdRange = EVERY_ID,
     ) -> pa.Table | None:
         """As `read`, but None where there is no such partition."""
         try:
-            return self.read(table, folder, columns)
+            return self.read(table, folder, columns, ids)
         except MissingPartition:
             return None
 
-    def rows_of(self, table: str, folder: str, ids: Collection[str]) -> pa.Table | None:
+    def reduced(
+        self, table: str, folder: str | None, columns: Sequence[str], keep: Callable[[pa.Table], pa.Table]
+    ) -> pa.Table | None:
+        """What `keep` leaves of each part of one partition, one after the other: no more of it is held than that.
+
+        None where there is no such partition. Raises as `read`.
+        """
+        try:
+            return read_parquet(self.data_file(table, folder), columns, keep=keep)
+        except FileNotFoundError:
+            return None
+
+    def schema(self, table: str, folder: str | None = None) -> pa.Schema | None:
+        """The columns of one partition with its notes; None where there is none. Raises CorruptPartition."""
+        try:
+            return read_parquet(self.data_file(table, folder), keep=_nothing).schema
+        except FileNotFoundError:
+            return None
+
+    def rows_of(
+        self, table: str, folder: str, ids: Collection[str], columns: Sequence[str] | None = None
+    ) -> pa.Table | None:
         """The rows of some ids in one partition, in their order there; None where there is no such partition.
 
-        Raises CorruptPartition.
+        Raises CorruptPartition, and LakeError if one of `columns` is not there.
         """
-        path, wanted = self.data_file(table, folder), pc.field("id").isin(list(ids))
-        while True:
-            try:
-                with _opened(path) as file:
-                    return pq.read_table(
-                        file,
-                        filters=wanted,
-                        page_checksum_verification=True,
-                        use_threads=isinstance(file, pa.NativeFile),
-                    )
-            except ObjectReplaced:  # as in `read_parquet`
-                continue
-            except FileNotFoundError:
-                return None
-            except (pa.ArrowException, OSError) as error:
-                if getattr(error, "errno", None) is not None:
-                    raise
-                raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
+        try:
+            return read_parquet(self.data_file(table, folder), columns, IdSet(ids))
+        except FileNotFoundError:
+            return None
 
     def read_all(
         self, table: str, columns: Sequence[str] | None = None, *, skip_damaged: bool = False
@@ -217,7 +236,37 @@ class Lake:
 
     def replace(self, table: str, rows: pa.Table, folder: str | None = None) -> None:
         """As `write`, for a caller that is inside `locked`."""
-        if "folder" in rows.column_names:
+        self._require_place(table, rows.schema, folder)
+        write_parquet(self.data_file(table, folder), rows)
+
+    @contextlib.contextmanager
+    def replaced_in_parts(
+        self, table: str, schema: pa.Schema, folder: str | None = None
+    ) -> Iterator[Callable[[pa.Table], None]]:
+        """As `replace`, by rows that come one part after the other: what is called with each, in the order of the file.
+
+        A part begins a row group. `schema` has the notes. An error in the block leaves the partition as it was.
+        """
+        self._require_place(table, schema, folder)
+        make_directory(self.pending_root)
+        with (
+            replace_file(self.data_file(table, folder), self.pending_root) as file,
+            pq.ParquetWriter(file, schema, **_PARQUET) as writer,
+        ):
+            is_empty = True
+
+            def write(rows: pa.Table) -> None:
+                nonlocal is_empty
+                if rows.num_rows:
+                    writer.write_table(rows)
+                    is_empty = False
+
+            yield write
+            if is_empty:  # as of any table without rows
+                writer.write_table(schema.empty_table())
+
+    def _require_place(self, table: str, schema: pa.Schema, folder: str | None) -> None:
+        if "folder" in schema.names:
             raise ValueError(
                 f"rows of {table} have a column 'folder', which is the name of the partition: rename it"
             )
@@ -226,7 +275,6 @@ class Lake:
                 f"{self._table(table)} exists {'with' if folder is None else 'without'} partitions: "
                 "delete that directory or use another table name"
             )
-        write_parquet(self.data_file(table, folder), rows)
 
     def delete(self, table: str, folder: str | None = None) -> None:
         """Removes one partition and its pending batches; nothing happens if there is none."""
@@ -341,20 +389,32 @@ class Lake:
         return f"(select * from {scan} union all by name select {nulls} where false)"
 
 
-def read_parquet(path: Location, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(
+    path: Location,
+    columns: Sequence[str] | None = None,
+    ids: Ids = EVERY_ID,
+    keep: Callable[[pa.Table], pa.Table] | None = None,
+) -> pa.Table:
     """The content of one file, its checksums verified; they cover the values, not the column names.
 
+    ids: the rows of these alone; row groups that hold none of them by their statistics are passed over.
+    keep: what is to be left of each part of it, for who cannot hold the whole.
     Raises FileNotFoundError, CorruptPartition, LakeError if a column is not there, and OSError when it is
     the disk, the store or the permissions that fail rather than the content.
     """
     while True:
         try:
-            return _read_version(path, columns)
+            return _read_version(path, columns, ids, keep)
         except ObjectReplaced:  # by a writer, for readers take no lock
             continue
 
 
-def _read_version(path: Location, columns: Sequence[str] | None) -> pa.Table:
+def _read_version(
+    path: Location,
+    columns: Sequence[str] | None,
+    ids: Ids,
+    keep: Callable[[pa.Table], pa.Table] | None,
+) -> pa.Table:
     with _opened(path) as file:
         try:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
@@ -363,18 +423,79 @@ def _read_version(path: Location, columns: Sequence[str] | None) -> pa.Table:
             if missing:
                 raise LakeError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}")
             in_threads = isinstance(file, pa.NativeFile)
-            rows = parquet.read(columns=None if columns is None else list(columns), use_threads=in_threads)
-            # A damaged page header, which has no checksum, can hide its rows.
-            if rows.num_rows != parquet.metadata.num_rows:
-                raise OSError(f"{rows.num_rows} rows instead of {parquet.metadata.num_rows}")
-            for name, note in (rows.schema.metadata or {}).items():
-                if name.startswith(NOTE_PREFIX):
-                    json.loads(note)
-            return rows
+            chosen = None if columns is None else list(columns)
+            if keep is _nothing:
+                rows = parquet.schema_arrow.empty_table()
+            elif keep is not None or ids != EVERY_ID:
+                rows = _in_parts(parquet, chosen or names, ids, keep, in_threads)
+            else:
+                rows = parquet.read(columns=chosen, use_threads=in_threads)
+                _require_all(rows.num_rows, parquet.metadata.num_rows)
+            about = dict(parquet.metadata.metadata or {})
+            about.pop(b"ARROW:schema", None)
+            notes = notes_in(about, ids)
+            # replaced, they would lose a table without columns its number of rows
+            return rows if rows.schema.metadata == notes else rows.replace_schema_metadata(notes)
         except (pa.ArrowException, OSError, ValueError) as error:
             if getattr(error, "errno", None) is not None:
                 raise
             raise CorruptPartition(f"{path} is not a whole Parquet file ({error})") from error
+
+
+def _in_parts(
+    parquet: pq.ParquetFile,
+    columns: list[str],
+    ids: Ids,
+    keep: Callable[[pa.Table], pa.Table] | None,
+    in_threads: bool,
+) -> pa.Table:
+    """What is kept of the rows of some ids. Row groups of older versions are large, so none is held as a whole that
+    is not all wanted.
+    """
+    asked = list(dict.fromkeys([*columns, *(["id"] if ids != EVERY_ID else [])]))
+    parts: list[pa.Table] = []
+    for group in range(parquet.num_row_groups):
+        about = parquet.metadata.row_group(group)
+        first, last = _bounds(about) if ids != EVERY_ID else (None, None)
+        if first is not None and last is not None:
+            if not ids.meets(first, last):
+                continue
+            if keep is None and ids.holds(first, last):
+                parts.append(parquet.read_row_group(group, columns, use_threads=in_threads))
+                _require_all(parts[-1].num_rows, about.num_rows)
+                continue
+        read = 0
+        for batch in parquet.iter_batches(
+            _ROWS_AT_A_TIME, row_groups=[group], columns=asked, use_threads=in_threads
+        ):
+            read += batch.num_rows
+            part = ids.of(pa.Table.from_batches([batch])).select(columns)
+            part = part if keep is None else keep(part)
+            if part.num_rows:  # nothing that was read is held for what is empty
+                parts.append(part)
+        _require_all(read, about.num_rows)
+    empty = parquet.schema_arrow.empty_table().select(columns)
+    return pa.concat_tables(parts or [empty if keep is None else keep(empty)])
+
+
+def _bounds(group: pq.RowGroupMetaData) -> tuple[str | None, str | None]:
+    """The first and the last id of a row group; None where it does not tell."""
+    for place in range(group.num_columns):
+        column = group.column(place)
+        if column.path_in_schema == "id" and column.is_stats_set and column.statistics.has_min_max:
+            return str(column.statistics.min), str(column.statistics.max)
+    return None, None
+
+
+def _require_all(read: int, written: int) -> None:
+    """A damaged page header, which has no checksum, can hide its rows."""
+    if read != written:
+        raise OSError(f"{read} rows instead of {written}")
+
+
+def _nothing(rows: pa.Table) -> pa.Table:
+    """For `keep`: the columns alone."""
+    return rows.slice(0, 0)
 
 
 def _opened(path: Location) -> pa.NativeFile | BinaryIO:
@@ -389,7 +510,7 @@ def _opened(path: Location) -> pa.NativeFile | BinaryIO:
 def write_parquet(path: Location, rows: pa.Table) -> None:
     """Replaces one file atomically."""
     with replace_file(path) as file:
-        pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+        pq.write_table(rows, file, **_PARQUET)
 
 
 def _sql_type(type_: pa.DataType) -> str:

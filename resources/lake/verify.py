@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.lake.notes import empty_ids, failed_ids
 from resources.lake.store import CorruptPartition, Lake, LakeError, MissingPartition
-from resources.lake.update import empty_ids, failed_ids
 from resources.object_store import Location
 from resources.tables import Table
 

@@ -153,7 +153,7 @@ def _is_settled(workspace: Workspace, key: str) -> bool:
     lake = workspace.lake
     try:
         rejects = lake.read_or_none("rejects", key, ["code"])
-        made = (lake.read_or_none(table, key, ["id"]) for table in PER_FOLDER_TABLES if table != "rejects")
+        made = (lake.read_or_none(table, key, []) for table in PER_FOLDER_TABLES if table != "rejects")
         if rejects is not None and ALWAYS_RETRIED.intersection(rejects["code"].to_pylist()):
             return False
         return not any(rows is not None and failed_ids(rows) for rows in made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -113,13 +113,25 @@ def route(images: Sequence[Signals], spec: RoutingSpec, option: Option) -> list[
     goes. B1 has the heavy lane only, A1, A2 and A3 the fast one only; reasons and priority are the same in
     every option, so that it can be seen what routing would do.
     """
-    weighed = {image.id: _weigh(strengths(image, spec)) for image in images}
-    asking = sorted((-priority, id_) for id_, (reasons, priority) in weighed.items() if reasons)
-    places = heavy_places(len(images), spec.budget) if option in ROUTED_OPTIONS else 0
+    return assign([weigh(image, spec) for image in images], spec, option)
+
+
+def weigh(image: Signals, spec: RoutingSpec) -> Route:
+    """What asks for the heavy lane of an image, and how much. Its lane depends on the others: see `assign`."""
+    found = strengths(image, spec)
+    weights = {reason: WEIGHTS[reason] * strength for reason, strength in found.items()}
+    reasons = tuple(sorted(weights, key=lambda reason: (-weights[reason], reason)))
+    return Route(image.id, "fast", reasons, sum(weights[reason] for reason in reasons))
+
+
+def assign(weighed: Sequence[Route], spec: RoutingSpec, option: Option) -> list[Route]:
+    """All images of one folder in their lanes, as `route` says."""
+    asking = sorted((-image.priority, image.id) for image in weighed if image.reasons)
+    places = heavy_places(len(weighed), spec.budget) if option in ROUTED_OPTIONS else 0
     heavy = {id_ for _, id_ in asking[:places]}
     if option in HEAVY_OPTIONS:
-        heavy = set(weighed)
-    return [Route(image.id, "heavy" if image.id in heavy else "fast", *weighed[image.id]) for image in images]
+        heavy = {image.id for image in weighed}
+    return [replace(image, lane="heavy" if image.id in heavy else "fast") for image in weighed]
 
 
 def heavy_places(images: int, budget: float) -> int:
@@ -131,12 +143,6 @@ def heavy_places(images: int, budget: float) -> int:
         return 0
     # 0.29 * 100 is a little less than 29
     return max(1, int(budget * images + 1e-9))
-
-
-def _weigh(found: Mapping[Reason, float]) -> tuple[tuple[Reason, ...], float]:
-    weights = {reason: WEIGHTS[reason] * strength for reason, strength in found.items()}
-    reasons = tuple(sorted(weights, key=lambda reason: (-weights[reason], reason)))
-    return reasons, sum(weights[reason] for reason in reasons)
 
 
 def _count_tags(tag_scores: pa.Table, spec: RoutingSpec) -> dict[str, int]:

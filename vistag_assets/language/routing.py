@@ -1,5 +1,6 @@
 """The lane of each image, fast or heavy, with the reasons and within the tier's budget."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import dagster as dg
@@ -11,8 +12,18 @@ from resources.metadata import Preview, preview
 from resources.tables import ROUTING
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, folder_asset
-from vistag_assets.language.lanes import ROUTED_OPTIONS, WEIGHTS, gather_signals, heavy_places, route
+from vistag_assets.language.lanes import (
+    ROUTED_OPTIONS,
+    WEIGHTS,
+    Route,
+    assign,
+    gather_signals,
+    heavy_places,
+    weigh,
+)
 from vistag_assets.partitions import PREVIEWED_IMAGES
+
+_WEIGHED = pa.schema([field for field in ROUTING.schema if field.name != "fingerprint"])
 
 
 def _most_urgent(folder: Folder) -> Preview:
@@ -41,7 +52,19 @@ def _about(folder: Folder) -> dict[str, Any]:
     return {"option": tier.option, "budget": tier.routing.budget}
 
 
-@folder_asset("Routing", version=1, preview=_most_urgent, counts=_counts, about=_about)
+def _lanes(folder: Folder, weighed: pa.Table) -> pa.Table:
+    """A budget makes the lane of an image depend on all images of its folder."""
+    tier = folder.workspace.tier
+    images = [
+        Route(row["id"], row["lane"], tuple(row["reasons"]), row["priority"]) for row in weighed.to_pylist()
+    ]
+    routed = assign(images, tier.routing, tier.option)
+    by = {lane: fingerprint(lane=lane, version=folder.version) for lane in ("fast", "heavy")}
+    rows = [asdict(image) | {"fingerprint": by[image.lane]} for image in routed]
+    return pa.Table.from_pylist(rows, ROUTING.schema)
+
+
+@folder_asset("Routing", version=1, preview=_most_urgent, counts=_counts, about=_about, whole=_lanes)
 def routing(
     folder: Folder,
     proxies: Annotated[pa.Table, "id"],
@@ -49,24 +72,13 @@ def routing(
     captions: Annotated[pa.Table, "id", "caption", "entropy"] | None,
     ocr_text: Annotated[pa.Table, "id", "text", "confidence"] | None,
 ) -> pa.Table:
-    """A budget makes the lane of an image depend on all images of its folder, and no model is needed: so the whole
-    folder is routed anew each time, and written where something changed. The fingerprint of a row is that of the
-    decision alone; what is made of it (a description) is computed again when an image changes its lane, and not
-    because another image came or went.
+    """No model is needed, so the whole folder is routed anew each time, and written where something changed. The
+    fingerprint of a row is that of the decision alone; what is made of it (a description) is computed again when an
+    image changes its lane, and not because another image came or went.
     """
-    tier = folder.workspace.tier
-    signals = gather_signals(proxies["id"].to_pylist(), tag_scores, captions, ocr_text, tier.routing)
-    rows = [
-        {
-            "id": routed.id,
-            "lane": routed.lane,
-            "reasons": routed.reasons,
-            "priority": routed.priority,
-            "fingerprint": fingerprint(lane=routed.lane, version=folder.version),
-        }
-        for routed in route(signals, tier.routing, tier.option)
-    ]
-    return pa.Table.from_pylist(rows, ROUTING.schema)
+    spec = folder.workspace.tier.routing
+    signals = gather_signals(proxies["id"].to_pylist(), tag_scores, captions, ocr_text, spec)
+    return pa.Table.from_pylist([asdict(weigh(image, spec)) for image in signals], _WEIGHED)
 
 
 @dg.asset_check(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from resources.lake.files import path_below, replace_file
+from resources.lake.ranges import IdRange
 from resources.workspace import Workspace
 from taxonomy import Concept
 
@@ -69,22 +70,29 @@ def update_regions_json(workspace: Workspace, key: str) -> None:
     They follow from the lake alone, so a run that was killed before them is made good by the next one.
     A file that says so already is not touched.
     """
+    live: set[str] = set()
+    for ids in workspace.ranges_of(key):
+        live |= _write_range(workspace, key, ids)
+    for path in (workspace.home.root / FOLDER / key).glob("*.json"):
+        if path.name not in live:
+            path.unlink()
+
+
+def _write_range(workspace: Workspace, key: str, ids: IdRange) -> set[str]:
+    """The files of some images, by their names."""
     concepts = workspace.taxonomy.by_id
-    images = workspace.lake.read("images", key, ["id", "path", "width", "height"]).to_pylist()
+    images = workspace.lake.read("images", key, ["id", "path", "width", "height"], ids).to_pylist()
     regions: dict[str, list[dict[str, Any]]] = {image["id"]: [] for image in images}
-    for row in workspace.lake.read("grounded_regions", key).to_pylist():
+    for row in workspace.lake.read("grounded_regions", key, ids=ids).to_pylist():
         if row["id"] in regions:
             regions[row["id"]].append(row)
-    live = {f"{id_}.json" for id_ in regions}
     for image in images:
         path = regions_json_path(workspace.home.root, key, image["id"])
         content = render(image, regions[image["id"]], concepts).encode()
         if not path.is_file() or path.read_bytes() != content:
             with replace_file(path) as file:
                 file.write(content)
-    for path in (workspace.home.root / FOLDER / key).glob("*.json"):
-        if path.name not in live:
-            path.unlink()
+    return {f"{id_}.json" for id_ in regions}
 
 
 def render(

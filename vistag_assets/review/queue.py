@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from resources.fingerprint import fingerprint
 from resources.lake import CorruptPartition
-from resources.lake.store import NOTE_PREFIX
+from resources.lake.notes import NOTE_PREFIX
 from resources.lake.versions import glance
 from resources.tables import REVIEW_QUEUE
 from resources.workspace import Workspace

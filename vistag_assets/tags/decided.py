@@ -115,11 +115,14 @@ def import_states(home: Home, key: str) -> int:
 def _undocumented(lake: Lake, key: str) -> pa.Table | None:
     """The rows of people that name no line of the log; None where there are no tags, or they do not read."""
     try:
-        states = lake.read_or_none("tags", key, ["state"])
+        states = lake.reduced("tags", key, ["state"], _of_people)
         # most tables have none, and are not read any further
-        if states is None or not _of_people(states).num_rows:
+        if states is None or not states.num_rows:
             return None
-        rows = _of_people(lake.read("tags", key))
+        schema = lake.schema("tags", key)
+        rows = None if schema is None else lake.reduced("tags", key, schema.names, _of_people)
+        if rows is None:  # deleted since
+            return None
     except CorruptPartition:  # whoever writes the table next moves it to quarantine
         return None
     return rows.filter(pc.is_null(rows["decision"])) if "decision" in rows.column_names else rows

@@ -53,7 +53,19 @@ def _about(folder: Folder) -> dict[str, Any]:
     }
 
 
-@folder_asset("Fusing tags", kinds={"duckdb", "scikitlearn"}, version=3, preview=_evidence, about=_about)
+def _import(folder: Folder) -> None:
+    """What rows of people say goes to the log before the rows are replaced."""
+    import_states(folder.workspace.home, folder.key)
+
+
+@folder_asset(
+    "Fusing tags",
+    kinds={"duckdb", "scikitlearn"},
+    version=3,
+    preview=_evidence,
+    about=_about,
+    before=_import,
+)
 def tags(
     folder: Folder,
     images: pa.Table,
@@ -89,7 +101,6 @@ def tags(
     tables = {
         name: _made(name, made[name]) for source in sorted(tagger.sources) for name in TABLES_OF[source]
     }
-    import_states(workspace.home, folder.key)
     strange = unfamiliar(familiarity)
     decided = decided_in(workspace.decisions, images, workspace.taxonomy.replaced, workspace.taxonomy.labels)
     blank = _blank(images)

@@ -62,7 +62,9 @@ def preview_texts(table: str, *columns: str) -> Callable[[Folder], Preview]:
     """A preview of the first rows of a table of texts beside their images."""
 
     def shown(folder: Folder) -> Preview:
-        rows = folder.lake.read(table, folder.key, ["id", *columns]).slice(0, PREVIEWED_IMAGES).to_pylist()
+        first = folder.workspace.ranges_of(folder.key)[0]
+        found = folder.lake.read(table, folder.key, ["id", *columns], first)
+        rows = found.slice(0, PREVIEWED_IMAGES).to_pylist()
         pictures = folder.thumbnails({row["id"]: None for row in rows})
         return preview(
             ["image", *columns], [(pictures[row["id"]], *(row[c] for c in columns)) for row in rows]

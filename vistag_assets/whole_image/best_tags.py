@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.lake import Lake
+from resources.lake import Lake, MissingPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,10 @@ def best_tags(
     A tag whose score was lent by a narrower one says nothing that the narrower one does not say better.
     Raises MissingPartition before the table.
     """
-    rows = lake.read(table, folder)
-    wanted = pc.and_(pc.is_null(rows["inherited_from"]), pc.is_in(rows["id"], pa.array(ids, pa.string())))
-    wanted = pc.and_(wanted, pc.is_valid(rows["concept_id"]))
+    rows = lake.rows_of(table, folder, ids)
+    if rows is None:
+        raise MissingPartition(f"there is no {table} of folder {folder}: materialise it first")
+    wanted = pc.and_(pc.is_null(rows["inherited_from"]), pc.is_valid(rows["concept_id"]))
     if "state" in rows.column_names:
         wanted = pc.and_(wanted, pc.not_equal(rows["state"], "rejected"))
     tags: dict[str, list[Tag]] = {id_: [] for id_ in ids}
