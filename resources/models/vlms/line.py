@@ -27,6 +27,8 @@ class Line:
         self.pace = Pace(url, most)
         self.places = asyncio.Semaphore(2 * most)
         """of requests that are made ready or at work: each holds a whole picture"""
+        self.reading = asyncio.Lock()
+        """replies are read one at a time, so that what goes out meanwhile waits for one at most"""
         self._url, self._users = url, 0
         self._client: httpx2.AsyncClient | None = None
 

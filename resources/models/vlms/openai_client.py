@@ -115,8 +115,9 @@ class OpenAiVlm:
                     body = self._body(await encoded.take(image), prompt, options)
                     try:
                         reply = await self._reply(client, body, self.spec.server.retries)
-                        await asyncio.sleep(0)  # the request that takes its turn goes out before this is read
-                        return self._read(reply, options)
+                        async with line.reading:
+                            await asyncio.sleep(0)  # a step of all that goes out meanwhile
+                            return self._read(reply, options)
                     except (HttpError, UnusableAnswerError) as error:
                         reason = _reason(error)
                 await self._require_server(client, options)
