@@ -10,7 +10,8 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -33,6 +34,8 @@ _MAX_REASON = 300
 # No name and password, no query, no backslash, no letter that parsers read differently.
 _ADDRESS = re.compile(r"(https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)?")
 _WAIT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_NESTED = (dict, list)
+_DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 
 
 class HttpError(RuntimeError):
@@ -121,8 +124,11 @@ def client_for(url: str) -> httpx2.AsyncClient:
     """
     import httpx2
 
+    # certificates take longer to read than all else of a client, and nothing is believed where none can be needed
+    plain = url.startswith("http://") and is_this_machine(url)
     try:
         return httpx2.AsyncClient(
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True,
             follow_redirects=False,
             trust_env=not is_this_machine(url),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -142,12 +148,12 @@ async def exchange(
     *,
     seconds: float,
     headers: Mapping[str, str] | None = None,
-    body: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | bytes | None = None,
 ) -> Reply:
-    """One question, `body` as JSON, and its whole reply within `seconds`, of any status. Raises HttpError."""
+    """One question, `body` as JSON or JSON itself, and its whole reply within `seconds`, of any status. Raises HttpError."""
     import httpx2
 
-    content = None if body is None else json.dumps(body).encode()
+    content = json.dumps(body).encode() if isinstance(body, Mapping) else body
     kind = {} if body is None else {"Content-Type": "application/json"}
     limit = httpx2.Timeout(seconds, connect=min(CONNECT_S, seconds))
     try:
@@ -212,20 +218,31 @@ def strict_json(content: bytes) -> Any:
 
     Raises OddReplyError.
     """
+    odd = _may_be_odd(content)
     try:
         value = json.loads(
             content.decode("utf-8"),
             object_pairs_hook=_once,
-            parse_int=_whole_number,
-            parse_float=_finite,
+            parse_int=_whole_number if odd else None,
+            parse_float=_finite if odd else None,
             parse_constant=_no_number,
         )
     except RecursionError as error:
         raise OddReplyError("it is nested too deeply") from error
     except ValueError as error:
         raise OddReplyError(f"it is no JSON ({error})") from error
-    _require_plain(value)
+    _require_plain(value, odd=odd)
     return value
+
+
+def _may_be_odd(content: bytes) -> bool:
+    """Whether a number in it may have too many digits or be too large, or a text hold half a letter.
+
+    What cannot is read without a look at each number and each text, which takes longer than all else of a reply.
+    """
+    alike = content.translate(_DIGITS_ALIKE)
+    numbers = (b"0" * (MAX_DIGITS + 1), b"0e000", b"0e+000")
+    return any(part in alike for part in numbers) or b"\\ud" in content or b"\\uD" in content
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -252,23 +269,22 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def _require_plain(value: Any) -> None:
+def _require_plain(value: Any, *, odd: bool) -> None:
     """Level by level, so that depth costs no stack."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
-        for text in level:
-            if isinstance(text, str) and not is_utf_8(text):
-                raise OddReplyError("it holds half a letter (a lone surrogate)")
-        level = [inner for outer in level for inner in _inside(outer)]
+        if odd and not all(is_utf_8(text) for text in level if isinstance(text, str)):
+            raise OddReplyError("it holds half a letter (a lone surrogate)")
+        level = [inner for outer in level if type(outer) in _NESTED for inner in _inside(outer, keys=odd)]
         if not level:
             return
     raise OddReplyError("it is nested too deeply")
 
 
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return value if isinstance(value, list) else []
+def _inside(value: Any, *, keys: bool) -> Iterable[Any]:
+    if type(value) is list:
+        return value
+    return [*value.keys(), *value.values()] if keys else value.values()
 
 
 def excerpt(text: str) -> str:

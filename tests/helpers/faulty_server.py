@@ -87,6 +87,8 @@ class FaultyServer:
     at_once: int = 0
     """requests in work now"""
     most_at_once: int = 0
+    connections: int = 0
+    """since it was started"""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -116,6 +118,10 @@ def faulty_server(behave: Callable[[Asked], Reply]) -> Iterator[FaultyServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            server.connections += 1
+            super().setup()
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

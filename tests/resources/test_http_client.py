@@ -10,6 +10,7 @@ from odd_replies import BAD_JSON, WRONG_HTTP, http, raw_server
 
 from resources.http_client import (
     LONGEST_WAIT_S,
+    MAX_DEPTH,
     MAX_REPLY_BYTES,
     HttpError,
     NoReplyInTimeError,
@@ -57,6 +58,24 @@ def test_strict_json_is_json() -> None:
     value = {"a": [1, -2.5e3, None, True, "ü\n\U0001f600", {}], "b": {"a": []}}
     assert strict_json(json.dumps(value).encode()) == value
     assert strict_json(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+def test_what_is_no_strict_json_is_refused_in_any_place() -> None:
+    """Also where a reply is otherwise one that needs no closer look."""
+    for odd in (b'"\\uD800"', b"1e999", b"-1.5E+400", b"9" * 41, b"-Infinity", b'{"b": 1, "b": 1}'):
+        with pytest.raises(OddReplyError):
+            strict_json(b'{"a": [1.5, {"b": ' + odd + b'}], "c": "plain"}')
+    for fine in (b'"2e345 \\\\ud800"', b"1e-999", b"1e99", b"9" * 40, b"0." + b"3" * 50, b'"\\ud83d\\ude00"'):
+        content = b'{"a": [1.5, {"b": ' + fine + b"}]}"
+        assert strict_json(content) == json.loads(content)
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"a":'])
+def test_lists_in_lists_are_read_to_their_bound(opened: bytes) -> None:
+    closed = b"]" if opened == b"[" else b"}"
+    strict_json(opened * MAX_DEPTH + b"1" + closed * MAX_DEPTH)
+    with pytest.raises(OddReplyError, match="nested too deeply"):
+        strict_json(opened * (MAX_DEPTH + 1) + b"1" + closed * (MAX_DEPTH + 1))
 
 
 @pytest.mark.parametrize(

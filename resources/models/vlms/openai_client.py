@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
+import json
 import os
 import random
 import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import count, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from resources.http_client import (
     NoReplyInTimeError,
     OddReplyError,
     Reply,
-    client_for,
     excerpt,
     exchange,
 )
@@ -35,7 +33,8 @@ from resources.models.vlms.answers import ENTROPY_TOP, Answer, Pictures, Schema,
 from resources.models.vlms.background import gathered, in_background
 from resources.models.vlms.completions import UnusableAnswerError, read_answer
 from resources.models.vlms.dialects import dialect_of
-from resources.models.vlms.pace import Pace
+from resources.models.vlms.line import Line, line_to
+from resources.models.vlms.png import png_of
 from resources.models.vlms.spec import API_KEY, VlmSpec
 from resources.secrets import without_secret
 
@@ -51,6 +50,8 @@ _AGAIN = frozenset({408, 409}) | _BUSY
 _PAUSE_S = 0.5
 """before the second attempt, at most; then twice, four times, ... as long, unless the server says how long"""
 _LONGEST_PAUSE_S = 8.0
+_PICTURE = "<picture>"
+"""Where the data URI of a picture goes in a request"""
 _PLAIN = Image.new("RGB", (64, 64), (128, 128, 128))
 
 # What chat templates of the known families write and text out of a picture may not. The tokenizer that knows
@@ -95,36 +96,40 @@ class OpenAiVlm:
         """
         return in_background(self._answer_all(images, prompts, self._options(max_tokens, schema)))
 
+    @property
+    def _line(self) -> Line:
+        return line_to(self.spec.server.url, self.spec.server.concurrency)
+
     async def _load(self) -> None:
-        async with client_for(self.spec.server.url) as client:
+        async with self._line.client() as client:
             await self._require_server(client, self._options(1, None))
 
     async def _answer_all(
         self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
     ) -> list[Answer | Unanswered]:
-        encoded, turns = _Encoded(images), _turns(self.spec.server.url, self.spec.server.concurrency)
-        async with client_for(self.spec.server.url) as client:
+        encoded, line = _Encoded(images), self._line
+        async with line.client() as client:
 
             async def in_turn(image: Image.Image, prompt: str) -> Answer | Unanswered:
-                async with turns:
-                    return await self._answer(client, await encoded.take(image), prompt, options)
+                async with line.places:
+                    body = self._body(await encoded.take(image), prompt, options)
+                    try:
+                        reply = await self._reply(client, body, self.spec.server.retries)
+                        async with line.reading:
+                            await asyncio.sleep(0)  # a step of all that goes out meanwhile
+                            return self._read(reply, options)
+                    except (HttpError, UnusableAnswerError) as error:
+                        reason = _reason(error)
+                await self._require_server(client, options)
+                return Unanswered(reason)
 
             return await gathered(starmap(in_turn, zip(images, prompts, strict=True)))
 
-    async def _answer(
-        self, client: httpx2.AsyncClient, picture: str, prompt: str, options: Mapping[str, Any]
-    ) -> Answer | Unanswered:
-        try:
-            return await self._ask(client, picture, prompt, options, self.spec.server.retries)
-        except (HttpError, UnusableAnswerError) as error:
-            reason = _reason(error)
-        await self._require_server(client, options)
-        return Unanswered(reason)
-
     async def _require_server(self, client: httpx2.AsyncClient, options: Mapping[str, Any]) -> None:
         """Whether it is the server that fails is told by a question that it can answer."""
+        options = {**options, "max_tokens": 1}
         try:
-            await self._ask(client, _data_uri(_PLAIN), "?", {**options, "max_tokens": 1}, 1)
+            self._read(await self._reply(client, self._body(_data_uri(_PLAIN), "?", options), 1), options)
         except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         else:
@@ -132,20 +137,18 @@ class OpenAiVlm:
         # Not from the error: what the server wrote may repeat the key, and would stand in Dagster's log.
         raise ServerUnavailableError(self._what_to_do(reason))
 
-    async def _ask(
-        self,
-        client: httpx2.AsyncClient,
-        picture: str,
-        prompt: str,
-        options: Mapping[str, Any],
-        retries: int,
-    ) -> Answer:
+    def _body(self, picture: bytes, prompt: str, options: Mapping[str, Any]) -> bytes:
+        """A request as JSON. The picture, which is nearly all of it, is put in as it is."""
         # the picture first: what a server keeps of it serves all that is asked of it
-        shown = {"type": "image_url", "image_url": {"url": picture}}
+        shown = {"type": "image_url", "image_url": {"url": _PICTURE}}
         text = {"type": "text", "text": _CONTROL_TOKENS.sub(" ", prompt)}
         messages = [*self._before, {"role": "user", "content": [shown, text]}]
-        body = {"model": self.spec.served_name, "messages": messages, **options}
-        reply = await self._reply(client, body, retries)
+        body = json.dumps({"messages": messages, "model": self.spec.served_name, **options}).encode()
+        before, _, after = body.partition(_PICTURE.encode())
+        return b"".join((before, picture, after))
+
+    def _read(self, reply: Reply, options: Mapping[str, Any]) -> Answer:
+        """Raises UnusableAnswerError."""
         if not 200 <= reply.status < 300:
             raise UnusableAnswerError(_refusal(reply))
         try:
@@ -154,12 +157,12 @@ class OpenAiVlm:
             raise UnusableAnswerError(f"it is no chat completion: {error}") from None
         return read_answer(self._dialect.understood(told), max_tokens=options["max_tokens"])
 
-    async def _reply(self, client: httpx2.AsyncClient, body: Mapping[str, Any], retries: int) -> Reply:
+    async def _reply(self, client: httpx2.AsyncClient, body: bytes, retries: int) -> Reply:
         """The first reply of a server that is not too busy, or the last one. Raises HttpError."""
         server = self.spec.server
         key = os.environ.get(API_KEY)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        pace, begun_s, attempts = _pace(server.url, server.concurrency), time.monotonic(), 0
+        pace, begun_s, attempts = self._line.pace, time.monotonic(), 0
         for paused in count():
             wait_s = 0.0
             try:
@@ -211,26 +214,14 @@ class OpenAiVlm:
         )
 
 
-@cache
-def _turns(url: str, concurrency: int) -> asyncio.Semaphore:
-    """What all who ask a server share; called in the background loop alone."""
-    return asyncio.Semaphore(concurrency)
-
-
-@cache
-def _pace(url: str, concurrency: int) -> Pace:
-    """Likewise."""
-    return Pace(url, concurrency)
-
-
 class _Encoded:
     """Pictures as data URIs: each is encoded once, when it is first sent, and kept until it is sent for the last time."""
 
     def __init__(self, images: Pictures) -> None:
         self._left = Counter(map(id, images))
-        self._made: dict[int, asyncio.Task[str]] = {}
+        self._made: dict[int, asyncio.Task[bytes]] = {}
 
-    async def take(self, image: Image.Image) -> str:
+    async def take(self, image: Image.Image) -> bytes:
         key = id(image)
         if key not in self._made:
             self._made[key] = asyncio.create_task(asyncio.to_thread(_data_uri, image))
@@ -246,11 +237,9 @@ def _weights(spec: VlmSpec) -> str:
     return f"{spec.model}@{spec.revision}"
 
 
-def _data_uri(image: Image.Image) -> str:
+def _data_uri(image: Image.Image) -> bytes:
     """Lossless, so that the model sees what it would see in this process."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return b"data:image/png;base64," + base64.b64encode(png_of(image))
 
 
 def _refusal(reply: Reply) -> str:

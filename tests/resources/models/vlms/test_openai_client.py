@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,6 +31,7 @@ from resources.models.vlms import Answer, Unanswered, Vlm, VlmSpec
 from resources.models.vlms.completions import split_by_tokens
 from resources.models.vlms.openai_client import API_KEY, OpenAiVlm, ServerUnavailableError
 from resources.models.vlms.pace import Pace
+from resources.models.vlms.png import png_of
 from resources.models.vlms.prompts import CAPTION
 from resources.workspace import VistagResource, Workspace, open_workspace
 from vistag_assets.folder_asset import update_table
@@ -231,6 +234,34 @@ def test_a_pace_halves_and_grows_again() -> None:
     assert pace.limit == 16
 
 
+def test_who_stops_waiting_for_a_turn_holds_up_nobody() -> None:
+    """One at work, one that gives up while it waits, one at the moment when it is called, and one behind them."""
+
+    async def work(pace: Pace, order: list[str], name: str, leave: asyncio.Event) -> None:
+        async with pace.turn():
+            order.append(name)
+            await leave.wait()
+
+    async def all_of_them() -> list[str]:
+        pace, order, leave = Pace("http://here", 1), list[str](), asyncio.Event()
+        first, impatient, called, last = (
+            asyncio.create_task(work(pace, order, name, leave)) for name in ("first", "no", "no", "last")
+        )
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.sleep(0)
+        leave.set()
+        while not first.done():
+            await asyncio.sleep(0)
+        called.cancel()
+        await last
+        await asyncio.gather(first, impatient, called, return_exceptions=True)
+        async with pace.turn():
+            return order
+
+    assert asyncio.run(all_of_them()) == ["first", "last"]
+
+
 def test_a_server_says_when_to_ask_again() -> None:
     with faulty_server(Failing("x", Reply(429, headers={"Retry-After": "1.2"}))) as server:
         ask(vlm_of(server), "x")
@@ -290,6 +321,43 @@ def test_no_more_is_asked_at_once_than_allowed(concurrency: int) -> None:
             list(threads.map(lambda half: ask(vlm, *half), [[*"abcdef"], [*"ghijkl"]]))
     assert len(server.asked) == 12
     assert server.most_at_once == concurrency
+
+
+def test_batches_that_are_asked_at_once_share_connections() -> None:
+    with faulty_server(lambda asked: Reply(body=said("x").body, after_s=0.02)) as server:
+        vlm = vlm_of(server, concurrency=3)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda batch: ask(vlm, *batch), [[*"abcdef"]] * 4))
+    assert len(server.asked) == 24
+    assert server.connections <= 4  # a batch that begins as all others end has one more
+
+
+def test_requests_are_made_ready_while_the_server_works_and_no_more_than_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server answers nothing before twice as many pictures are encoded as it takes at once."""
+    encoded, ready = list[float](), threading.Event()
+
+    def counted(image: Image.Image) -> bytes:
+        encoded.append(time.monotonic())
+        if len(encoded) == 4:
+            ready.set()
+        return png_of(image)
+
+    monkeypatch.setattr("resources.models.vlms.openai_client.png_of", counted)
+    held = list[tuple[bool, int]]()
+
+    def behave(asked: Asked) -> Reply:
+        come = ready.wait(30)
+        if len(held) < 2:
+            time.sleep(0.2)  # long enough for more to be encoded
+            held.append((come, len(encoded)))
+        return said(asked.prompt)
+
+    with faulty_server(behave) as server:
+        ask(vlm_of(server, concurrency=2), *map(str, range(20)))
+    assert held[0] == (True, 4)
+    assert len(encoded) == 20
 
 
 def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:
