@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-partition bench-stages bench-units bench-cluster bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-partition bench-stages bench-units bench-cluster bench-workers bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -129,6 +129,10 @@ bench-units: $(VENV)/.installed
 # BENCH="--images-per-second 50" for another speed of one machine.
 bench-cluster: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scaling.cluster $(BENCH)
+
+# What a second worker of `vistag run --ray` brings for the demo's folders. BENCH="--images 60 --turns 1" for a quick look.
+bench-workers: $(VENV)/.installed $(VENV)-ray/.installed
+	$(VENV)-ray/bin/python -m benchmarks.scaling.workers $(BENCH)
 
 # Exports of a large home: seconds, memory, and what one changed folder costs. BENCH="--images 2000 --formats xmp,coco" for a
 # smaller one.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dagster_ray import RayRunLauncher
 
 LOCAL = "local"
-"""The address of a cluster of this machine alone, which is there as long as the command."""
+"""The address of a cluster of this machine alone, which is there as long as the command; `local:2` has two workers."""
 DEATHS = 5
 """How often a shard is started again whose process was gone, before it is the shard that is at fault."""
 _LOCATION = ("vistag_assets.definitions", "defs")
@@ -111,8 +111,10 @@ class Cluster:
 def cluster_at(address: str, home: Home) -> Iterator[Cluster]:
     """The cluster at an address, or for `local` one of this machine that ends with the block.
 
-    Raises ClusterError where Ray is not installed, and where the home has no leases that other machines know of.
+    Raises ClusterError where Ray is not installed, where the home has no leases that other machines know of, and for a
+    number of workers that is none.
     """
+    is_local, workers = _of_this_machine(address)
     try:
         import dagster_ray  # noqa: F401
         import ray
@@ -121,7 +123,7 @@ def cluster_at(address: str, home: Home) -> Iterator[Cluster]:
             f"the package {error.name} is not installed; it comes with: pip install -e '.[ray]'"
         ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address != LOCAL:
+    if not is_local:
         if not isinstance(home.locks, Leases):
             raise ClusterError(
                 f"{home.root} has locks of this machine alone, which workers on others would not see: name the database "
@@ -129,11 +131,23 @@ def cluster_at(address: str, home: Home) -> Iterator[Cluster]:
             )
         yield Cluster(address if "://" in address else f"http://{address}")
         return
-    started = ray.init(address="local", include_dashboard=True, log_to_driver=False)
+    started = ray.init(address=LOCAL, num_cpus=workers, include_dashboard=True, log_to_driver=False)
     try:
         yield Cluster(f"http://{started.dashboard_url}")
     finally:
         ray.shutdown()
+
+
+def _of_this_machine(address: str) -> tuple[bool, int | None]:
+    """Whether an address is `local` or `local:<workers>`, and how many; None: one a core."""
+    name, _, workers = address.partition(":")
+    if name != LOCAL:
+        return False, None
+    if workers and not (workers.isascii() and workers.isdigit() and int(workers)):
+        raise ClusterError(
+            f"--ray {address}: say how many workers, as in {LOCAL}:2, or {LOCAL} for one a core"
+        )
+    return True, int(workers) if workers else None
 
 
 def shards_of(ordered: Sequence[str], wanted: Collection[str], most: int) -> list[Shard]:

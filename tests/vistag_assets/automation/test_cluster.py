@@ -64,3 +64,9 @@ def test_a_cluster_without_ray_says_what_to_install(tmp_path: Path, monkeypatch:
         cluster_at("local", Home(tmp_path)),
     ):
         pass
+
+
+@pytest.mark.parametrize("address", ["local:0", "local:two", "local:-1", "local:1.5"])
+def test_a_number_of_workers_that_is_none_is_refused(address: str, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="how many workers"), cluster_at(address, Home(tmp_path)):
+        pass
