@@ -1,7 +1,8 @@
 """The lake: partitioned Parquet tables that a kill cannot harm, and their incremental update.
 
-`files` touches the disk, `store` knows the layout, `update` recomputes what is not current, `embeddings`
-turns vectors into columns and back. docs/lake.md describes the whole.
+`files` touches the disk, `store` knows the layout, `update` recomputes what is not current, by what is `stored` and the
+`batches` that are not yet, in `ranges` of a large folder; `embeddings` turns vectors into columns and back. docs/lake.md
+describes the whole.
 """
 
 from resources.lake.embeddings import embedding_column, embedding_matrix

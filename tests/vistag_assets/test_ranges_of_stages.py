@@ -58,8 +58,8 @@ def stages(workspace: Workspace) -> list[str]:
 
 
 def told_of(rows: pa.Table) -> object:
-    """All of a table; numbers to what a batch of another size may change them by."""
-    return rounded(rows.to_pylist())
+    """All of a table by id, as all but `routing` lie; numbers to what a batch of another size may change them by."""
+    return rounded(sorted(rows.to_pylist(), key=lambda row: str(row["id"])))
 
 
 def rounded(value: object) -> object:
