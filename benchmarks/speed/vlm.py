@@ -1,7 +1,9 @@
 """`make bench-vlm`: what a vLLM server does for a stage of ours beside what vLLM's own benchmark gets out of it.
 
-The bundled model on this machine's processor; the same requests, by turns, and once before that is not measured, so that
-the server has every picture in its cache. Ends with one JSON line.
+The bundled model on this machine's processor; the same requests, by turns that begin with the one and the other, and once
+before that is not measured, so that the server has every picture in its cache. Of both the time counts from the first
+request to the last answer, with what it takes to fill the server and to run it dry. Ours makes its pictures and reads its
+answers in that time; vLLM's has its requests made before. Ends with one JSON line.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import socket
 import statistics
@@ -18,12 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
+import psutil
 from PIL import Image
 
 from benchmarks.speed.servable import save_bundled_llava
@@ -51,8 +56,45 @@ class Speed:
     """written by the model"""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Of a server during one turn."""
+
+    in_flight: float
+    """requests that it had, on average"""
+    server_ms: float
+    """seconds of the processors of all its processes, in milliseconds a request"""
+
+
+class Server:
+    """What `vistag serve` runs, looked at from outside."""
+
+    def __init__(self, spec: VlmSpec, watcher: subprocess.Popen[str]) -> None:
+        self.spec = spec
+        self._processes = psutil.Process(watcher.pid).children(recursive=True)
+
+    def during(self, turn: Callable[[], Speed], count: int) -> tuple[Speed, Load]:
+        latency_s, processor_s = self._latency_s(), self._processor_s()
+        speed = turn()
+        under_way_s = self._latency_s() - latency_s
+        used_s = self._processor_s() - processor_s
+        return speed, Load(under_way_s * speed.requests_per_second / count, 1e3 * used_s / count)
+
+    def _processor_s(self) -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in self._processes)
+
+    def _latency_s(self) -> float:
+        """Of all requests since it was started, one after the other."""
+        url = f"{self.spec.server.url.removesuffix('/v1')}/metrics"
+        with build_opener(ProxyHandler({})).open(url, timeout=60) as metrics:
+            sums = re.findall(
+                r"^vllm:e2e_request_latency_seconds_sum\{.*\} (\S+)$", metrics.read().decode(), re.M
+            )
+        return sum(map(float, sums))
+
+
 @contextmanager
-def serving(directory: Path, concurrency: int) -> Iterator[VlmSpec]:
+def serving(directory: Path, concurrency: int) -> Iterator[Server]:
     """The bundled model behind `vistag serve`, for as long as this is open."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -89,7 +131,7 @@ def serving(directory: Path, concurrency: int) -> Iterator[VlmSpec]:
             raise SystemExit(f"vLLM did not start: {''.join(told)}")
         spec = load_tier(str(tier)).vlm
         assert spec is not None
-        yield spec
+        yield Server(spec, process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -137,7 +179,8 @@ def theirs(spec: VlmSpec, requests: Path, count: int, vllm: Path) -> Speed:
             "--no-oversample",
         ),
         *("--custom-output-len", str(TOKENS), "--max-concurrency", str(spec.server.concurrency)),
-        *("--temperature", "0", "--extra-body", json.dumps(asked), "--disable-tqdm", "--num-warmups", "0"),
+        *("--temperature", "0", "--extra-body", json.dumps(asked), "--disable-tqdm"),
+        *("--num-warmups", "0", "--ready-check-timeout-sec", "0"),
         *("--save-result", "--result-dir", str(result.parent), "--result-filename", result.name),
     ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
@@ -180,24 +223,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="vistag-bench-") as directory:
         requests = Path(directory) / "requests.jsonl"
         count = write_requests(requests, images)
-        with serving(Path(directory), options.concurrency) as spec:
-            vlm = make_model(spec, "cpu")
+        with serving(Path(directory), options.concurrency) as server:
+            vlm = make_model(server.spec, "cpu")
+            sides = {
+                "vllm_bench": lambda: theirs(server.spec, requests, count, options.vllm),
+                "vistag": lambda: ours(vlm, folders),
+            }
             ours(vlm, folders)
             turns = []
-            for turn in range(options.turns):
-                turns.append((theirs(spec, requests, count, options.vllm), ours(vlm, folders)))
-                print(f"turn {turn + 1}: vLLM's benchmark {turns[-1][0]}, ours {turns[-1][1]}", flush=True)
-    ratio = statistics.median(b.requests_per_second / a.requests_per_second for a, b in turns)
-    bench, vistag = (statistics.median(turn[of].requests_per_second for turn in turns) for of in (0, 1))
-    print(
-        json.dumps(
-            {
-                "vllm_bench": {"requests_per_second": bench},
-                "vistag": {"requests_per_second": vistag},
-                "ratio": ratio,
-            }
-        )
+            for number in range(options.turns):
+                order = [*sides] if number % 2 else [*reversed(sides)]
+                turns.append({name: server.during(sides[name], count) for name in order})
+                print(f"turn {number + 1}: {turns[-1]}", flush=True)
+    print(json.dumps(summed_up(turns)))
+
+
+def summed_up(turns: Sequence[Mapping[str, tuple[Speed, Load]]]) -> dict[str, Any]:
+    """The middle of the turns, and of the ratios of each turn."""
+    ratios = sorted(
+        turn["vistag"][0].requests_per_second / turn["vllm_bench"][0].requests_per_second for turn in turns
     )
+    told: dict[str, Any] = {
+        name: {
+            "requests_per_second": statistics.median(turn[name][0].requests_per_second for turn in turns),
+            "in_flight": statistics.median(turn[name][1].in_flight for turn in turns),
+            "server_ms_per_request": statistics.median(turn[name][1].server_ms for turn in turns),
+        }
+        for name in ("vllm_bench", "vistag")
+    }
+    return told | {"ratio": statistics.median(ratios), "ratios": ratios}
 
 
 if __name__ == "__main__":
