@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --no-deps --require-hashes -r
 ITSELF := $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 
-.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-partition bench-stages bench-units bench-cluster bench-workers bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
+.PHONY: demo test test-slow test-demo test-extras test-fiftyone test-vllm test-ray vllm dev train-encoder train-detector train-vlm fit-fusion pictures screenshots docs site bench bench-vlm bench-eval bench-coverage bench-memory bench-sensor bench-loads bench-scale bench-change bench-partition bench-stages bench-units bench-database bench-cluster bench-workers bench-exports bench-storage bench-taxonomy bench-photos bench-decisions bench-library bench-load bench-search bench-tail-search bench-copies bench-review bench-tail bench-prompts bench-adapters gpu-check fuzz lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vistag demo
@@ -124,6 +124,11 @@ bench-stages: $(VENV)/.installed
 # BENCH="--home HOME" for another home.
 bench-units: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.scaling.units $(BENCH)
+
+# What a folder adds to Dagster's database at a run, by event: two runs of tiny images. With the variables of
+# deploy/dagster-postgres.yaml on an empty PostgreSQL database, else on SQLite.
+bench-database: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.scaling.database $(BENCH)
 
 # The scheduler of `vistag run --ray` at 1e6, 1e8 and 1e9 images with machines that die: a simulation.
 # BENCH="--images-per-second 50" for another speed of one machine.

@@ -15,7 +15,7 @@ from evaluation.metrics.bands import RARE_BAND
 from evaluation.metrics.confusions import confusions
 from evaluation.metrics.recall_at_k import HEADLINE_K, pair_up, true_ranks
 from evaluation.report.view import LongTailReport
-from resources.metadata import thumbnail_uri
+from resources.previews import thumbnail
 
 FILES_A_TAG, PICTURES_A_TAG, TAGS_WITH_PICTURES = 5, 3, 60
 
@@ -97,7 +97,7 @@ def _thumbnail(name: str, folders: Sequence[Path]) -> str | None:
         for path in (folder / name, folder / "images" / name, folder.parent / "images" / name):
             try:
                 with Image.open(path) as picture:
-                    return thumbnail_uri(ImageOps.exif_transpose(picture).convert("RGB"))
+                    return thumbnail(ImageOps.exif_transpose(picture).convert("RGB"))
             except (OSError, UnidentifiedImageError, ValueError):
                 continue  # not here, or no picture: the name stands alone
     return None

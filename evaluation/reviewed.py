@@ -34,7 +34,7 @@ from evaluation.report.view import LongTailReport
 from evaluation.stored_report import EXAMPLES_A_TAG
 from resources.decisions import Pair
 from resources.images import open_proxy
-from resources.metadata import thumbnail_uri
+from resources.previews import thumbnail
 from resources.workspace import Workspace
 from vistag_assets.review.pool import Library, read_pool
 from vistag_assets.review.uniform_slice import STRATA, UniformSlice
@@ -345,4 +345,4 @@ def _examples(workspace: Workspace, found: FileEvaluation) -> Iterator[tuple[str
     }
     for concept, ids in missed.items():
         paths = [proxies[id_] for id_ in ids[:EXAMPLES_A_TAG] if id_ in proxies]
-        yield concept, [thumbnail_uri(open_proxy(workspace.home.root, path)) for path in paths]
+        yield concept, [thumbnail(open_proxy(workspace.home.root, path)) for path in paths]

@@ -18,7 +18,7 @@ from evaluation.report.view import LongTailReport, points
 from evaluation.stored import stored_figures
 from resources.images import open_proxy
 from resources.lake import Lake
-from resources.metadata import thumbnail_uri
+from resources.previews import thumbnail
 from resources.workspace import Workspace
 from vistag_assets.whole_image.calibration import read_home_calibration
 from vistag_assets.whole_image.home_adapter import read_home_adapter
@@ -54,7 +54,7 @@ def read_report(
         taxonomy_fingerprint=workspace.taxonomy.fingerprint,
         labels=labels,
         examples={
-            concept_id: [thumbnail_uri(open_proxy(workspace.home.root, path)) for path in paths]
+            concept_id: [thumbnail(open_proxy(workspace.home.root, path)) for path in paths]
             for concept_id, paths in example_images(lake, lake.read("tag_ranks")).items()
         },
         confusions=lake.read("tag_confusions"),

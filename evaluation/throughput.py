@@ -27,7 +27,7 @@ def measured_throughput(instance: dg.DagsterInstance) -> dict[str, Throughput]:
             last_run = last_run or record.run_id
             if record.run_id != last_run:
                 break
-            worked_on = _number(metadata, "images_worked_on", 1.0)
+            worked_on = _number(metadata, "computed", _number(metadata, "decoded", 1.0))
             images, device = images + worked_on, str(metadata["device"].value)
             speed = _number(metadata, "images_per_second", 0.0)  # rounded: 0.0 of who took minutes an image
             seconds += _number(metadata, "seconds", worked_on / speed if speed else 0.0)

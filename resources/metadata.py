@@ -1,19 +1,16 @@
-"""What Dagster shows of an asset: column schemas, counts, and previews in Markdown."""
+"""What Dagster shows of an asset: column schemas and counts. Each entry of a folder is kept for good, once a table and
+run: what is nothing, or said elsewhere, is left out."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from PIL import Image
 
 from resources.lake import UpdateStats
-from resources.markdown import markdown_table, plain_text
 from resources.tables import Table, type_name
 from resources.text import one_line
 
@@ -21,9 +18,8 @@ if TYPE_CHECKING:
     from resources.home import Home
 
 OWNERS = ["team:vistag"]
-THUMBNAIL_PX = 96
-PREVIEW_BYTES = 48 * 1024
-CELL_CHARACTERS = 400
+ROW_COUNT = "dagster/partition_row_count"
+"""Dagster's own name for the rows of one partition."""
 PAGES = "/vistag"
 """Where the web server has the folder `reports` of the home."""
 
@@ -54,17 +50,23 @@ def page_link(page: str) -> dict[str, dg.UrlMetadataValue]:
 
 
 def row_count(rows: int) -> dict[str, int]:
-    """The rows of one partition, as Dagster's own figure and by their plain name."""
-    return {"dagster/partition_row_count": rows, "rows": rows}
+    """The rows of one partition."""
+    return {ROW_COUNT: rows}
+
+
+def counted(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not zero."""
+    return {name: count for name, count in counts.items() if count}
 
 
 def update_counts(stats: UpdateStats, rows: int) -> dict[str, int | dg.PathMetadataValue]:
-    """What an update left in a partition: its `rows`, and how many images were kept, computed, resumed, dropped.
+    """What an update left in a partition: its rows, how many images were computed, and how many kept, resumed and
+    dropped, where there were any.
 
     And where a damaged file went, if there was one.
     """
     counts = {name: count for name, count in asdict(stats).items() if name != "quarantined"}
-    return row_count(rows) | counts | moved_away(stats.quarantined)
+    return row_count(rows) | counted(counts) | {"computed": stats.computed} | moved_away(stats.quarantined)
 
 
 def moved_away(quarantined: Path | None) -> dict[str, dg.PathMetadataValue]:
@@ -72,45 +74,6 @@ def moved_away(quarantined: Path | None) -> dict[str, dg.PathMetadataValue]:
     return {} if quarantined is None else {"quarantined": dg.MetadataValue.path(quarantined)}
 
 
-Preview = dict[str, dg.MarkdownMetadataValue]
-"""What a preview adds to the metadata of a partition: an entry, or none."""
-
-
-class Markdown(str):
-    """Text that is Markdown already; other cells of a preview are escaped."""
-
-
-def thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> Markdown:
-    """A small picture with its data in it; Dagster's UI shows those."""
-    return Markdown(f"![]({thumbnail_uri(image, side_px)})")
-
-
-def thumbnail_uri(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:
-    """A small JPEG as a data URI; `side_px`: its longer side."""
-    small = image.copy()
-    small.thumbnail((side_px, side_px))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=70)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def preview(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Preview:
-    """The entry `preview`: a table to look at, none without rows. Long cells are cut, and rows left out that would
-    make it larger than PREVIEW_BYTES: Dagster keeps it in its event log for good.
-    """
-    kept: list[list[str]] = []
-    room = PREVIEW_BYTES
-    for row in rows:
-        cells = [_cell(value) for value in row]
-        room -= sum(len(cell.encode()) for cell in cells)
-        if room < 0:
-            break
-        kept.append(cells)
-    return {"preview": dg.MetadataValue.md(markdown_table(titles, kept))} if kept else {}
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, Markdown):
-        return value
-    text = str(value)
-    return plain_text(text if len(text) <= CELL_CHARACTERS else text[: CELL_CHARACTERS - 1] + "…")
+def made_by(values: Mapping[str, Any]) -> dict[str, str]:
+    """What decided about all rows of a run, in one entry: "tier cpu; model …; licence Apache-2.0"."""
+    return {"made_by": "; ".join(f"{name} {value}" for name, value in values.items())}

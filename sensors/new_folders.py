@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -15,6 +15,7 @@ from resources.workspace import VistagResource, run_config
 from sensors.memory import LostMemory, Memory
 from sensors.watching import Findings, Looker, Place, Watch, asked_for, at_rest, run_key
 from vistag_assets.automation.instance import contiguous_ranges
+from vistag_assets.folder_asset import with_work
 from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
 
 INTERVAL_SECONDS = 30
@@ -88,7 +89,9 @@ def _looked(
         return dg.SkipReason(f"No library is watched {where}")
     memory = Memory(home, sensor)
     version = context.cursor.rpartition(" ")[2] if context.cursor else None
-    done = tick(memory, libraries, settings.settle_seconds, context.instance, version, LOOK_SECONDS)
+    job = context.repository_def.get_job(TAG_FOLDERS) if context.repository_def else None
+    assets = job.asset_layer.selected_asset_keys if job else ()
+    done = tick(memory, libraries, settings.settle_seconds, context.instance, version, LOOK_SECONDS, assets)
     cursor = f"{_seen(done)} {done.cursor}"  # the one column of words in Dagster's row of a tick
     for trouble in done.findings.troubles:
         context.log.warning(one_line(trouble))
@@ -105,9 +108,11 @@ def tick(
     instance: dg.DagsterInstance,
     cursor: str | None,
     look_s: float,
+    assets: Collection[dg.AssetKey] = (),
 ) -> Tick:
     """Look for at most `look_s` seconds, register what has settled, mark what is gone, remember what was seen.
 
+    `assets`: of the job; all of them where none are named.
     Raises KeyTaken where two libraries of one name would replace each other's rows.
     """
     home = memory.home
@@ -126,7 +131,7 @@ def tick(
     home.mark_gone(*(_ref(place, libraries) for place in findings.gone))
     requests: list[dg.RunRequest] = []
     if findings.settled:
-        requests = _requests(home, watch, findings.settled, instance)
+        requests = _requests(home, watch, findings.settled, instance, assets)
         watch = asked_for(watch, findings.settled)
     return Tick(findings, requests, memory.save(watch, cursor), watch.place)
 
@@ -150,7 +155,11 @@ def _key(place: Place) -> str:
 
 
 def _requests(
-    home: Home, watch: Watch, settled: Sequence[Place], instance: dg.DagsterInstance
+    home: Home,
+    watch: Watch,
+    settled: Sequence[Place],
+    instance: dg.DagsterInstance,
+    assets: Collection[dg.AssetKey],
 ) -> list[dg.RunRequest]:
     """One run for each range of neighbouring partitions: one in all for folders that are new."""
     place_of = {_key(place): place for place in settled}
@@ -166,7 +175,14 @@ def _requests(
             "vistag/folders": str(len(places)),
             "vistag/library": one_line(", ".join(sorted({place.library for place in places}))),
         }
-        requests.append(dg.RunRequest(run_key=run_key(watch, places), run_config=run_config(home), tags=tags))
+        requests.append(
+            dg.RunRequest(
+                run_key=run_key(watch, places),
+                run_config=run_config(home),
+                tags=tags,
+                asset_selection=with_work(home, assets, keys) or None,
+            )
+        )
     return requests
 
 

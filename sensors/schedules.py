@@ -8,6 +8,7 @@ from resources.workspace import VistagResource, run_config
 from sensors.new_folders import BRIDGED_FOLDERS
 from vistag_assets.automation.instance import contiguous_ranges
 from vistag_assets.automation.verify_job import VERIFY
+from vistag_assets.folder_asset import with_work
 from vistag_assets.partitions import TAG_FOLDERS, add_folders, range_tags
 
 
@@ -26,9 +27,13 @@ def nightly_folders(
     if not keys:
         return dg.SkipReason("No folder is known: vistag run FOLDER, or vistag watch FOLDER")
     ordered = add_folders(context.instance, keys)
+    assets = context.repository_def.get_job(TAG_FOLDERS).asset_layer.selected_asset_keys
     return [
         dg.RunRequest(
-            run_config=run_config(home), tags=range_tags(first, last), run_key=_run_key(context, first)
+            run_config=run_config(home),
+            tags=range_tags(first, last),
+            run_key=_run_key(context, first),
+            asset_selection=with_work(home, assets, keys),
         )
         for first, last in contiguous_ranges(ordered, keys, ordered, BRIDGED_FOLDERS)
     ]

@@ -6,7 +6,7 @@ columns are read. A table without partitions is read once a run. All else is don
 loop over folders, batches, progress, counts, previews, a tier that names no model, speed and model in the metadata.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +20,7 @@ import pyarrow as pa
 from PIL import Image
 
 from resources.gpus import MODELS_POOL
+from resources.home import Home, read_settings
 from resources.images import open_proxy
 from resources.lake import (
     Lake,
@@ -32,20 +33,11 @@ from resources.lake import (
     with_failed_ids,
 )
 from resources.lake.ranges import EVERY_ID, IdRange
-from resources.metadata import (
-    OWNERS,
-    Markdown,
-    Preview,
-    column_schema,
-    directory_of,
-    preview,
-    row_count,
-    thumbnail,
-    update_counts,
-)
+from resources.metadata import OWNERS, column_schema, counted, made_by, row_count, update_counts
 from resources.models.encoders import prefetch
-from resources.models.tiers import Tier
-from resources.tables import TABLES, Table
+from resources.models.tiers import Tier, load_tier
+from resources.previews import NOTHING, Picture, Preview, preview, show, thumbnail
+from resources.tables import PER_FOLDER_TABLES, TABLES, Table
 from resources.text import one_line
 from resources.workspace import VistagResource, Workspace
 from vistag_assets.failures import told_first
@@ -117,7 +109,7 @@ class Folder:
         )
         return ids
 
-    def thumbnails(self, ids: Iterable[str] | None = None) -> dict[str, Markdown]:
+    def thumbnails(self, ids: Iterable[str] | None = None) -> dict[str, Picture]:
         """By id, images as small pictures of a preview; the first of the folder where none are named."""
         open_image = self.opener()
         return {id_: thumbnail(open_image(id_)) for id_ in (self.first_ids() if ids is None else ids)}
@@ -247,10 +239,8 @@ class FolderAsset:
             for key in context.partition_keys:
                 # what another tier left: nothing is to take it for this one's
                 workspace.lake.delete(self.table.name, key)
-                context.add_asset_metadata(directory_of(workspace.home, key), partition_key=key)
-            return dg.MaterializeResult(
-                metadata={"tier": workspace.tier.name, "skipped": why, **row_count(0)}
-            )
+                show(workspace.home, self.table.name, key, NOTHING, context.run.run_id)
+            return dg.MaterializeResult(metadata={"skipped": why, **row_count(0)})
         meter, run = Meter(self.title), dict[Any, Any]()
         folder = Folder(workspace, "", self.version, run)
         folders = [Folder(workspace, key, self.version, run) for key in context.partition_keys]
@@ -258,26 +248,21 @@ class FolderAsset:
             key = folder.key
             rows = workspace.lake.read(self.table.name, key, [])
             metadata: dict[str, Any] = {
-                **directory_of(workspace.home, key),
                 **update_counts(stats, rows.num_rows),
                 **meter.speed(stats.computed, self._device(workspace)),
             }
             if self.counts:
-                metadata |= self.counts(folder)
+                metadata |= counted(self.counts(folder))
             if stats.failed:
                 metadata |= _failures(context, folder, self.table.name, failed_ids(rows))
             if self.preview and number < PREVIEWED_FOLDERS:
-                metadata |= self.preview(folder)
+                seen = self.preview(folder)
+                metadata |= show(workspace.home, self.table.name, key, seen, context.run.run_id)
             context.add_asset_metadata(metadata, partition_key=key)
-        about = self.about(folder) if self.about else {}
-        return dg.MaterializeResult(
-            metadata={
-                **self._model(workspace),
-                "tier": workspace.tier.name,
-                "taxonomy": workspace.taxonomy.fingerprint,
-                **about,
-            }
-        )
+        about = {**self._model(workspace), **(self.about(folder) if self.about else {})}
+        skipped = {"skipped": about.pop("skipped")} if "skipped" in about else {}
+        made = made_by({"tier": workspace.tier.name, "taxonomy": workspace.taxonomy.fingerprint} | about)
+        return dg.MaterializeResult(metadata={**made, **skipped})
 
     def _updated(self, folders: Sequence[Folder], meter: Meter) -> Iterator[tuple[Folder, UpdateStats]]:
         """Each folder, brought up to date. Where a server answers, the next one begins while it is at the last images of
@@ -413,6 +398,19 @@ def update_table(table: str, workspace: Workspace, key: str) -> UpdateStats:
     return asset.update(workspace, key)
 
 
+def with_work(home: Home, assets: Iterable[dg.AssetKey], keys: Collection[str]) -> list[dg.AssetKey]:
+    """Those of `assets` that a run over these folders has something to do for: not where the tier of the home names no
+    model, and no other tier left rows that would have to go. Such an asset adds two events a folder to Dagster's database.
+
+    Raises SettingsError, TierError.
+    """
+    tier, lake = load_tier(read_settings(home).tier), home.lake
+    declarations = [asset for table in PER_FOLDER_TABLES if (asset := declared(table))]
+    lacking = [asset.table.name for asset in declarations if asset.lacks_model(tier)]
+    idle = {table for table in lacking if not set(keys).intersection(lake.folders(table))}
+    return [asset for asset in assets if asset.to_user_string() not in idle]
+
+
 def _no_model(tier: Tier, role: str) -> str:
     return f"The tier {tier.name} names no {role}: add `{role}:` to its YAML file to have this asset"
 
@@ -425,7 +423,7 @@ def _failures(
     lines = [(path_of.get(id_, id_), reason) for id_, reason in failed.items()][:SHOWN_FAILURES]
     for path, reason in lines:
         context.log.warning(one_line(f"{table}: no answer for {path}: {reason}. The next run asks again."))
-    return {"unanswered": preview(["image", "reason"], lines)["preview"]}
+    return {"unanswered": preview(["image", "reason"], lines).in_metadata()["preview"]}
 
 
 def _stamped(

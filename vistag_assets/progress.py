@@ -84,16 +84,15 @@ class Meter:
         return model_loads().total() - self._told_loads
 
     def speed(self, images: int, device: str) -> dict[str, float | int | str]:
-        """Metadata of what was done since this was last asked, which is a folder's; images per second only where there
-        was something to do.
+        """Metadata of how fast so many images were done since this was last asked, which is a folder's; nothing where
+        there was nothing to do.
         """
         seconds = self.seconds - self._told_seconds
-        speed: dict[str, float | int | str] = {
-            "device": device,
-            "images_worked_on": images,
-            "model_loads": self.model_loads,
-        }
+        speed: dict[str, float | int | str] = {}
         if images:
-            speed |= {"seconds": round(seconds, 3), "images_per_second": float(f"{images / seconds:.3g}")}
+            rate = float(f"{images / seconds:.3g}")
+            speed |= {"device": device, "images_per_second": rate}
+        if self.model_loads:
+            speed["model_loads"] = self.model_loads
         self._told_seconds, self._told_loads = self.seconds, model_loads().total()
         return speed

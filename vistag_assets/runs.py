@@ -11,6 +11,7 @@ import dagster as dg
 
 from resources.home import FolderRef, Home, folder_key
 from resources.images import Survey, find_folders
+from resources.metadata import ROW_COUNT
 from resources.object_store import Location
 from resources.workspace import open_workspace, run_config
 from vistag_assets.automation.cluster import DEATHS, Need, cluster_at, run_shards, shards_of
@@ -19,6 +20,7 @@ from vistag_assets.automation.instance import contiguous_ranges, home_instance
 from vistag_assets.automation.unchanged import Standing, look
 from vistag_assets.definitions import defs
 from vistag_assets.exports.assets import asked_for
+from vistag_assets.folder_asset import with_work
 from vistag_assets.ingest.carry import Elsewhere
 from vistag_assets.partitions import EVALUATE, EXPORT, READ_AGAIN, TAG_FOLDERS, add_folders, range_tags
 from vistag_assets.progress import Watcher, watching
@@ -170,12 +172,17 @@ def _in_process(
     unchanged: Collection[str],
 ) -> list[dg.AssetMaterialization]:
     job = defs.resolve_job_def(job_name)
+    of_folders, of_all = _by_reach(job)
+    assets = with_work(home, [*of_folders, *of_all], keys)
     # a run has nothing to do for what is gone, and would be cut in two by it
     gone = set(home.gone_keys()).difference(keys)
     there = [key for key in ordered if key not in gone]
     results = [
         job.execute_in_process(
-            instance=instance, run_config=_config(home), tags={**range_tags(first, last), **tags}
+            instance=instance,
+            run_config=_config(home),
+            tags={**range_tags(first, last), **tags},
+            asset_selection=assets,
         )
         for first, last in contiguous_ranges(there, keys, unchanged, _LONGEST_BRIDGE)
     ]
@@ -203,7 +210,7 @@ def _on_cluster(
             cluster,
             shards_of(ordered, set(keys), ray.folders),
             job_name,
-            assets=of_folders,
+            assets=with_work(home, of_folders, keys),
             need=Need.of(open_workspace(home).tier),
             config=_config(home),
             tags=tags,
@@ -278,20 +285,20 @@ def _outcome(
     for made in materializations:
         metadata = {name: value.value for name, value in made.metadata.items()}
         of[made.asset_key.to_user_string()][made.partition] = metadata
-    embedded = [made for made in of["global_embeddings"].values() if "seconds" in made]
-    seconds = sum(made["seconds"] for made in embedded)
+    embedded = [made for made in of["global_embeddings"].values() if "images_per_second" in made]
+    seconds = sum(made["computed"] / made["images_per_second"] for made in embedded)
     return TagOutcome(
         folders=tuple(
             FolderOutcome(folder, still[folder.key].images, still[folder.key].rejects, 0, 0, 0, 0)
             if folder.key in still
             else FolderOutcome(
                 folder,
-                images=of["images"][folder.key]["rows"],
-                rejects=of["rejects"][folder.key]["rows"],
+                images=of["images"][folder.key][ROW_COUNT],
+                rejects=of["rejects"][folder.key][ROW_COUNT],
                 decoded=of["images"][folder.key]["decoded"],
                 embedded=of["global_embeddings"][folder.key]["computed"],
                 scored=of["tag_scores"][folder.key]["computed"],
-                carried=of["images"][folder.key]["carried"],
+                carried=of["images"][folder.key].get("carried", 0),
             )
             for folder in folders
         ),
@@ -304,8 +311,8 @@ def _outcome(
             if "quarantined" in made
         ),
         phrases_embedded=sum(made["phrases_computed"] for made in of["concept_embeddings"].values()),
-        images_per_second=sum(made["images_worked_on"] for made in embedded) / seconds if seconds else None,
-        device=next((made["device"] for made in of["global_embeddings"].values()), ""),
+        images_per_second=sum(made["computed"] for made in embedded) / seconds if seconds else None,
+        device=next((made["device"] for made in embedded), ""),
         gone=tuple(gone),
     )
 

@@ -321,6 +321,7 @@ def test_a_run_on_hostile_names_ends_and_shows_them(tagged: tuple[Home, str]) ->
 def test_the_pages_of_a_run_on_hostile_names_load_and_run_nothing(tagged: tuple[Home, str]) -> None:
     home, _ = tagged
     pages = [*gallery_page(home).parent.glob("*.html"), *home.reports_dir.glob("*.html")]
+    pages += home.reports_dir.glob("previews/*/*.html")
     assert len(pages) >= 2
     for page in pages:
         hostile.elements(page.read_text(encoding="utf-8"))

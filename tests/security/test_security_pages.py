@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hand_made_lake import make_home, tables, write
 
-from resources.metadata import Markdown, preview
+from resources.previews import Picture, preview
 from resources.workspace import open_workspace
 from vistag_assets.gallery.pages import gallery_page, make_contact_sheet
 from vistag_assets.progress import Meter
@@ -95,7 +95,7 @@ ELEMENTS = """() => {
 
 def test_cells_of_tables_in_the_ui_stay_text() -> None:
     cell = "![x](http://evil/p.png) <img src=x onerror=alert(1)> | www.evil.com\nme@evil.com `a`"
-    table = preview(["a", "b"], [(cell, Markdown("![](data:image/jpeg;base64,)"))])["preview"].value
+    table = preview(["a", "b"], [(cell, Picture("data:image/jpeg;base64,"))]).in_metadata()["preview"].value
     assert table is not None
     assert table.splitlines()[-1] == (
         r"| \!\[x\]\(http\://evil/p.png\) &lt;img src=x onerror=alert\(1\)&gt; \| www\.evil.com me\@evil.com \`a\` "

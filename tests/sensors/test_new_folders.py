@@ -82,6 +82,9 @@ def test_folders_that_arrived_are_run_together_once_they_were_seen_twice(daemon:
     assert request.tags["vistag/library"] == "lib"
     assert [folder.key for folder in daemon.home.folders()] == KEYS
     assert request.run_config["resources"]["vistag"]["config"] == {"home": str(daemon.home.root)}
+    asked = {asset.to_user_string() for asset in request.asset_selection or ()}
+    assert {"images", "tags", "contact_sheet"} <= asked
+    assert "depth_maps" not in asked, "the tier names no model for it"
     assert daemon.ticks(3) == []
 
 

@@ -10,6 +10,7 @@ from resources.home import FolderRef, Home
 from resources.images import prune_proxies
 from resources.lake import CorruptPartition
 from resources.lake.carry import Pairs, drop_rows
+from resources.previews import forget_previews
 from resources.tables import PER_FOLDER_TABLES, TABLES
 from vistag_assets.automation.instance import home_instance
 from vistag_assets.ingest.carry import Elsewhere
@@ -88,7 +89,7 @@ def _drop(home: Home, key: str, ids: Collection[str]) -> None:
 
 
 def forget_folders(home: Home, folders: list[FolderRef], *, decisions: bool = False) -> int:
-    """Remove all rows, proxies and region files of `folders`, their partitions, and at last their registration,
+    """Remove all rows, proxies, region files and previews of `folders`, their partitions, and at last their registration,
     so that a call that was killed can be made again.
 
     `decisions`: also what people said of pictures that no other folder holds; else the log keeps it. Waits for runs
@@ -110,6 +111,7 @@ def forget_folders(home: Home, folders: list[FolderRef], *, decisions: bool = Fa
                     lake.delete(table, folder.key)
             if (regions := home.root / regions_json.FOLDER / folder.key).is_dir():
                 shutil.rmtree(regions)
+            forget_previews(home, folder.key)
             instance.delete_dynamic_partition(FOLDERS, folder.key)
             home.forget(folder.key)
         updating.forget(home, [folder.key for folder in gone])

@@ -5,7 +5,8 @@ from typing import Any
 import dagster as dg
 
 from resources.home import FolderRef, Home, read_settings
-from resources.metadata import OWNERS, preview
+from resources.metadata import OWNERS
+from resources.previews import preview
 from resources.text import one_line
 from resources.workspace import VistagResource
 from vistag_assets.exports.follow import export_again, followed
@@ -53,7 +54,7 @@ def _export(format_: Format) -> dg.AssetsDefinition:
                 "files_unchanged": sum(outcome.unchanged for outcome in outcomes),
                 "files_removed": sum(outcome.removed for outcome in outcomes),
                 "not_written": len(left),
-                **(preview(["file", "reason"], left[:_SHOWN]) if left else {}),
+                **preview(["file", "reason"], left[:_SHOWN]).in_metadata(),
             }
         )
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import dagster as dg
 from PIL import Image
 
-from resources.metadata import OWNERS, Preview, page_link, preview, thumbnail
+from resources.metadata import OWNERS, page_link
+from resources.previews import Preview, preview, thumbnail
 from resources.workspace import VistagResource
 from vistag_assets.failures import told_first
 from vistag_assets.gallery.pages import TABLES, gallery_page, make_contact_sheet
@@ -31,7 +32,7 @@ def contact_sheet(vistag: VistagResource) -> dg.MaterializeResult[None]:
     index = gallery_page(workspace.home)
     return dg.MaterializeResult(
         metadata={
-            **_preview(index.parent),
+            **_preview(index.parent).in_metadata(),
             **page_link("gallery/index.html"),
             "path": dg.MetadataValue.path(index),
             "pages": sheet.pages,

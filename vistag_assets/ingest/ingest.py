@@ -1,22 +1,15 @@
 """From a folder of files to images, rejects and proxies, and the check that no file was overlooked."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
 from resources.checked import checked
 from resources.images import open_proxy, scan_folder
-from resources.metadata import (
-    OWNERS,
-    Preview,
-    column_schema,
-    directory_of,
-    moved_away,
-    preview,
-    row_count,
-    thumbnail,
-)
+from resources.metadata import OWNERS, column_schema, counted, directory_of, moved_away, row_count
 from resources.object_store import location
+from resources.previews import Preview, preview, show, thumbnail
 from resources.tables import IMAGES, PROXIES, REJECTS, Table
 from resources.workspace import VistagResource, Workspace, require_card
 from vistag_assets.failures import told_first
@@ -68,20 +61,22 @@ def _ingested(
         folder = workspace.home.folder(key)
         stats = ingest_files(workspace, folder, meter, elsewhere, read_again=read_again)
         removed += stats.removed
-        about = {**directory_of(workspace.home, key), **meter.speed(stats.decoded, "cpu")}
-        counts = {"decoded": stats.decoded, "kept": stats.kept, "removed": stats.removed}
-        carried = {"carried": stats.carried}
-        gone = {"gone": stats.gone} if stats.gone else {}
-        rejects = {"rejects": stats.rejects}
+        gone = counted({"gone": stats.gone})
+        counts: dict[str, Any] = {"decoded": stats.decoded, **meter.speed(stats.decoded, "cpu")}
+        counts |= counted({"kept": stats.kept, "removed": stats.removed})
+        of_files = counted({"rejects": stats.rejects, "carried": stats.carried})
+        directory = directory_of(workspace.home, key)
         for asset, rows, more, look in (
-            ("images", stats.images, counts | rejects | carried, _images_preview),
+            ("images", stats.images, {**directory, **counts, **of_files}, _images_preview),
             ("rejects", stats.rejects, {}, _rejects_preview),
             ("proxies", stats.images, counts, _proxies_preview),
         ):
-            seen = look(workspace, key) if number < PREVIEWED_FOLDERS else {}
+            seen: dict[str, Any] = {}
+            if number < PREVIEWED_FOLDERS:
+                seen = show(workspace.home, asset, key, look(workspace, key), context.run.run_id)
             lost = moved_away(stats.quarantined.get(asset))
             context.add_asset_metadata(
-                {**about, **row_count(rows), **more, **seen, **lost, **gone},
+                {**row_count(rows), **more, **seen, **lost, **gone},
                 asset_key=asset,
                 partition_key=key,
             )

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from resources.checked import checked
 from resources.fingerprint import fingerprint
-from resources.metadata import Preview, preview
+from resources.previews import Preview, preview
 from resources.tables import ROUTING
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, folder_asset

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 
 from resources.fingerprint import fingerprint
-from resources.metadata import Preview, preview
+from resources.previews import Preview, preview
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, by_id, column_by_id, derived
 from vistag_assets.regions.short_list import CandidateThresholds, short_lists

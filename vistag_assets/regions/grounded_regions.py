@@ -9,8 +9,8 @@ from PIL import Image
 
 from resources.checked import checked
 from resources.fingerprint import fingerprint
-from resources.metadata import Preview, preview, thumbnail
 from resources.models.detectors import Detector
+from resources.previews import Preview, preview, thumbnail
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Proxies, Rows, folder_asset, in_batches_of_images
 from vistag_assets.lineage import answered, by_id, column_by_id

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.compute as pc
 from PIL import Image
 
-from resources.metadata import THUMBNAIL_PX, Preview, preview, thumbnail
 from resources.models.segmenters.masks import Mask, decode_rle
+from resources.previews import THUMBNAIL_PX, Preview, preview, thumbnail
 from vistag_assets.folder_asset import Folder
 from vistag_assets.partitions import PREVIEWED_IMAGES
 from vistag_assets.regions.overlay import draw_regions, marked_regions

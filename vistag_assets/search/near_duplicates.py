@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from resources.fingerprint import fingerprint
 from resources.images import open_proxy
 from resources.lake import Lake, LakeError, UpdateStats, empty_ids, read_stored, same_rows, with_empty_ids
-from resources.metadata import OWNERS, Preview, column_schema, moved_away, preview, thumbnail
+from resources.metadata import OWNERS, column_schema, moved_away
 from resources.models.tiers import DuplicateThresholds
+from resources.previews import Preview, preview, thumbnail
 from resources.tables import NEAR_DUPLICATES
 from resources.workspace import VistagResource, Workspace
 from vistag_assets.failures import told_first
@@ -58,7 +59,7 @@ def near_duplicates(vistag: VistagResource) -> dg.MaterializeResult[None]:
             "images_kept": stats.kept,
             **workspace.tier.search.duplicates.model_dump(),
             **moved_away(stats.quarantined),
-            **_shown(workspace, rows),
+            **_shown(workspace, rows).in_metadata(),
         }
     )
 

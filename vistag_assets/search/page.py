@@ -11,7 +11,7 @@ from PIL import Image
 from resources.home import Home
 from resources.images import open_proxy
 from resources.lake.files import replace_file
-from resources.metadata import thumbnail_uri
+from resources.previews import thumbnail
 from resources.text import one_line
 from resources.web.templates import page_templates
 from resources.workspace import Workspace
@@ -81,12 +81,12 @@ def _example(query: Query) -> str | None:
     if query.image is None:
         return None
     part: Image.Image = square_crop(query.image, query.box) if query.box else query.image  # type: ignore[arg-type]
-    return thumbnail_uri(part, EXAMPLE_PX)
+    return thumbnail(part, EXAMPLE_PX)
 
 
 def _shown(root: Path, hit: Hit) -> _Shown:
     picture = open_proxy(root, hit.proxy)
-    picture_uri = thumbnail_uri(picture, PICTURE_PX)
+    picture_uri = thumbnail(picture, PICTURE_PX)
     return _Shown(
         one_line(hit.path), picture_uri, picture.width, picture.height, hit.score, hit.box, hit.region_id
     )

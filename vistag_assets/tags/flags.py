@@ -13,7 +13,7 @@ import pyarrow as pa
 from resources.fingerprint import fingerprint
 from resources.lake import Lake
 from resources.lake.rows_by_id import RowsById
-from resources.metadata import Preview, preview
+from resources.previews import Preview, preview
 from resources.workspace import VistagResource, Workspace
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, by_id, gathered, rows_by_id

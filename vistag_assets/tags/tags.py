@@ -10,7 +10,7 @@ from resources.images.ground import BLANK
 from resources.lake import MissingPartition
 from resources.lake.checks import count_lacking
 from resources.lake.rows_by_id import RowsById
-from resources.metadata import Preview, preview
+from resources.previews import Preview, preview
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import answered, by_id, gathered, of_ids

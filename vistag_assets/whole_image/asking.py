@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resources.lake import Lake
-from resources.metadata import Preview, preview
 from resources.models.vlms import Answer, Unanswered
 from resources.models.vlms.tasks import Task
+from resources.previews import Preview, preview
 from vistag_assets.folder_asset import Folder
 from vistag_assets.partitions import PREVIEWED_IMAGES
 

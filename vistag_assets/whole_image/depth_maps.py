@@ -8,8 +8,8 @@ from PIL import Image
 
 from resources.checked import checked
 from resources.lake.checks import sample_rows
-from resources.metadata import Preview, preview, thumbnail
 from resources.models.depth.maps import StoredDepth, bounded, decode_depth, depth_picture, encode_depth
+from resources.previews import Preview, preview, thumbnail
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Proxies, Rows, folder_asset, in_batches_of_images
 from vistag_assets.lineage import derived

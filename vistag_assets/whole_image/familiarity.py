@@ -11,9 +11,9 @@ from PIL import Image
 
 from resources.fingerprint import fingerprint
 from resources.lake import Lake
-from resources.metadata import Preview, preview
 from resources.models.encoders.heads import EXPECTED_TAGS
 from resources.models.familiarity import REASONS, VERSION, tempered, texture, the_line
+from resources.previews import Preview, preview
 from vistag_assets.folder_asset import Folder, Proxies, Rows, folder_asset, in_batches_of_images
 from vistag_assets.lineage import by_id, column_by_id, derived
 from vistag_assets.partitions import PREVIEWED_IMAGES

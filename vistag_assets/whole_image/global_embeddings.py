@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from resources.checked import check_unit_length
 from resources.lake import embedding_column, embedding_matrix
-from resources.metadata import Preview, preview, thumbnail
 from resources.models.encoders import embed_in_batches
+from resources.previews import NOTHING, Preview, preview, thumbnail
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Batch, Folder, Proxies, Rows, folder_asset
 from vistag_assets.lineage import derived
@@ -27,7 +27,7 @@ def _neighbours(folder: Folder) -> Preview:
         folder.opener(),
     )
     if len(ids) < 2:
-        return {}
+        return NOTHING
     cosines = vectors[:PREVIEWED_IMAGES] @ vectors.T
     np.fill_diagonal(cosines, -np.inf)
     rows = [

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.checked import checked
-from resources.metadata import Preview, preview
 from resources.models.encoders import prefetch
 from resources.models.ocr import TextLine
+from resources.previews import Preview, preview
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Batch, Folder, Proxies, Rows, folder_asset
 from vistag_assets.lineage import derived

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from resources.checked import check_counterparts
 from resources.lake import embedding_matrix
-from resources.metadata import Preview, preview
+from resources.previews import Preview, preview
 from resources.workspace import VistagResource
 from vistag_assets.folder_asset import Folder, Rows, folder_asset, in_batches
 from vistag_assets.lineage import derived

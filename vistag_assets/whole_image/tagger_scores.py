@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from resources.checked import checked
-from resources.metadata import Preview, preview
 from resources.models.taggers import AskedTag
 from resources.models.taggers.spec import OPEN_SET_THRESHOLD
+from resources.previews import Preview, preview
 from resources.tables import TAGGER_SCORES
 from resources.workspace import VistagResource, Workspace
 from taxonomy import Taxonomy

@@ -134,12 +134,12 @@ def test_an_asset_shows_its_figures_and_thumbnails(tagged: Page, home: Home) -> 
     tagged.goto("/assets/tag_scores?view=partitions&partition=lib--a")
     metadata = tagged.locator("table").filter(has_text="images_per_second")
     metadata.wait_for()
-    assert re.search(r"rows\s+15\b", metadata.inner_text())  # five images, three tags each
+    assert re.search(r"partition_row_count\s+15\b", metadata.inner_text())  # five images, three tags each
     assert re.search(r"device\s+cpu", metadata.inner_text())
-    assert re.search(r"images_worked_on\s+5\b", metadata.inner_text())
-    metadata.get_by_text(str(home.root.parent / "library" / "a"), exact=True).wait_for()
-    metadata.get_by_text("[Show Markdown]").click()
-    pictures = tagged.get_by_role("dialog").locator("img")
+    assert re.search(r"computed\s+5\b", metadata.inner_text())
+    with tagged.context.expect_page() as opened:
+        metadata.get_by_role("link").filter(has_text="/vistag/previews/").click()
+    pictures = opened.value.locator("img")
     pictures.first.wait_for()
     widths = [picture.evaluate("picture => picture.naturalWidth") for picture in pictures.all()]
     assert widths == [32] * 4  # the images of the library are 32 px wide

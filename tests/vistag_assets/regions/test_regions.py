@@ -449,10 +449,7 @@ def test_a_tier_without_a_detector_is_not_in_the_way(
     run(home, tmp_path / "library")
     assert not {"candidates", "grounded_regions"} & set(home.lake.tables())
     with home_instance(home.root) as instance:
-        event = instance.get_latest_materialization_event(AssetKey("grounded_regions"))
-        assert event is not None
-        assert event.asset_materialization is not None
-        assert "names no detector" in str(event.asset_materialization.metadata["skipped"].value)
+        assert instance.get_latest_materialization_event(AssetKey("grounded_regions")) is None
 
 
 @pytest.mark.slow

@@ -18,9 +18,11 @@ from evaluation.readers.ground_truth import read_signs
 from evaluation.readers.tables import UnusableFile
 from resources.home import FolderRef, Home, Settings, write_settings
 from resources.lake import empty_ids
+from resources.metadata import ROW_COUNT
 from resources.models.checkpoints import make_model
 from resources.models.ocr import OcrSpec, reading_order
 from resources.models.ocr.rapid import RapidOcrEngine
+from resources.previews import preview_page
 from resources.tables import OCR_TEXT
 from resources.workspace import VistagResource, Workspace, open_workspace
 from vistag_assets.folder_asset import update_table
@@ -170,7 +172,7 @@ def test_the_assets_run_in_dagster_and_say_what_they_found(tmp_path: Path, home:
     result = materialise(home, folder)
     read, routed = (result.asset_materializations_for_node(node) for node in ("ocr_text", "routing"))
     assert read[0].metadata["images_with_text"].value == 1
-    assert "GALLERY 60" in str(read[0].metadata["preview"].value)
+    assert "GALLERY 60" in preview_page(home, "ocr_text", folder.key).read_text()
     assert routed[0].metadata["reason_text"].value == 1
     assert routed[0].metadata["heavy"].value == 1
     assert {check.check_name: check.passed for check in result.get_asset_check_evaluations()} == {
@@ -186,7 +188,7 @@ def test_a_tier_without_ocr_skips_the_asset_and_says_so(tmp_path: Path, home: Ho
     result = materialise(home, folder)
     (made,) = result.asset_materializations_for_node("ocr_text")
     assert made.metadata["skipped"].value.startswith("The tier reads names no ocr")
-    assert made.metadata["rows"].value == 0
+    assert made.metadata[ROW_COUNT].value == 0
     assert not workspace.lake.exists("ocr_text", folder.key)
     assert workspace.lake.read("routing", folder.key)["reasons"].to_pylist() == [[]]
 

@@ -18,11 +18,13 @@ from PIL import Image
 from tiny_depth import save_tiny_depth_anything, save_tiny_zoedepth
 
 from resources.home import FolderRef, Home, Settings, write_settings
+from resources.metadata import ROW_COUNT
 from resources.models.checkpoints import ModelUnavailableError, make_model
 from resources.models.depth import DepthEstimator, DepthSpec
 from resources.models.depth.maps import StoredDepth, bounded, decode_depth, depth_picture, encode_depth
 from resources.models.depth.pretrained import PretrainedDepth
 from resources.models.tiers import TierError, load_tier
+from resources.previews import preview_page
 from resources.tables import DEPTH_MAPS
 from resources.workspace import VistagResource, Workspace, open_workspace
 from vistag_assets.folder_asset import update_table
@@ -193,10 +195,10 @@ def test_the_asset_runs_in_dagster_and_keeps_maps_that_come_back(tmp_path: Path,
     workspace, folder = add(home, tmp_path / "library", wide=(240, 120), tall=(60, 90))
     result = materialise(home, folder)
     (made,) = result.asset_materializations_for_node("depth_maps")
-    assert made.metadata["rows"].value == 2
-    assert made.metadata["images_worked_on"].value == 2
+    assert made.metadata[ROW_COUNT].value == 2
+    assert made.metadata["computed"].value == 2
     assert made.metadata["device"].value == "cpu"
-    assert str(made.metadata["preview"].value).count("data:image/jpeg") == 4
+    assert preview_page(home, "depth_maps", folder.key).read_text().count("data:image/jpeg") == 4
     assert [check.passed for check in result.get_asset_check_evaluations()] == [True]
 
     rows = workspace.lake.read("depth_maps", folder.key)
@@ -237,7 +239,7 @@ def test_a_tier_without_depth_skips_the_asset_and_says_so(tmp_path: Path, home: 
     use_tier(home, tmp_path)
     (made,) = materialise(home, folder).asset_materializations_for_node("depth_maps")
     assert made.metadata["skipped"].value.startswith("The tier measures names no depth")
-    assert made.metadata["rows"].value == 0
+    assert made.metadata[ROW_COUNT].value == 0
     assert not workspace.lake.exists("depth_maps", folder.key)
 
 
