@@ -11,7 +11,7 @@ import json
 import math
 import re
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -35,6 +35,7 @@ _MAX_REASON = 300
 _ADDRESS = re.compile(r"(https?)://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)?")
 _WAIT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _NESTED = (dict, list)
+_OF_JSON = {"Content-Type": "application/json"}
 _DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 
 
@@ -149,12 +150,17 @@ async def exchange(
     seconds: float,
     headers: Mapping[str, str] | None = None,
     body: Mapping[str, Any] | bytes | None = None,
+    sent: Callable[[], None] = lambda: None,
 ) -> Reply:
-    """One question, `body` as JSON or JSON itself, and its whole reply within `seconds`, of any status. Raises HttpError."""
+    """One question, `body` as JSON or JSON itself, and its whole reply within `seconds`, of any status. Raises HttpError.
+
+    sent: called as `body` is handed to the connection.
+    """
     import httpx2
 
-    content = json.dumps(body).encode() if isinstance(body, Mapping) else body
-    kind = {} if body is None else {"Content-Type": "application/json"}
+    json_text = json.dumps(body).encode() if isinstance(body, Mapping) else body
+    content = None if json_text is None else _telling(json_text, sent)
+    kind = {} if json_text is None else _OF_JSON | {"Content-Length": str(len(json_text))}
     limit = httpx2.Timeout(seconds, connect=min(CONNECT_S, seconds))
     try:
         async with (
@@ -199,6 +205,11 @@ def answers(url: str, seconds: float = 3.0) -> bool:
     except HttpError:
         return False
     return True
+
+
+async def _telling(content: bytes, sent: Callable[[], None]) -> AsyncIterator[bytes]:
+    sent()
+    yield content
 
 
 async def _whole(reply: httpx2.Response) -> bytes:

@@ -112,11 +112,13 @@ class OpenAiVlm:
 
             async def in_turn(image: Image.Image, prompt: str) -> Answer | Unanswered:
                 async with line.places:
+                    await line.pace.calm()
                     body = self._body(await encoded.take(image), prompt, options)
                     try:
                         reply = await self._reply(client, body, self.spec.server.retries)
                         async with line.reading:
-                            await asyncio.sleep(0)  # a step of all that goes out meanwhile
+                            await asyncio.sleep(0)  # for what came at the same time
+                            await line.pace.calm()
                             return self._read(reply, options)
                     except (HttpError, UnusableAnswerError) as error:
                         reason = _reason(error)
@@ -166,7 +168,7 @@ class OpenAiVlm:
         for paused in count():
             wait_s = 0.0
             try:
-                async with pace.turn():
+                async with pace.turn() as out:
                     reply = await exchange(
                         client,
                         "POST",
@@ -174,6 +176,7 @@ class OpenAiVlm:
                         seconds=server.timeout_s,
                         headers=headers,
                         body=body,
+                        sent=out,
                     )
             except (NoConnectionError, NoReplyInTimeError):
                 if attempts >= retries:
