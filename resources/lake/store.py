@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import duckdb
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from resources.lake.files import move_file, remove_temporaries, replace_file
 from resources.lake.leases import require_held
 from resources.lake.locks import FILE_LOCKS, Locks
-from resources.lake.object_store import MARKER, StoreFiles, claim
+from resources.lake.object_store import BESIDE, MARKER, StoreFiles, claim
 from resources.object_store import Location, ObjectPath, ObjectReplaced
 from resources.tables import TABLES
 
@@ -150,14 +150,26 @@ class Lake:
 
     def tables(self) -> list[str]:
         """The names of the tables that have at least one partition (or are whole), sorted."""
-        files = [*self.root.glob(f"*/{_DATA_FILE}"), *self.root.glob(f"*/{_PARTITION_PREFIX}*/{_DATA_FILE}")]
-        names = {file.relative_to(self.root).parts[0] for file in files}
+        patterns = (f"*/{_DATA_FILE}", f"*/{_PARTITION_PREFIX}*/{_DATA_FILE}")
+        if isinstance(self.root, ObjectPath):  # not by a glob, which lists what lies beside the tables too
+            listed = [file.relative_to(self.root) for file in self.files() if isinstance(file, ObjectPath)]
+            inside = [file for file in listed if any(map(file.match, patterns)) and len(file.parts) <= 3]
+        else:
+            inside = [
+                PurePosixPath(file.relative_to(self.root))
+                for pattern in patterns
+                for file in self.root.glob(pattern)
+            ]
+        names = {file.parts[0] for file in inside}
         return sorted(name for name in names if _TABLE_NAME.fullmatch(name))
 
     def files(self) -> list[Location]:
-        """Every file below the root but the marker of the home that writes to it, sorted."""
+        """Every file below the root, sorted; on a store but for what is no table: whose lake it is, and what workers share."""
         if isinstance(self.root, ObjectPath):
-            return [found.path for found in self.root.listing() if found.path != self.root / MARKER]
+            objects, prefixes = self.root.contents()
+            tables = (self.root / prefix for prefix in prefixes if prefix != BESIDE)
+            below = [*objects, *(found for table in tables for found in table.listing())]
+            return sorted(found.path for found in below if found.path != self.root / MARKER)
         return sorted(path for path in self.root.rglob("*") if path.is_file())
 
     def connect(

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from resources.home import Home
 from resources.lake.files import path_below, replace_file
+from resources.object_store import ObjectPath
 from resources.workspace import Workspace
 from taxonomy import Concept
 
@@ -63,10 +65,16 @@ def regions_json_path(home_root: Path, key: str, id_: str) -> Path:
     return path_below(home_root, f"{FOLDER}/{key}/{id_}.json")
 
 
+def shared_regions(home: Home, key: str) -> ObjectPath | None:
+    """Where those of a folder lie on the store of the lake, if it lies on one."""
+    return home.shared / FOLDER / key if home.shared else None
+
+
 def update_regions_json(workspace: Workspace, key: str) -> None:
     """Make `<home>/regions/<folder>/` hold one file an image of `grounded_regions`, and no others.
 
-    They follow from the lake alone, so a run that was killed before them is made good by the next one.
+    Where the lake lies on a store they are put there too, below `.vistag/regions/<folder>/`. They follow from the lake
+    alone, so a run that was killed before them is made good by the next one.
     A file that says so already is not touched.
     """
     concepts = workspace.taxonomy.by_id
@@ -76,15 +84,24 @@ def update_regions_json(workspace: Workspace, key: str) -> None:
         if row["id"] in regions:
             regions[row["id"]].append(row)
     live = {f"{id_}.json" for id_ in regions}
+    shared = shared_regions(workspace.home, key)
+    on_store = {found.path.name: found.path for found in shared.listing()} if shared else {}
     for image in images:
         path = regions_json_path(workspace.home.root, key, image["id"])
         content = render(image, regions[image["id"]], concepts).encode()
-        if not path.is_file() or path.read_bytes() != content:
+        is_new = not path.is_file() or path.read_bytes() != content
+        # first on the store: what lies here says that it lies there
+        if shared and (is_new or path.name not in on_store):
+            with replace_file(shared / path.name) as put:
+                put.write(content)
+        if is_new:
             with replace_file(path) as file:
                 file.write(content)
     for path in (workspace.home.root / FOLDER / key).glob("*.json"):
         if path.name not in live:
             path.unlink()
+    for name in on_store.keys() - live:
+        on_store[name].unlink(missing_ok=True)
 
 
 def render(
