@@ -19,13 +19,12 @@ from PIL import Image
 from resources.lake.files import replace_file
 from resources.markdown import markdown_table, plain_text
 from resources.metadata import page_link
+from resources.object_store import Location
 from resources.tables import PER_FOLDER_TABLES
 from resources.text import printable
 from resources.web.templates import page_templates
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from resources.home import Home
 
 FOLDER = "previews"
@@ -81,9 +80,9 @@ def thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> Picture:
     return Picture(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
 
 
-def preview_page(home: Home, table: str, key: str) -> Path:
-    """Where the page of a folder's table lies, if it has one."""
-    return home.reports_dir / FOLDER / table / f"{key}.html"
+def preview_page(home: Home, table: str, key: str) -> Location:
+    """Where the page of a folder's table lies, if it has one: in the home, or on the store that its lake lies on."""
+    return (home.shared or home.reports_dir) / FOLDER / table / f"{key}.html"
 
 
 def show(home: Home, table: str, key: str, shown: Preview, run_id: str) -> dict[str, dg.UrlMetadataValue]:

@@ -20,7 +20,7 @@ from resources.home.settings import DECISIONS_URL, LEASES_URL, Settings, Setting
 from resources.lake import Lake
 from resources.lake.files import remove_temporaries, replace_file
 from resources.lake.locks import FILE_LOCKS, Leases, Locks
-from resources.lake.object_store import home_id
+from resources.lake.object_store import BESIDE, home_id
 from resources.object_store import Location, ObjectPath, location
 
 if TYPE_CHECKING:
@@ -147,6 +147,16 @@ class Home:
         return Lake(root, self.root / "pending", self._locks(settings))
 
     @property
+    def shared(self) -> ObjectPath | None:
+        """Where proxies, regions and previews lie too, for all who work on a lake on a store; None: in the home alone.
+
+        Raises SettingsError.
+        """
+        lake = read_settings(self).lake
+        root = location(lake) if lake else self.root
+        return root / BESIDE if isinstance(root, ObjectPath) else None
+
+    @property
     def locks(self) -> Locks:
         """Leases at $VISTAG_LEASES_URL, else where the settings say, else locks of files. Raises SettingsError."""
         return self._locks(read_settings(self))
@@ -171,6 +181,7 @@ class Home:
 
     @property
     def proxies_dir(self) -> Path:
+        """The home's own: all of them, or where they lie on a store (`shared`) those that were made or read here."""
         return self.root / "proxies"
 
     @property

@@ -5,7 +5,7 @@ from resources.images.hashes import perceptual_hash
 from resources.images.ingest import Ingested, ingest_folder
 from resources.images.isolated import DecoderUnavailable, decode_isolated, sandboxed_by
 from resources.images.picture import Decoded, Limits
-from resources.images.proxies import open_proxy, prune_proxies
+from resources.images.proxies import open_proxy, prune_proxies, read_proxy, shared_proxies
 from resources.images.reading import ingest_fingerprint
 from resources.images.rejects import Reject
 from resources.images.scan import (
@@ -39,8 +39,10 @@ __all__ = [
     "open_proxy",
     "perceptual_hash",
     "prune_proxies",
+    "read_proxy",
     "sandboxed_by",
     "scan_folder",
+    "shared_proxies",
     "survey_library",
     "walk_folders",
 ]

@@ -16,6 +16,7 @@ from resources.images.budget import PixelBudget, affordable, memory_bytes
 from resources.images.describing import NOTES as NOTES_OF_DESCRIPTIONS
 from resources.images.describing import Describer
 from resources.images.picture import Limits
+from resources.images.proxies import proxies_there
 from resources.images.reading import (
     Content,
     Read,
@@ -147,6 +148,7 @@ def _known_contents(
         return {}
     usable = proxy_fingerprints(limits)
     stored = {row["id"]: row for row in proxies.to_pylist() if row["fingerprint"] in usable}
+    there = proxies_there(home_root, {row["path"] for row in stored.values()})
     return {
         row["id"]: Content(
             **{name: row[name] for name in CONTENT_COLUMNS if name != "notes"},
@@ -157,9 +159,7 @@ def _known_contents(
             proxy_fingerprint=stored[row["id"]]["fingerprint"],
         )
         for row in _rows(images)
-        if row["fingerprint"] == usable[0]
-        and row["id"] in stored
-        and (home_root / stored[row["id"]]["path"]).is_file()
+        if row["fingerprint"] == usable[0] and row["id"] in stored and stored[row["id"]]["path"] in there
     }
 
 

@@ -16,6 +16,8 @@ from resources.object_store import ObjectPath
 
 MARKER = ".vistag-home"
 """The object in the root of a lake that says which home writes to it."""
+BESIDE = ".vistag"
+"""The prefix in the root of a lake below which lies what its workers share and is no table."""
 _ID_FILE = "home-id"
 
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import duckdb
@@ -21,7 +21,7 @@ from resources.lake.files import make_directory, move_file, remove_temporaries, 
 from resources.lake.leases import require_held
 from resources.lake.locks import FILE_LOCKS, Locks
 from resources.lake.notes import notes_in
-from resources.lake.object_store import MARKER, StoreFiles, claim
+from resources.lake.object_store import BESIDE, MARKER, StoreFiles, claim
 from resources.lake.ranges import EVERY_ID, IdRange, Ids, IdSet
 from resources.object_store import Location, ObjectPath, ObjectReplaced
 from resources.tables import TABLES
@@ -169,14 +169,26 @@ class Lake:
 
     def tables(self) -> list[str]:
         """The names of the tables that have at least one partition (or are whole), sorted."""
-        files = [*self.root.glob(f"*/{_DATA_FILE}"), *self.root.glob(f"*/{_PARTITION_PREFIX}*/{_DATA_FILE}")]
-        names = {file.relative_to(self.root).parts[0] for file in files}
+        patterns = (f"*/{_DATA_FILE}", f"*/{_PARTITION_PREFIX}*/{_DATA_FILE}")
+        if isinstance(self.root, ObjectPath):  # not by a glob, which lists what lies beside the tables too
+            listed = [file.relative_to(self.root) for file in self.files() if isinstance(file, ObjectPath)]
+            inside = [file for file in listed if any(map(file.match, patterns)) and len(file.parts) <= 3]
+        else:
+            inside = [
+                PurePosixPath(file.relative_to(self.root))
+                for pattern in patterns
+                for file in self.root.glob(pattern)
+            ]
+        names = {file.parts[0] for file in inside}
         return sorted(name for name in names if _TABLE_NAME.fullmatch(name))
 
     def files(self) -> list[Location]:
-        """Every file below the root but the marker of the home that writes to it, sorted."""
+        """Every file below the root, sorted; on a store but for what is no table: whose lake it is, and what workers share."""
         if isinstance(self.root, ObjectPath):
-            return [found.path for found in self.root.listing() if found.path != self.root / MARKER]
+            objects, prefixes = self.root.contents()
+            tables = (self.root / prefix for prefix in prefixes if prefix != BESIDE)
+            below = [*objects, *(found for table in tables for found in table.listing())]
+            return sorted(found.path for found in below if found.path != self.root / MARKER)
         return sorted(path for path in self.root.rglob("*") if path.is_file())
 
     def connect(

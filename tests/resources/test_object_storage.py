@@ -23,11 +23,12 @@ from tiny_checkpoint import save_tiny_siglip
 from typer.testing import CliRunner
 
 from resources.home import Home, SettingsError, read_settings, write_settings
-from resources.images import Ingested, Limits, find_folders, ingest_folder
+from resources.images import Ingested, Limits, find_folders, ingest_folder, open_proxy, shared_proxies
 from resources.lake import Lake, read_stored, update_partition
 from resources.lake.files import replace_file
 from resources.lake.object_store import ForeignLake
 from resources.object_store import Location, ObjectPath, ObjectReplaced, StoreError, StoreUrlError
+from resources.previews import preview_page
 from vistag_assets.automation.verify import verify_home
 from vistag_assets.cli import app
 
@@ -105,6 +106,8 @@ def test_lake_and_library_on_a_store_give_the_rows_of_local_ones(
     assert "has its lake in" in vistag(*library, "--home", local.root, "--lake", f"s3://{BUCKET}/other")
     assert "s3://bucket/prefix" in vistag(*library, "--home", local.root, "--lake", "s3://key:secret@host/x")
 
+    assert_proxies_lie_beside_the_lake(there, library)
+
     damaged = there.lake.data_file("tag_scores", "lib--a")
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert {fault.kind for fault in verify_home(there).faults} == {"damaged_file"}
@@ -114,6 +117,32 @@ def test_lake_and_library_on_a_store_give_the_rows_of_local_ones(
     assert there.lake.read_all("tag_scores") == local.lake.read_all("tag_scores")
     assert "is not a folder" in vistag("run", f"s3://{BUCKET}/librar", "--home", there.root)
     assert verify_home(there, deep=True).faults == ()
+
+
+def assert_proxies_lie_beside_the_lake(home: Home, library: tuple[str, ...]) -> None:
+    """A home that lost them has them from the store; one of before puts them there; what is lost is told and made again."""
+    on_store, named = shared_proxies(home), home.lake.read_all("proxies", ["path"])["path"].to_pylist()
+    assert on_store is not None
+    assert sorted(on_store) == sorted(named)
+    shutil.rmtree(home.proxies_dir)
+    assert verify_home(home, deep=True).findings == ()
+    for path in named:
+        assert open_proxy(home.root, path).mode == "RGB"
+    pages = {preview_page(home, "images", key) for key in home.lake.folders("images")}
+    assert all(b"data:image/jpeg" in page.read_bytes() for page in pages)
+
+    for there in on_store.values():
+        there.unlink()
+    [alone] = verify_home(home).findings
+    assert (alone.kind, alone.count, alone.is_fault) == ("proxies_not_shared", len(named), False)
+    assert vistag(*library, "--home", home.root).startswith("0 ")
+    assert verify_home(home, deep=True).findings == ()
+
+    on_store[named[0]].unlink()
+    (home.root / named[0]).unlink()
+    assert {fault.kind for fault in verify_home(home).faults} == {"missing_proxy"}
+    assert vistag(*library, "--home", home.root).startswith("0 ")
+    assert verify_home(home, deep=True).findings == ()
 
 
 def test_partitions_are_written_listed_queried_and_removed(lake: Lake, server: Server) -> None:

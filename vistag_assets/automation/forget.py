@@ -111,6 +111,9 @@ def forget_folders(home: Home, folders: list[FolderRef], *, decisions: bool = Fa
                     lake.delete(table, folder.key)
             if (regions := home.root / regions_json.FOLDER / folder.key).is_dir():
                 shutil.rmtree(regions)
+            if shared := regions_json.shared_regions(home, folder.key):
+                for found in shared.listing():
+                    found.path.unlink(missing_ok=True)
             forget_previews(home, folder.key)
             instance.delete_dynamic_partition(FOLDERS, folder.key)
             home.forget(folder.key)

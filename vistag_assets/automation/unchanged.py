@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -20,6 +20,7 @@ import dagster as dg
 
 from resources.decisions.log import FILE as DECISIONS
 from resources.home import FolderRef
+from resources.images import shared_proxies
 from resources.images.ingest import ALWAYS_RETRIED, rejects_fingerprint
 from resources.images.scan import Found, scan_folder
 from resources.lake import LakeError, failed_ids
@@ -109,11 +110,12 @@ class Look:
     def unchanged(self) -> dict[str, Standing]:
         """Those that stand as they were left."""
         noted = {key: note for key in self.seen if (note := self._note(key))}
+        shared = shared_proxies(self.workspace.home) if noted else None
         return {
             key: note
             for key, note in noted.items()
             if (note.made_by, note.seen) == (self.made_by, self.seen[key])
-            and note.left == _left(self.workspace, key)
+            and note.left == _left(self.workspace, key, shared)
             and not self.workspace.home.folder(key).gone_since
         }
 
@@ -122,12 +124,15 @@ class Look:
         could not be read, images that a model gave no answer for.
         """
         notes, lake = {}, self.workspace.lake
+        shared = shared_proxies(self.workspace.home)
         for key in keys:
             if key in self.seen and _is_settled(self.workspace, key):
                 images, rejects = (
                     lake.read(table, key, ["path"]).num_rows for table in ("images", "rejects")
                 )
-                note = Standing(self.made_by, self.seen[key], _left(self.workspace, key), images, rejects)
+                note = Standing(
+                    self.made_by, self.seen[key], _left(self.workspace, key, shared), images, rejects
+                )
                 notes[self._path(key)] = json.dumps(asdict(note)).encode()
         replace_files(notes)
 
@@ -161,8 +166,11 @@ def _is_settled(workspace: Workspace, key: str) -> bool:
         return False
 
 
-def _left(workspace: Workspace, key: str) -> str:
-    """Of the folder's files of the lake, by their status; of its working copies and regions, by whether they are there."""
+def _left(workspace: Workspace, key: str, shared: Collection[str] | None) -> str:
+    """Of the folder's files of the lake, by their status; of its working copies and regions, by whether they are there.
+
+    `shared`: the working copies on the lake's store; None: they lie in the home.
+    """
     home, lake = workspace.home, workspace.lake
     try:
         proxies = lake.read_or_none("proxies", key, ["path"])
@@ -173,7 +181,9 @@ def _left(workspace: Workspace, key: str) -> str:
         {
             "tables": [_status(lake.data_file(table, key)) for table in PER_FOLDER_TABLES],
             "pending": [table for table in PER_FOLDER_TABLES if lake.pending(table, key).exists()],
-            "proxies": sum((home.root / path).exists() for path in paths),
+            "proxies": sum(
+                (home.root / path).exists() if shared is None else path in shared for path in paths
+            ),
             "regions": _status(home.root / regions_json.FOLDER / key),
         }
     )

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
+from PIL import Image
 
 from resources.home import CorruptRegistration, FolderRef, Home
-from resources.images import open_proxy
+from resources.images import shared_proxies
 from resources.lake import MissingPartition
 from resources.lake.verify import Finding, Inspection, check_files
+from resources.object_store import Location
 from resources.tables import PER_FOLDER_TABLES, TABLES
 from vistag_assets.search.index import load_index
 from vistag_assets.search.segment import DamagedIndex
@@ -140,21 +142,26 @@ def _check_proxies(home: Home, named: pa.Table, *, all_are_known: bool, deep: bo
         for path in home.proxies_dir.glob("*/*")
         if path.is_file()
     }
+    shared = shared_proxies(home)
     folders_of: dict[str, list[str]] = {}
     for path, folder in zip(named["path"].to_pylist(), named["folder"].to_pylist(), strict=True):
         folders_of.setdefault(path, []).append(folder)
     again = "run vistag on that folder, which makes it again"
-    for path in sorted(folders_of.keys() - files.keys()):
+    for path in sorted(folders_of.keys() - files.keys() - (shared or {}).keys()):
         file = str(home.root / path)
         sentence = f"{file}, a proxy of folder {folders_of[path][0]}, is gone: {again}."
         yield Finding("missing_proxy", sentence, "proxies", folders_of[path][0], file)
-    for path in sorted(folders_of.keys() & files.keys()) if deep else ():
-        if problem := _problem(home, path):
-            sentence = (
-                f"{files[path]}, a proxy of folder {folders_of[path][0]}, does not open ({problem}): "
-                f"delete it, then {again}."
-            )
-            yield Finding("damaged_proxy", sentence, "proxies", folders_of[path][0], str(files[path]))
+    for place in (files, shared or {}) if deep else ():
+        for path in sorted(folders_of.keys() & place.keys()):
+            if problem := _problem(place[path]):
+                sentence = (
+                    f"{place[path]}, a proxy of folder {folders_of[path][0]}, does not open ({problem}): "
+                    f"delete it, then {again}."
+                )
+                yield Finding("damaged_proxy", sentence, "proxies", folders_of[path][0], str(place[path]))
+    if shared is not None and (alone := len(folders_of.keys() & files.keys() - shared.keys())):
+        sentence = f"{alone:,} proxies lie in this home alone, not with the lake: a run of their folders puts them there."
+        yield Finding("proxies_not_shared", sentence, "proxies", count=alone, is_fault=False)
     unnamed = sorted(files.keys() - folders_of.keys())
     temporary = [files[path] for path in unnamed if path.endswith(".tmp")]
     for left in temporary:
@@ -163,7 +170,7 @@ def _check_proxies(home: Home, named: pa.Table, *, all_are_known: bool, deep: bo
         if not is_old:
             sentence = f"{left} is being written, or was left by a run that was just killed."
         yield Finding("temporary_file", sentence, "proxies", None, str(left), is_fault=is_old)
-    orphans = len(unnamed) - len(temporary)
+    orphans = len((files.keys() | (shared or {}).keys()) - folders_of.keys()) - len(temporary)
     if orphans and all_are_known:
         sentence = f"{orphans:,} proxies are named by no row: a run that finds images removed prunes them."
         yield Finding("proxies_without_row", sentence, "proxies", count=orphans, is_fault=False)
@@ -182,10 +189,11 @@ def _check_indexes(home: Home, *, deep: bool) -> Iterator[Finding]:
             yield Finding("damaged_index", sentence, None, None, str(index_directory(home, name)))
 
 
-def _problem(home: Home, path: str) -> str | None:
+def _problem(proxy: Location) -> str | None:
     """Why a proxy does not open; None where it does."""
     try:
-        open_proxy(home.root, path)
+        with proxy.open("rb") as file, Image.open(file) as image:
+            image.load()
     except (OSError, SyntaxError, ValueError) as error:
         return str(error)
     return None

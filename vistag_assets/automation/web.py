@@ -17,12 +17,18 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._utils.log import configure_loggers
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from resources.home import Home
 from resources.metadata import PAGES
+from resources.object_store import StoreError, is_plain
+from resources.previews import FOLDER as PREVIEWS
+from resources.previews import preview_page
+from resources.tables import PER_FOLDER_TABLES
+from resources.text import one_line
 from resources.web.guard import Guard
 from vistag_assets.automation.dev import CODE_LOCATION
 
@@ -34,6 +40,7 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 """Of the report and the gallery, beside what they say themselves: they ask nothing of Dagster."""
+_PAGE_HEADERS = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"}
 
 
 class _Pages(StaticFiles):
@@ -41,8 +48,7 @@ class _Pages(StaticFiles):
 
     def file_response(self, *arguments: object, **named: object) -> Response:
         response = super().file_response(*arguments, **named)  # type: ignore[arg-type]
-        response.headers["Content-Security-Policy"] = _PAGE_POLICY
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(_PAGE_HEADERS)
         return response
 
 
@@ -51,7 +57,22 @@ class _Webserver(DagsterWebserver):
 
     def build_routes(self) -> list[BaseRoute]:
         pages = _Pages(directory=Home.resolve().reports_dir, html=True, check_dir=False)
-        return [Mount(PAGES, pages, name="pages"), *super().build_routes()]
+        previews = Route(f"{PAGES}/{PREVIEWS}/{{table}}/{{page}}", _preview, name="previews")
+        return [previews, Mount(PAGES, pages, name="pages"), *super().build_routes()]
+
+
+def _preview(request: Request) -> Response:
+    """The preview of a folder's table, which may lie on the store of the lake."""
+    table, (key, _, suffix) = request.path_params["table"], request.path_params["page"].rpartition(".")
+    if table not in PER_FOLDER_TABLES or suffix != "html" or not is_plain(key):
+        return Response(status_code=404)
+    try:
+        page = preview_page(Home.resolve(), table, key).read_bytes()
+    except StoreError as error:
+        return Response(one_line(error), status_code=503, media_type="text/plain")
+    except (OSError, ValueError):
+        return Response(status_code=404)
+    return Response(page, media_type="text/html", headers=_PAGE_HEADERS)
 
 
 def guarded_app(context: WorkspaceProcessContext, names: list[str]) -> Guard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from resources.lake.files import path_below
+from resources.images import read_proxy
 from vistag_assets.exports.job import Job
 from vistag_assets.exports.records import ImageRecord, file_name
 
@@ -35,7 +35,7 @@ def picture_of(job: Job, image: ImageRecord) -> bytes | None:
     try:
         if image.proxy is None:
             raise FileNotFoundError
-        return path_below(job.home, image.proxy.path).read_bytes()
+        return read_proxy(job.home, image.proxy.path)
     except FileNotFoundError:
         job.skip(image.name, "it has no working copy: run vistag on its folder again")
         return None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from resources.home import Home
 from resources.lake.files import path_below, replace_file
 from resources.lake.ranges import IdRange
+from resources.object_store import ObjectPath
 from resources.workspace import Workspace
 from taxonomy import Concept
 
@@ -64,21 +66,33 @@ def regions_json_path(home_root: Path, key: str, id_: str) -> Path:
     return path_below(home_root, f"{FOLDER}/{key}/{id_}.json")
 
 
+def shared_regions(home: Home, key: str) -> ObjectPath | None:
+    """Where those of a folder lie on the store of the lake, if it lies on one."""
+    return home.shared / FOLDER / key if home.shared else None
+
+
 def update_regions_json(workspace: Workspace, key: str) -> None:
     """Make `<home>/regions/<folder>/` hold one file an image of `grounded_regions`, and no others.
 
-    They follow from the lake alone, so a run that was killed before them is made good by the next one.
+    Where the lake lies on a store they are put there too, below `.vistag/regions/<folder>/`. They follow from the lake
+    alone, so a run that was killed before them is made good by the next one.
     A file that says so already is not touched.
     """
+    shared = shared_regions(workspace.home, key)
+    on_store = {found.path.name: found.path for found in shared.listing()} if shared else {}
     live: set[str] = set()
     for ids in workspace.ranges_of(key):
-        live |= _write_range(workspace, key, ids)
+        live |= _write_range(workspace, key, ids, shared, on_store.keys())
     for path in (workspace.home.root / FOLDER / key).glob("*.json"):
         if path.name not in live:
             path.unlink()
+    for name in on_store.keys() - live:
+        on_store[name].unlink(missing_ok=True)
 
 
-def _write_range(workspace: Workspace, key: str, ids: IdRange) -> set[str]:
+def _write_range(
+    workspace: Workspace, key: str, ids: IdRange, shared: ObjectPath | None, on_store: Set[str]
+) -> set[str]:
     """The files of some images, by their names."""
     concepts = workspace.taxonomy.by_id
     images = workspace.lake.read("images", key, ["id", "path", "width", "height"], ids).to_pylist()
@@ -89,7 +103,12 @@ def _write_range(workspace: Workspace, key: str, ids: IdRange) -> set[str]:
     for image in images:
         path = regions_json_path(workspace.home.root, key, image["id"])
         content = render(image, regions[image["id"]], concepts).encode()
-        if not path.is_file() or path.read_bytes() != content:
+        is_new = not path.is_file() or path.read_bytes() != content
+        # first on the store: what lies here says that it lies there
+        if shared and (is_new or path.name not in on_store):
+            with replace_file(shared / path.name) as put:
+                put.write(content)
+        if is_new:
             with replace_file(path) as file:
                 file.write(content)
     return {f"{id_}.json" for id_ in regions}
