@@ -14,6 +14,7 @@ from small_library import draw
 from resources import tables
 from resources.home import Home
 from resources.lake import MissingPartition, empty_ids, failed_ids
+from resources.metadata import ROW_COUNT
 from resources.tables import PER_FOLDER_TABLES, TABLES, Column, Table
 from resources.workspace import VistagResource, open_workspace
 from vistag_assets import folder_asset as module
@@ -105,7 +106,9 @@ def test_an_asset_runs_over_folders_and_tells_what_it_did(
         }
 
     first = run()
-    assert {(first[key]["computed"], first[key]["failed"], first[key]["rows"]) for key in keys} == {(2, 1, 1)}
+    assert {(first[key]["computed"], first[key]["failed"], first[key][ROW_COUNT]) for key in keys} == {
+        (2, 1, 1)
+    }
     assert all("dark.png" in str(first[key]["unanswered"]) for key in keys)
     rows = home.lake.read("brightness", keys[0])
     assert rows.schema.equals(BRIGHTNESS.schema)
