@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ LOCAL = "local"
 """The address of a cluster of this machine alone, which is there as long as the command; `local:2` has two workers."""
 DEATHS = 5
 """How often a shard is started again whose process was gone, before it is the shard that is at fault."""
+FAILURES = 2
+"""How often a shard is started again whose run failed by itself: a server or a store that was away comes back."""
 _LOCATION = ("vistag_assets.definitions", "defs")
 _CONFIG = "dagster-ray/config"
 _PASSED_ON = ("DAGSTER_HOME", "VISTAG_HOME", "PYTHONPATH", LEASE_SECONDS)
@@ -179,12 +182,13 @@ def run_shards(
 ) -> list[str]:
     """Run some assets of a job for all shards, as many at a time as the cluster has room for; the runs that succeeded.
 
-    `on_progress(done, total)` in folders. Raises ClusterError where a run fails by itself, or dies too often; the others
-    of that moment are let finish.
+    `on_progress(done, total)` in folders. A run that fails by itself is started again, FAILURES times, which is told with
+    what it said. Raises ClusterError where it then fails still, or dies too often; the others of that moment are let
+    finish.
     """
     cluster.launcher.register_instance(instance)
     waiting, running = list(reversed(shards)), dict[str, Shard]()
-    died: dict[Shard, int] = {}
+    died, broken = Counter[Shard](), Counter[Shard]()
     finished: list[str] = []
     failed: list[str] = []
     total, done = sum(shard.folders for shard in shards), 0
@@ -202,13 +206,19 @@ def run_shards(
                     finished.append(run_id)
                     done += shard.folders
                 case dg.DagsterRunStatus.NOT_STARTED:
-                    died[shard] = died.get(shard, 0) + 1
+                    died[shard] += 1
                     if died[shard] > deaths:
                         failed.append(run_id)
                     else:
                         waiting.append(shard)
                 case _:
-                    failed.append(run_id)
+                    broken[shard] += 1
+                    if broken[shard] > FAILURES:
+                        failed.append(run_id)
+                    else:
+                        again = f"its folders are run again, {broken[shard]} of {FAILURES} times"
+                        _log.warning("run %s failed: %s; %s", run_id, _why(instance, run_id), again)
+                        waiting.append(shard)
             del running[run_id]
     if failed:
         raise ClusterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
@@ -21,7 +22,10 @@ from resources.home import Home
 from resources.home.settings import LEASES_URL
 from resources.lake import empty_ids
 from resources.lake.leases import LEASE_SECONDS
+from vistag_assets.automation.cluster import FAILURES, LOCAL, ClusterError
+from vistag_assets.automation.instance import home_instance
 from vistag_assets.automation.verify import verify_home
+from vistag_assets.runs import OnRay, find_library, tag_folders
 
 pytestmark = pytest.mark.ray
 KILLS = int(os.environ.get("VISTAG_KILLS", "20"))
@@ -77,6 +81,42 @@ def shared_home(root: Path) -> Home:
     home.dagster_dir.mkdir(parents=True)
     (home.dagster_dir / "dagster.yaml").write_bytes(settings)
     return home
+
+
+def runs_of(home: Home) -> list[str]:
+    """How they ended, the oldest first."""
+    with home_instance(home.root) as instance:
+        return [run.status.name for run in reversed(instance.get_runs())]
+
+
+@pytest.mark.parametrize("is_repaired", [False, True])
+def test_a_run_that_fails_by_itself_is_started_again_and_no_more_than_so_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_repaired: bool
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", services.environment()["PYTHONPATH"])
+    home, library = make_home(tmp_path), tmp_path / "lib"
+    make_library(library, 1, 3, tiny_jpegs())
+    folders, weights = find_library(library, "lib", home), tmp_path / "encoder" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+
+    def repair(*_: object) -> None:
+        if is_repaired and "FAILURE" in runs_of(home):
+            weights.write_bytes(whole)
+
+    ends = (
+        contextlib.nullcontext() if is_repaired else pytest.raises(ClusterError, match="1 of the runs failed")
+    )
+    with ends:
+        tag_folders(home, folders, repair, ray=OnRay(LOCAL, folders=1))
+    if is_repaired:  # the last is of what is made of all folders
+        assert runs_of(home)[0] == "FAILURE"
+        assert runs_of(home)[-2:] == ["SUCCESS", "SUCCESS"]
+        assert home.lake.read_all("global_embeddings").num_rows == 3
+    else:
+        assert runs_of(home) == ["FAILURE"] * (1 + FAILURES)
+        assert f"{FAILURES} of {FAILURES} times" in caplog.text
+    assert f"its folders are run again, 1 of {FAILURES} times" in caplog.text
 
 
 def test_machines_that_die_in_the_middle_of_their_folder_lose_double_and_tear_nothing(
