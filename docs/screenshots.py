@@ -17,6 +17,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from resources.home import Home
+from resources.metadata import page_link
+from resources.previews import FOLDER as PREVIEWS
 from vistag_assets.automation.dev import CODE_LOCATION
 from vistag_assets.automation.instance import home_instance
 from vistag_assets.automation.processes import HOST, port_answers
@@ -76,7 +78,9 @@ def take_all(home: Home, url: str) -> None:
         page.goto(f"/runs/{last_run(home, TAG_FOLDERS)}")
         page.get_by_text("Success", exact=True).first.wait_for()
         take(page, "ui-run")
-        shown_markdown(page, f"/assets/grounded_regions?view=partitions&partition={folder}", "ui-asset")
+        page.goto(page_link(f"{PREVIEWS}/grounded_regions/{folder}.html")["page"].value or "")
+        page.locator("img").first.wait_for()
+        take(page, "ui-asset")
         page.goto("/assets/images?view=checks")
         page.get_by_text("image files are images or rejects").wait_for()
         take(page, "ui-check")

@@ -322,7 +322,7 @@ def test_the_pages_of_a_run_on_hostile_names_load_and_run_nothing(tagged: tuple[
     home, _ = tagged
     pages = [*gallery_page(home).parent.glob("*.html"), *home.reports_dir.glob("*.html")]
     pages += home.reports_dir.glob("previews/*/*.html")
-    assert len(pages) >= 2
+    assert len(pages) >= 10, "the previews of the tables among them"
     for page in pages:
         hostile.elements(page.read_text(encoding="utf-8"))
     for page in home.reports_dir.glob("*.md"):
@@ -353,7 +353,7 @@ def test_all_that_dagster_keeps_of_a_run_on_hostile_names_loads_nothing(tagged: 
             assert hostile.controls(str(value.value)) == set(), value
             if isinstance(value, dg.MarkdownMetadataValue):
                 hostile.harmless_markdown(str(value.value))
-    assert seen["MarkdownMetadataValue"] > 5
+    assert seen["MarkdownMetadataValue"] >= 1
 
 
 @pytest.mark.slow
