@@ -127,17 +127,31 @@ class Rows:
 
 
 def in_batches(
-    size: int, step: Callable[[list[str]], Batch | Sequence[Mapping[str, Any]] | pa.Table]
+    size: int,
+    step: Callable[[list[str]], Batch | Sequence[Mapping[str, Any]] | pa.Table],
+    at_once: int = 1,
 ) -> Callable[[list[str]], Iterator[Batch]]:
-    """A `compute` of `Rows` that calls `step` for so many ids at a time."""
+    """A `compute` of `Rows` that calls `step` for so many ids at a time.
+
+    `at_once`: so many steps in threads, for a step that waits for others.
+    """
+
+    def made(batch: list[str]) -> Batch:
+        rows = step(batch)
+        return rows if isinstance(rows, Batch) else Batch(batch, rows)
 
     def compute(ids: list[str]) -> Iterator[Batch]:
-        for start in range(0, len(ids), size):
-            batch = ids[start : start + size]
-            made = step(batch)
-            yield made if isinstance(made, Batch) else Batch(batch, made)
+        return _each(made, (ids[start : start + size] for start in range(0, len(ids), size)), at_once)
 
     return compute
+
+
+def _each(made: Callable[[T], Batch], batches: Iterable[T], at_once: int) -> Iterator[Batch]:
+    """What is made of each, in their order."""
+    if at_once == 1:
+        yield from map(made, batches)
+    else:
+        yield from (batch for _, batch in prefetch(batches, made, workers=at_once, depth=at_once))
 
 
 def in_batches_of_images(
@@ -146,10 +160,7 @@ def in_batches_of_images(
     step: Callable[[list[str], list[Image.Image]], Batch | Sequence[Mapping[str, Any]]],
     at_once: int = 1,
 ) -> Callable[[list[str]], Iterator[Batch]]:
-    """The same with the pictures of the ids, which are opened while the step before is at work.
-
-    `at_once`: so many steps in threads, for a step that waits for others.
-    """
+    """The same with the pictures of the ids, which are opened while the step before is at work."""
 
     def made(batch: list[tuple[str, Image.Image]]) -> Batch:
         names = [id_ for id_, _ in batch]
@@ -158,11 +169,7 @@ def in_batches_of_images(
 
     def compute(ids: list[str]) -> Iterator[Batch]:
         opened = prefetch(ids, open_image, workers=2, depth=min(2 * size, size + 16))
-        batches = iter(lambda: list(islice(opened, size)), [])
-        if at_once == 1:
-            yield from map(made, batches)
-        else:
-            yield from (batch for _, batch in prefetch(batches, made, workers=at_once, depth=at_once))
+        return _each(made, iter(lambda: list(islice(opened, size)), []), at_once)
 
     return compute
 
