@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from PIL import Image
@@ -13,6 +13,8 @@ from PIL import Image
 from resources.lake.ranges import IdRange
 from resources.models.encoders import prefetch
 from vistag_assets.isolation import Batch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,21 @@ class Rows:
 
 
 def in_batches(
-    size: int, step: Callable[[list[str]], Batch | Sequence[Mapping[str, Any]] | pa.Table]
+    size: int,
+    step: Callable[[list[str]], Batch | Sequence[Mapping[str, Any]] | pa.Table],
+    at_once: int = 1,
 ) -> Callable[[list[str]], Iterator[Batch]]:
-    """A `compute` of `Rows` that calls `step` for so many ids at a time."""
+    """A `compute` of `Rows` that calls `step` for so many ids at a time.
+
+    `at_once`: so many steps in threads, for a step that waits for others.
+    """
+
+    def made(batch: list[str]) -> Batch:
+        rows = step(batch)
+        return rows if isinstance(rows, Batch) else Batch(batch, rows)
 
     def compute(ids: list[str]) -> Iterator[Batch]:
-        for start in range(0, len(ids), size):
-            batch = ids[start : start + size]
-            made = step(batch)
-            yield made if isinstance(made, Batch) else Batch(batch, made)
+        return _each(made, (ids[start : start + size] for start in range(0, len(ids), size)), at_once)
 
     return compute
 
@@ -51,10 +59,7 @@ def in_batches_of_images(
     step: Callable[[list[str], list[Image.Image]], Batch | Sequence[Mapping[str, Any]]],
     at_once: int = 1,
 ) -> Callable[[list[str]], Iterator[Batch]]:
-    """The same with the pictures of the ids, which are opened while the step before is at work.
-
-    `at_once`: so many steps in threads, for a step that waits for others.
-    """
+    """The same with the pictures of the ids, which are opened while the step before is at work."""
 
     def made(batch: list[tuple[str, Image.Image]]) -> Batch:
         names = [id_ for id_, _ in batch]
@@ -63,13 +68,17 @@ def in_batches_of_images(
 
     def compute(ids: list[str]) -> Iterator[Batch]:
         opened = prefetch(ids, open_image, workers=2, depth=min(2 * size, size + 16))
-        batches = iter(lambda: list(islice(opened, size)), [])
-        if at_once == 1:
-            yield from map(made, batches)
-        else:
-            yield from (batch for _, batch in prefetch(batches, made, workers=at_once, depth=at_once))
+        return _each(made, iter(lambda: list(islice(opened, size)), []), at_once)
 
     return compute
+
+
+def _each(made: Callable[[T], Batch], batches: Iterable[T], at_once: int) -> Iterator[Batch]:
+    """What is made of each, in their order."""
+    if at_once == 1:
+        yield from map(made, batches)
+    else:
+        yield from (batch for _, batch in prefetch(batches, made, workers=at_once, depth=at_once))
 
 
 def range_by_range(ranges: Sequence[IdRange], rows_of: Callable[[IdRange], Rows]) -> Rows:

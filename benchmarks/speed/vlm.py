@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import io
 import json
 import os
 import re
@@ -39,6 +38,7 @@ from resources.models.encoders import prefetch
 from resources.models.tiers import load_tier
 from resources.models.vlms import Answer, Vlm, VlmSpec
 from resources.models.vlms.answers import ENTROPY_TOP
+from resources.models.vlms.png import png_of
 from resources.models.vlms.prompts import CAPTION, TAGS
 from vistag_assets.folder_asset import Batch, in_batches_of_images
 from vistag_assets.whole_image.asking import IMAGES_AT_ONCE
@@ -193,12 +193,10 @@ def theirs(spec: VlmSpec, requests: Path, count: int, vllm: Path) -> Speed:
 
 
 def write_requests(path: Path, images: Sequence[Image.Image]) -> int:
-    """The same requests as vLLM's benchmark reads them, in the order in which ours are asked."""
+    """The same pictures, to the byte, and questions as vLLM's benchmark reads them, in the order in which ours are asked."""
     with path.open("w") as file:
         for image in images:
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG", compress_level=1)
-            url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+            url = f"data:image/png;base64,{base64.b64encode(png_of(image, packed=False)).decode()}"
             for prompt in PROMPTS:
                 parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": prompt}]
                 file.write(json.dumps({"content": parts}) + "\n")

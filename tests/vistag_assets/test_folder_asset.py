@@ -139,17 +139,22 @@ def test_a_table_that_was_never_made_is_named(tmp_path: Path) -> None:
         update_table("images", workspace, "a")
 
 
-def test_of_steps_that_wait_for_others_the_next_begins_before_one_has_ended() -> None:
+@pytest.mark.parametrize("of_images", [True, False])
+def test_of_steps_that_wait_for_others_the_next_begins_before_one_has_ended(of_images: bool) -> None:
     second_began = threading.Event()
 
-    def step(ids: list[str], images: list[Image.Image]) -> list[dict[str, str]]:
+    def step(ids: list[str], images: object = None) -> list[dict[str, str]]:
         if ids == ["0", "1"]:
             assert second_began.wait(60)
         else:
             second_began.set()
         return [{"id": id_} for id_ in ids]
 
-    compute = in_batches_of_images(2, lambda id_: Image.new("RGB", (1, 1)), step, at_once=2)
+    compute = (
+        in_batches_of_images(2, lambda id_: Image.new("RGB", (1, 1)), step, at_once=2)
+        if of_images
+        else in_batches(2, step, at_once=2)
+    )
     batches = list(compute(["0", "1", "2", "3", "4"]))
     assert [batch.ids for batch in batches] == [["0", "1"], ["2", "3"], ["4"]]
 

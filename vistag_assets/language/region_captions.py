@@ -52,7 +52,7 @@ def region_captions(folder: Folder, grounded_regions: pa.Table, proxies: Proxies
         ]
         return Batch(ids, rows, failed)
 
-    return Rows(wanted, in_batches(IMAGES_AT_ONCE, caption))
+    return Rows(wanted, in_batches(IMAGES_AT_ONCE, caption, vlm.spec.batches_at_once))
 
 
 def crop(image: Image.Image, box: Box) -> Image.Image:

@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from resources.http_client import (
     Reply,
     excerpt,
     exchange,
+    is_this_machine,
 )
 from resources.models.checkpoints import Device, ModelUnavailableError, checkpoint_directory, content_hash
 from resources.models.registry import registry
@@ -107,7 +108,7 @@ class OpenAiVlm:
     async def _answer_all(
         self, images: Pictures, prompts: Sequence[str], options: Mapping[str, Any]
     ) -> list[Answer | Unanswered]:
-        encoded, line = _Encoded(images), self._line
+        encoded, line = _Encoded(images, self._data_uri), self._line
         async with line.client() as client:
 
             async def in_turn(image: Image.Image, prompt: str) -> Answer | Unanswered:
@@ -131,13 +132,20 @@ class OpenAiVlm:
         """Whether it is the server that fails is told by a question that it can answer."""
         options = {**options, "max_tokens": 1}
         try:
-            self._read(await self._reply(client, self._body(_data_uri(_PLAIN), "?", options), 1), options)
+            self._read(
+                await self._reply(client, self._body(self._data_uri(_PLAIN), "?", options), 1), options
+            )
         except (HttpError, UnusableAnswerError) as error:
             reason = _reason(error)
         else:
             return
         # Not from the error: what the server wrote may repeat the key, and would stand in Dagster's log.
         raise ServerUnavailableError(self._what_to_do(reason))
+
+    def _data_uri(self, image: Image.Image) -> bytes:
+        """Lossless, so that the model sees what it would see in this process. Packed for a way where bytes cost time."""
+        content = png_of(image, packed=not is_this_machine(self.spec.server.url))
+        return b"data:image/png;base64," + base64.b64encode(content)
 
     def _body(self, picture: bytes, prompt: str, options: Mapping[str, Any]) -> bytes:
         """A request as JSON. The picture, which is nearly all of it, is put in as it is."""
@@ -220,14 +228,15 @@ class OpenAiVlm:
 class _Encoded:
     """Pictures as data URIs: each is encoded once, when it is first sent, and kept until it is sent for the last time."""
 
-    def __init__(self, images: Pictures) -> None:
+    def __init__(self, images: Pictures, encode: Callable[[Image.Image], bytes]) -> None:
+        self._encode = encode
         self._left = Counter(map(id, images))
         self._made: dict[int, asyncio.Task[bytes]] = {}
 
     async def take(self, image: Image.Image) -> bytes:
         key = id(image)
         if key not in self._made:
-            self._made[key] = asyncio.create_task(asyncio.to_thread(_data_uri, image))
+            self._made[key] = asyncio.create_task(asyncio.to_thread(self._encode, image))
         self._left[key] -= 1
         made = self._made[key] if self._left[key] else self._made.pop(key)
         return await made
@@ -238,11 +247,6 @@ def _weights(spec: VlmSpec) -> str:
     if Path(spec.model).is_absolute():
         return content_hash(checkpoint_directory(spec))
     return f"{spec.model}@{spec.revision}"
-
-
-def _data_uri(image: Image.Image) -> bytes:
-    """Lossless, so that the model sees what it would see in this process."""
-    return b"data:image/png;base64," + base64.b64encode(png_of(image))
 
 
 def _refusal(reply: Reply) -> str:

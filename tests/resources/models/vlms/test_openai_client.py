@@ -339,11 +339,12 @@ def test_requests_are_made_ready_while_the_server_works_and_no_more_than_it_need
     """The server answers nothing before twice as many pictures are encoded as it takes at once."""
     encoded, ready = list[float](), threading.Event()
 
-    def counted(image: Image.Image) -> bytes:
+    def counted(image: Image.Image, *, packed: bool) -> bytes:
+        assert not packed  # it is this machine
         encoded.append(time.monotonic())
         if len(encoded) == 4:
             ready.set()
-        return png_of(image)
+        return png_of(image, packed=packed)
 
     monkeypatch.setattr("resources.models.vlms.openai_client.png_of", counted)
     held = list[tuple[bool, int]]()

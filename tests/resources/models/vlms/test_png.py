@@ -25,10 +25,10 @@ def opened(content: bytes) -> Image.Image:
     return image
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9))
-def test_every_pixel_comes_through(width: int, height: int, seed: int) -> None:
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9), st.booleans())
+def test_every_pixel_comes_through(width: int, height: int, seed: int, packed: bool) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    image = opened(png_of(Image.fromarray(pixels)))
+    image = opened(png_of(Image.fromarray(pixels), packed=packed))
     assert (image.format, image.mode) == ("PNG", "RGB")
     np.testing.assert_array_equal(np.asarray(image), pixels)
 
