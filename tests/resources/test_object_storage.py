@@ -524,5 +524,7 @@ def large(size_bytes: int) -> pa.Table:
 
 
 if __name__ == "__main__":
+    # a shell that runs the tests in the background has all their children ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     root, pending, size = sys.argv[1:]
     Lake(ObjectPath.parse(root), Path(pending)).write(TABLE, large(int(size)), FOLDER)
