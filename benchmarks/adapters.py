@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from benchmarks.measuring import peak_mib
 from vistag_assets.whole_image.adapter_policy import Texts, adapter_of, choose
 from vistag_assets.whole_image.adapters import (
     Examples,
@@ -71,7 +72,7 @@ def fit(name: str, texts: np.ndarray, examples: Examples) -> dict[str, float]:
     return {
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
-        "peak_gb": round(used.ru_maxrss / 2**20, 2),
+        "peak_gb": round(peak_mib() / 1024, 2),
     }
 
 

@@ -13,7 +13,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measuring import VISTAG
 from resources.home import Home, Settings, write_settings
 
 HOST = "127.0.0.1"
-_VISTAG = (sys.executable, "-c", "from vistag_assets.cli import app; app()")
 _START_SECONDS = 120
 _PAUSE_SECONDS = 0.05
 _VERDICTS = ("accept", "reject", "skip")
@@ -68,7 +67,7 @@ class Server:
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [*_VISTAG, "app", "--home", str(self.home), "--port", str(self.port)]
+        command = [*VISTAG, "app", "--home", str(self.home), "--port", str(self.port)]
         with (self.home / "app.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_SECONDS

@@ -6,11 +6,8 @@ Each format is written three times, each time by a process of its own: all of it
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import pyarrow as pa
 from PIL import Image
 from pycocotools import mask as coco
 
+from benchmarks.measuring import VISTAG, cost_of
 from resources.home import FolderRef, Home, Settings, folder_key, write_settings
 from resources.workspace import open_workspace
 from vistag_assets.exports.formats import FORMATS
@@ -28,7 +26,6 @@ TAGS, REGIONS = 5, 2
 """Of each image."""
 _LIBRARY = "library"
 _STAMP = "0" * 16
-_VISTAG = (sys.executable, "-c", "from vistag_assets.cli import app; app()")
 
 
 def make_home(root: Path, images: int, folders: int) -> Home:
@@ -124,17 +121,10 @@ def change(home: Home, key: str) -> None:
     home.lake.write("captions", rows.set_column(place, "caption", captions), key)
 
 
-def cost_of(home: Home, name: str, to: Path) -> str:
+def told_cost(home: Home, name: str, to: Path) -> str:
     """Seconds and peak memory of one `vistag export`. Raises CalledProcessError where it fails."""
-    command = [*_VISTAG, "export", name, "--to", str(to), "--home", str(home.root)]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if code := os.waitstatus_to_exitcode(status):
-        raise subprocess.CalledProcessError(code, command)
-    processor = usage.ru_utime + usage.ru_stime
-    return f"{seconds:.1f} s ({processor:.1f} s of processors), at most {usage.ru_maxrss / 1024:,.0f} MiB"
+    cost = cost_of([*VISTAG, "export", name, "--to", str(to), "--home", str(home.root)])
+    return f"{cost.seconds:.1f} s ({cost.processor_seconds:.1f} s of processors), at most {cost.peak_mib:,.0f} MiB"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -150,10 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         for name in chosen.formats.split(","):
             to = Path(directory) / name
-            print(f"{name}, all new: {cost_of(home, name, to)}", flush=True)
-            print(f"{name}, nothing new: {cost_of(home, name, to)}", flush=True)
+            print(f"{name}, all new: {told_cost(home, name, to)}", flush=True)
+            print(f"{name}, nothing new: {told_cost(home, name, to)}", flush=True)
             change(home, home.lake.folders("images")[0])
-            print(f"{name}, one folder changed: {cost_of(home, name, to)}", flush=True)
+            print(f"{name}, one folder changed: {told_cost(home, name, to)}", flush=True)
             subprocess.run(["rm", "-rf", str(to)], check=True)
 
 

@@ -5,50 +5,26 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import numpy as np
 from PIL import Image
 
+from benchmarks.measuring import VISTAG, Cost, cost_of
 from benchmarks.tiny_checkpoint import save_tiny_siglip
 from resources.home import Home, Settings, write_settings
 from vistag_assets.automation.verify import verify_home
 
 MIB = 1024 * 1024
 ADDED_FILES = 10
-_VISTAG = (sys.executable, "-c", "from vistag_assets.cli import app; app()")
-_WATCH = """
-import json, os, sys, time
-started = time.perf_counter()
-child = os.fork()
-if not child:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.execvp(sys.argv[1], sys.argv[1:])
-_, status, usage = os.wait4(child, 0)
-seconds, worked = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
-print(json.dumps([os.waitstatus_to_exitcode(status), seconds, worked, usage.ru_maxrss / 1024]))
-"""
-"""Runs a program and tells its exit code, seconds, seconds of processors and MiB at the peak."""
 _PICTURES = 300
 _SIZE_PX = (24, 32)
 _START_OF_IMAGE, _COMMENT = b"\xff\xd8", b"\xff\xfe"
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one program (`vistag run`) took: all in all, of processors, of memory at its peak, and by step of Dagster's run."""
-
-    seconds: float
-    processor_seconds: float
-    peak_mib: float
-    step_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def tiny_jpegs() -> Iterator[bytes]:
@@ -89,28 +65,13 @@ def make_home(root: Path) -> Home:
 
 def run_vistag(home: Home, library: Path) -> Cost:
     """`vistag run`, in a process of its own. Raises CalledProcessError where it fails."""
-    cost = cost_of([*_VISTAG, "run", str(library), "--home", str(home.root)])
+    cost = cost_of([*VISTAG, "run", str(library), "--home", str(home.root)])
     with dg.DagsterInstance.from_config(str(home.dagster_dir)) as instance:
         (run,) = instance.get_runs(limit=1)
         steps = instance.get_run_step_stats(run.run_id)
     return replace(
         cost, step_seconds={step.step_key: (step.end_time or 0) - (step.start_time or 0) for step in steps}
     )
-
-
-def cost_of(command: Sequence[str]) -> Cost:
-    """A program and the processes that it waits for. Raises CalledProcessError where it fails, with what it said."""
-    with tempfile.TemporaryFile() as said:
-        # by a small program: the peak of one that this program starts would be this program's at the least
-        watched = [sys.executable, "-S", "-c", _WATCH, *command]
-        told = subprocess.run(watched, stdout=subprocess.PIPE, stderr=said, check=True).stdout
-        code, seconds, processor_seconds, peak_mib = json.loads(told)
-        if code:
-            said.seek(0)
-            raise subprocess.CalledProcessError(
-                code, list(command), stderr=said.read().decode(errors="replace")
-            )
-    return Cost(seconds, processor_seconds, peak_mib)
 
 
 def measure(folders: int, images: int) -> None:

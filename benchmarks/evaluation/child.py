@@ -4,10 +4,11 @@ import contextlib
 import importlib
 import json
 import logging
-import resource
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.measuring import peak_mib
 
 
 def main(peer: str, folder: Path) -> None:
@@ -19,13 +20,13 @@ def main(peer: str, folder: Path) -> None:
         ready = time.perf_counter()
         evaluated = module.evaluate(loaded)
         end, cpu_end = time.perf_counter(), time.process_time()
-        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = peak_mib()
         recall = module.recall(evaluated)
     figures = {
         "seconds": end - start,
         "load_seconds": ready - start,
         "cpu_seconds": cpu_end - cpu_start,
-        "peak_mib": peak_kib / 1024,
+        "peak_mib": peak,
         "recall": recall,
     }
     print(json.dumps(figures))

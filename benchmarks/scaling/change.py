@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.scale import Cost, make_home, make_library, run_vistag, size_mib, tiny_jpegs
+from benchmarks.measuring import Cost
+from benchmarks.scale import make_home, make_library, run_vistag, size_mib, tiny_jpegs
 
 
 def measure(folders: int, images: int) -> list[tuple[str, Cost, float]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.measuring import peak_mib
 from resources.lake import Lake, update_partition
 from resources.tables import TAG_SCORES
 
@@ -60,13 +61,6 @@ def update(home: Path, images: int, rows: int, fingerprint: str) -> dict[str, fl
         "processor_seconds": time.process_time() - worked,
         "peak_mib": peak_mib(),
     }
-
-
-def peak_mib() -> float:
-    """Of this program since it began; getrusage counts what the one that started it had."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(peak) / 1024
 
 
 def measure(images: int, rows: int) -> None:

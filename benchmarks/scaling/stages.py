@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.scaling.partition import peak_mib
+from benchmarks.measuring import peak_mib
 from resources.home import Home
 from resources.tables import PER_FOLDER_TABLES
 from resources.workspace import Workspace, open_workspace

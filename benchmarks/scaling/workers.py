@@ -11,16 +11,13 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.scale import Cost, cost_of
+from benchmarks.measuring import VISTAG, Cost, cost_of
 from demo.corpus import make_corpus
 from resources.home import Home, Settings, write_settings
-
-_VISTAG = [sys.executable, "-c", "from vistag_assets.cli import app; app()"]
 
 
 def timed(warm: Home, library: Path, root: Path, workers: int, shard: int) -> Cost:
@@ -28,7 +25,7 @@ def timed(warm: Home, library: Path, root: Path, workers: int, shard: int) -> Co
     home = root / f"by {workers}"
     shutil.copytree(warm.root, home)
     ray = ["--ray", f"local:{workers}", "--shard", str(shard)]
-    cost = cost_of([*_VISTAG, "run", str(library), "--home", str(home), *ray])
+    cost = cost_of([*VISTAG, "run", str(library), "--home", str(home), *ray])
     shutil.rmtree(home)
     return cost
 
@@ -49,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = next(path for path in sorted(library.iterdir()) if path.is_dir())
         (first / "one").mkdir(parents=True)
         shutil.copy(next(folder.glob("*.jpg")), first / "one")
-        cost_of([*_VISTAG, "run", str(first), "--home", str(home.root)])
+        cost_of([*VISTAG, "run", str(first), "--home", str(home.root)])
         turns = []
         for turn in range(options.turns):
             one, two = (timed(home, library, root, workers, options.shard) for workers in (1, 2))

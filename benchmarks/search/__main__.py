@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measuring import peak_mib
 from benchmarks.search.engines import ENGINES, PACKAGES, TOP, Ours, Search
 from benchmarks.search.vectors import DIMENSION, World, mapped
 
@@ -110,7 +111,7 @@ def _step(name: str, step: str, place: Path) -> dict[str, float]:
 def _build(name: str, place: Path) -> dict[str, float]:
     started = time.perf_counter()
     ENGINES[name]().build(place / VECTORS, place / name)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     return {"build_s": round(time.perf_counter() - started, 2), "build_peak_mib": round(peak)}
 
 

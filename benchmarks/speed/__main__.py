@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from benchmarks.scale import Cost, cost_of, run_vistag
+from benchmarks.measuring import Cost, cost_of
+from benchmarks.scale import run_vistag
 from benchmarks.speed import workload
 from resources.home import Home, Settings, write_settings
 
@@ -203,12 +204,13 @@ def _say(line: str) -> None:
 
 def _peer(python: Path) -> Path | None:
     """The Python that can import clip-retrieval; None, and why, where there is none."""
-    try:
-        cost_of([str(python), _CLIP_RETRIEVAL])
-    except FileNotFoundError:
+    if not python.exists():
         _say(
             f"clip-retrieval is not measured: {python} is not there (`make bench` installs it where it can be had)."
         )
+        return None
+    try:
+        cost_of([str(python), _CLIP_RETRIEVAL])
     except subprocess.CalledProcessError as error:
         _say(
             f"clip-retrieval is not measured: {python} does not import it: {(error.stderr or '').strip()[-300:]}"

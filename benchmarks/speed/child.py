@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.measuring import peak_mib
 from resources.models.checkpoints import make_model
 from resources.models.detectors import DetectorSpec
 from resources.models.encoders import EncoderSpec, embed_in_batches
@@ -137,8 +137,7 @@ WORKS = {"embedding": embedding, "grounding": grounding, "decode": decode, "plai
 def main() -> None:
     name, family, checkpoint, folder = sys.argv[1:]
     found = WORKS[name](family, checkpoint, sorted(Path(folder).glob("*.jpg")))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(found | {"peak_mib": peak}))
+    print(json.dumps(found | {"peak_mib": peak_mib()}))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from urllib.request import ProxyHandler, build_opener
 import psutil
 from PIL import Image
 
+from benchmarks.measuring import VISTAG
 from benchmarks.speed.servable import save_bundled_llava
 from demo.world.render import render
 from demo.world.scene import SceneSampler, Split
@@ -114,9 +114,8 @@ def serving(directory: Path, concurrency: int) -> Iterator[Server]:
             {"description": "bench", "device": "cpu", "encoder": encoder, "vlm": {**vlm, "server": server}}
         )
     )
-    command = "from vistag_assets.cli import app; app()"
     process = subprocess.Popen(
-        [sys.executable, "-c", command, "serve", "--tier", str(tier), "--home", str(directory / "home")],
+        [*VISTAG, "serve", "--tier", str(tier), "--home", str(directory / "home")],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TORCHDYNAMO_DISABLE": "1"},
         stdout=subprocess.PIPE,
         text=True,
