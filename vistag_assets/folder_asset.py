@@ -24,7 +24,6 @@ from resources.home import Home, read_settings
 from resources.images import open_proxy
 from resources.lake import (
     Lake,
-    MissingPartition,
     UpdateStats,
     failed_ids,
     replace_rows,
@@ -32,7 +31,7 @@ from resources.lake import (
     with_empty_ids,
     with_failed_ids,
 )
-from resources.lake.ranges import EVERY_ID, IdRange
+from resources.lake.ranges import EVERY_ID, IdRange, IdSet
 from resources.metadata import OWNERS, column_schema, counted, made_by, row_count, update_counts
 from resources.models.encoders import prefetch
 from resources.models.tiers import Tier, load_tier
@@ -60,6 +59,7 @@ __all__ = [
     "in_batches",
     "in_batches_of_images",
     "update_table",
+    "with_work",
 ]
 
 T = TypeVar("T")
@@ -118,10 +118,8 @@ class Folder:
         self, table: str, ids: Iterable[str], columns: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
         """The rows of some images in a table, in their order there. Raises MissingPartition."""
-        rows = self.lake.rows_of(table, self.key, list(ids), columns)
-        if rows is None:
-            raise MissingPartition(f"there is no {table} of folder {self.key}: materialise it first")
-        return rows.to_pylist()
+        rows: list[dict[str, Any]] = self.lake.read(table, self.key, columns, IdSet(list(ids))).to_pylist()
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +405,7 @@ def with_work(home: Home, assets: Iterable[dg.AssetKey], keys: Collection[str]) 
     tier, lake = load_tier(read_settings(home).tier), home.lake
     declarations = [asset for table in PER_FOLDER_TABLES if (asset := declared(table))]
     lacking = [asset.table.name for asset in declarations if asset.lacks_model(tier)]
-    idle = {table for table in lacking if not set(keys).intersection(lake.folders(table))}
+    idle = {table for table in lacking if set(lake.folders(table)).isdisjoint(keys)}
     return [asset for asset in assets if asset.to_user_string() not in idle]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.lake.notes import empty_ids, failed_ids, with_empty_ids, with_failed_ids
+from resources.lake.notes import empty_ids, failed_ids, noted
 from resources.lake.ranges import IdRange, ranges_of
 from resources.lake.store import CorruptPartition, Lake
 
@@ -42,7 +42,7 @@ def carry_rows(lake: Lake, table: str, folder: str, donors: Mapping[str, Pairs])
             for donor in given:
                 yield from donor.rows_in(lake, table, ids)
 
-        _rewrite(lake, table, folder, _noted(schema, empty, failed), here, rows_in)
+        _rewrite(lake, table, folder, noted(schema, empty, failed), here, rows_in)
 
 
 def drop_rows(lake: Lake, table: str, folder: str, ids: Collection[str]) -> None:
@@ -50,7 +50,7 @@ def drop_rows(lake: Lake, table: str, folder: str, ids: Collection[str]) -> None
     with lake.locked(table, folder), contextlib.suppress(CorruptPartition):
         own = lake.schema(table, folder)
         if own is not None:
-            schema = _noted(own, *_notes_without(own, ids))
+            schema = noted(own, *_notes_without(own, ids))
             _rewrite(
                 lake,
                 table,
@@ -115,11 +115,8 @@ def _rewrite(
 ) -> None:
     """Replaces a partition by `rows_in` of ranges of its ids and `more`."""
     held = lake.reduced(table, folder, ["id"], _distinct)
-    ids = pa.chunked_array(
-        [pa.array(list(more), pa.string())]
-        if held is None
-        else [*held["id"].chunks, pa.array(list(more), pa.string())]
-    )
+    chunks = [] if held is None else held["id"].chunks
+    ids = pa.chunked_array([*chunks, pa.array(list(more), pa.string())])
     with lake.replaced_in_parts(table, schema, folder) as write:
         for range_ in ranges_of(ids.unique()):
             write(pa.concat_tables([schema.empty_table(), *rows_in(range_)]))
@@ -160,8 +157,3 @@ def _renamed(rows: pa.Table, here_of: Mapping[str, str]) -> pa.Table:
 def _without(rows: pa.Table, ids: Collection[str]) -> pa.Table:
     rest = rows.filter(pc.invert(pc.is_in(rows["id"], pa.array(list(ids), pa.string()))))
     return rest.replace_schema_metadata(None)
-
-
-def _noted(schema: pa.Schema, empty: Mapping[str, str], failed: Mapping[str, str]) -> pa.Schema:
-    rows = schema.empty_table().replace_schema_metadata(None)
-    return with_failed_ids(with_empty_ids(rows, empty), failed).schema

@@ -37,6 +37,12 @@ def with_failed_ids(rows: pa.Table, failed: Mapping[str, str]) -> pa.Table:
     return _with_note(rows, _FAILED, failed)
 
 
+def noted(schema: pa.Schema, empty: Mapping[str, str], failed: Mapping[str, str]) -> pa.Schema:
+    """The schema of a partition that says of its ids what `with_empty_ids` and `with_failed_ids` say, and nothing else."""
+    rows = schema.empty_table().replace_schema_metadata(None)
+    return with_failed_ids(with_empty_ids(rows, empty), failed).schema
+
+
 def failed_ids(rows: pa.Table) -> dict[str, str]:
     """The ids (id -> reason) that the last update of a stored partition, or a batch, could not compute."""
     return _note(rows, _FAILED)

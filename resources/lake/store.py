@@ -22,7 +22,7 @@ from resources.lake.leases import require_held
 from resources.lake.locks import FILE_LOCKS, Locks
 from resources.lake.notes import notes_in
 from resources.lake.object_store import BESIDE, MARKER, StoreFiles, claim
-from resources.lake.ranges import EVERY_ID, IdRange, Ids, IdSet
+from resources.lake.ranges import EVERY_ID, Ids, IdSet
 from resources.object_store import Location, ObjectPath, ObjectReplaced
 from resources.tables import TABLES
 
@@ -80,7 +80,7 @@ class Lake:
         table: str,
         folder: str | None = None,
         columns: Sequence[str] | None = None,
-        ids: IdRange = EVERY_ID,
+        ids: Ids = EVERY_ID,
     ) -> pa.Table:
         """The rows of one partition, or those of some ids, without a `folder` column; notes are of these ids too.
 
@@ -100,7 +100,7 @@ class Lake:
         table: str,
         folder: str | None = None,
         columns: Sequence[str] | None = None,
-        ids: IdRange = EVERY_ID,
+        ids: Ids = EVERY_ID,
     ) -> pa.Table | None:
         """As `read`, but None where there is no such partition."""
         try:
@@ -134,10 +134,7 @@ class Lake:
 
         Raises CorruptPartition, and LakeError if one of `columns` is not there.
         """
-        try:
-            return read_parquet(self.data_file(table, folder), columns, IdSet(ids))
-        except FileNotFoundError:
-            return None
+        return self.read_or_none(table, folder, columns, IdSet(ids))
 
     def read_all(
         self, table: str, columns: Sequence[str] | None = None, *, skip_damaged: bool = False

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.lake.batches import Batches, without
-from resources.lake.notes import empty_ids, failed_ids, with_empty_ids, with_failed_ids
+from resources.lake.notes import empty_ids, failed_ids, noted, with_empty_ids
 from resources.lake.ranges import IdRange, ranges_of
 from resources.lake.store import CorruptPartition, Lake
 from resources.lake.stored import (
@@ -203,10 +203,9 @@ def _replace(
     Raises CorruptPartition where what is stored cannot be read.
     """
     keys = _kept_keys(stored, wanted)
-    nothing = stored.schema.empty_table().replace_schema_metadata(None)
-    nothing = with_failed_ids(with_empty_ids(nothing, empty_ids(keys) | batches.empty), failed)
+    schema = noted(stored.schema, empty_ids(keys) | batches.empty, failed)
     found = 0
-    with stored.lake.replaced_in_parts(stored.table, nothing.schema, stored.folder) as write:
+    with stored.lake.replaced_in_parts(stored.table, schema, stored.folder) as write:
         for ids in ranges:
             own = ids.of(wanted)
             kept = current(stored.rows(ids), own)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from resources.lake import Lake, MissingPartition
+from resources.lake import Lake
+from resources.lake.ranges import IdSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,7 @@ def best_tags(
     A tag whose score was lent by a narrower one says nothing that the narrower one does not say better.
     Raises MissingPartition before the table.
     """
-    rows = lake.rows_of(table, folder, ids)
-    if rows is None:
-        raise MissingPartition(f"there is no {table} of folder {folder}: materialise it first")
+    rows = lake.read(table, folder, ids=IdSet(ids))
     wanted = pc.and_(pc.is_null(rows["inherited_from"]), pc.is_valid(rows["concept_id"]))
     if "state" in rows.column_names:
         wanted = pc.and_(wanted, pc.not_equal(rows["state"], "rejected"))
