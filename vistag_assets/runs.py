@@ -172,8 +172,7 @@ def _in_process(
     unchanged: Collection[str],
 ) -> list[dg.AssetMaterialization]:
     job = defs.resolve_job_def(job_name)
-    of_folders, of_all = _by_reach(job)
-    assets = with_work(home, [*of_folders, *of_all], keys)
+    assets = with_work(home, job.asset_layer.selected_asset_keys, keys)
     # a run has nothing to do for what is gone, and would be cut in two by it
     gone = set(home.gone_keys()).difference(keys)
     there = [key for key in ordered if key not in gone]

@@ -124,10 +124,10 @@ def proxies_there(home_root: Path, paths: Iterable[str]) -> frozenset[str]:
 
 def shared_proxies(home: Home) -> dict[str, ObjectPath] | None:
     """Path, as the table `proxies` has it -> object, of all that lie on the store of the lake; None: it lies on none."""
-    if home.shared is None:
+    shared = home.shared  # which reads the settings
+    if shared is None:
         return None
-    below = (home.shared / FOLDER).listing()
-    return {str(found.path.relative_to(home.shared)): found.path for found in below}
+    return {str(found.path.relative_to(shared)): found.path for found in (shared / FOLDER).listing()}
 
 
 def prune_proxies(home_root: Path, live_paths: Collection[str], grace_s: float = 3600.0) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -119,12 +119,12 @@ class Look:
             and not self.workspace.home.folder(key).gone_since
         }
 
-    def remember(self, keys: Iterable[str]) -> None:
+    def remember(self, keys: Collection[str]) -> None:
         """Note folders that were run since as they are left, but for those where the next run is to try again: files that
         could not be read, images that a model gave no answer for.
         """
         notes, lake = {}, self.workspace.lake
-        shared = shared_proxies(self.workspace.home)
+        shared = shared_proxies(self.workspace.home) if keys else None
         for key in keys:
             if key in self.seen and _is_settled(self.workspace, key):
                 images, rejects = (

@@ -68,7 +68,8 @@ def regions_json_path(home_root: Path, key: str, id_: str) -> Path:
 
 def shared_regions(home: Home, key: str) -> ObjectPath | None:
     """Where those of a folder lie on the store of the lake, if it lies on one."""
-    return home.shared / FOLDER / key if home.shared else None
+    shared = home.shared
+    return shared / FOLDER / key if shared else None
 
 
 def update_regions_json(workspace: Workspace, key: str) -> None:
