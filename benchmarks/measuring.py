@@ -12,6 +12,7 @@ from pathlib import Path
 
 VISTAG = (sys.executable, "-c", "from vistag_assets.cli import app; app()")
 """Begins a command line of `vistag`, by this Python and this code."""
+_SHOWN_CHARACTERS = 2_000
 _WATCH = """
 import json, os, sys, time
 started = time.perf_counter()
@@ -45,9 +46,10 @@ def cost_of(command: Sequence[str]) -> Cost:
         code, seconds, processor_seconds, peak = json.loads(told)
         if code:
             said.seek(0)
-            raise subprocess.CalledProcessError(
-                code, list(command), stderr=said.read().decode(errors="replace")
-            )
+            complaint = said.read().decode(errors="replace")
+            error = subprocess.CalledProcessError(code, list(command), stderr=complaint)
+            error.add_note(complaint[-_SHOWN_CHARACTERS:])
+            raise error
     return Cost(seconds, processor_seconds, peak)
 
 

@@ -11,13 +11,13 @@ import json
 import math
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from resources.text import is_utf_8
+import jiter
 
 if TYPE_CHECKING:
     import httpx2
@@ -229,73 +229,41 @@ def strict_json(content: bytes) -> Any:
 
     Raises OddReplyError.
     """
-    odd = _may_be_odd(content)
     try:
-        value = json.loads(
-            content.decode("utf-8"),
-            object_pairs_hook=_once,
-            parse_int=_whole_number if odd else None,
-            parse_float=_finite if odd else None,
-            parse_constant=_no_number,
-        )
-    except RecursionError as error:
-        raise OddReplyError("it is nested too deeply") from error
+        value = jiter.from_json(content, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
         raise OddReplyError(f"it is no JSON ({error})") from error
-    _require_plain(value, odd=odd)
+    _require_bounded(value, numbers=_may_hold_large_numbers(content))
     return value
 
 
-def _may_be_odd(content: bytes) -> bool:
-    """Whether a number in it may have too many digits or be too large, or a text hold half a letter.
-
-    What cannot is read without a look at each number and each text, which takes longer than all else of a reply.
-    """
+def _may_hold_large_numbers(content: bytes) -> bool:
+    """Whether it is worth while to look at each number, which takes longer than reading them."""
     alike = content.translate(_DIGITS_ALIKE)
-    numbers = (b"0" * (MAX_DIGITS + 1), b"0e000", b"0e+000")
-    return any(part in alike for part in numbers) or b"\\ud" in content or b"\\uD" in content
+    return any(part in alike for part in (b"0" * (MAX_DIGITS + 1), b"0e000", b"0e+000"))
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a key stands twice")
-    return made
-
-
-def _whole_number(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number of {len(text)} digits")
-    return int(text)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number that is too large")
-    return number
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
-
-
-def _require_plain(value: Any, *, odd: bool) -> None:
+def _require_bounded(value: Any, *, numbers: bool) -> None:
     """Level by level, so that depth costs no stack."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
-        if odd and not all(is_utf_8(text) for text in level if isinstance(text, str)):
-            raise OddReplyError("it holds half a letter (a lone surrogate)")
-        level = [inner for outer in level if type(outer) in _NESTED for inner in _inside(outer, keys=odd)]
+        if numbers and any(map(_is_too_large, level)):
+            raise OddReplyError("it is no JSON (a number that is too large)")
+        level = [
+            inner
+            for outer in level
+            if type(outer) in _NESTED
+            for inner in (outer if type(outer) is list else outer.values())
+        ]
         if not level:
             return
     raise OddReplyError("it is nested too deeply")
 
 
-def _inside(value: Any, *, keys: bool) -> Iterable[Any]:
-    if type(value) is list:
-        return value
-    return [*value.keys(), *value.values()] if keys else value.values()
+def _is_too_large(value: Any) -> bool:
+    if type(value) is int:
+        return abs(value) >= 10**MAX_DIGITS
+    return type(value) is float and not math.isfinite(value)
 
 
 def excerpt(text: str) -> str:

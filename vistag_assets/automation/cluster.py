@@ -188,7 +188,7 @@ def run_shards(
     """
     cluster.launcher.register_instance(instance)
     waiting, running = list(reversed(shards)), dict[str, Shard]()
-    died, broken = Counter[Shard](), Counter[Shard]()
+    tries = Counter[tuple[Shard, bool]]()
     finished: list[str] = []
     failed: list[str] = []
     total, done = sum(shard.folders for shard in shards), 0
@@ -205,20 +205,17 @@ def run_shards(
                 case dg.DagsterRunStatus.SUCCESS:
                     finished.append(run_id)
                     done += shard.folders
-                case dg.DagsterRunStatus.NOT_STARTED:
-                    died[shard] += 1
-                    if died[shard] > deaths:
+                case ended:
+                    is_gone = ended is dg.DagsterRunStatus.NOT_STARTED
+                    tries[shard, is_gone] += 1
+                    again, most = tries[shard, is_gone], deaths if is_gone else FAILURES
+                    if again > most:
                         failed.append(run_id)
                     else:
                         waiting.append(shard)
-                case _:
-                    broken[shard] += 1
-                    if broken[shard] > FAILURES:
-                        failed.append(run_id)
-                    else:
-                        again = f"its folders are run again, {broken[shard]} of {FAILURES} times"
-                        _log.warning("run %s failed: %s; %s", run_id, _why(instance, run_id), again)
-                        waiting.append(shard)
+                        if not is_gone:
+                            told = f"its folders are run again, {again} of {most} times"
+                            _log.warning("run %s failed: %s; %s", run_id, _why(instance, run_id), told)
             del running[run_id]
     if failed:
         raise ClusterError(
@@ -282,12 +279,12 @@ def _ended(instance: dg.DagsterInstance, cluster: Cluster, run_id: str) -> dg.Da
 
 
 def _why(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What the first failure of a run said."""
+    """The first error that its log tells: of a step, or of a run that never began."""
     for record in instance.all_logs(run_id):
-        event = record.dagster_event
-        if event and event.is_step_failure and event.step_failure_data.error:
-            cause = event.step_failure_data.error
+        # of a step, of a run and of Dagster itself: each kind of event has a class for what it tells
+        told = record.dagster_event and record.dagster_event.event_specific_data
+        if cause := getattr(told, "error", None):
             while cause.cause:
                 cause = cause.cause
-            return " ".join(cause.message.split())
+            return one_line(cause.message)
     return "its process was gone each time"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from resources.http_client import excerpt
@@ -91,7 +92,7 @@ def read_answer(reply: Any, *, max_tokens: int) -> Answer:
         text.strip(),
         tuple(split_by_tokens(text, [step.token for step in own])),
         np.array([step.logprob for step in own], np.float32),
-        np.array([_truncated_entropy(step) for step in own], np.float32),
+        _truncated_entropies(own),
         finished,
     )
 
@@ -143,11 +144,16 @@ def _without_end(text: str, steps: Sequence[_Step]) -> Sequence[_Step]:
     return steps if not steps or text.rstrip().endswith(steps[-1].token.strip() or "\n") else steps[:-1]
 
 
-def _truncated_entropy(step: _Step) -> float:
-    """In nats, over the most probable tokens, renormalised. Raises UnusableAnswerError where there are none."""
-    if not step.top_logprobs:
-        raise UnusableAnswerError("it names no other probable tokens (top_logprobs), which entropies are of")
-    best = sorted((other.logprob for other in step.top_logprobs), reverse=True)[:ENTROPY_TOP]
-    logprobs = np.array(best, np.float64)
-    logprobs -= np.logaddexp.reduce(logprobs)
-    return float(-(np.exp(logprobs) * logprobs).sum())
+def _truncated_entropies(steps: Sequence[_Step]) -> NDArray[np.float32]:
+    """Of each step, in nats, over the most probable tokens, renormalised. Raises UnusableAnswerError where one has none."""
+    best = np.full((len(steps), ENTROPY_TOP), -np.inf)
+    for row, step in zip(best, steps, strict=True):
+        if not step.top_logprobs:
+            raise UnusableAnswerError(
+                "it names no other probable tokens (top_logprobs), which entropies are of"
+            )
+        found = sorted((other.logprob for other in step.top_logprobs), reverse=True)[:ENTROPY_TOP]
+        row[: len(found)] = found
+    logprobs = best - np.logaddexp.reduce(best, axis=1, keepdims=True)
+    parts = np.exp(logprobs) * np.where(np.isfinite(logprobs), logprobs, 0.0)
+    return -parts.sum(axis=1).astype(np.float32)

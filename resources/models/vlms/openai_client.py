@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import os
 import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,10 +164,11 @@ class OpenAiVlm:
         if not 200 <= reply.status < 300:
             raise UnusableAnswerError(_refusal(reply))
         try:
-            told = reply.json()
+            with _uncollected():
+                told = self._dialect.understood(reply.json())
+                return read_answer(told, max_tokens=options["max_tokens"])
         except OddReplyError as error:
             raise UnusableAnswerError(f"it is no chat completion: {error}") from None
-        return read_answer(self._dialect.understood(told), max_tokens=options["max_tokens"])
 
     async def _reply(self, client: httpx2.AsyncClient, body: bytes, retries: int) -> Reply:
         """The first reply of a server that is not too busy, or the last one. Raises HttpError."""
@@ -240,6 +243,20 @@ class _Encoded:
         self._left[key] -= 1
         made = self._made[key] if self._left[key] else self._made.pop(key)
         return await made
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looks for cycles, of which a reply has none: its thousands of small objects cause several, each of which
+    goes through what was made of the replies before, and at times through all that is imported.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _weights(spec: VlmSpec) -> str:
