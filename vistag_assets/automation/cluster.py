@@ -286,5 +286,5 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> str:
         if cause := getattr(told, "error", None):
             while cause.cause:
                 cause = cause.cause
-            return one_line(cause.message)
+            return " ".join(cause.message.split())
     return "its process was gone each time"
