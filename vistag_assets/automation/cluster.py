@@ -215,11 +215,11 @@ def run_shards(
                         waiting.append(shard)
                         if not is_gone:
                             told = f"its folders are run again, {again} of {most} times"
-                            _log.warning("run %s failed: %s; %s", run_id, _why(instance, run_id), told)
+                            _log.warning("run %s failed: %s; %s", run_id, why(instance, run_id), told)
             del running[run_id]
     if failed:
         raise ClusterError(
-            f"{len(failed)} of the runs failed on the cluster, the first is {failed[0]}: {_why(instance, failed[0])}. "
+            f"{len(failed)} of the runs failed on the cluster, the first is {failed[0]}: {why(instance, failed[0])}. "
             "What was finished is kept; run again"
         )
     on_progress(total, total)
@@ -278,7 +278,7 @@ def _ended(instance: dg.DagsterInstance, cluster: Cluster, run_id: str) -> dg.Da
     return dg.DagsterRunStatus.NOT_STARTED
 
 
-def _why(instance: dg.DagsterInstance, run_id: str) -> str:
+def why(instance: dg.DagsterInstance, run_id: str) -> str:
     """The first error that its log tells: of a step, or of a run that never began."""
     for record in instance.all_logs(run_id):
         # of a step, of a run and of Dagster itself: each kind of event has a class for what it tells

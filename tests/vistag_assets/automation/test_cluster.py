@@ -7,10 +7,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterImportError
+from dagster._core.events import EngineEventData
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from resources.home import Home
 from resources.models.tiers import load_tier
-from vistag_assets.automation.cluster import ClusterError, Need, Shard, cluster_at, shards_of
+from vistag_assets.automation.cluster import ClusterError, Need, Shard, cluster_at, shards_of, why
 from vistag_assets.definitions import defs
 from vistag_assets.partitions import TAG_FOLDERS
 from vistag_assets.runs import _by_reach
@@ -70,3 +73,21 @@ def test_a_cluster_without_ray_says_what_to_install(tmp_path: Path, monkeypatch:
 def test_a_number_of_workers_that_is_none_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="how many workers"), cluster_at(address, Home(tmp_path)):
         pass
+
+
+def test_a_run_that_never_began_is_told_with_its_reason() -> None:
+    """As one whose machine lacks a module: no step failed, since none was reached."""
+    try:
+        raise DagsterImportError("importing vistag_assets") from ModuleNotFoundError(
+            "No module named\n'rawpy'"
+        )
+    except DagsterImportError:
+        error = serializable_error_info_from_exc_info(sys.exc_info())
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(defs.resolve_job_def(TAG_FOLDERS))
+        assert why(instance, run.run_id) == "its process was gone each time"
+        instance.report_engine_event(
+            "Exception while loading the job", run, EngineEventData.engine_error(error)
+        )
+        instance.report_run_failed(run)
+        assert why(instance, run.run_id) == "ModuleNotFoundError: No module named 'rawpy'"
