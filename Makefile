@@ -40,7 +40,7 @@ test-fiftyone: $(VENV)/.installed-dev $(VENV)-fiftyone/.installed
 test-vllm: $(VENV)/.installed-dev $(VENV)-vllm/.installed
 	VISTAG_VLLM=$(CURDIR)/$(VENV)-vllm/bin/vllm OMP_NUM_THREADS=1 $(BIN)/pytest -q -m vllm $(AGAIN)
 
-# A Ray cluster of three nodes on this machine, killed one after the other: half an hour. VISTAG_KILLS=3 for a shorter one.
+# A Ray cluster of three nodes on this machine, killed one after the other: eight minutes. VISTAG_KILLS=3 for a shorter one.
 test-ray: $(VENV)/.installed-dev $(VENV)-ray/.installed
 	$(VENV)-ray/bin/python -m pytest -q -s -m ray $(AGAIN)
 
