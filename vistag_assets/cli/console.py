@@ -84,13 +84,13 @@ class PlainProgress:
             return line
         rate = done / seconds
         left = f", {timedelta(seconds=round((total - done) / rate))} left" if done < total else ""
-        return f"{line}, {rate:,.1f} images/s{left}"
+        return f"{line}, {rate:,.1f} a second{left}"
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         seconds = task.finished_time or task.elapsed
-        return Text(f"{task.completed / seconds:,.0f} images/s" if seconds and task.completed else "")
+        return Text(f"{task.completed / seconds:,.0f} a second" if seconds and task.completed else "")
 
 
 @contextmanager

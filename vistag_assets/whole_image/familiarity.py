@@ -88,6 +88,5 @@ def what_is_unfamiliar(lake: Lake, keys: Sequence[str]) -> list[str]:
     strange, images = sum(len(unfamiliar(table)) for table in tables), sum(table.num_rows for table in tables)
     if not strange:
         return []
-    return [
-        f"{strange:,} of {images:,} pictures are unlike what this tier was made for: read ranks, not probabilities."
-    ]
+    of = f"{strange:,} of {images:,} pictures {'is' if strange == 1 else 'are'} unlike"
+    return [f"{of} what this tier was made for: read ranks, not probabilities."]

@@ -83,9 +83,9 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.Captu
         watch("Captioning images", done, 90)
     assert capsys.readouterr().err.splitlines() == [
         "Captioning images: 0 of 90",
-        "Captioning images: 30 of 90, 1.0 images/s, 0:01:00 left",
-        "Captioning images: 60 of 90, 1.0 images/s, 0:00:30 left",
-        "Captioning images: 90 of 90, 1.3 images/s",
+        "Captioning images: 30 of 90, 1.0 a second, 0:01:00 left",
+        "Captioning images: 60 of 90, 1.0 a second, 0:00:30 left",
+        "Captioning images: 90 of 90, 1.3 a second",
     ]
 
 
